@@ -1,0 +1,79 @@
+//! Extents: immutable runs of bytes, and where their replicas are.
+
+use holdall_silos::BlobName;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixMs;
+
+/// Session and number of the extent's first write. Ascending within a session, never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ExtentId {
+    /// The session that wrote it first.
+    pub session: u64,
+    /// The number that write took.
+    pub number: u64,
+}
+
+/// A silo's number in the index; its name can change, this never does.
+pub type SiloId = u32;
+
+/// A job's number.
+pub type JobId = u64;
+
+/// A piece of an extent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// Of this extent
+    pub extent: ExtentId,
+    /// from here, bytes,
+    pub offset: u64,
+    /// this many bytes.
+    pub length: u64,
+}
+
+/// Where a replica is inside its silo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Location {
+    /// A blob of its own.
+    Blob(BlobName),
+    /// A record of a pack: the pack's name, and the record's payload in it.
+    Pack {
+        /// The pack.
+        pack: BlobName,
+        /// Payload's first byte.
+        offset: u64,
+        /// Payload's bytes.
+        length: u64,
+    },
+    /// Somebody else's name, raw, with what was seen there.
+    InPlace {
+        /// The name in the silo's own bytes.
+        name: Vec<u8>,
+        /// What was seen.
+        validator: String,
+    },
+}
+
+/// What a replica counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReplicaState {
+    /// Counts; reads prefer it.
+    Verified,
+    /// Counts no more, for ever; goes once nobody reads it.
+    Retired,
+}
+
+/// One copy of an extent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// In which silo.
+    pub silo: SiloId,
+    /// Where in it.
+    pub location: Location,
+    /// See [`ReplicaState`].
+    pub state: ReplicaState,
+    /// Since when.
+    pub since: UnixMs,
+    /// The job that moved it here; none for the first write.
+    pub job: Option<JobId>,
+}

@@ -1,0 +1,26 @@
+//! Why an operation could not be carried out though the client did nothing wrong.
+
+use crate::engine::EngineError;
+
+/// The house's own failures; every operation's error has one variant for them.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Try again: a silo or the index does not answer, an outcome is unknown, a race was lost too often. 503.
+    #[error("unavailable for now: {0}")]
+    Unavailable(String),
+    /// No silo takes new bytes, or the index's disk is nearly full. 507.
+    #[error("no room for new bytes")]
+    NoRoom,
+    /// Stored bytes do not match their checksums, or a row does not read. 500.
+    #[error("stored data is damaged: {0}")]
+    Damaged(String),
+}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Full => Self::NoRoom,
+            EngineError::Unknown(reason) | EngineError::Failed(reason) => Self::Unavailable(reason),
+        }
+    }
+}

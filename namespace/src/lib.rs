@@ -1,0 +1,46 @@
+//! Which objects exist and where their bytes are.
+//!
+//! A write is two steps: bytes go to a silo under a name that was never used before, then one commit makes the
+//! version exist. A move touches the extent alone, so nothing that S3 shows of an object can change with it.
+//! Nothing is deleted on a guess: bytes go when a commit retired them and nobody can be reading them, or when no row
+//! names them and no live session still can.
+
+pub mod clock;
+pub mod extent;
+pub mod limits;
+pub mod name;
+pub mod object;
+
+pub mod engine;
+pub mod table;
+
+pub mod describe;
+pub mod digest;
+pub mod fault;
+pub mod seal;
+pub mod session;
+
+pub mod inventory;
+pub mod placement;
+
+pub mod account;
+pub mod bucket;
+pub mod copy;
+pub mod delete;
+pub mod get;
+pub mod list;
+pub mod multipart;
+pub mod put;
+pub mod tag;
+
+pub mod check;
+pub mod job;
+pub mod mover;
+pub mod plan;
+pub mod stats;
+pub mod sweep;
+pub mod usage;
+
+mod namespace;
+
+pub use namespace::{Namespace, OpenError, Options};

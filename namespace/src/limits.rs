@@ -1,0 +1,44 @@
+//! Every limit of this crate.
+
+use std::time::Duration;
+
+/// An object key has at most this many bytes (S3).
+pub const MAX_KEY: usize = 1024;
+/// An object has at most this many bytes (S3's 5 TiB).
+pub const MAX_OBJECT: u64 = 5 << 40;
+/// One PUT or part carries at most this many bytes (S3's 5 GiB).
+pub const MAX_PUT: u64 = 5 << 30;
+/// An extent has at most this many bytes; larger bodies become several.
+pub const MAX_EXTENT: u64 = holdall_silos::limits::MAX_EXTENT;
+/// Stored bytes that one block checksum covers.
+pub const BLOCK: u64 = holdall_silos::limits::BLOCK as u64;
+/// User metadata, names and values together (S3: 2 KB).
+pub const MAX_METADATA: usize = 2048;
+/// Tags of an object (S3).
+pub const MAX_OBJECT_TAGS: usize = 10;
+/// Tags of a bucket (S3).
+pub const MAX_BUCKET_TAGS: usize = 50;
+/// Parts of an upload (S3).
+pub const MAX_PARTS: u32 = 10_000;
+/// Every part but the last has at least this many bytes (S3).
+pub const MIN_PART: u64 = 5 << 20;
+/// Slices a part may have before its bytes are copied instead.
+pub const MAX_SLICES: usize = 16;
+/// A body up to this size is held in memory whole, so that the next silo can take it when one fails.
+pub const BUFFERED_BODY: u64 = 256 << 10;
+/// How often a commit that lost a race is decided again before 503.
+pub const COMMIT_TRIES: usize = 64;
+/// Rows of one background commit: more would stop the foreground.
+pub const BACKGROUND_ROWS: usize = 400;
+/// Buckets of one account.
+pub const MAX_BUCKETS: usize = 10_000;
+/// How often a session publishes its beat.
+pub const BEAT: Duration = Duration::from_millis(500);
+/// A session whose beat stood still this long, on the observer's clock, is dead.
+pub const LEASE: Duration = Duration::from_secs(15);
+/// How long a retired replica stays beside the rule that nobody reads it.
+pub const GRACE: Duration = Duration::from_secs(600);
+/// Moves a job has under way at once, unless told otherwise.
+pub const MOVES_AT_ONCE: usize = 16;
+/// A completed upload answers a repeated Complete for this long.
+pub const COMPLETED_KEPT: Duration = Duration::from_secs(24 * 3600);

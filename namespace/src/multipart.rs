@@ -1,0 +1,263 @@
+//! The multipart family.
+
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use crate::bucket::Bucket;
+use crate::clock::UnixMs;
+use crate::fault::Fault;
+use crate::get::Opened;
+use crate::name::ObjectKey;
+use crate::namespace::Namespace;
+use crate::object::{ChecksumAlgorithm, ChecksumKind, Condition, ConditionFailed, ETag, Headers, Object, Pairs, Part};
+use crate::put::{PartDone, PutError, Upload};
+
+/// The creator's session and number; never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UploadId {
+    /// Session.
+    pub session: u64,
+    /// Number.
+    pub number: u64,
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}{:016x}", self.session, self.number)
+    }
+}
+
+impl FromStr for UploadId {
+    type Err = NoSuchUpload;
+
+    fn from_str(text: &str) -> Result<Self, NoSuchUpload> {
+        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(NoSuchUpload);
+        }
+        let half = |part: &str| u64::from_str_radix(part, 16).map_err(|_| NoSuchUpload);
+        Ok(Self { session: half(&text[..16])?, number: half(&text[16..])? })
+    }
+}
+
+/// The text is no upload id, or of no upload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no such upload")]
+pub struct NoSuchUpload;
+
+/// What the finished object will be.
+#[derive(Debug, Clone, Default)]
+pub struct CreateUpload {
+    /// Headers of the object.
+    pub headers: Headers,
+    /// Tags of the object.
+    pub tags: Pairs,
+    /// `x-amz-storage-class` when not STANDARD.
+    pub storage_class: Option<String>,
+    /// The checksum every part will have, and what the object's will cover.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+}
+
+/// An upload in progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadInfo {
+    /// Its key.
+    pub key: ObjectKey,
+    /// Its id.
+    pub id: UploadId,
+    /// When it began.
+    pub initiated: UnixMs,
+    /// The checksum asked for.
+    pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
+    /// When not STANDARD.
+    pub storage_class: Option<String>,
+}
+
+/// One line of a CompleteMultipartUpload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPart {
+    /// Its number.
+    pub number: u32,
+    /// Its ETag, without quotes.
+    pub etag: ETag,
+    /// Its checksum, when the client repeats it.
+    pub checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
+}
+
+/// A CompleteMultipartUpload request.
+#[derive(Debug, Clone)]
+pub struct Complete<'a> {
+    /// Where.
+    pub bucket: &'a Bucket,
+    /// The key.
+    pub key: &'a ObjectKey,
+    /// The upload.
+    pub id: UploadId,
+    /// The parts named, in the request's order.
+    pub parts: Vec<NamedPart>,
+    /// The whole object's checksum as the client has it (full-object value, or composite without `-N`).
+    pub checksum: Option<(ChecksumAlgorithm, Vec<u8>)>,
+    /// `x-amz-mp-object-size`.
+    pub size: Option<u64>,
+    /// Decided inside the commit.
+    pub condition: Condition,
+}
+
+/// Why an upload was not completed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompleteError {
+    /// No such upload, or it was aborted or completed with another list.
+    #[error("no such upload")]
+    NoSuchUpload,
+    /// The bucket was deleted meanwhile.
+    #[error("no such bucket")]
+    NoSuchBucket,
+    /// A named part is not there or has another ETag or checksum.
+    #[error("part {0} is not the one named")]
+    InvalidPart(u32),
+    /// The numbers do not ascend.
+    #[error("the parts are not in ascending order")]
+    InvalidPartOrder,
+    /// A part other than the last is under 5 MiB.
+    #[error("part {number} has {size} bytes")]
+    EntityTooSmall {
+        /// The part.
+        number: u32,
+        /// Its bytes.
+        size: u64,
+        /// Its ETag.
+        etag: ETag,
+    },
+    /// No part was named.
+    #[error("no part was named")]
+    NoParts,
+    /// The object would be larger than 5 TiB.
+    #[error("the object would be too large")]
+    TooLarge,
+    /// The object's checksum is not the client's.
+    #[error("the {0:?} checksum does not match")]
+    Checksum(ChecksumAlgorithm),
+    /// `x-amz-mp-object-size` is not the size of the parts.
+    #[error("the object has {actual} bytes, not {expected}")]
+    Size {
+        /// What the client said.
+        expected: u64,
+        /// What the parts have.
+        actual: u64,
+    },
+    /// A condition does not hold.
+    #[error(transparent)]
+    Condition(#[from] ConditionFailed),
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Why an upload or its parts were not found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UploadError {
+    /// No such upload.
+    #[error("no such upload")]
+    NoSuchUpload,
+    /// The bucket was deleted meanwhile.
+    #[error("no such bucket")]
+    NoSuchBucket,
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// What to list of the uploads in progress. Empty strings mean absent.
+#[derive(Debug, Clone, Default)]
+pub struct ListUploads {
+    /// Keys start with this.
+    pub prefix: String,
+    /// Keys are folded at this.
+    pub delimiter: String,
+    /// Keys after this, or of this key the uploads after `id_marker`.
+    pub key_marker: String,
+    /// See `key_marker`.
+    pub id_marker: Option<UploadId>,
+    /// At most this many lines.
+    pub limit: usize,
+}
+
+/// A page of uploads, by key, then by id.
+#[derive(Debug, Clone, Default)]
+pub struct UploadPage {
+    /// Uploads.
+    pub uploads: Vec<UploadInfo>,
+    /// Common prefixes.
+    pub prefixes: Vec<String>,
+    /// More follow: the next markers.
+    pub next: Option<(String, Option<UploadId>)>,
+}
+
+impl Namespace {
+    /// Begins an upload. <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>
+    pub async fn create_upload(
+        &self,
+        _bucket: &Bucket,
+        _key: &ObjectKey,
+        _create: CreateUpload,
+    ) -> Result<UploadId, UploadError> {
+        unimplemented!()
+    }
+
+    /// An upload in progress.
+    pub async fn upload(&self, _bucket: &Bucket, _key: &ObjectKey, _id: UploadId) -> Result<UploadInfo, UploadError> {
+        unimplemented!()
+    }
+
+    /// Stores a part, replacing one of the same number.
+    pub async fn upload_part(
+        &self,
+        _bucket: &Bucket,
+        _key: &ObjectKey,
+        _id: UploadId,
+        _number: u32,
+        _upload: Upload,
+    ) -> Result<PartDone, PutError> {
+        unimplemented!()
+    }
+
+    /// Makes a part of a range of an existing object, by reference where that takes few slices.
+    pub async fn upload_part_copy(
+        &self,
+        _bucket: &Bucket,
+        _key: &ObjectKey,
+        _id: UploadId,
+        _number: u32,
+        _source: &Opened,
+        _range: Range<u64>,
+    ) -> Result<PartDone, PutError> {
+        unimplemented!()
+    }
+
+    /// Makes the object of its parts, in one commit. Repeated with the same list, it answers the same.
+    pub async fn complete_upload(&self, _complete: Complete<'_>) -> Result<Object, CompleteError> {
+        unimplemented!()
+    }
+
+    /// Gives an upload up.
+    pub async fn abort_upload(&self, _bucket: &Bucket, _key: &ObjectKey, _id: UploadId) -> Result<(), UploadError> {
+        unimplemented!()
+    }
+
+    /// Parts after number `after`, at most `limit`, and whether more follow.
+    pub async fn list_parts(
+        &self,
+        _bucket: &Bucket,
+        _key: &ObjectKey,
+        _id: UploadId,
+        _after: u32,
+        _limit: usize,
+    ) -> Result<(Vec<Part>, bool), UploadError> {
+        unimplemented!()
+    }
+
+    /// Uploads in progress.
+    pub async fn list_uploads(&self, _bucket: &Bucket, _list: ListUploads) -> Result<UploadPage, Fault> {
+        unimplemented!()
+    }
+}

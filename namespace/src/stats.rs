@@ -1,0 +1,66 @@
+//! Counters of this process, for `/metrics`.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// What one silo did since the process began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SiloStats {
+    /// Payload bytes read from it.
+    pub bytes_read: u64,
+    /// Payload bytes written to it.
+    pub bytes_written: u64,
+    /// Operations that failed, the client's own failures left out.
+    pub errors: u64,
+    /// Blocks whose checksum did not match.
+    pub damaged_blocks: u64,
+}
+
+/// A moment's view of all counters.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// By silo name.
+    pub silos: BTreeMap<String, SiloStats>,
+    /// Moves committed.
+    pub moves_done: u64,
+    /// Moves given up since an overwrite or delete won.
+    pub moves_superseded: u64,
+    /// Moves that failed.
+    pub moves_failed: u64,
+    /// Bytes moved.
+    pub moved_bytes: u64,
+    /// Moves under way now.
+    pub moves_running: u64,
+    /// Replicas swept.
+    pub swept: u64,
+    /// Orphans collected.
+    pub orphans: u64,
+    /// Retired replicas that waited at the end of the last sweep.
+    pub retired_waiting: u64,
+    /// Reads open now.
+    pub reads_open: u64,
+}
+
+/// The counters. The lock is held for a few additions and never across a wait.
+#[derive(Debug, Default)]
+pub struct Stats(Mutex<Snapshot>);
+
+impl Stats {
+    /// Changes counters.
+    pub fn add(&self, change: impl FnOnce(&mut Snapshot)) {
+        change(&mut self.0.lock().expect("no change panics"));
+    }
+
+    /// Changes one silo's counters.
+    pub fn silo(&self, name: &str, change: impl FnOnce(&mut SiloStats)) {
+        self.add(|all| match all.silos.get_mut(name) {
+            Some(silo) => change(silo),
+            None => change(all.silos.entry(name.to_owned()).or_default()),
+        });
+    }
+
+    /// A copy.
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.lock().expect("no change panics").clone()
+    }
+}

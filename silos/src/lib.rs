@@ -1,0 +1,26 @@
+//! Where bytes live.
+//!
+//! A silo keeps immutable blobs under names of our own and promises only what its [`Facts`] say it was found to
+//! promise. Silos know no bucket and no key; who owns a blob and whether it may go is decided above them.
+
+pub mod error;
+pub mod facts;
+pub mod limits;
+pub mod marker;
+pub mod name;
+pub mod silo;
+
+pub mod connect;
+pub mod memory;
+pub mod posix;
+pub mod s3;
+
+pub mod contract;
+pub mod wrap;
+
+pub use connect::{Address, Credentials, connect};
+pub use error::{BodyError, SiloError};
+pub use facts::Facts;
+pub use marker::{Claim, Marker};
+pub use name::BlobName;
+pub use silo::{Body, Describe, Listed, Silo, Stat, Stored, Validator, collect};

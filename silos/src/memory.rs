@@ -1,0 +1,1 @@
+//! A silo in memory, for tests.

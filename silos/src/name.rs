@@ -1,0 +1,97 @@
+//! Names of our own for bytes: short ASCII, good on every silo, never used twice.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// How many numbers share a folder: its files stay few enough to list and many enough to fsync together.
+const FOLDER_BITS: u32 = 12;
+
+/// `<session>/<number's high bits>/<number>.<extent's session>-<extent's number>`, fixed-width hexadecimal.
+///
+/// The writer's session leads, so that the tail of one session lists without the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct BlobName {
+    /// The session that wrote the blob.
+    pub session: u64,
+    /// The number this write took in that session; never used twice.
+    pub number: u64,
+    /// Session and number of the extent's first write.
+    pub extent: (u64, u64),
+}
+
+/// The text is no name of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not the name of a blob")]
+pub struct NotABlobName(pub String);
+
+impl BlobName {
+    /// The folder part, `<session>/<high bits>`.
+    pub fn folder(&self) -> String {
+        format!("{:010x}/{:010x}", self.session, self.number >> FOLDER_BITS)
+    }
+
+    /// The last segment.
+    pub fn file(&self) -> String {
+        format!("{:016x}.{:010x}-{:016x}", self.number, self.extent.0, self.extent.1)
+    }
+
+    /// The prefix all blobs of a session share, with its slash.
+    pub fn session_prefix(session: u64) -> String {
+        format!("{session:010x}/")
+    }
+}
+
+impl fmt::Display for BlobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.folder(), self.file())
+    }
+}
+
+impl FromStr for BlobName {
+    type Err = NotABlobName;
+
+    fn from_str(text: &str) -> Result<Self, NotABlobName> {
+        parse(text).filter(|name| name.to_string() == text).ok_or_else(|| NotABlobName(text.to_owned()))
+    }
+}
+
+fn parse(text: &str) -> Option<BlobName> {
+    let mut segments = text.split('/');
+    let (session, _high, file) = (segments.next()?, segments.next()?, segments.next()?);
+    let (number, extent) = file.split_once('.')?;
+    let (extent_session, extent_number) = extent.split_once('-')?;
+    let hex = |digits: &str| u64::from_str_radix(digits, 16).ok();
+    Some(BlobName { session: hex(session)?, number: hex(number)?, extent: (hex(extent_session)?, hex(extent_number)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_name_reads_back(session in 0u64..1 << 40, number: u64, es in 0u64..1 << 40, en: u64) {
+            let name = BlobName { session, number, extent: (es, en) };
+            prop_assert_eq!(name.to_string().parse(), Ok(name));
+        }
+
+        #[test]
+        fn text_order_is_number_order(a: u64, b: u64) {
+            let name = |number| BlobName { session: 1, number, extent: (1, number) };
+            prop_assert_eq!(name(a).to_string().cmp(&name(b).to_string()), a.cmp(&b));
+        }
+    }
+
+    #[test]
+    fn what_is_not_ours_is_refused() {
+        for text in [
+            "",
+            "a/b/c",
+            "0000000001/0000000000/1.1-1",
+            "0000000001/0000000000/0000000000000001.0000000001-0000000000000001/x",
+        ] {
+            assert!(text.parse::<BlobName>().is_err(), "{text}");
+        }
+    }
+}

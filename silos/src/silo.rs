@@ -1,0 +1,132 @@
+//! The seam: one trait, and the words it uses.
+
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, TryStreamExt};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{BodyError, SiloError};
+use crate::facts::Facts;
+use crate::marker::Claim;
+use crate::name::BlobName;
+
+/// The bytes of an upload, in pieces of any size.
+pub type Body = Pin<Box<dyn Stream<Item = Result<Bytes, BodyError>> + Send>>;
+
+/// Pieces of a read; every piece but the first and the last ends on a multiple of [`crate::limits::BLOCK`].
+pub type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, SiloError>> + Send>>;
+
+/// Makes the description of a blob: what the bytes say of themselves, opaque here.
+///
+/// Asked once: after the last body byte where a kind can append it (files), before the first byte elsewhere (object
+/// metadata), where it must not depend on the body.
+pub type Describe = Arc<dyn Fn(When) -> Vec<u8> + Send + Sync>;
+
+/// When a description is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Nothing was read of the body yet.
+    BeforeBody,
+    /// The whole body was read.
+    AfterBody,
+}
+
+/// What was seen of a stored blob, opaque: two equal validators are the same bytes within the silo's facts.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Validator(pub String);
+
+/// The answer to a `put`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Payload bytes stored, the description left out.
+    pub size: u64,
+    /// What the silo calls this version of the blob.
+    pub validator: Validator,
+    /// The silo enforced a checksum of the upload end to end, so that reading back adds nothing.
+    pub checksum_enforced: bool,
+}
+
+/// What `stat` and `list` see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// Payload bytes, the description left out. Listings may not know it and say what the silo stores.
+    pub size: u64,
+    /// See [`Validator`].
+    pub validator: Validator,
+}
+
+/// One name of a listing, raw: it may be no name of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The name below the silo's blob root, in the silo's order.
+    pub name: String,
+    /// Bytes the silo stores under it, description included.
+    pub stored: u64,
+}
+
+/// How full a silo is; bytes. Buckets do not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// Size of the whole store.
+    pub total: u64,
+    /// What we could still write.
+    pub free: u64,
+}
+
+/// A store that holds blobs.
+///
+/// Every blob is written once, whole, under a name that is never used twice. Nothing is updated in place.
+/// No method retries a write or a delete by itself: a second try would answer the first.
+#[async_trait]
+pub trait Silo: Send + Sync + 'static {
+    /// Stores exactly `size` bytes of `body` as `name`, durably, and answers when they are.
+    ///
+    /// A body that ends early or late is `Body`; the blob then is an orphan or absent, never readable as whole.
+    async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError>;
+
+    /// Reads `range` of a blob's payload (`size` is the whole payload's length, as the index knows it).
+    ///
+    /// `Mismatch` when the blob is not `size` bytes long. A stream that ends without an error delivered exactly the range.
+    async fn read(&self, name: &BlobName, size: u64, range: Range<u64>) -> Result<Pieces, SiloError>;
+
+    /// Like `read`, but past every cache that this silo can be made to pass: for verifying a copy.
+    async fn read_back(&self, name: &BlobName, size: u64, range: Range<u64>) -> Result<Pieces, SiloError> {
+        self.read(name, size, range).await
+    }
+
+    /// Size and validator of a blob.
+    async fn stat(&self, name: &BlobName) -> Result<Stat, SiloError>;
+
+    /// What the blob says of itself; empty where it says nothing.
+    async fn describe(&self, name: &BlobName) -> Result<Vec<u8>, SiloError>;
+
+    /// Deletes a blob; a blob that is not there is deleted.
+    async fn delete(&self, name: &BlobName) -> Result<(), SiloError>;
+
+    /// Names starting with `prefix` and after `after`, ascending by bytes, at most `limit` of them; an empty page ends it.
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, SiloError>;
+
+    /// Reads the marker and, where it is absent and `claim` allows, writes it. Answers what the silo says it is.
+    async fn claim(&self, claim: &Claim) -> Result<(), SiloError>;
+
+    /// Finds out what this silo promises, leaving nothing behind.
+    async fn probe(&self) -> Result<Facts, SiloError>;
+
+    /// Room, where the kind can tell.
+    async fn space(&self) -> Result<Option<Space>, SiloError>;
+}
+
+/// Gathers a short read into one buffer.
+pub async fn collect(pieces: Pieces) -> Result<Bytes, SiloError> {
+    let mut parts: Vec<Bytes> = pieces.try_collect().await?;
+    if parts.len() == 1 {
+        return Ok(parts.remove(0));
+    }
+    let mut whole = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
+    parts.iter().for_each(|part| whole.extend_from_slice(part));
+    Ok(whole.freeze())
+}
