@@ -5,13 +5,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
 
-/// Session and number of the extent's first write. Ascending within a session, never reused.
+/// A number that a session took: names extents, versions, uploads and referrers. Ascending within a session, never
+/// reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ExtentId {
-    /// The session that wrote it first.
+pub struct Number {
+    /// The session.
     pub session: u64,
-    /// The number that write took.
+    /// Its number.
     pub number: u64,
+}
+
+/// The number of an extent's first write.
+pub type ExtentId = Number;
+
+impl std::fmt::Display for Number {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}-{:x}", self.session, self.number)
+    }
 }
 
 /// A silo's number in the index; its name can change, this never does.
