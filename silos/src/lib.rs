@@ -10,6 +10,9 @@ pub mod marker;
 pub mod name;
 pub mod silo;
 
+mod exact;
+mod span;
+
 pub mod connect;
 pub mod memory;
 pub mod posix;

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::SiloError;
+
 /// The marker's name, at a silo's root.
 pub const MARKER: &str = "holdall-silo.json";
 
@@ -33,5 +35,26 @@ impl Claim {
         found.namespace == self.marker.namespace
             && found.silo == self.marker.silo
             && (self.fresh || found.id == self.marker.id)
+    }
+
+    /// `accepts`, with the reason where it does not.
+    pub(crate) fn check(&self, found: &Marker) -> Result<(), SiloError> {
+        if self.accepts(found) {
+            return Ok(());
+        }
+        Err(SiloError::not_done(format!(
+            "the silo belongs to `{}` of namespace `{}` (marker `{}`), not to `{}` of `{}` (`{}`)",
+            found.silo, found.namespace, found.id, self.marker.silo, self.marker.namespace, self.marker.id
+        )))
+    }
+
+    /// A registered silo shows no marker: an unmounted disk, or somebody cleaned up.
+    pub(crate) fn refuse_unmarked() -> SiloError {
+        SiloError::not_done(format!("the silo's root has no `{MARKER}`; is it mounted?"))
+    }
+
+    /// A new silo's root holds what is not ours.
+    pub(crate) fn refuse_strangers() -> SiloError {
+        SiloError::not_done(format!("the silo's root is not empty and has no `{MARKER}`"))
     }
 }

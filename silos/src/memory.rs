@@ -1,1 +1,267 @@
-//! A silo in memory, for tests.
+//! A silo in memory, for tests: lost with the process, needs no runtime, and as unforgiving as a silo may be.
+//!
+//! Every piece of a read looks its blob up again, so a blob that is swept under a reader is noticed. (A file's open
+//! handle would hide it; an NFS server's would not.)
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, Range};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream;
+
+use crate::error::SiloError;
+use crate::exact::Exact;
+use crate::facts::Facts;
+use crate::limits::{MAX_DESCRIPTION, MAX_EXTENT};
+use crate::marker::{Claim, Marker};
+use crate::name::BlobName;
+use crate::silo::{Body, Describe, Listed, Pieces, Silo, Space, Stat, Stored, Validator, When};
+use crate::span;
+
+/// A silo in memory.
+#[derive(Debug, Default, Clone)]
+pub struct Memory {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    marker: Option<Marker>,
+    blobs: BTreeMap<String, Blob>,
+    /// Numbers the writes; a blob's number is its validator.
+    writes: u64,
+    /// Bytes it may hold; without limit when `None`.
+    capacity: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Blob {
+    payload: Bytes,
+    description: Vec<u8>,
+    write: u64,
+}
+
+static REGISTRY: Mutex<BTreeMap<String, Arc<Memory>>> = Mutex::new(BTreeMap::new());
+
+impl Memory {
+    /// An empty silo that nobody else has.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty silo that is full once it stores `capacity` bytes.
+    pub fn with_capacity(capacity: u64) -> Self {
+        let silo = Self::new();
+        silo.lock().capacity = Some(capacity);
+        silo
+    }
+
+    /// The silo that this process knows by `name`.
+    pub fn named(name: &str) -> Arc<Self> {
+        let mut registry = REGISTRY.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(registry.entry(name.to_owned()).or_default())
+    }
+
+    /// Puts anything under any name, past every rule: damage and foreign blobs for tests.
+    pub fn plant(&self, name: &str, payload: impl Into<Bytes>, description: &[u8]) {
+        self.lock().insert(name.to_owned(), payload.into(), description.to_vec());
+    }
+
+    /// The payload stored under a raw name.
+    pub fn peek(&self, name: &str) -> Option<Bytes> {
+        self.lock().blobs.get(name).map(|blob| blob.payload.clone())
+    }
+
+    /// How many blobs it holds.
+    pub fn count(&self) -> usize {
+        self.lock().blobs.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn blob(&self, name: &BlobName) -> Result<Blob, SiloError> {
+        self.lock().blobs.get(&name.to_string()).cloned().ok_or(SiloError::Missing)
+    }
+}
+
+impl State {
+    fn insert(&mut self, name: String, payload: Bytes, description: Vec<u8>) -> Stored {
+        self.writes += 1;
+        let blob = Blob { payload, description, write: self.writes };
+        let stored = Stored { size: blob.payload.len() as u64, validator: blob.validator(), checksum_enforced: false };
+        self.blobs.insert(name, blob);
+        stored
+    }
+
+    fn used(&self) -> u64 {
+        self.blobs.values().map(Blob::stored).sum()
+    }
+
+    fn has_room(&self, size: u64) -> bool {
+        self.capacity.is_none_or(|capacity| self.used().saturating_add(size) <= capacity)
+    }
+}
+
+impl Blob {
+    fn stored(&self) -> u64 {
+        (self.payload.len() + self.description.len()) as u64
+    }
+
+    fn validator(&self) -> Validator {
+        Validator(self.write.to_string())
+    }
+}
+
+#[async_trait]
+impl Silo for Memory {
+    async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError> {
+        span::fits_extent(size, MAX_EXTENT)?;
+        {
+            let state = self.lock();
+            if state.blobs.contains_key(&name.to_string()) {
+                return Err(SiloError::Exists);
+            }
+            if !state.has_room(size) {
+                return Err(SiloError::Full);
+            }
+        }
+        let payload = Exact::new(body, size).collect().await?.concat();
+        let description = describe(When::AfterBody);
+        span::fits_description(&description, MAX_DESCRIPTION)?;
+        let mut state = self.lock();
+        if state.blobs.contains_key(&name.to_string()) {
+            return Err(SiloError::Exists);
+        }
+        if !state.has_room(size + description.len() as u64) {
+            return Err(SiloError::Full);
+        }
+        Ok(state.insert(name.to_string(), payload.into(), description))
+    }
+
+    async fn read(&self, name: &BlobName, size: u64, range: Range<u64>) -> Result<Pieces, SiloError> {
+        let blob = self.blob(name)?;
+        span::same_size(blob.payload.len() as u64, size)?;
+        let (silo, name, opened) = (self.clone(), *name, blob.validator());
+        Ok(Box::pin(stream::try_unfold(span::blocks(size, range)?, move |mut blocks| {
+            let piece = blocks.next().map(|block| silo.piece(&name, &opened, block));
+            async move { Ok(piece.transpose()?.map(|piece| (piece, blocks))) }
+        })))
+    }
+
+    async fn stat(&self, name: &BlobName) -> Result<Stat, SiloError> {
+        let blob = self.blob(name)?;
+        Ok(Stat { size: blob.payload.len() as u64, validator: blob.validator() })
+    }
+
+    async fn describe(&self, name: &BlobName) -> Result<Vec<u8>, SiloError> {
+        Ok(self.blob(name)?.description)
+    }
+
+    async fn delete(&self, name: &BlobName) -> Result<(), SiloError> {
+        self.lock().blobs.remove(&name.to_string());
+        Ok(())
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, SiloError> {
+        let start = after.filter(|after| *after >= prefix).map_or(Bound::Included(prefix), Bound::Excluded);
+        let state = self.lock();
+        Ok(state
+            .blobs
+            .range::<str, _>((start, Bound::Unbounded))
+            .take_while(|(name, _)| name.starts_with(prefix))
+            .take(span::page(limit))
+            .map(|(name, blob)| Listed { name: name.clone(), stored: blob.stored() })
+            .collect())
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<(), SiloError> {
+        let mut state = self.lock();
+        match &state.marker {
+            Some(found) => claim.check(found),
+            None if !claim.fresh => Err(Claim::refuse_unmarked()),
+            None if !state.blobs.is_empty() => Err(Claim::refuse_strangers()),
+            None => {
+                state.marker = Some(claim.marker.clone());
+                Ok(())
+            }
+        }
+    }
+
+    async fn probe(&self) -> Result<Facts, SiloError> {
+        Ok(Facts {
+            family: "memory".to_owned(),
+            exclusive_create: true,
+            enforces_upload_checksum: false,
+            conditional_read: true,
+            durable_put: false,
+            max_blob: MAX_EXTENT,
+            time_grain_ns: 0,
+            kind: "memory".to_owned(),
+            notes: vec!["lost with the process".to_owned()],
+        })
+    }
+
+    async fn space(&self) -> Result<Option<Space>, SiloError> {
+        let state = self.lock();
+        Ok(state.capacity.map(|total| Space { total, free: total.saturating_sub(state.used()) }))
+    }
+}
+
+impl Memory {
+    fn piece(&self, name: &BlobName, opened: &Validator, block: Range<u64>) -> Result<Bytes, SiloError> {
+        let blob = self.blob(name)?;
+        if blob.validator() != *opened {
+            return Err(SiloError::mismatch("the blob was replaced while it was read"));
+        }
+        Ok(blob.payload.slice(block.start as usize..block.end as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::silo::collect;
+    use futures_util::{FutureExt, TryStreamExt};
+
+    fn put(silo: &Memory, number: u64, payload: &'static [u8]) -> Result<Stored, SiloError> {
+        let name = BlobName { session: 1, number, extent: (1, number) };
+        let body: Body = Box::pin(stream::iter([Ok(Bytes::from_static(payload))]));
+        let describe: Describe = Arc::new(|_| b"said".to_vec());
+        silo.put(&name, payload.len() as u64, body, describe).now_or_never().unwrap()
+    }
+
+    #[test]
+    fn the_same_name_is_the_same_silo() {
+        put(&Memory::named("shared"), 1, b"x").unwrap();
+        assert_eq!(Memory::named("shared").count(), 1);
+        assert_eq!(Memory::named("other").count(), 0);
+        assert_eq!(Memory::new().count(), 0);
+    }
+
+    #[test]
+    fn a_full_silo_says_so_and_deleting_makes_room() {
+        let silo = Memory::with_capacity(10);
+        put(&silo, 1, b"abc").unwrap();
+        assert_eq!(put(&silo, 2, b"abc"), Err(SiloError::Full));
+        silo.delete(&BlobName { session: 1, number: 1, extent: (1, 1) }).now_or_never().unwrap().unwrap();
+        assert_eq!(silo.space().now_or_never().unwrap().unwrap(), Some(Space { total: 10, free: 10 }));
+        put(&silo, 2, b"abc").unwrap();
+    }
+
+    /// A sweeper that does not wait for readers would be hidden by a silo that keeps what was deleted alive for
+    /// them: the model test needs to see it.
+    #[test]
+    fn a_blob_deleted_under_a_reader_is_missing() {
+        let silo = Memory::new();
+        let name = BlobName { session: 1, number: 1, extent: (1, 1) };
+        silo.plant(&name.to_string(), vec![7; 300 << 10], b"");
+        let mut pieces = silo.read(&name, 300 << 10, 0..300 << 10).now_or_never().unwrap().unwrap();
+        assert_eq!(pieces.try_next().now_or_never().unwrap().unwrap().unwrap().len(), 256 << 10);
+        silo.delete(&name).now_or_never().unwrap().unwrap();
+        assert_eq!(collect(pieces).now_or_never().unwrap(), Err(SiloError::Missing));
+    }
+}

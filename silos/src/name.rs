@@ -27,7 +27,7 @@ pub struct NotABlobName(pub String);
 impl BlobName {
     /// The folder part, `<session>/<high bits>`.
     pub fn folder(&self) -> String {
-        format!("{:010x}/{:010x}", self.session, self.number >> FOLDER_BITS)
+        format!("{:010x}/{:013x}", self.session, self.number >> FOLDER_BITS)
     }
 
     /// The last segment.
@@ -88,8 +88,8 @@ mod tests {
         for text in [
             "",
             "a/b/c",
-            "0000000001/0000000000/1.1-1",
-            "0000000001/0000000000/0000000000000001.0000000001-0000000000000001/x",
+            "0000000001/0000000000000/1.1-1",
+            "0000000001/0000000000000/0000000000000001.0000000001-0000000000000001/x",
         ] {
             assert!(text.parse::<BlobName>().is_err(), "{text}");
         }
