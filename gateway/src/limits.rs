@@ -1,1 +1,51 @@
-//! .
+//! Every limit of this crate.
+
+use std::time::Duration;
+
+/// Connections a listener holds at once; beyond it the longest idle one makes room for a new one.
+pub const CONNECTIONS: usize = 4096;
+/// A request's head must be complete within this, counted from the end of the request before it.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A TLS handshake must be complete within this.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A shutdown waits this long for requests in flight before it cuts them off.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// After an answer that leaves a body unread, what the client still sends is read away for this long, because
+/// closing at once would reset the connection and take the answer with it.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// How much of such a body is read away at most.
+pub const LINGER_BYTES: usize = 64 << 20;
+/// How long the accept loop rests when the process is out of file descriptors or memory.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Head of a request that the HTTP parser takes at all; beyond it the answer is a bare 431.
+pub const MAX_PARSED_HEAD: usize = 64 << 10;
+/// Names and values of a request's headers and its target, together (AWS: 8 KiB).
+pub const MAX_HEAD: usize = 16 << 10;
+/// Headers of a request. 2 KiB of user metadata may be 80 short ones.
+pub const MAX_HEADERS: usize = 100;
+
+/// Bytes a second that a client must send or take on average; slower ones hold memory for nothing.
+pub const MIN_RATE: u64 = 1 << 10;
+/// How long a client that sends a body may be silent.
+pub const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client that takes a body may be silent. Longer than for sending: a socket reports room only when a
+/// third of its buffer is free, which takes a slow but honest reader more than a minute.
+pub const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How far a request's time may be from ours (S3).
+pub const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
+/// A presigned URL lives at most this long (S3).
+pub const MAX_EXPIRES: u64 = 7 * 24 * 3600;
+/// An access key id, region or service name of a credential.
+pub const MAX_CREDENTIAL: usize = 256;
+/// Derived signing keys that are remembered.
+pub const SIGNING_KEYS: usize = 4096;
+/// A signed chunk is held back until its signature matched, so it has a limit.
+pub const MAX_SIGNED_CHUNK: u64 = 16 << 20;
+/// `size;chunk-signature=…` with its line end.
+pub const MAX_CHUNK_HEADER: usize = 128;
+/// All trailing headers of a body together.
+pub const MAX_TRAILER: usize = 4 << 10;
+/// How often the certificate's files are looked at for a renewed one.
+pub const CERTIFICATE_POLL: Duration = Duration::from_secs(60);
