@@ -42,3 +42,11 @@ pub const GRACE: Duration = Duration::from_secs(600);
 pub const MOVES_AT_ONCE: usize = 16;
 /// A completed upload answers a repeated Complete for this long.
 pub const COMPLETED_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Commits that wait for the index's writer; one more waits outside.
+pub const INDEX_QUEUE: usize = 4096;
+/// Commits that share one transaction: the last of them waits for all.
+pub const INDEX_BATCH: usize = 512;
+/// A transaction that wrote this many bytes takes no further commit.
+pub const INDEX_BATCH_BYTES: usize = 4 << 20;
+/// Memory for the index's pages.
+pub const INDEX_CACHE: usize = 192 << 20;

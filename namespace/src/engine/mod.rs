@@ -9,6 +9,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+mod fold;
+mod overlay;
+
 pub mod memory;
 pub mod redb;
 

@@ -1,1 +1,170 @@
-//! .
+//! The index in one redb file: one process, one writer thread, one fsync for all commits that wait together.
+//!
+//! An acknowledged commit survives kill -9 and power loss. Decisions run in the order their commits arrived, each
+//! seeing what those before it wrote; those that arrived while the disk was busy share the next transaction. A
+//! commit whose caller went away is still carried out.
+//!
+//! **Failing disks.** Transactions are two-phase: everything a commit wrote is on disk before the header names it.
+//! When a commit fails, the file is closed, opened again and read, which settles whether the commit happened; it is
+//! reported as done, failed or full accordingly, and only when the file cannot be opened again as unknown. Until it
+//! can, every read and commit answers `Failed`, and each commit tries to open it first.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use self::store::{Opener, Store, Work};
+use super::overlay::Decided;
+use super::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Read};
+use crate::limits::{INDEX_BATCH, INDEX_QUEUE};
+
+mod store;
+#[cfg(test)]
+mod tests;
+
+/// Why an index file did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenIndexError {
+    /// One file, one process.
+    #[error("another process has the index `{}` open", .0.display())]
+    InUse(PathBuf),
+    /// Not redb, or not a file of ours.
+    #[error("`{}` is not an index of Holdall", .0.display())]
+    Foreign(PathBuf),
+    /// It is ours, and broken.
+    #[error("the index `{}` is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// The file system said no.
+    #[error("the index `{}` cannot be opened", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Its words.
+        source: io::Error,
+    },
+}
+
+/// An index in a redb file. Dropping it waits until the commits under way are answered and the file is closed.
+pub struct Redb {
+    store: Arc<Store>,
+    /// Where commits queue; `None` only while dropping.
+    queue: Option<mpsc::Sender<Job>>,
+    writer: Option<thread::JoinHandle<()>>,
+}
+
+/// A commit that waits for the writer.
+struct Job {
+    work: Work,
+    answer: oneshot::Sender<Decided>,
+}
+
+impl Redb {
+    /// Opens the index, made with mode 0600 when it is absent. After a crash it is repaired first.
+    pub fn open(path: &Path) -> Result<Self, OpenIndexError> {
+        Self::start(path, store::exclusive(path), false)
+    }
+
+    /// Opens the index so that other processes that open it this way share it; for tests with several gateways.
+    #[cfg(any(test, feature = "faults"))]
+    pub fn open_shared(path: &Path) -> Result<Self, OpenIndexError> {
+        Self::start(path, store::shared(path), true)
+    }
+
+    fn start(path: &Path, opener: Opener, shared: bool) -> Result<Self, OpenIndexError> {
+        let store = Arc::new(Store::open(path, opener, shared)?);
+        let (queue, jobs) = mpsc::channel(INDEX_QUEUE);
+        let writing = Arc::clone(&store);
+        let writer = thread::Builder::new().name("index-writer".to_owned()).spawn(move || write(&writing, jobs));
+        let writer = writer.map_err(|source| OpenIndexError::Io { path: path.to_owned(), source })?;
+        Ok(Self { store, queue: Some(queue), writer: Some(writer) })
+    }
+}
+
+impl fmt::Debug for Redb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redb").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Redb {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            // It catches what panics in it; there is nothing to pass on.
+            let _ = writer.join();
+        }
+        self.store.close();
+    }
+}
+
+#[async_trait]
+impl Engine for Redb {
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, EngineError> {
+        self.store.get(keys)
+    }
+
+    async fn range(&self, range: Range<Key>, rows: usize, bytes: usize) -> Result<Page, EngineError> {
+        self.store.range(&range, rows, bytes)
+    }
+
+    async fn fold(&self, fold: Fold) -> Result<Vec<Folded>, EngineError> {
+        self.store.fold(&fold)
+    }
+
+    async fn commit(&self, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError> {
+        let queue = self.queue.as_ref().expect("the queue is there until drop");
+        let (answer, answered) = oneshot::channel();
+        if queue.send(Job { work: Work { reads, decide }, answer }).await.is_err() {
+            return Err(EngineError::Failed("the index is closed".to_owned()));
+        }
+        answered.await.unwrap_or_else(|_| Err(EngineError::Unknown("the index's writer broke off".to_owned())))
+    }
+
+    fn room(&self) -> Option<u64> {
+        self.store.room()
+    }
+}
+
+/// The writer thread: ends when the queue is closed and empty.
+fn write(store: &Store, mut jobs: mpsc::Receiver<Job>) {
+    let mut waiting = VecDeque::new();
+    loop {
+        if waiting.is_empty() {
+            let Some(job) = jobs.blocking_recv() else { return };
+            waiting.push_back(job);
+        }
+        while waiting.len() < INDEX_BATCH
+            && let Ok(job) = jobs.try_recv()
+        {
+            waiting.push_back(job);
+        }
+        if catch_unwind(AssertUnwindSafe(|| batch(store, &mut waiting))).is_err() {
+            // Dropped answers are unknown ones: a commit that may have happened is never run again.
+            waiting.clear();
+            store.suspect();
+        }
+    }
+}
+
+/// Takes as many jobs as one transaction carries, and answers them.
+fn batch(store: &Store, waiting: &mut VecDeque<Job>) {
+    let decided = store.transact(waiting.iter_mut().map(|job| &mut job.work));
+    for (job, decided) in waiting.drain(..decided.len()).zip(decided) {
+        // A caller that went away does not want its answer.
+        let _ = job.answer.send(decided);
+    }
+}

@@ -30,12 +30,7 @@ pub enum RetiredRow {
 
 /// When (wall clock: order and grace only), and the fresh number of whoever retired it; `index` tells several apart.
 pub fn retired(since: UnixMs, by: Number, index: u32) -> Key {
-    KeyBuilder::new(key::RETIRED)
-        .number(since.max(0) as u64)
-        .number(by.session)
-        .number(by.number)
-        .short(index)
-        .build()
+    KeyBuilder::new(key::RETIRED).number(since.max(0) as u64).number(by.session).number(by.number).short(index).build()
 }
 
 /// When it was retired, from a key.

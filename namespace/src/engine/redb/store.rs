@@ -1,0 +1,358 @@
+//! The redb file: reads, one transaction at a time, and what to do when the disk fails.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use bytes::Bytes;
+use redb::backends::FileBackend;
+use redb::{
+    Builder, CommitError, ConcurrencyMode, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, ReadableTable,
+    StorageBackend, StorageError, Table, TableDefinition, TableError, TableHandle, TransactionError, WriteTransaction,
+};
+
+use super::OpenIndexError;
+use crate::engine::overlay::{Base, Decided, Overlay};
+use crate::engine::{Decide, EngineError, Fold, Folded, Key, Page, Read, fold};
+use crate::limits::{INDEX_BATCH_BYTES, INDEX_CACHE};
+
+/// The one table: our keys begin with a byte of their own table.
+const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
+
+/// Opens the file, the first time or again after a failed commit.
+pub(super) type Opener = Box<dyn Fn(Opening) -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// Which time it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// An absent file is made.
+    First,
+    /// An absent file is a failure: somebody took it away.
+    Again,
+}
+
+/// A commit's work.
+pub(super) struct Work {
+    /// What the decision may look at.
+    pub(super) reads: Vec<Read>,
+    /// The decision.
+    pub(super) decide: Decide,
+}
+
+/// An open index file.
+pub(super) struct Store {
+    /// The open file. The writer thread alone replaces it, and holds the lock only to do so; readers hold it for one
+    /// call, never across an await.
+    database: RwLock<Result<Database, EngineError>>,
+    opener: Opener,
+    folder: PathBuf,
+    shared: bool,
+}
+
+/// A failure inside redb, whichever of its error types it came as.
+#[derive(Debug)]
+struct Broken {
+    reason: String,
+    full: bool,
+}
+
+/// Opens `path` for this process alone.
+pub(super) fn exclusive(path: &Path) -> Opener {
+    let path = path.to_owned();
+    Box::new(move |opening| open_with(file(&path, opening)?, ConcurrencyMode::ExclusiveWriter))
+}
+
+/// Opens `path` beside other processes that do the same.
+#[cfg(any(test, feature = "faults"))]
+pub(super) fn shared(path: &Path) -> Opener {
+    let path = path.to_owned();
+    Box::new(move |opening| open_with(file(&path, opening)?, ConcurrencyMode::MultiWriter))
+}
+
+pub(super) fn file(path: &Path, opening: Opening) -> Result<FileBackend, DatabaseError> {
+    let make = opening == Opening::First;
+    let file = OpenOptions::new().read(true).write(true).create(make).truncate(false).mode(0o600).open(path)?;
+    FileBackend::new(file)
+}
+
+pub(super) fn open_with(backend: impl StorageBackend, mode: ConcurrencyMode) -> Result<Database, DatabaseError> {
+    Builder::new().set_cache_size(INDEX_CACHE).set_concurrency_mode(mode).create_with_backend(backend)
+}
+
+impl Store {
+    pub(super) fn open(path: &Path, opener: Opener, shared: bool) -> Result<Self, OpenIndexError> {
+        let database = opener(Opening::First).map_err(|error| refusal(path, error))?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let store = Self { database: RwLock::new(Ok(database)), opener, folder: folder.to_owned(), shared };
+        store.make_table(path)?;
+        // A new file's name must be as durable as the first commit in it.
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| OpenIndexError::Io { path: path.to_owned(), source })?;
+        Ok(store)
+    }
+
+    /// Makes our table in an empty file, and refuses a redb file of somebody else.
+    fn make_table(&self, path: &Path) -> Result<(), OpenIndexError> {
+        let damaged = |error: Broken| OpenIndexError::Damaged { path: path.to_owned(), reason: error.reason };
+        let guard = self.database();
+        let Ok(database) = &*guard else { unreachable!("it was opened above") };
+        let transaction = database.begin_write().map_err(|error| damaged(error.into()))?;
+        let tables: Vec<_> = transaction.list_tables().map_err(|error| damaged(error.into()))?.collect();
+        match tables.as_slice() {
+            [] => {}
+            [one] if one.name() == ROWS.name() => return Ok(()),
+            _ => return Err(OpenIndexError::Foreign(path.to_owned())),
+        }
+        match transaction.open_table(ROWS) {
+            Ok(_) => {}
+            Err(TableError::Storage(error)) => return Err(damaged(error.into())),
+            Err(_) => return Err(OpenIndexError::Foreign(path.to_owned())),
+        }
+        transaction.commit().map_err(|error| damaged(error.into()))
+    }
+
+    /// Rows of one snapshot.
+    pub(super) fn get(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, EngineError> {
+        self.read(|table| keys.iter().map(|key| row(table, key)).collect())
+    }
+
+    /// A page of one snapshot.
+    pub(super) fn range(&self, range: &Range<Key>, rows: usize, bytes: usize) -> Result<Page, EngineError> {
+        self.read(|table| {
+            let (mut page, mut size) = (Page::new(), 0);
+            for row in between(table, &range.start, &range.end)?.take(rows) {
+                let (key, value) = row?;
+                size += key.len() + value.len();
+                page.push((key, value));
+                if size >= bytes {
+                    break;
+                }
+            }
+            Ok(page)
+        })
+    }
+
+    /// A fold of one snapshot.
+    pub(super) fn fold(&self, fold: &Fold) -> Result<Vec<Folded>, EngineError> {
+        self.read(|table| fold::fold(fold, |from, to| between(table, from, to)))
+    }
+
+    /// Bytes the file may still grow by.
+    pub(super) fn room(&self) -> Option<u64> {
+        rustix::fs::statvfs(&self.folder).ok().map(|space| space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    /// Runs decisions in one transaction, as many as fit and at least one, and commits what they wrote. Answers for
+    /// each it took, in order.
+    pub(super) fn transact<'a>(&self, works: impl Iterator<Item = &'a mut Work>) -> Vec<Decided> {
+        if let Err(error) = self.revived() {
+            return vec![Err(error)];
+        }
+        let (mut decided, mut written) = (Vec::new(), Overlay::default());
+        let outcome = match self.fill(works, &mut decided, &mut written) {
+            Ok(None) => Ok(()),
+            Ok(Some(transaction)) => transaction.commit().or_else(|error| self.settle(&error.into(), written)),
+            Err(broken) => Err(self.not_done(&broken)),
+        };
+        match outcome {
+            Ok(()) => decided,
+            // What one decided may rest on what another wrote: without the transaction none of them holds.
+            Err(error) => vec![Err(error); decided.len().max(1)],
+        }
+    }
+
+    /// Decides and fills a transaction; `None` when there is nothing to commit.
+    fn fill<'a>(
+        &self,
+        works: impl Iterator<Item = &'a mut Work>,
+        decided: &mut Vec<Decided>,
+        written: &mut Overlay,
+    ) -> Result<Option<WriteTransaction>, Broken> {
+        let mut transaction = self.database().as_ref().map_err(Broken::from)?.begin_write()?;
+        transaction.set_quick_repair(true);
+        {
+            let mut table = transaction.open_table(ROWS)?;
+            for work in works {
+                decided.push(written.run(&Writing(&table), &work.reads, &mut work.decide)?);
+                if written.bytes() >= INDEX_BATCH_BYTES {
+                    break;
+                }
+            }
+            for (key, row) in written.rows() {
+                match row {
+                    Some(value) => drop(table.insert(&key[..], &value[..])?),
+                    None => drop(table.remove(&key[..])?),
+                }
+            }
+        }
+        if written.is_clean() {
+            transaction.abort()?;
+            return Ok(None);
+        }
+        Ok(Some(transaction))
+    }
+
+    /// The transaction never got to its commit: nothing happened. redb wants the file opened again all the same.
+    fn not_done(&self, broken: &Broken) -> EngineError {
+        tracing::error!(reason = broken.reason, "a transaction of the index failed");
+        self.suspect();
+        broken.error()
+    }
+
+    /// Finds out whether a failed commit happened. Opening the file again writes its header anew and syncs it, so that
+    /// what is read afterwards is durable; two-phase commits keep half of one from being there.
+    fn settle(&self, broken: &Broken, written: Overlay) -> Result<(), EngineError> {
+        tracing::error!(reason = broken.reason, "a commit to the index failed");
+        self.suspect();
+        let unknown = |reason: &dyn fmt::Display| EngineError::Unknown(format!("{}; then {reason}", broken.reason));
+        if self.shared {
+            return Err(unknown(&"others may have written since"));
+        }
+        self.revived().map_err(|error| unknown(&error))?;
+        let (keys, rows): (Vec<Key>, Vec<Option<Bytes>>) = written.into_rows().into_iter().unzip();
+        let found = self.get(&keys).map_err(|error| unknown(&error))?;
+        if found == rows { Ok(()) } else { Err(broken.error()) }
+    }
+
+    /// Closes a file that failed; the next commit opens it again.
+    pub(super) fn suspect(&self) {
+        self.replace(Err(EngineError::Failed("the index's file failed and is being opened again".to_owned())));
+    }
+
+    /// Closes the file for good.
+    pub(super) fn close(&self) {
+        self.replace(Err(EngineError::Failed("the index is closed".to_owned())));
+    }
+
+    /// Opens the file again if it failed.
+    fn revived(&self) -> Result<(), EngineError> {
+        if self.database().is_ok() {
+            return Ok(());
+        }
+        let opened = (self.opener)(Opening::Again).map_err(Broken::from).and_then(|database| {
+            // An emptied file opens as a new database; ours has its table.
+            database.begin_read()?.open_table(ROWS)?;
+            Ok(database)
+        });
+        match opened {
+            Ok(database) => {
+                tracing::warn!("the index's file was opened again");
+                self.replace(Ok(database));
+                Ok(())
+            }
+            Err(broken) => {
+                let error = EngineError::Failed(format!("the index's file failed: {}", broken.reason));
+                self.replace(Err(error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    fn replace(&self, database: Result<Database, EngineError>) {
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = database;
+    }
+
+    /// Readers leave nothing half done, so a panic of one is no concern of the next.
+    fn database(&self) -> RwLockReadGuard<'_, Result<Database, EngineError>> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T>(&self, with: impl FnOnce(&Reading) -> Result<T, Broken>) -> Result<T, EngineError> {
+        let guard = self.database();
+        let database = guard.as_ref().map_err(Clone::clone)?;
+        let table = database.begin_read().map_err(Broken::from).and_then(|read| Ok(read.open_table(ROWS)?));
+        table.and_then(|table| with(&table)).map_err(|broken| broken.error())
+    }
+}
+
+type Reading = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// What decisions read: the table inside the open transaction.
+struct Writing<'a, 'txn>(&'a Table<'txn, &'static [u8], &'static [u8]>);
+
+impl Base for Writing<'_, '_> {
+    type Error = Broken;
+
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, Broken> {
+        row(self.0, key)
+    }
+
+    fn any(&self, range: &Range<Key>, counts: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, Broken> {
+        for row in between(self.0, &range.start, &range.end)? {
+            if counts(&row?.0) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn row(table: &impl ReadableTable<&'static [u8], &'static [u8]>, key: &[u8]) -> Result<Option<Bytes>, Broken> {
+    Ok(table.get(key)?.map(|value| Bytes::copy_from_slice(value.value())))
+}
+
+/// The rows of a range, empty when it runs backwards.
+fn between<'a, T: ReadableTable<&'static [u8], &'static [u8]>>(
+    table: &'a T,
+    from: &[u8],
+    to: &[u8],
+) -> Result<impl Iterator<Item = Result<(Bytes, Bytes), Broken>> + use<'a, T>, Broken> {
+    let rows = table.range::<&[u8]>(from..to.max(from))?;
+    Ok(rows.map(|row| {
+        let (key, value) = row?;
+        Ok((Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value.value())))
+    }))
+}
+
+impl Broken {
+    /// What a commit that certainly did not happen answers.
+    fn error(&self) -> EngineError {
+        if self.full { EngineError::Full } else { EngineError::Failed(self.reason.clone()) }
+    }
+}
+
+impl From<StorageError> for Broken {
+    fn from(error: StorageError) -> Self {
+        let full = matches!(&error, StorageError::Io(error)
+            if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
+        Self { reason: error.to_string(), full }
+    }
+}
+
+impl From<&EngineError> for Broken {
+    fn from(error: &EngineError) -> Self {
+        Self { reason: error.to_string(), full: false }
+    }
+}
+
+macro_rules! broken {
+    ($($error:ident),*) => {$(
+        impl From<$error> for Broken {
+            fn from(error: $error) -> Self {
+                match error {
+                    $error::Storage(error) => error.into(),
+                    other => Self { reason: other.to_string(), full: false },
+                }
+            }
+        }
+    )*};
+}
+broken!(CommitError, DatabaseError, TableError, TransactionError);
+
+/// Why the file did not open the first time.
+fn refusal(path: &Path, error: DatabaseError) -> OpenIndexError {
+    let path = path.to_owned();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => OpenIndexError::InUse(path),
+        DatabaseError::UpgradeRequired(_) => OpenIndexError::Foreign(path),
+        DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            OpenIndexError::Foreign(path)
+        }
+        DatabaseError::Storage(StorageError::Io(source)) => OpenIndexError::Io { path, source },
+        other => OpenIndexError::Damaged { path, reason: other.to_string() },
+    }
+}
