@@ -1,1 +1,163 @@
-//! .
+//! Counters for `/metrics`, in OpenMetrics' text form. No label names a bucket, a key or an account.
+
+use std::time::Duration;
+
+use holdall_namespace::stats::Snapshot;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// Latency buckets, seconds: from a row in memory to a slow large body.
+const BUCKETS: [f64; 14] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 120.0];
+
+/// This process's counters.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Outcome, Counter>,
+    latency: Family<Operation, Histogram>,
+    /// Body bytes that clients sent.
+    pub bytes_in: Counter,
+    /// Body bytes sent to clients.
+    pub bytes_out: Counter,
+    /// Requests being answered now.
+    pub requests_open: Gauge,
+    /// S3 connections open now.
+    pub connections: Gauge,
+    /// Access log lines that were dropped since the disk was slower than the requests.
+    pub access_log_dropped: Counter,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    operation: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Operation {
+    operation: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Silo {
+    silo: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Counters at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("holdall");
+        let requests = Family::<Outcome, Counter>::default();
+        let latency = Family::<Operation, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
+        let (bytes_in, bytes_out) = (Counter::default(), Counter::default());
+        let (requests_open, connections) = (Gauge::default(), Gauge::default());
+        let access_log_dropped = Counter::default();
+        registry.register("s3_requests", "S3 requests answered, by operation and HTTP status", requests.clone());
+        registry.register_with_unit(
+            "s3_request",
+            "From the request's head to the last byte of the answer",
+            Unit::Seconds,
+            latency.clone(),
+        );
+        registry.register("s3_received_bytes", "Body bytes that clients sent", bytes_in.clone());
+        registry.register("s3_sent_bytes", "Body bytes sent to clients", bytes_out.clone());
+        registry.register("s3_requests_open", "S3 requests being answered now", requests_open.clone());
+        registry.register("s3_connections", "S3 connections open now", connections.clone());
+        registry.register("access_log_dropped", "Access log lines dropped", access_log_dropped.clone());
+        Self { registry, requests, latency, bytes_in, bytes_out, requests_open, connections, access_log_dropped }
+    }
+
+    /// Counts one answered request.
+    pub fn answered(&self, operation: &'static str, status: u16, took: Duration) {
+        self.requests.get_or_create(&Outcome { operation, status }).inc();
+        self.latency.get_or_create(&Operation { operation }).observe(took.as_secs_f64());
+    }
+
+    /// Everything as text, the namespace's counters included.
+    pub fn encode(&self, snapshot: &Snapshot) -> String {
+        let mut text = String::new();
+        let written = encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &of_namespace(snapshot)))
+            .and_then(|()| encode_eof(&mut text));
+        written.expect("writing to a string cannot fail");
+        text
+    }
+}
+
+/// A registry of one moment: the namespace counts by itself.
+fn of_namespace(now: &Snapshot) -> Registry {
+    let mut registry = Registry::with_prefix("holdall");
+    let counters = [
+        ("moves_done", "Moves committed", now.moves_done),
+        ("moves_superseded", "Moves given up since an overwrite or delete won", now.moves_superseded),
+        ("moves_failed", "Moves that failed and are tried again", now.moves_failed),
+        ("moved_bytes", "Bytes moved", now.moved_bytes),
+        ("swept", "Retired replicas deleted", now.swept),
+        ("orphans_collected", "Orphans deleted", now.orphans),
+    ];
+    for (name, help, value) in counters {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    }
+    let gauges = [
+        ("moves_running", "Moves under way now", now.moves_running),
+        ("retired_waiting", "Retired replicas that waited at the end of the last sweep", now.retired_waiting),
+        ("reads_open", "Reads open now", now.reads_open),
+    ];
+    for (name, help, value) in gauges {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(value as i64);
+        registry.register(name, help, gauge);
+    }
+    let silo = |name, help, value: fn(&holdall_namespace::stats::SiloStats) -> u64, registry: &mut Registry| {
+        let family = Family::<Silo, Counter>::default();
+        for (silo, stats) in &now.silos {
+            family.get_or_create(&Silo { silo: silo.clone() }).inc_by(value(stats));
+        }
+        registry.register(name, help, family);
+    };
+    silo("silo_read_bytes", "Payload bytes read, by silo", |silo| silo.bytes_read, &mut registry);
+    silo("silo_written_bytes", "Payload bytes written, by silo", |silo| silo.bytes_written, &mut registry);
+    silo("silo_errors", "Operations that failed, by silo", |silo| silo.errors, &mut registry);
+    silo("silo_damaged_blocks", "Blocks whose checksum did not match", |silo| silo.damaged_blocks, &mut registry);
+    registry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdall_namespace::stats::Stats;
+
+    #[test]
+    fn every_counter_is_in_the_text_once() {
+        let metrics = Metrics::new();
+        metrics.answered("GetObject", 200, Duration::from_millis(3));
+        metrics.bytes_out.inc_by(7);
+        let stats = Stats::default();
+        stats.silo("hot", |silo| silo.errors += 2);
+        stats.add(|all| all.moves_done = 5);
+        let text = metrics.encode(&stats.snapshot());
+        for line in [
+            "holdall_s3_requests_total{operation=\"GetObject\",status=\"200\"} 1",
+            "holdall_s3_request_seconds_bucket{le=\"0.005\",operation=\"GetObject\"} 1",
+            "holdall_s3_sent_bytes_total 7",
+            "holdall_silo_errors_total{silo=\"hot\"} 2",
+            "holdall_moves_done_total 5",
+            "holdall_reads_open 0",
+            "# EOF",
+        ] {
+            assert_eq!(text.matches(&format!("{line}\n")).count(), 1, "{line} in\n{text}");
+        }
+    }
+}

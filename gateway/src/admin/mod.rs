@@ -1,1 +1,104 @@
-//! .
+//! The admin API: what a person orders, as HTTP.
+//!
+//! Every route below `/v1` verifies the signature over the whole request, then asks for the first account, then runs.
+//! `/livez`, `/readyz` and `/metrics` are open and name no bucket and no key.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{MethodRouter, delete, get, post};
+use http::StatusCode;
+
+pub mod problem;
+pub mod view;
+
+mod accounts;
+mod check;
+mod declare;
+mod door;
+mod extract;
+mod health;
+mod jobs;
+mod silos;
+
+use crate::metrics::Metrics;
+use crate::state::State;
+use problem::Problem;
+
+/// What the admin routes look at.
+pub struct Admin {
+    /// Shared with S3 requests.
+    pub state: Arc<State>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Where S3 is spoken, as a URL.
+    pub endpoint: String,
+}
+
+/// One line of the route table.
+struct Route {
+    /// `GET`
+    method: &'static str,
+    /// As axum reads it.
+    path: &'static str,
+    /// What it does, unique: the word in the log.
+    action: &'static str,
+    /// Who does it.
+    handler: MethodRouter<Arc<Admin>>,
+}
+
+/// Every signed route there is.
+fn routes() -> Vec<Route> {
+    let route = |method, path, action, handler| Route { method, path, action, handler };
+    vec![
+        route("GET", "/v1/status", "status.show", get(health::status)),
+        route("GET", "/v1/account", "account.list", get(accounts::list)),
+        route("POST", "/v1/account/{name}", "account.create", post(accounts::create)),
+        route("DELETE", "/v1/account/{name}", "account.delete", delete(accounts::delete)),
+        route("POST", "/v1/account/{name}/disable", "account.disable", post(accounts::disable)),
+        route("POST", "/v1/account/{name}/enable", "account.enable", post(accounts::enable)),
+        route("GET", "/v1/account/{name}/key", "key.list", get(accounts::list_keys)),
+        route("POST", "/v1/account/{name}/key", "key.create", post(accounts::create_key)),
+        route("DELETE", "/v1/account/{name}/key/{id}", "key.delete", delete(accounts::delete_key)),
+        route("GET", "/v1/silo", "silo.list", get(silos::list)),
+        route("POST", "/v1/silo/{name}/cordon", "silo.cordon", post(silos::cordon)),
+        route("POST", "/v1/silo/{name}/uncordon", "silo.uncordon", post(silos::uncordon)),
+        route("POST", "/v1/apply", "apply", post(declare::apply)),
+        route("POST", "/v1/plan", "plan", post(jobs::plan)),
+        route("GET", "/v1/job", "job.list", get(jobs::list)),
+        route("POST", "/v1/job", "job.start", post(jobs::start)),
+        route("GET", "/v1/job/{id}", "job.show", get(jobs::show)),
+        route("GET", "/v1/job/{id}/moves", "job.moves", get(jobs::moves)),
+        route("POST", "/v1/job/{id}/cancel", "job.cancel", post(jobs::cancel)),
+        route("GET", "/v1/where", "where", get(jobs::where_is)),
+        route("GET", "/v1/usage", "usage", get(silos::usage)),
+        route("GET", "/v1/check", "check", get(check::check)),
+        route("POST", "/v1/sweep", "sweep", post(check::sweep)),
+    ]
+}
+
+/// The admin listener's whole router.
+pub fn router(admin: Arc<Admin>) -> Router {
+    let signed = routes().into_iter().fold(Router::new(), |router, route| {
+        tracing::trace!(method = route.method, path = route.path, action = route.action, "admin route");
+        router.route(route.path, route.handler)
+    });
+    let signed = signed
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&admin), door::admit));
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .merge(signed)
+        .with_state(admin)
+}
+
+async fn no_such_route() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "no_such_route", "the admin API has no such path")
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the path is not asked this way")
+}

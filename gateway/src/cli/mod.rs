@@ -1,1 +1,280 @@
-//! .
+//! The command line: what a person types.
+//!
+//! Data go to stdout, everything else to stderr, `--json` wherever something is printed. Exit codes are in [`exit`].
+//! Every command but `serve` finds its gateway by `--admin` and signs with `HOLDALL_ACCESS_KEY_ID` and
+//! `HOLDALL_SECRET_ACCESS_KEY`, or with the data folder's key file.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use holdall_namespace::clock::{Clock, SystemClock};
+use secrecy::SecretString;
+
+use crate::config::{self, DEFAULT_ADMIN, DEFAULT_DATA, DEFAULT_REGION, ServeArgs};
+
+pub mod client;
+pub mod credentials;
+pub mod exit;
+pub mod print;
+pub mod target;
+
+mod account;
+mod apply;
+mod check;
+mod job;
+mod place;
+mod progress;
+mod silo;
+mod usage;
+
+use client::{Endpoint, Keys, Speak};
+use credentials::KeyFile;
+use exit::Failure;
+
+/// One S3 endpoint over every silo you own: keys stay, bytes move.
+#[derive(Debug, Parser)]
+#[command(name = "holdall", version, max_term_width = 110)]
+#[command(
+    after_help = "Without a command, `serve` is meant. Exit codes: 0 done, 1 failed, 2 misuse, 3 the gateway is \
+                        not reachable, 4 refused by a rule, 130 detached by Ctrl-C."
+)]
+pub struct Cli {
+    /// What all commands share.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What all commands share.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// Where the gateway's admin API is [default: http://127.0.0.1:9001].
+    #[arg(long, global = true, value_name = "URL", env = "HOLDALL_ADMIN")]
+    pub admin: Option<String>,
+    /// The data folder: of the gateway to start, or whose key file to sign with [default: ./holdall-data].
+    #[arg(long, global = true, value_name = "DIR", env = "HOLDALL_DATA")]
+    pub data: Option<PathBuf>,
+    /// The region that signatures name [default: us-east-1, or what the key file says].
+    #[arg(long, global = true, value_name = "NAME", env = "HOLDALL_REGION")]
+    pub region: Option<String>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway.
+    Serve(ServeArgs),
+    /// Accounts: who owns buckets.
+    #[command(subcommand)]
+    Account(account::Command),
+    /// Access keys of an account.
+    #[command(subcommand)]
+    Key(account::KeyCommand),
+    /// Silos: the stores that hold bytes.
+    #[command(subcommand)]
+    Silo(silo::Command),
+    /// Declare silos and write policies from a TOML file. Leaving something out removes nothing.
+    Apply(apply::Apply),
+    /// Move what exists under a prefix onto a silo.
+    Place(place::Place),
+    /// Empty a silo into another. Cordons the first, uncordons the second.
+    Drain(place::Drain),
+    /// Moves under way and past.
+    #[command(subcommand)]
+    Job(job::Command),
+    /// Show every replica of an object's bytes.
+    Where(usage::Where),
+    /// Show objects and bytes by bucket, account and silo.
+    Du,
+    /// Compare index and silos, read-only: of a running gateway, or of a stopped data folder (`--data`).
+    Check(check::Check),
+    /// Delete what was retired and nobody reads any more, and orphans.
+    Sweep(check::Sweep),
+    /// Show the gateway's endpoint, region and version.
+    Status,
+    /// Print a documented sample of the configuration file.
+    Config(apply::Config),
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// What a command needs to find its gateway.
+pub(crate) struct Context {
+    pub(crate) global: Global,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Parses the process's arguments, does it, answers how it ended.
+pub fn main() -> ExitCode {
+    let cli = match parse(std::env::args_os().collect()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            drop(error.print());
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return end(&Failure::failed(format!("cannot start: {error}"))),
+    };
+    let done = runtime.block_on(run(cli));
+    // Blocking work that nobody waits for any more must not hold the exit.
+    runtime.shutdown_background();
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => end(&failure),
+    }
+}
+
+fn end(failure: &Failure) -> ExitCode {
+    if !failure.message.is_empty() {
+        eprintln!("holdall: {failure}");
+    }
+    failure.code()
+}
+
+/// Parses arguments; no command means `serve`.
+pub fn parse(mut args: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let cli = Cli::try_parse_from(&args)?;
+    if cli.command.is_some() {
+        return Ok(cli);
+    }
+    args.push("serve".into());
+    Cli::try_parse_from(&args)
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let context = Context { global: cli.global, clock: Arc::new(SystemClock::new()) };
+    match cli.command.expect("parsing fills it in") {
+        Command::Serve(args) => serve(&context, &args).await,
+        Command::Account(command) => account::run(&context, command).await,
+        Command::Key(command) => account::run_key(&context, command).await,
+        Command::Silo(command) => silo::run(&context, command).await,
+        Command::Apply(command) => apply::run(&context, &command).await,
+        Command::Place(command) => place::place(&context, command).await,
+        Command::Drain(command) => place::drain(&context, command).await,
+        Command::Job(command) => job::run(&context, command).await,
+        Command::Where(command) => usage::whereabouts(&context, &command).await,
+        Command::Du => usage::du(&context).await,
+        Command::Check(command) => check::check(&context, &command).await,
+        Command::Sweep(command) => check::sweep(&context, &command).await,
+        Command::Status => usage::status(&context).await,
+        Command::Config(command) => apply::config(&command),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "holdall", &mut script);
+            print::text(&String::from_utf8_lossy(&script))
+        }
+    }
+}
+
+async fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> {
+    let (data, region) = (context.global.data.clone(), context.global.region.clone());
+    let (_settings, _declared) =
+        config::load(args, data, region).map_err(|error| Failure::failed(error.to_string()))?;
+    Err(Failure::failed("`serve` waits for the gateway"))
+}
+
+impl Context {
+    /// The data folder named, or the usual one.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.global.data.clone().unwrap_or_else(|| DEFAULT_DATA.into())
+    }
+
+    /// The admin API of the gateway named, or of the usual one.
+    pub(crate) fn admin(&self) -> Result<Endpoint, Failure> {
+        let (keys, region) = self.keys()?;
+        let url = self.global.admin.as_deref().unwrap_or(DEFAULT_ADMIN);
+        Endpoint::new(url, Speak::Admin, &region, keys, Arc::clone(&self.clock))
+    }
+
+    /// Keys from the environment, else from the data folder's key file; and the region.
+    pub(crate) fn keys(&self) -> Result<(Keys, String), Failure> {
+        let region =
+            |file: Option<String>| self.global.region.clone().or(file).unwrap_or_else(|| DEFAULT_REGION.to_owned());
+        if let Some((id, secret)) = first_key_from_environment()? {
+            let file = KeyFile::read(&self.data()).ok().flatten();
+            return Ok((Keys { id, secret }, region(file.map(|file| file.region))));
+        }
+        let path = KeyFile::path(&self.data());
+        let file = KeyFile::read(&self.data())
+            .map_err(|error| Failure::failed(format!("cannot read `{}`: {error}", path.display())))?;
+        let file = file.ok_or_else(|| {
+            Failure::misuse(format!(
+                "no key to sign with: set HOLDALL_ACCESS_KEY_ID and HOLDALL_SECRET_ACCESS_KEY, or name the gateway's \
+                 data folder by --data (there is no `{}`)",
+                path.display()
+            ))
+        })?;
+        Ok((file.keys, region(Some(file.region))))
+    }
+}
+
+/// `HOLDALL_ACCESS_KEY_ID` and `HOLDALL_SECRET_ACCESS_KEY`: both or neither.
+pub fn first_key_from_environment() -> Result<Option<(String, SecretString)>, Failure> {
+    let read = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    match (read("HOLDALL_ACCESS_KEY_ID"), read("HOLDALL_SECRET_ACCESS_KEY")) {
+        (Some(id), Some(secret)) => Ok(Some((id, SecretString::from(secret)))),
+        (None, None) => Ok(None),
+        _ => {
+            Err(Failure::misuse("HOLDALL_ACCESS_KEY_ID and HOLDALL_SECRET_ACCESS_KEY belong together: one is missing"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Cli, clap::Error> {
+        parse(line.split(' ').map(OsString::from).collect())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_scripts_type_parses() {
+        for line in [
+            "holdall",
+            "holdall --data d",
+            "holdall serve --data d --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 --config f.toml",
+            "holdall account create alice --json",
+            "holdall account list --admin http://127.0.0.1:1",
+            "holdall key delete alice HAKEY",
+            "holdall silo cordon hot",
+            "holdall apply -f x.toml --dry-run",
+            "holdall place s3://photos/p/q --on cold --rate 10MiB --concurrency 4",
+            "holdall drain hot --to cold --wait done --detach",
+            "holdall job watch 3 --json",
+            "holdall where s3://photos/a//b",
+            "holdall check --deep --json",
+            "holdall sweep --now",
+            "holdall config --sample",
+            "holdall completions bash",
+        ] {
+            assert!(parsed(line).is_ok_and(|cli| cli.command.is_some()), "{line}");
+        }
+    }
+
+    #[test]
+    fn misuse_is_exit_code_2() {
+        for line in ["holdall drian", "holdall place b/p --on x", "holdall drain hot", "holdall serve --listen nowhere"]
+        {
+            assert_eq!(parsed(line).expect_err(line).exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Check and sweep.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use holdall_namespace::Namespace;
+use holdall_namespace::sweep::Swept;
+use http::header::CONTENT_TYPE;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::Admin;
+use super::extract::Asked;
+use super::problem::Problem;
+use super::view::CheckLine;
+
+/// Findings that wait for a slow reader before the check waits for it.
+const WAITING_LINES: usize = 256;
+/// How long a check pauses when its reader is behind.
+const PAUSE: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Depth {
+    #[serde(default)]
+    deep: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Haste {
+    #[serde(default)]
+    skip_grace: bool,
+}
+
+pub(super) async fn sweep(State(admin): State<Arc<Admin>>, Asked(haste): Asked<Haste>) -> Result<Json<Swept>, Problem> {
+    Ok(Json(admin.state.namespace.sweep(haste.skip_grace).await?))
+}
+
+/// Streams findings as they are made, one JSON object a line; the last line says what was looked at.
+pub(super) async fn check(State(admin): State<Arc<Admin>>, Asked(depth): Asked<Depth>) -> Response {
+    let (sender, receiver) = mpsc::channel::<CheckLine>(WAITING_LINES);
+    let namespace = Arc::clone(&admin.state.namespace);
+    let runtime = tokio::runtime::Handle::current();
+    // The check reports through a plain call and must be able to wait there for a slow reader: a thread of its own.
+    // It ends with the check, or as soon as nobody reads the answer any more.
+    tokio::task::spawn_blocking(move || runtime.block_on(run(&namespace, depth.deep, &sender)));
+    let lines = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        let line = receiver.recv().await?;
+        let mut text = serde_json::to_vec(&line).unwrap_or_default();
+        text.push(b'\n');
+        Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), receiver))
+    });
+    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+async fn run(namespace: &Namespace, deep: bool, lines: &mpsc::Sender<CheckLine>) {
+    let mut report = |finding| {
+        let mut line = CheckLine::Finding(finding);
+        while let Err(TrySendError::Full(back)) = lines.try_send(line) {
+            std::thread::sleep(PAUSE);
+            line = back;
+        }
+    };
+    let last = tokio::select! {
+        checked = namespace.check(deep, &mut report) => match checked {
+            Ok(checked) => CheckLine::Checked(checked),
+            Err(fault) => CheckLine::Error(fault.to_string()),
+        },
+        () = lines.closed() => return,
+    };
+    // A reader that left needs no last line.
+    drop(lines.send(last).await);
+}

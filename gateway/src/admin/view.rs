@@ -1,0 +1,323 @@
+//! The admin API's JSON: what routes answer and the command line reads. Times are RFC 3339, bytes are integers.
+
+use holdall_namespace::account::{AccessKey, Account, NewKey};
+use holdall_namespace::check::{Checked, Finding};
+use holdall_namespace::clock::UnixMs;
+use holdall_namespace::inventory::{Change, Health, SiloInfo};
+use holdall_namespace::job::{JobInfo, JobState, MoveInfo, Order, Pace, ReplicaInfo};
+use holdall_namespace::usage::{Usage, UsageReport};
+use holdall_silos::Facts;
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+
+/// A gateway about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Holdall's version.
+    pub version: String,
+    /// The namespace's own id.
+    pub namespace: String,
+    /// Where S3 is spoken.
+    pub endpoint: String,
+    /// The region that signatures must name.
+    pub region: String,
+    /// Domains below which a host names a bucket.
+    pub domains: Vec<String>,
+}
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountView {
+    /// Its name.
+    pub name: String,
+    /// S3's owner id.
+    pub canonical_id: String,
+    /// The first account administers.
+    pub admin: bool,
+    /// Its keys are refused.
+    pub disabled: bool,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// A key that was just made: the only time its secret is shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewKeyView {
+    /// The account's name.
+    pub account: String,
+    /// S3's owner id.
+    pub canonical_id: String,
+    /// The key.
+    pub access_key_id: String,
+    /// Its secret.
+    pub secret_access_key: String,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// A key, never with its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyView {
+    /// The key.
+    pub access_key_id: String,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// A silo; bytes are stored bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiloView {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub name: String,
+    /// Its URL, without secrets.
+    pub url: String,
+    /// Takes no new bytes by order.
+    pub cordoned: bool,
+    /// Whether it answers.
+    pub health: Health,
+    /// Extents with a verified replica here.
+    pub extents: i64,
+    /// Their bytes.
+    pub used: i64,
+    /// Replicas retired and not yet swept.
+    pub retired_extents: i64,
+    /// Their bytes.
+    pub retired: i64,
+    /// Bytes it could still take; unknown for buckets.
+    pub free: Option<u64>,
+    /// Bytes of them kept free.
+    pub reserve: Option<u64>,
+    /// When it was registered.
+    pub created: Timestamp,
+    /// What it was found to promise.
+    pub facts: Facts,
+}
+
+/// A job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Its number.
+    pub id: u64,
+    /// What it does.
+    pub order: Order,
+    /// How fast it may go.
+    pub pace: Pace,
+    /// Where it stands.
+    pub state: JobState,
+    /// When it was ordered.
+    pub created: Timestamp,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+    /// Extents it was planned to move.
+    pub planned_objects: u64,
+    /// Their bytes.
+    pub planned_bytes: u64,
+    /// Extents moved.
+    pub moved_objects: u64,
+    /// Their bytes.
+    pub moved_bytes: u64,
+    /// Given up because an overwrite or delete won.
+    pub superseded: u64,
+    /// Failed and tried again.
+    pub failed: u64,
+    /// The last failure.
+    pub error: Option<String>,
+}
+
+/// A job with the moves it has between journal row and commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobMoves {
+    /// The job.
+    pub job: JobView,
+    /// Its moves under way.
+    pub moves: Vec<MoveInfo>,
+}
+
+/// A job to start, or to plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRequest {
+    /// What to do.
+    pub order: Order,
+    /// How fast.
+    #[serde(default)]
+    pub pace: Pace,
+}
+
+/// One replica.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaView {
+    /// The extent.
+    pub extent: String,
+    /// The silo's name.
+    pub silo: String,
+    /// `verified` or `retired`.
+    pub state: String,
+    /// Our own name for the blob inside the silo.
+    pub blob: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// Since when.
+    pub since: Timestamp,
+    /// The job that brought it here.
+    pub job: Option<u64>,
+}
+
+/// What applying changed, or would change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Nothing was touched.
+    pub dry_run: bool,
+    /// In the order made; empty when the index already agrees.
+    pub changes: Vec<Change>,
+}
+
+/// Usage by bucket, account and silo.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageView {
+    /// Logical bytes by bucket.
+    pub buckets: Vec<UsageLine>,
+    /// Logical bytes by account.
+    pub accounts: Vec<UsageLine>,
+    /// Stored bytes by silo, retired ones included.
+    pub silos: Vec<UsageLine>,
+}
+
+/// One count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageLine {
+    /// Of what.
+    pub name: String,
+    /// A bucket's account.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub account: Option<String>,
+    /// Current versions, or replicas.
+    pub objects: i64,
+    /// Bytes.
+    pub bytes: i64,
+}
+
+/// One line of a check's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckLine {
+    /// One thing found wrong.
+    Finding(Finding),
+    /// The last line: what was looked at.
+    Checked(Checked),
+    /// The last line of a check that broke off.
+    Error(String),
+}
+
+/// Milliseconds as a time; what no calendar holds is 1970.
+pub fn time(ms: UnixMs) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+impl From<Account> for AccountView {
+    fn from(account: Account) -> Self {
+        Self {
+            name: account.name,
+            canonical_id: account.canonical_id,
+            admin: account.admin,
+            disabled: account.disabled,
+            created: time(account.created),
+        }
+    }
+}
+
+impl From<AccessKey> for KeyView {
+    fn from(key: AccessKey) -> Self {
+        Self { access_key_id: key.id, created: time(key.created) }
+    }
+}
+
+impl NewKeyView {
+    /// A new key as it is shown once.
+    pub fn new(account: &Account, key: &NewKey) -> Self {
+        Self {
+            account: account.name.clone(),
+            canonical_id: account.canonical_id.clone(),
+            access_key_id: key.key.id.clone(),
+            secret_access_key: key.secret.expose_secret().to_owned(),
+            created: time(key.key.created),
+        }
+    }
+}
+
+impl From<SiloInfo> for SiloView {
+    fn from(silo: SiloInfo) -> Self {
+        Self {
+            id: silo.id,
+            name: silo.name,
+            url: silo.url,
+            cordoned: silo.cordoned,
+            health: silo.health,
+            extents: silo.extents,
+            used: silo.used,
+            retired_extents: silo.retired_extents,
+            retired: silo.retired,
+            free: silo.free,
+            reserve: silo.reserve,
+            created: time(silo.created),
+            facts: silo.facts,
+        }
+    }
+}
+
+impl From<JobInfo> for JobView {
+    fn from(job: JobInfo) -> Self {
+        Self {
+            id: job.id,
+            order: job.order,
+            pace: job.pace,
+            state: job.state,
+            created: time(job.created),
+            finished: job.finished.map(time),
+            planned_objects: job.planned_objects,
+            planned_bytes: job.planned_bytes,
+            moved_objects: job.moved_objects,
+            moved_bytes: job.moved_bytes,
+            superseded: job.superseded,
+            failed: job.failed,
+            error: job.error,
+        }
+    }
+}
+
+impl From<ReplicaInfo> for ReplicaView {
+    fn from(replica: ReplicaInfo) -> Self {
+        Self {
+            extent: replica.extent,
+            silo: replica.silo,
+            state: replica.state,
+            blob: replica.blob,
+            bytes: replica.bytes,
+            since: time(replica.since),
+            job: replica.job,
+        }
+    }
+}
+
+impl From<UsageReport> for UsageView {
+    fn from(report: UsageReport) -> Self {
+        let name_of = |id| report.accounts.iter().find(|(known, ..)| *known == id).map(|(_, name, _)| name.clone());
+        let line = |name: String, account, usage: Usage| UsageLine {
+            name,
+            account,
+            objects: usage.objects,
+            bytes: usage.bytes,
+        };
+        Self {
+            buckets: report
+                .buckets
+                .iter()
+                .map(|(name, id, usage)| line(name.to_string(), name_of(*id), *usage))
+                .collect(),
+            accounts: report.accounts.iter().map(|(_, name, usage)| line(name.clone(), None, *usage)).collect(),
+            silos: report.silos.iter().map(|(name, usage)| line(name.clone(), None, *usage)).collect(),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `holdall check` and `holdall sweep`.
+
+use clap::Args;
+use holdall_namespace::check::{Checked, Finding};
+use holdall_namespace::sweep::Swept;
+use http_body_util::BodyExt;
+
+use super::exit::Failure;
+use super::{Context, print};
+use crate::admin::view::CheckLine;
+
+/// `holdall check`
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Read every byte: compare digests, and what each blob says of itself.
+    #[arg(long)]
+    deep: bool,
+}
+
+/// `holdall sweep`
+#[derive(Debug, Args)]
+pub struct Sweep {
+    /// Skip the grace period; the rule that nobody may be reading always holds.
+    #[arg(long)]
+    now: bool,
+}
+
+pub(super) async fn sweep(context: &Context, command: &Sweep) -> Result<(), Failure> {
+    let swept: Swept = context.admin()?.act(&format!("/v1/sweep?skip_grace={}", command.now)).await?;
+    if context.global.json {
+        return print::json(&swept);
+    }
+    let Swept { replicas, orphans, bytes, waiting } = swept;
+    print::line(format!("deleted {replicas} replicas and {orphans} orphans, {}; {waiting} wait", print::bytes(bytes)))
+}
+
+pub(super) async fn check(context: &Context, command: &Check) -> Result<(), Failure> {
+    let body = context.admin()?.stream(&format!("/v1/check?deep={}", command.deep)).await?;
+    let mut lines = Lines { body, rest: Vec::new() };
+    while let Some(line) = lines.next().await? {
+        match line {
+            CheckLine::Error(reason) => return Err(Failure::failed(format!("the check broke off: {reason}"))),
+            CheckLine::Finding(finding) => show(context, &finding)?,
+            CheckLine::Checked(checked) => return conclude(context, &checked),
+        }
+    }
+    Err(Failure::failed("the check broke off: the gateway ended its answer early"))
+}
+
+/// One finding, as it is made.
+pub(super) fn show(context: &Context, finding: &Finding) -> Result<(), Failure> {
+    if context.global.json {
+        return print::ndjson(&CheckLine::Finding(finding.clone()));
+    }
+    print::line(sentence(finding))
+}
+
+/// The last line; findings are exit code 1.
+pub(super) fn conclude(context: &Context, checked: &Checked) -> Result<(), Failure> {
+    if context.global.json {
+        print::ndjson(&CheckLine::Checked(checked.clone()))?;
+    }
+    let counts = if checked.counts_compared { "" } else { "; counts not compared, since writes went on" };
+    let Checked { objects, extents, blobs, bytes, findings, .. } = checked;
+    eprintln!("checked {objects} objects, {extents} extents, {blobs} blobs, read {}{counts}", print::bytes(*bytes));
+    match findings {
+        0 => Ok(()),
+        1 => Err(Failure::failed("1 finding")),
+        many => Err(Failure::failed(format!("{many} findings"))),
+    }
+}
+
+fn sentence(finding: &Finding) -> String {
+    match finding {
+        Finding::Missing { silo, blob, object } => {
+            let needs = object.as_ref().map_or_else(String::new, |object| format!(", needed by {object}"));
+            format!("missing: {silo} does not have {blob}{needs}")
+        }
+        Finding::WrongSize { silo, blob, expected, actual } => {
+            format!("wrong size: {silo} {blob} has {actual} bytes instead of {expected}")
+        }
+        Finding::Orphan { silo, blob, bytes } => format!("orphan: {silo} {blob}, {}", print::bytes(*bytes)),
+        Finding::Damaged { silo, blob, reason } => format!("damaged: {silo} {blob}: {reason}"),
+        Finding::WrongBlob { silo, blob, says } => format!("wrong blob: {silo} {blob} says it is {says}"),
+        Finding::NoBytes { object, extent } => format!("no bytes: {object} needs {extent}, which is nowhere"),
+        Finding::Dangling { row } => format!("dangling: {row}"),
+        Finding::WrongCount { what, counted, stored } => {
+            format!("wrong count: {what} has {counted}, the index says {stored}")
+        }
+        Finding::Foreign { silo, name } => format!("foreign: {silo} has `{name}`, which is no name of ours"),
+    }
+}
+
+/// NDJSON as it arrives.
+struct Lines {
+    body: hyper::body::Incoming,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    async fn next(&mut self) -> Result<Option<CheckLine>, Failure> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                let read = serde_json::from_slice(&line);
+                return read
+                    .map(Some)
+                    .map_err(|error| Failure::failed(format!("the gateway answered strangely: {error}")));
+            }
+            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            let frame = frame.map_err(|error| Failure::failed(format!("the answer broke off: {error}")))?;
+            if let Ok(data) = frame.into_data() {
+                self.rest.extend_from_slice(&data);
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! `holdall job …`
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use holdall_namespace::job::{JobState, Order};
+
+use super::client::Endpoint;
+use super::exit::{Failure, Kind};
+use super::place::Wait;
+use super::{Context, print, progress};
+use crate::admin::view::{JobMoves, JobView};
+use crate::config::Span;
+
+/// `holdall job`
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List jobs, the newest first.
+    List,
+    /// Follow a job until it ends. With --json: one line per look, with the moves under way.
+    Watch {
+        /// The job's number.
+        id: u64,
+        /// When a drain has ended: done, or empty (the default).
+        #[arg(long, default_value = "empty")]
+        wait: Wait,
+        /// With --json: how often to look.
+        #[arg(long, value_name = "TIME", default_value = "100ms")]
+        interval: Span,
+    },
+    /// Stop a job. What was moved stays moved.
+    Cancel {
+        /// The job's number.
+        id: u64,
+    },
+}
+
+pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    let admin = context.admin()?;
+    match command {
+        Command::List => {
+            let jobs: Vec<JobView> = admin.get("/v1/job").await?;
+            if context.global.json { print::json(&jobs) } else { table(&jobs) }
+        }
+        Command::Watch { id, wait, interval } => {
+            let job: JobView = admin.get(&format!("/v1/job/{id}")).await?;
+            let until = match (&job.order, wait) {
+                (Order::Drain { .. }, Wait::Empty) => JobState::Empty,
+                _ => JobState::Done,
+            };
+            if context.global.json {
+                return watch_lines(&admin, id, until, interval.0).await;
+            }
+            print::line(sentence(&progress::follow(&admin, id, until).await?))
+        }
+        Command::Cancel { id } => {
+            let job: JobView = admin.act(&format!("/v1/job/{id}/cancel")).await?;
+            if context.global.json { print::json(&job) } else { print::line(sentence(&job)) }
+        }
+    }
+}
+
+async fn watch_lines(admin: &Endpoint, id: u64, until: JobState, interval: Duration) -> Result<(), Failure> {
+    loop {
+        match admin.get::<JobMoves>(&format!("/v1/job/{id}/moves")).await {
+            Ok(seen) => {
+                print::ndjson(&seen)?;
+                if let Some(end) = progress::ended(seen.job, until) {
+                    return end.map(drop);
+                }
+            }
+            // The gateway may be restarting; whoever reads these lines decides how long to wait.
+            Err(failure) if failure.kind == Kind::Unreachable => {}
+            Err(failure) => return Err(failure),
+        }
+        tokio::time::sleep(interval).await;
+    }
+}
+
+/// A job in one line.
+pub(super) fn sentence(job: &JobView) -> String {
+    let state = match job.state {
+        JobState::Running => "is running",
+        JobState::Done => "is done",
+        JobState::Empty => "is done and the silo is empty",
+        JobState::Cancelled => "was cancelled",
+        JobState::Failed => "failed",
+    };
+    format!("job {} ({}) {state}: {} moved", job.id, order(&job.order), progress::outcome(job))
+}
+
+fn order(order: &Order) -> String {
+    match order {
+        Order::Place { bucket, prefix, on } => format!("place s3://{bucket}/{prefix} on {on}"),
+        Order::Drain { from, to } => format!("drain {from} to {to}"),
+    }
+}
+
+fn table(jobs: &[JobView]) -> Result<(), Failure> {
+    let rows = jobs.iter().map(|job| {
+        vec![
+            job.id.to_string(),
+            order(&job.order),
+            format!("{:?}", job.state).to_lowercase(),
+            format!("{}/{}", job.moved_objects, job.planned_objects),
+            format!("{}/{}", print::bytes(job.moved_bytes), print::bytes(job.planned_bytes)),
+            print::time(job.created),
+            job.error.clone().unwrap_or_default(),
+        ]
+    });
+    print::table(&[">JOB", "ORDER", "STATE", ">OBJECTS", ">BYTES", "CREATED", "LAST FAILURE"], rows.collect())
+}

@@ -1,0 +1,64 @@
+//! `holdall du`, `holdall where`, `holdall status`.
+
+use clap::Args;
+
+use super::exit::Failure;
+use super::target::{Target, encode};
+use super::{Context, print};
+use crate::admin::view::{ReplicaView, Status, UsageLine, UsageView};
+
+/// `holdall where`
+#[derive(Debug, Args)]
+pub struct Where {
+    /// s3://bucket/key
+    object: Target,
+}
+
+pub(super) async fn whereabouts(context: &Context, command: &Where) -> Result<(), Failure> {
+    let Target { bucket, rest } = &command.object;
+    if rest.is_empty() {
+        return Err(Failure::misuse(format!("`s3://{bucket}` names no object")));
+    }
+    let path = format!("/v1/where?bucket={}&key={}", encode(bucket.as_str()), encode(rest));
+    let replicas: Vec<ReplicaView> = context.admin()?.get(&path).await?;
+    if context.global.json {
+        return print::json(&replicas);
+    }
+    let rows = replicas.into_iter().map(|replica| {
+        let job = replica.job.map_or_else(|| "-".to_owned(), |job| job.to_string());
+        let since = print::time(replica.since);
+        vec![replica.silo, replica.state, print::bytes(replica.bytes), since, job, replica.extent, replica.blob]
+    });
+    print::table(&["SILO", "STATE", ">BYTES", "SINCE", ">JOB", "EXTENT", "BLOB"], rows.collect())
+}
+
+pub(super) async fn du(context: &Context) -> Result<(), Failure> {
+    let usage: UsageView = context.admin()?.get("/v1/usage").await?;
+    if context.global.json {
+        return print::json(&usage);
+    }
+    let lines = |kind: &str, lines: Vec<UsageLine>| -> Vec<Vec<String>> {
+        let row = |line: UsageLine| {
+            let owner = line.account.unwrap_or_default();
+            vec![kind.to_owned(), line.name, owner, line.objects.to_string(), print::counted(line.bytes)]
+        };
+        lines.into_iter().map(row).collect()
+    };
+    let rows = [lines("bucket", usage.buckets), lines("account", usage.accounts), lines("silo", usage.silos)].concat();
+    print::table(&["WHAT", "NAME", "ACCOUNT", ">OBJECTS", ">BYTES"], rows)
+}
+
+pub(super) async fn status(context: &Context) -> Result<(), Failure> {
+    let status: Status = context.admin()?.get("/v1/status").await?;
+    if context.global.json {
+        return print::json(&status);
+    }
+    let lines = [
+        ("version", status.version),
+        ("namespace", status.namespace),
+        ("endpoint", status.endpoint),
+        ("region", status.region),
+        ("domains", status.domains.join(", ")),
+    ];
+    lines.iter().try_for_each(|(name, value)| print::line(format!("{name:<10} {value}")))
+}

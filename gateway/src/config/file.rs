@@ -1,0 +1,309 @@
+//! The configuration file as it is written: every field there is, in TOML's shape. `sample.toml` says what each is for.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::name::BucketName;
+use serde::{Deserialize, Deserializer, de};
+
+/// The whole file: process settings, then declared state.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct File {
+    /// Where S3 is spoken.
+    pub listen: Option<SocketAddr>,
+    /// Where the admin API, health and metrics are.
+    pub admin_listen: Option<SocketAddr>,
+    /// The data folder.
+    pub data: Option<PathBuf>,
+    /// The index's file; `index.redb` in the data folder.
+    pub index: Option<PathBuf>,
+    /// The file with the key that seals secrets at rest; `seal.key` in the data folder.
+    pub seal_key: Option<PathBuf>,
+    /// The region that signatures must name.
+    pub region: Option<String>,
+    /// Domains below which a host names a bucket.
+    pub domains: Option<Vec<String>>,
+    /// How long a stopping gateway waits for requests in flight.
+    pub drain_limit: Option<Span>,
+    /// How long retired replicas stay beside the rule about readers.
+    pub sweep_grace: Option<Span>,
+    /// Where S3's server access log is written; none is written without it.
+    pub access_log: Option<PathBuf>,
+    /// Certificate and key; plain HTTP without them.
+    pub tls: Option<TlsFiles>,
+    /// The process's own log, on stderr.
+    pub log: LogFile,
+    /// Silos by name.
+    pub silo: BTreeMap<String, SiloFile>,
+    /// The default write policy.
+    pub write: Option<WriteFile>,
+    /// What is declared of single buckets.
+    pub bucket: BTreeMap<BucketName, BucketFile>,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TlsFiles {
+    /// The certificate and what leads to its root, PEM.
+    pub cert: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct LogFile {
+    /// See [`LogFormat`].
+    pub format: Option<LogFormat>,
+    /// A level, or tracing's own filter language: `info,holdall=debug`.
+    pub level: Option<String>,
+}
+
+/// How a line of the process's log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[silo.NAME]`
+#[derive(Debug, Clone, Deserialize)]
+pub struct SiloFile {
+    /// Where it is.
+    pub url: String,
+    /// Where its credentials are.
+    #[serde(default)]
+    pub credentials: CredentialsFile,
+    /// Room kept free.
+    #[serde(default)]
+    pub reserve: Percent,
+}
+
+/// `credentials = { … }`: where secrets are found, never the secrets.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct CredentialsFile {
+    /// Environment variable with the access key id.
+    pub access_key_id_env: Option<String>,
+    /// Environment variable with the secret.
+    pub secret_access_key_env: Option<String>,
+    /// File with the access key id.
+    pub access_key_id_file: Option<String>,
+    /// File with the secret.
+    pub secret_access_key_file: Option<String>,
+}
+
+/// `[write]`
+#[derive(Debug, Clone, Deserialize)]
+pub struct WriteFile {
+    /// Silos in order; the first that takes the write has it.
+    pub to: Vec<TargetFile>,
+}
+
+/// `[bucket.NAME]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct BucketFile {
+    /// This bucket's own write policy.
+    pub write: Option<WriteFile>,
+}
+
+/// One entry of a write policy: a silo's name, or a table with size bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetFile {
+    /// The silo's name.
+    pub silo: String,
+    /// Only bodies of at least this many bytes.
+    pub min_size: Size,
+    /// Only bodies of at most this many bytes.
+    pub max_size: Option<Size>,
+}
+
+/// The table form of [`TargetFile`].
+#[derive(Debug, Deserialize)]
+pub(crate) struct TargetTable {
+    silo: String,
+    #[serde(default)]
+    min_size: Size,
+    max_size: Option<Size>,
+}
+
+/// A duration: `"10m"`, `"1h 30m"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+/// A size in bytes: `"64MiB"`, `"1.5 GB"`, or a plain number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Size(pub u64);
+
+/// A share of a silo: `"5%"`, `0%` to `90%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Percent(pub u8);
+
+/// A value's text says something else than it should.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {wanted}")]
+pub struct Malformed {
+    /// As written.
+    pub text: String,
+    /// What it should have been, with an example.
+    pub wanted: &'static str,
+}
+
+impl FromStr for Span {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let bad = || Malformed { text: text.to_owned(), wanted: "a duration such as `10m` or `1h 30m`" };
+        let span: jiff::SignedDuration = text.trim().parse().map_err(|_| bad())?;
+        Duration::try_from(span).map(Self).map_err(|_| bad())
+    }
+}
+
+impl FromStr for Size {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let parsed: Result<bytesize::ByteSize, _> = text.trim().parse();
+        parsed
+            .map(|size| Self(size.as_u64()))
+            .map_err(|_| Malformed { text: text.to_owned(), wanted: "a size such as `64MiB` or `1GB`" })
+    }
+}
+
+impl FromStr for Percent {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let number = text.trim().strip_suffix('%').and_then(|digits| digits.trim().parse::<u8>().ok());
+        number
+            .filter(|percent| *percent <= 90)
+            .map(Self)
+            .ok_or_else(|| Malformed { text: text.to_owned(), wanted: "a share such as `5%`, up to `90%`" })
+    }
+}
+
+impl Default for Percent {
+    fn default() -> Self {
+        Self(super::DEFAULT_RESERVE_PERCENT)
+    }
+}
+
+/// Reads a value from its text, or from a plain number where that makes sense.
+struct Textual<T> {
+    wanted: &'static str,
+    number: fn(u64) -> Option<T>,
+}
+
+impl<T: FromStr<Err = Malformed>> de::Visitor<'_> for Textual<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.wanted)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        let value = u64::try_from(number).ok().and_then(self.number);
+        value.ok_or_else(|| E::invalid_type(de::Unexpected::Signed(number), &self))
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        (self.number)(number).ok_or_else(|| E::invalid_type(de::Unexpected::Unsigned(number), &self))
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_any(Textual { wanted: "a duration such as \"10m\"", number: |_| None })
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_any(Textual { wanted: "a size such as \"64MiB\"", number: |bytes| Some(Self(bytes)) })
+    }
+}
+
+impl<'de> Deserialize<'de> for Percent {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_any(Textual { wanted: "a share such as \"5%\"", number: |_| None })
+    }
+}
+
+impl<'de> Deserialize<'de> for TargetFile {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> de::Visitor<'de> for Either {
+            type Value = TargetFile;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a silo's name, or { silo = \"NAME\", min_size = \"…\", max_size = \"…\" }")
+            }
+
+            fn visit_str<E: de::Error>(self, silo: &str) -> Result<TargetFile, E> {
+                Ok(TargetFile { silo: silo.to_owned(), min_size: Size(0), max_size: None })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<TargetFile, A::Error> {
+                let table = TargetTable::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                Ok(TargetFile { silo: table.silo, min_size: table.min_size, max_size: table.max_size })
+            }
+        }
+        input.deserialize_any(Either)
+    }
+}
+
+impl From<TargetFile> for WriteTarget {
+    fn from(target: TargetFile) -> Self {
+        Self { silo: target.silo, min_size: target.min_size.0, max_size: target.max_size.map(|size| size.0) }
+    }
+}
+
+impl From<WriteFile> for WritePolicy {
+    fn from(file: WriteFile) -> Self {
+        Self { to: file.to.into_iter().map(WriteTarget::from).collect() }
+    }
+}
+
+impl From<SiloFile> for DeclaredSilo {
+    fn from(file: SiloFile) -> Self {
+        let found = file.credentials;
+        Self {
+            url: file.url,
+            credentials: CredentialsFrom {
+                access_key_id_env: found.access_key_id_env,
+                secret_access_key_env: found.secret_access_key_env,
+                access_key_id_file: found.access_key_id_file,
+                secret_access_key_file: found.secret_access_key_file,
+            },
+            reserve_percent: file.reserve.0,
+        }
+    }
+}
+
+impl File {
+    /// The declared state in the file.
+    pub fn declared(&self) -> Declared {
+        let policies = self.bucket.iter().filter_map(|(name, bucket)| Some((name, bucket.write.clone()?)));
+        Declared {
+            silos: self.silo.iter().map(|(name, silo)| (name.clone(), silo.clone().into())).collect(),
+            write: self.write.clone().map(WritePolicy::from),
+            bucket_write: policies.map(|(name, write)| (name.clone(), write.into())).collect(),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What the process is told: flags before environment before the TOML file.
+//!
+//! The file also declares state (silos, write policies). That has one truth, the index: the file only asks for it, at
+//! the start or by `holdall apply`, and leaving something out removes nothing.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use holdall_namespace::inventory::Declared;
+
+mod file;
+mod parse;
+
+pub use file::{File, LogFormat, Malformed, Percent, Size, Span, TlsFiles};
+pub use parse::{ConfigError, parse, read, read_declared};
+
+/// Every field of the file, documented, with its default: what `holdall config --sample` prints.
+pub const SAMPLE: &str = include_str!("sample.toml");
+
+/// The data folder, unless told otherwise.
+pub const DEFAULT_DATA: &str = "./holdall-data";
+/// The region, unless told otherwise.
+pub const DEFAULT_REGION: &str = "us-east-1";
+/// How long a stopping gateway waits for requests in flight: less than the 90 s after which systemd kills.
+pub const DEFAULT_DRAIN: Duration = Duration::from_secs(30);
+/// Room kept free on a silo, percent.
+pub const DEFAULT_RESERVE_PERCENT: u8 = 5;
+/// Where the admin API is looked for, unless told otherwise.
+pub const DEFAULT_ADMIN: &str = "http://127.0.0.1:9001";
+
+/// Process settings as flags or environment variables; each wins over the file's field of the same name.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// Read settings and declared state from this TOML file (`holdall config --sample` prints one).
+    #[arg(long, value_name = "FILE", env = "HOLDALL_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Speak S3 here [default: 127.0.0.1:9000].
+    #[arg(long, value_name = "ADDR", env = "HOLDALL_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// Admin API, health and metrics here [default: 127.0.0.1:9001].
+    #[arg(long, value_name = "ADDR", env = "HOLDALL_ADMIN_LISTEN")]
+    pub admin_listen: Option<SocketAddr>,
+    /// The index's file [default: index.redb in the data folder].
+    #[arg(long, value_name = "FILE", env = "HOLDALL_INDEX")]
+    pub index: Option<PathBuf>,
+    /// The file with the 32 bytes that seal secrets at rest [default: seal.key in the data folder].
+    #[arg(long, value_name = "FILE", env = "HOLDALL_SEAL_KEY")]
+    pub seal_key: Option<PathBuf>,
+    /// A domain below which a host names a bucket (`bucket.DOMAIN`); repeat it or separate by commas.
+    #[arg(long = "domain", value_name = "DOMAIN", env = "HOLDALL_DOMAINS", value_delimiter = ',')]
+    pub domains: Vec<String>,
+    /// Certificate chain, PEM; S3 is then spoken over TLS.
+    #[arg(long, value_name = "FILE", env = "HOLDALL_TLS_CERT", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    #[arg(long, value_name = "FILE", env = "HOLDALL_TLS_KEY", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Write an access log in S3's server-access-log format; SIGHUP reopens it.
+    #[arg(long, value_name = "FILE", env = "HOLDALL_ACCESS_LOG")]
+    pub access_log: Option<PathBuf>,
+    /// How the log on stderr looks [default: text].
+    #[arg(long, value_name = "FORMAT", env = "HOLDALL_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// What is logged: a level or tracing's filter language [default: info].
+    #[arg(long, value_name = "LEVEL", env = "HOLDALL_LOG_LEVEL")]
+    pub log_level: Option<String>,
+    /// How long a stopping gateway waits for requests in flight [default: 30s].
+    #[arg(long, value_name = "TIME", env = "HOLDALL_DRAIN_LIMIT")]
+    pub drain_limit: Option<Span>,
+    /// How long retired replicas stay beside the rule that nobody reads them [default: 10m].
+    #[arg(long, value_name = "TIME", env = "HOLDALL_SWEEP_GRACE")]
+    pub sweep_grace: Option<Span>,
+}
+
+/// What a process runs with, every layer settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Where S3 is spoken; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the admin API, health and metrics are.
+    pub admin_listen: SocketAddr,
+    /// The data folder.
+    pub data: PathBuf,
+    /// The index's file.
+    pub index: PathBuf,
+    /// The file with the sealing key.
+    pub seal_key: PathBuf,
+    /// The region that signatures must name.
+    pub region: String,
+    /// Domains below which a host names a bucket, in lower case.
+    pub domains: Vec<String>,
+    /// Certificate and key.
+    pub tls: Option<TlsFiles>,
+    /// Where the access log is written.
+    pub access_log: Option<PathBuf>,
+    /// How the log looks.
+    pub log_format: LogFormat,
+    /// What is logged.
+    pub log_level: String,
+    /// How long a stop waits for requests in flight.
+    pub drain_limit: Duration,
+    /// How long retired replicas stay.
+    pub sweep_grace: Duration,
+}
+
+impl Settings {
+    /// The defaults, below a data folder.
+    pub fn in_folder(data: &Path) -> Self {
+        settle(&ServeArgs::default(), Some(data.to_owned()), None, File::default())
+    }
+}
+
+/// Settles the layers; answers the settings and what the file declares.
+pub fn load(
+    args: &ServeArgs,
+    data: Option<PathBuf>,
+    region: Option<String>,
+) -> Result<(Settings, Option<Declared>), ConfigError> {
+    let file = args.config.as_deref().map(read).transpose()?;
+    let declared = file.as_ref().map(File::declared).filter(|declared| *declared != Declared::default());
+    Ok((settle(args, data, region, file.unwrap_or_default()), declared))
+}
+
+fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file: File) -> Settings {
+    let data = data.or(file.data).unwrap_or_else(|| DEFAULT_DATA.into());
+    let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let cert_and_key = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(cert, key)| TlsFiles { cert, key });
+    let domains = if args.domains.is_empty() { file.domains.unwrap_or_default() } else { args.domains.clone() };
+    let time = |flag: Option<Span>, file: Option<Span>, default| flag.or(file).map_or(default, |span| span.0);
+    Settings {
+        listen: args.listen.or(file.listen).unwrap_or(local(9000)),
+        admin_listen: args.admin_listen.or(file.admin_listen).unwrap_or(local(9001)),
+        index: args.index.clone().or(file.index).unwrap_or_else(|| data.join("index.redb")),
+        seal_key: args.seal_key.clone().or(file.seal_key).unwrap_or_else(|| data.join("seal.key")),
+        region: region.or(file.region).unwrap_or_else(|| DEFAULT_REGION.to_owned()),
+        domains: domains.into_iter().map(|domain| domain.trim().trim_matches('.').to_ascii_lowercase()).collect(),
+        tls: cert_and_key.or(file.tls),
+        access_log: args.access_log.clone().or(file.access_log),
+        log_format: args.log_format.or(file.log.format).unwrap_or_default(),
+        log_level: args.log_level.clone().or(file.log.level).unwrap_or_else(|| "info".to_owned()),
+        drain_limit: time(args.drain_limit, file.drain_limit, DEFAULT_DRAIN),
+        sweep_grace: time(args.sweep_grace, file.sweep_grace, holdall_namespace::limits::GRACE),
+        data,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sample with every commented-out field switched on.
+    fn everything() -> String {
+        let on = |line: &str| match line.strip_prefix("#: ") {
+            Some(field) => field.to_owned(),
+            None => line.to_owned(),
+        };
+        SAMPLE.lines().map(on).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_sample_is_valid_as_it_is_and_with_everything_switched_on() {
+        let plain = parse(Path::new("sample.toml"), SAMPLE).unwrap();
+        assert_eq!(settle(&ServeArgs::default(), None, None, plain), Settings::in_folder(Path::new(DEFAULT_DATA)));
+        parse(Path::new("sample.toml"), &everything()).unwrap();
+    }
+
+    #[test]
+    fn the_sample_documents_every_field() {
+        let sample = everything();
+        for (table, fields) in parse::all_fields() {
+            for field in fields {
+                let set = [format!("{field} = "), format!("[{field}]"), format!("[{field}."), format!(".{field}]")];
+                assert!(set.iter().any(|text| sample.contains(text)), "`{field}` of {table} is missing in the sample");
+            }
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let file = parse(Path::new("x"), "listen = \"127.0.0.1:1\"\nregion = \"eu-1\"\ndata = \"/d\"").unwrap();
+        let args = ServeArgs { listen: Some("127.0.0.1:2".parse().unwrap()), ..ServeArgs::default() };
+        let settings = settle(&args, None, None, file);
+        assert_eq!(settings.listen.port(), 2);
+        assert_eq!(settings.admin_listen.port(), 9001);
+        assert_eq!(settings.region, "eu-1");
+        assert_eq!(settings.index, Path::new("/d/index.redb"));
+    }
+
+    #[test]
+    fn domains_are_compared_in_lower_case() {
+        let args = ServeArgs { domains: vec!["S3.Example.Org.".to_owned()], ..ServeArgs::default() };
+        assert_eq!(settle(&args, None, None, File::default()).domains, ["s3.example.org"]);
+    }
+}
