@@ -59,6 +59,7 @@ codes! {
     InvalidStorageClass 400 "The storage class you specified is not valid",
     InvalidTag 400 "The tag provided was not a valid tag. This error can occur if the tag did not pass input validation.",
     InvalidURI 400 "Couldn't parse the specified URI.",
+    InvalidToken 400 "The provided token is malformed or otherwise invalid.",
     KeyTooLongError 400 "Your key is too long",
     MalformedXML 400 "The XML you provided was not well-formed or did not validate against our published schema",
     MalformedTrailerError 400 "The request contained trailing data that was not well-formed or did not conform to our published schema.",
