@@ -228,9 +228,7 @@ fn without_password(url: &str) -> String {
 pub fn connect(address: &Address, _credentials: &Credentials) -> Result<Arc<dyn Silo>, BadAddress> {
     match address {
         Address::Memory(name) => Ok(Memory::named(name)),
-        Address::Posix(path) => {
-            Err(BadAddress { url: format!("file://{}", path.display()), reason: "not built yet".to_owned() })
-        }
+        Address::Posix(path) => Ok(Arc::new(crate::posix::Posix::new(path))),
         Address::S3 { bucket, .. } => {
             Err(BadAddress { url: format!("s3://{bucket}"), reason: "not built yet".to_owned() })
         }

@@ -19,3 +19,21 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Threads one POSIX silo may keep busy; a hung mount stops only its own.
 pub const POSIX_THREADS: usize = 64;
+/// Jobs that may wait for those threads; beyond it the silo answers that it is too busy.
+pub const POSIX_QUEUE: usize = 4096;
+/// A thread without work ends after this.
+pub const POSIX_THREAD_IDLE: Duration = Duration::from_secs(10);
+/// A body up to this long is gathered first and then written in one job; a longer one in steps of [`WRITE_STEP`].
+pub const GATHERED_BODY: u64 = 256 << 10;
+/// Bytes of a long body written at once. One step is gathered while another is written.
+pub const WRITE_STEP: usize = 1 << 20;
+/// The slowest disk whose fsync of a long blob is waited for, bytes per second.
+pub const SLOWEST_FLUSH: u64 = 4 << 20;
+/// Block buffers kept for the next read, of all silos of the process.
+pub const IDLE_BUFFERS: usize = 128;
+/// Folders of a POSIX silo kept open for writing.
+pub const OPEN_FOLDERS: usize = 64;
+/// A marker is at most this long.
+pub const MAX_MARKER: usize = 64 << 10;
+/// Folders below folders deeper than this are not ours and not listed.
+pub const MAX_DEPTH: usize = 16;

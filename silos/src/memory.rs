@@ -191,6 +191,10 @@ impl Silo for Memory {
         }
     }
 
+    async fn marker(&self) -> Result<Option<Marker>, SiloError> {
+        Ok(self.lock().marker.clone())
+    }
+
     async fn probe(&self) -> Result<Facts, SiloError> {
         Ok(Facts {
             family: "memory".to_owned(),
@@ -232,6 +236,12 @@ mod tests {
         let body: Body = Box::pin(stream::iter([Ok(Bytes::from_static(payload))]));
         let describe: Describe = Arc::new(|_| b"said".to_vec());
         silo.put(&name, payload.len() as u64, body, describe).now_or_never().unwrap()
+    }
+
+    #[test]
+    fn it_keeps_the_contract_without_a_runtime() {
+        let suite = crate::contract::contract(Arc::new(Memory::new()), crate::contract::Options::default());
+        suite.now_or_never().unwrap();
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{BodyError, SiloError};
 use crate::facts::Facts;
-use crate::marker::Claim;
+use crate::marker::{Claim, Marker};
 use crate::name::BlobName;
 
 /// The bytes of an upload, in pieces of any size.
@@ -110,8 +110,13 @@ pub trait Silo: Send + Sync + 'static {
     /// Names starting with `prefix` and after `after`, ascending by bytes, at most `limit` of them; an empty page ends it.
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, SiloError>;
 
-    /// Reads the marker and, where it is absent and `claim` allows, writes it. Answers what the silo says it is.
+    /// Reads the marker and, where it is absent and `claim` allows, writes it durably. Refuses a silo that is somebody
+    /// else's, and a new one that holds anything.
     async fn claim(&self, claim: &Claim) -> Result<(), SiloError>;
+
+    /// What the silo says it is; `None` where it has no marker. A fresh claim accepts a marker of another id that an
+    /// earlier try left behind: the id found here is the one to remember.
+    async fn marker(&self) -> Result<Option<Marker>, SiloError>;
 
     /// Finds out what this silo promises, leaving nothing behind.
     async fn probe(&self) -> Result<Facts, SiloError>;

@@ -1,0 +1,258 @@
+//! Threads of one silo's own: a hung mount keeps its own silo's threads busy and nobody else's.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::error::SiloError;
+use crate::limits::{POSIX_QUEUE, POSIX_THREAD_IDLE, POSIX_THREADS, RESPONSE_TIMEOUT};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Runs blocking work in order of arrival on at most [`POSIX_THREADS`] threads, made as needed.
+#[derive(Clone)]
+pub(crate) struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+/// Work under way.
+pub(crate) struct Pending<T> {
+    answer: oneshot::Receiver<T>,
+    phase: Arc<Phase>,
+}
+
+/// Whether a job was begun, decided once between its thread and a caller who gives up.
+#[derive(Default)]
+struct Phase(AtomicU8);
+
+const WAITING: u8 = 0;
+const BEGUN: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Phase {
+    fn take(&self, what: u8) -> bool {
+        self.0.compare_exchange(WAITING, what, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+impl Pool {
+    pub(crate) fn new() -> Self {
+        let shared = Arc::new(Shared { state: Mutex::default(), wake: Condvar::new() });
+        Self { inner: Arc::new(Inner { shared }) }
+    }
+
+    /// Begins work; it goes on even if the answer is never waited for.
+    pub(crate) fn start<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Pending<T> {
+        let (tell, answer) = oneshot::channel();
+        let phase = Arc::new(Phase::default());
+        let seen = Arc::clone(&phase);
+        self.push(Box::new(move || {
+            if seen.take(BEGUN) {
+                // Nobody may be listening any more; the work was worth doing all the same.
+                let _ = tell.send(work());
+            }
+        }));
+        Pending { answer, phase }
+    }
+
+    /// Does work that changes nothing, within the time a silo has to answer.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, SiloError> + Send + 'static,
+    ) -> Result<T, SiloError> {
+        self.start(work).within(RESPONSE_TIMEOUT).await.map_err(|lost| SiloError::not_done(lost.reason()))?
+    }
+
+    /// Does work that may have changed something when its answer is lost.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, SiloError> + Send + 'static,
+    ) -> Result<T, SiloError> {
+        self.start(work).within(RESPONSE_TIMEOUT).await.map_err(SiloError::from)?
+    }
+
+    /// Queues a job, or drops it where the queue is full: its caller then learns that it was not begun.
+    fn push(&self, job: Job) {
+        let shared = &self.inner.shared;
+        let mut state = shared.lock();
+        if state.jobs.len() >= POSIX_QUEUE {
+            return;
+        }
+        state.jobs.push_back(job);
+        if state.jobs.len() > state.idle && state.threads < POSIX_THREADS {
+            let theirs = Arc::clone(shared);
+            let made = std::thread::Builder::new().name("silo".to_owned()).spawn(move || theirs.serve());
+            match made {
+                Ok(_) => state.threads += 1,
+                Err(_) if state.threads == 0 => drop(state.jobs.pop_back()),
+                Err(_) => {}
+            }
+        }
+        drop(state);
+        shared.wake.notify_one();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                // A panic is the job's own: its answer is dropped, which its caller sees.
+                let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+                state = self.lock();
+                continue;
+            }
+            if state.closed {
+                break;
+            }
+            state.idle += 1;
+            let (woken, waited) =
+                self.wake.wait_timeout(state, POSIX_THREAD_IDLE).unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if waited.timed_out() && state.jobs.is_empty() {
+                break;
+            }
+        }
+        state.threads -= 1;
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.wake.notify_all();
+    }
+}
+
+/// No answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The work was never begun and never will be.
+    NotBegun,
+    /// The work was begun.
+    Begun,
+}
+
+impl Lost {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::NotBegun => "the silo is too busy, or hangs",
+            Self::Begun => "the silo did not answer in time",
+        }
+    }
+}
+
+impl From<Lost> for SiloError {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::NotBegun => Self::not_done(lost.reason()),
+            Lost::Begun => Self::unknown(lost.reason()),
+        }
+    }
+}
+
+impl<T> Pending<T> {
+    /// The answer, where it has come already.
+    pub(crate) fn ready(mut self) -> Option<T> {
+        self.answer.try_recv().ok()
+    }
+
+    /// Waits for the answer, at most so long.
+    pub(crate) async fn within(self, limit: Duration) -> Result<T, Lost> {
+        let Self { answer, phase } = self;
+        if let Ok(Ok(answer)) = tokio::time::timeout(limit, answer).await {
+            return Ok(answer);
+        }
+        Err(if phase.take(GIVEN_UP) { Lost::NotBegun } else { Lost::Begun })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[tokio::test]
+    async fn work_is_answered_and_a_panic_is_lost() {
+        let pool = Pool::new();
+        assert_eq!(pool.read(|| Ok(7)).await, Ok(7));
+        let panics: Result<(), _> = pool.write(|| panic!("on purpose")).await;
+        assert_eq!(panics, Err(SiloError::unknown("the silo did not answer in time")));
+        assert_eq!(pool.read(|| Ok(8)).await, Ok(8));
+    }
+
+    /// A mount hangs: every thread of its silo is stuck. Work that was begun is unknown, work that waited behind it
+    /// is certain not to happen later, and when the mount comes back the threads serve again.
+    #[tokio::test]
+    async fn a_hung_silo_tells_begun_work_from_waiting_work() {
+        let pool = Pool::new();
+        let (release, stuck) = mpsc::channel::<()>();
+        let stuck = Arc::new(Mutex::new(stuck));
+        let begun: Vec<_> = (0..POSIX_THREADS)
+            .map(|_| {
+                let stuck = Arc::clone(&stuck);
+                pool.start(move || stuck.lock().unwrap().recv().unwrap_err())
+            })
+            .collect();
+        while begun.iter().any(|pending| pending.phase.0.load(Ordering::Acquire) != BEGUN) {
+            tokio::task::yield_now().await;
+        }
+        let (witness, seen) = mpsc::channel();
+        let waiting = pool.start(move || witness.send(()));
+        assert_eq!(waiting.within(Duration::ZERO).await.map(drop), Err(Lost::NotBegun));
+        let mut begun = begun.into_iter();
+        let first = begun.next().unwrap();
+        assert_eq!(first.within(Duration::ZERO).await, Err(Lost::Begun));
+        drop(release);
+        for pending in begun {
+            assert_eq!(pending.within(RESPONSE_TIMEOUT).await, Ok(mpsc::RecvError));
+        }
+        assert_eq!(pool.read(|| Ok(1)).await, Ok(1));
+        assert!(seen.recv().is_err(), "work that was given up must not run");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses() {
+        let pool = Pool::new();
+        let (release, stuck) = mpsc::channel::<()>();
+        let stuck = Arc::new(Mutex::new(stuck));
+        let waiting: Vec<_> = (0..=POSIX_THREADS + POSIX_QUEUE)
+            .map(|_| {
+                let stuck = Arc::clone(&stuck);
+                pool.start(move || stuck.lock().unwrap().recv().unwrap_err())
+            })
+            .collect();
+        let refused = pool.read(|| Ok(())).await;
+        drop(release);
+        drop(waiting);
+        // Threads may have taken jobs off the queue meanwhile, never more than there are.
+        assert!(refused.is_ok() || refused == Err(SiloError::not_done("the silo is too busy, or hangs")));
+    }
+}

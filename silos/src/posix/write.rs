@@ -1,0 +1,230 @@
+//! Writing a blob: at its final name, which must be free; bytes durable, then the name durable, then the answer.
+//!
+//! Names are never used twice and a row in the index is what makes a blob exist, so that a temporary name would buy
+//! nothing. A blob that was not finished lacks its trailer and reads as `Mismatch`.
+
+use std::fs::File;
+use std::io::{IoSlice, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rustix::fs::{self, AtFlags, Stat as FileStat};
+use rustix::io::Errno;
+
+use crate::error::SiloError;
+use crate::exact::Exact;
+use crate::limits::{GATHERED_BODY, MAX_DESCRIPTION, RESPONSE_TIMEOUT, SLOWEST_FLUSH, WRITE_STEP};
+use crate::name::BlobName;
+use crate::posix::errno;
+use crate::posix::folder::{Folder, Ticket};
+use crate::posix::pool::{Pending, Pool};
+use crate::posix::root::{Root, create_file};
+use crate::posix::trailer;
+use crate::silo::{Describe, Stored, Validator, When};
+use crate::span;
+
+/// More slices than this in one call are copied together first.
+const MOST_SLICES: usize = 64;
+
+/// Stores a body.
+pub(crate) async fn put(
+    pool: &Pool,
+    root: Arc<Root>,
+    name: BlobName,
+    size: u64,
+    body: Exact,
+    describe: Describe,
+) -> Result<Stored, SiloError> {
+    if size <= GATHERED_BODY {
+        return put_gathered(pool, root, name, size, body, describe).await;
+    }
+    put_in_steps(pool, root, name, size, body, describe).await
+}
+
+/// What says that a file is the one we wrote: its inode, its time and its length.
+pub(crate) fn validator(stat: &FileStat) -> Validator {
+    Validator(format!("{:x}-{:x}.{:x}-{:x}", stat.st_ino, stat.st_mtime, stat.st_mtime_nsec, stat.st_size))
+}
+
+async fn put_gathered(
+    pool: &Pool,
+    root: Arc<Root>,
+    name: BlobName,
+    size: u64,
+    mut body: Exact,
+    describe: Describe,
+) -> Result<Stored, SiloError> {
+    let mut pieces = body.collect().await?;
+    pieces.push(described(&describe)?);
+    pool.write(move || {
+        let mut upload = Upload::create(root, name)?;
+        upload.write(&pieces)?;
+        upload.finish(size)
+    })
+    .await
+}
+
+/// One step is written while the next is gathered, so that a slow client keeps no thread.
+async fn put_in_steps(
+    pool: &Pool,
+    root: Arc<Root>,
+    name: BlobName,
+    size: u64,
+    mut body: Exact,
+    describe: Describe,
+) -> Result<Stored, SiloError> {
+    let upload = pool.write(move || refuse_at_once(&root, size).and_then(|()| Upload::create(root, name))).await?;
+    let mut steps = Steps { pool, unfinished: Some(upload), flying: None };
+    let mut step = Vec::new();
+    let mut gathered = 0;
+    while let Some(piece) = body.next().await? {
+        gathered += piece.len();
+        step.push(piece);
+        if gathered >= WRITE_STEP {
+            steps.write(std::mem::take(&mut step)).await?;
+            gathered = 0;
+        }
+    }
+    step.push(described(&describe)?);
+    steps.write(step).await?;
+    steps.finish(size).await
+}
+
+/// The trailer's bytes.
+fn described(describe: &Describe) -> Result<Bytes, SiloError> {
+    let description = describe(When::AfterBody);
+    span::fits_description(&description, MAX_DESCRIPTION)?;
+    Ok(trailer::encode(description).into())
+}
+
+/// A long body need not be sent to a disk that has no room for it.
+fn refuse_at_once(root: &Root, size: u64) -> Result<(), SiloError> {
+    match fs::fstatvfs(&root.blobs) {
+        Ok(space) if space.f_bavail.saturating_mul(space.f_frsize) < size => Err(SiloError::Full),
+        _ => Ok(()),
+    }
+}
+
+/// A body on its way through the pool.
+struct Steps<'a> {
+    pool: &'a Pool,
+    /// Here while no step is being written.
+    unfinished: Option<Upload>,
+    flying: Option<Pending<Result<Upload, SiloError>>>,
+}
+
+impl Steps<'_> {
+    /// Waits for the step before, then begins this one.
+    async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), SiloError> {
+        let mut upload = self.land().await?;
+        self.flying = Some(self.pool.start(move || upload.write(&pieces).map(|()| upload)));
+        Ok(())
+    }
+
+    async fn land(&mut self) -> Result<Upload, SiloError> {
+        match self.flying.take() {
+            Some(flying) => flying.within(RESPONSE_TIMEOUT).await?,
+            None => self.unfinished.take().ok_or_else(|| SiloError::unknown("an earlier step failed")),
+        }
+    }
+
+    async fn finish(mut self, size: u64) -> Result<Stored, SiloError> {
+        let upload = self.land().await?;
+        let limit = RESPONSE_TIMEOUT + Duration::from_secs(size / SLOWEST_FLUSH);
+        self.pool.start(move || upload.finish(size)).within(limit).await?
+    }
+}
+
+impl Drop for Steps<'_> {
+    /// A body broke off: the file goes on a thread of the silo's own.
+    fn drop(&mut self) {
+        let landed = self.flying.take().and_then(|flying| flying.ready().and_then(Result::ok));
+        if let Some(upload) = self.unfinished.take().or(landed) {
+            self.pool.start(move || drop(upload));
+        }
+    }
+}
+
+/// A file that is being written. Dropped before it is finished, it is removed: nobody else can have its name.
+struct Upload {
+    file: Option<File>,
+    folder: Arc<Folder>,
+    ticket: Ticket,
+    root: Arc<Root>,
+    name: BlobName,
+}
+
+impl Upload {
+    fn create(root: Arc<Root>, name: BlobName) -> Result<Self, SiloError> {
+        for again in [true, false] {
+            let folder = root.folders.of(&root, &name)?;
+            match create_file(&folder.dir, &name.file()) {
+                Ok(file) => {
+                    let ticket = folder.ticket();
+                    return Ok(Self { file: Some(File::from(file)), folder, ticket, root, name });
+                }
+                // The folder was removed behind our back, or the whole root was.
+                Err(Errno::NOENT) if again => {
+                    root.folders.forget(&name);
+                    root.still_ours()?;
+                }
+                Err(e) => return Err(errno::creating("making a file", e)),
+            }
+        }
+        Err(SiloError::not_done("the blob's folder vanishes as often as it is made"))
+    }
+
+    fn write(&mut self, pieces: &[Bytes]) -> Result<(), SiloError> {
+        let Some(file) = &mut self.file else { return Err(SiloError::unknown("written after its end")) };
+        let written = if pieces.len() > MOST_SLICES {
+            file.write_all(&pieces.concat())
+        } else {
+            let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+            write_all(file, &mut slices)
+        };
+        written.map_err(|error| failed("writing", &error))
+    }
+
+    /// Makes the bytes durable, then the name.
+    fn finish(mut self, size: u64) -> Result<Stored, SiloError> {
+        let Some(file) = &self.file else { return Err(SiloError::unknown("finished twice")) };
+        fs::fsync(file).map_err(|e| errno::writing("flushing a file", e))?;
+        let stat = fs::fstat(file).map_err(|e| errno::writing("looking at a file", e))?;
+        self.folder.flush(self.ticket, |dir| self.root.sync_folder(dir)).map_err(|e| {
+            self.root.folders.forget(&self.name);
+            errno::writing("flushing a folder", e)
+        })?;
+        self.file = None;
+        Ok(Stored { size, validator: validator(&stat), checksum_enforced: false })
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.file.take().is_some() {
+            // An orphan is found by the next listing as well.
+            let _ = fs::unlinkat(&self.folder.dir, self.name.file(), AtFlags::empty());
+        }
+    }
+}
+
+fn write_all(file: &mut File, mut slices: &mut [IoSlice<'_>]) -> std::io::Result<()> {
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn failed(what: &str, error: &std::io::Error) -> SiloError {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(e) => errno::writing(what, e),
+        None => SiloError::unknown(format!("{what}: {error}")),
+    }
+}
