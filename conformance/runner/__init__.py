@@ -1,0 +1,1 @@
+"""Everything that `conformance/run` does. Standard library only: it runs before anything is installed."""

@@ -1,0 +1,146 @@
+"""Real clients, each against a fresh gateway, each test with a name."""
+import importlib
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from . import rust
+from .gateway import Gateway
+from .house import CONFORMANCE, LOGS, Failed, clean_env, tail
+from .install import npm, python
+
+# A gateway that also answers to virtual-host names, for the clients that can be told where those are.
+DOMAIN = "s3.conformance.test"
+CONFIG = f'domains = ["{DOMAIN}"]\n'
+
+
+class Context:
+    """What a client's test is given."""
+
+    def __init__(self, gateway, bin_folder, log):
+        self.gateway, self.bin, self.log = gateway, bin_folder, log
+        self.domain = DOMAIN
+        self._names = 0
+        self.folder = None
+
+    def bucket_name(self):
+        """A name not used yet on this gateway."""
+        self._names += 1
+        return f"conf-{self._names}"
+
+    def sh(self, *args, env=None, stdin=None, code=0, timeout=120):
+        """Runs a client; returns its standard output as bytes. Another exit code than `code` is a failure; with `code` None
+        it must fail, and what it says of that is returned."""
+        done = subprocess.run(
+            [str(arg) for arg in args], env=env or self.gateway.aws_env(), input=stdin, capture_output=True, cwd=self.folder,
+            timeout=timeout, stdin=None if stdin is not None else subprocess.DEVNULL,
+        )
+        with self.log.open("ab") as log:
+            log.write(f"$ {' '.join(map(str, args))}\n".encode() + done.stdout[-4000:] + done.stderr[-4000:] + b"\n")
+        if code is None and done.returncode != 0:
+            return done.stderr
+        if done.returncode != code:
+            raise Failed(f"`{' '.join(map(str, args))[:200]}` exits with {done.returncode}: {done.stderr.decode(errors='replace')[-400:]}")
+        return done.stdout
+
+    def check(self, holds, otherwise):
+        """Fails with these words unless it holds."""
+        if not holds:
+            raise Failed(otherwise)
+
+    def equal(self, found, expected, what=""):
+        """Fails unless both are the same."""
+        if found != expected:
+            raise Failed(f"{what or 'value'} is {str(found)[:300]}, expected {str(expected)[:300]}")
+
+
+def _python_part(name, what, module):
+    def run(report, only):
+        def part():
+            bin_folder = python()
+            rust.build()
+            tests = importlib.import_module(f"clients.{module}").TESTS
+            with Gateway(name, CONFIG) as gateway:
+                context = Context(gateway, bin_folder, LOGS / f"{name}.log")
+                for test in tests:
+                    title = test.__name__.replace("_", "-")
+                    if only and title not in only:
+                        continue
+                    context.folder = Path(tempfile.mkdtemp(prefix=f"holdall-{name}-"))
+                    report.run(f"{name}.{title}", lambda: test(context))
+                    shutil.rmtree(context.folder, ignore_errors=True)
+                if gateway.process.poll() is not None:
+                    raise Failed(f"the gateway ended with {gateway.process.returncode} during the tests")
+                context.check(gateway.stopped_cleanly(), "the gateway's exit code after SIGTERM is not 0")
+
+        report.run(f"{name}.gateway-stays-up-and-stops", part)
+
+    return rust.Part(name, what, run)
+
+
+def _boto(report, only):
+    """boto3 lives in the virtual environment: its tests run in a program of their own that prints a line for each."""
+
+    def program(gateway):
+        env = clean_env(
+            HOLDALL_URL=gateway.url, HOLDALL_KEY=gateway.key, HOLDALL_SECRET=gateway.secret, HOLDALL_DOMAIN=DOMAIN,
+            HOLDALL_OTHER=json.dumps(gateway.account("other")), PYTHONPATH=CONFORMANCE,
+        )
+        return [python() / "python", CONFORMANCE / "clients" / "boto.py", *only], env
+
+    _lines("boto3", report, program)
+
+
+def _sdk(report, only):
+    """aws-sdk-js runs in node; a module is found beside the file that imports it."""
+
+    def program(gateway):
+        folder = npm()
+        shutil.copy(CONFORMANCE / "clients" / "sdk.mjs", folder)
+        env = clean_env(HOLDALL_URL=gateway.url, HOLDALL_KEY=gateway.key, HOLDALL_SECRET=gateway.secret)
+        return ["node", folder / "sdk.mjs", *only], env
+
+    _lines("aws-sdk-js", report, program)
+
+
+def _lines(name, report, program):
+    """Runs a program that prints `passed NAME` or `failed NAME: WHY` for each of its tests."""
+
+    def part():
+        rust.build()
+        with Gateway(name, CONFIG) as gateway:
+            args, env = program(gateway)
+            seen = 0
+            with (LOGS / f"{name}.log").open("wb") as log:
+                child = subprocess.Popen(
+                    [str(arg) for arg in args], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
+                )
+                try:
+                    for line in child.stdout:
+                        log.write(line.encode())
+                        verdict, _, rest = line.strip().partition(" ")
+                        if verdict in ("passed", "failed"):
+                            test, _, why = rest.partition(": ")
+                            report.add(f"{name}.{test}", verdict, why)
+                            seen += 1
+                    code = child.wait(60)
+                finally:
+                    if child.poll() is None:
+                        child.kill()
+                        child.wait()
+            if code != 0 or not seen:
+                raise Failed(f"exit code {code} after {seen} tests: {tail(name)}")
+            if not gateway.stopped_cleanly():
+                raise Failed("the gateway's exit code after SIGTERM is not 0")
+
+    report.run(f"{name}.gateway-stays-up-and-stops", part)
+
+
+PARTS = [
+    _python_part("aws-cli", "AWS's command line: s3 and s3api", "aws_cli"),
+    rust.Part("boto3", "boto3 in all its transfer modes", _boto),
+    rust.Part("aws-sdk-js", "AWS's SDK for JavaScript, version 3", _sdk),
+    _python_part("rclone", "rclone as its users set it", "rclone"),
+]

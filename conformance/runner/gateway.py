@@ -1,0 +1,133 @@
+"""A fresh gateway (or moto) on free ports, stopped by the one who started it."""
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from .house import HOLDALL, LOGS, Failed, clean_env
+
+KEY, SECRET = "CONFORMANCE0KEY", "conformance/secret+of/no+worth"
+
+
+def free_port():
+    """A port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url, process, what, seconds=60):
+    """Waits until a URL answers 200, or the process ends."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise Failed(f"{what} ended with {process.returncode} before it was ready")
+        try:
+            with opener.open(url, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.05)
+    raise Failed(f"{what} was not ready after {seconds} s")
+
+
+class Gateway:
+    """`holdall serve` with a data folder of its own."""
+
+    def __init__(self, name, config=None, host="127.0.0.1"):
+        self.name, self.host = name, host
+        self.folder = Path(tempfile.mkdtemp(prefix=f"holdall-{name}-"))
+        self.port, self.admin_port = free_port(), free_port()
+        self.url, self.admin = f"http://{host}:{self.port}", f"http://{host}:{self.admin_port}"
+        self.key, self.secret, self.region = KEY, SECRET, "us-east-1"
+        args = [HOLDALL, "serve", "--data", self.folder / "data"]
+        args += ["--listen", f"{host}:{self.port}", "--admin-listen", f"{host}:{self.admin_port}"]
+        if config:
+            (self.folder / "holdall.toml").write_text(config)
+            args += ["--config", self.folder / "holdall.toml"]
+        self.log = LOGS / f"gateway-{name}.log"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(arg) for arg in args], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env(),
+            )
+
+    def env(self):
+        """What the gateway and its command line take from the environment."""
+        return clean_env(HOLDALL_ACCESS_KEY_ID=KEY, HOLDALL_SECRET_ACCESS_KEY=SECRET, HOLDALL_ADMIN=self.admin)
+
+    def __enter__(self):
+        try:
+            wait_for(f"{self.admin}/readyz", self.process, f"the gateway for {self.name}")
+        except Failed as failed:
+            self.__exit__(None, None, None)
+            raise Failed(f"{failed}: {self.log.read_text(errors='replace')[-500:]}") from None
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def command(self, *args, code=0):
+        """Runs `holdall …` and returns its standard output; another exit code than `code` is a failure."""
+        done = subprocess.run(
+            [str(HOLDALL), *map(str, args)], env=self.env(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=300, cwd=self.folder,
+        )
+        if done.returncode != code:
+            raise Failed(f"`holdall {' '.join(map(str, args))}` exits with {done.returncode}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def account(self, name):
+        """Creates an account: its access_key_id, secret_access_key and canonical_id."""
+        return json.loads(self.command("account", "create", name, "--json"))
+
+    def aws_env(self, **more):
+        """The environment of an AWS client of this gateway."""
+        return clean_env(
+            AWS_ACCESS_KEY_ID=self.key, AWS_SECRET_ACCESS_KEY=self.secret, AWS_DEFAULT_REGION=self.region,
+            AWS_ENDPOINT_URL=self.url, AWS_MAX_ATTEMPTS=1, **more,
+        )
+
+    def stopped_cleanly(self):
+        """SIGTERM, and whether it ended by itself with exit code 0."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60) == 0
+
+
+class Moto:
+    """moto's S3 on a free port: another implementation than ours, for silos; it checks no signatures."""
+
+    def __init__(self, bin_folder):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        LOGS.mkdir(parents=True, exist_ok=True)
+        with (LOGS / "moto.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(bin_folder / "moto_server"), "-H", "127.0.0.1", "-p", str(self.port)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean_env(),
+            )
+
+    def __enter__(self):
+        try:
+            wait_for(f"{self.url}/moto-api/", self.process, "moto")
+        except Failed:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()

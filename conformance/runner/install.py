@@ -1,0 +1,81 @@
+"""What the tests need and the machine lacks: Debian packages by apt-get, the rest below .conformance/."""
+import hashlib
+import os
+import shutil
+import sys
+
+from .house import CONFORMANCE, HOME, Skip, clean_env, need, sh
+
+VENV = HOME / "venv"
+NPM = HOME / "npm"
+_apt = {}
+
+
+def debian(program, package):
+    """Makes sure that a program is there."""
+    if found := shutil.which(program):
+        return found
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise Skip(f"`{program}` is missing and cannot be installed here (Debian: {package})")
+    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    if "update" not in _apt:
+        _apt["update"] = sh(["apt-get", "update", "-qq"], "install-apt", env=env)
+    if sh(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], "install-apt", env=env) != 0:
+        raise Skip(f"`{program}` is missing and `apt-get install {package}` failed")
+    found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
+    if not found:
+        raise Skip(f"Debian's {package} brings no `{program}`")
+    return found
+
+
+def python(more=None):
+    """The virtual environment with the clients, and with what `more` (a requirements file) names."""
+    for requirements in filter(None, [CONFORMANCE / "clients" / "requirements.txt", more]):
+        if _stamped(VENV, requirements):
+            continue
+        if not (VENV / "bin" / "python").exists():
+            if sh([sys.executable, "-m", "venv", VENV], "install-pypi") != 0:
+                _venv_by_debian()
+        pip = [VENV / "bin" / "pip", "install", "-q", "--disable-pip-version-check", "-r", requirements]
+        if sh(pip, "install-pypi") != 0:
+            raise Skip(f"`pip install -r {requirements.name}` failed, see .conformance/logs/install-pypi.log")
+        _stamp(VENV, requirements)
+    return VENV / "bin"
+
+
+def _venv_by_debian():
+    shutil.rmtree(VENV, ignore_errors=True)
+    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        sh(["apt-get", "update", "-qq"], "install-apt", env=env)
+        sh(["apt-get", "install", "-y", "-qq", "python3-venv"], "install-apt", env=env)
+    if sh([sys.executable, "-m", "venv", VENV], "install-pypi") != 0:
+        raise Skip("no virtual environment can be made (Debian: python3-venv)")
+
+
+def npm():
+    """The folder with the JavaScript clients."""
+    debian("node", "nodejs")
+    program = debian("npm", "npm")
+    manifest = CONFORMANCE / "clients" / "package.json"
+    lock = CONFORMANCE / "clients" / "package-lock.json"
+    if not _stamped(NPM, lock):
+        NPM.mkdir(parents=True, exist_ok=True)
+        shutil.copy(manifest, NPM)
+        shutil.copy(lock, NPM)
+        need([program, "ci", "--no-audit", "--no-fund"], "install-npm", cwd=NPM, env=clean_env())
+        _stamp(NPM, lock)
+    return NPM
+
+
+def _stamped(folder, source):
+    stamp = folder / f".installed-{source.name}"
+    return stamp.exists() and stamp.read_text() == _digest(source)
+
+
+def _stamp(folder, source):
+    (folder / f".installed-{source.name}").write_text(_digest(source))
+
+
+def _digest(source):
+    return hashlib.sha256(source.read_bytes()).hexdigest()

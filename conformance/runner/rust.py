@@ -1,0 +1,152 @@
+"""The Rust side: the checks, the tests of all crates, and the rigs."""
+import os
+import re
+
+from .gateway import Gateway, Moto
+from .house import CI, FEATURES, LOGS, ROOT, TARGET, Failed, Skip, need, sh, tail
+from .install import python
+
+RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
+FAILED_TEST = re.compile(r"^test (\S.*?) \.\.\. FAILED$", re.M)
+IGNORED_TEST = re.compile(r"^test (\S.*?) \.\.\. ignored", re.M)
+_built = []
+
+
+class Part:
+    """A named step of the run."""
+
+    def __init__(self, name, what, run):
+        self.name, self.what, self.run = name, what, run
+
+
+def cargo(log, *args, env=None, timeout=3600):
+    """Runs cargo; a failure quotes the log's end."""
+    need(["cargo", *args], log, env=dict(os.environ, **(env or {})), timeout=timeout)
+
+
+def build():
+    """The one build of everything; once a run."""
+    if not _built:
+        cargo("build", "build", "--workspace", "--bins", "--features", FEATURES)
+        _built.append(True)
+
+
+def _check(name, what, *args, env=None):
+    def run(report, _only):
+        report.run(name, lambda: cargo(name, *args, env=env))
+
+    return Part(name, what, run)
+
+
+def _cargo_tests(name, args, env=None):
+    """Runs `cargo test` and counts every test of it as one of ours."""
+
+    def run(report):
+        code = sh(
+            ["cargo", "test", *args, "--features", FEATURES, "--no-fail-fast"], name,
+            env=dict(os.environ, **(env or {})),
+        )
+        text = (LOGS / f"{name}.log").read_text(errors="replace")
+        counts = [tuple(map(int, row)) for row in RESULT.findall(text)]
+        failed = FAILED_TEST.findall(text)
+        passed = sum(row[0] for row in counts)
+        ignored = [(test, "ignored") for test in IGNORED_TEST.findall(text)]
+        report.count(passed, [(f"{name} {test}", "") for test in failed], ignored)
+        if code != 0 and not failed:
+            report.add(name, "failed", f"exit code {code}: {tail(name)}")
+        return f"{passed} passed, {len(failed)} failed, {len(ignored)} ignored"
+
+    return run
+
+
+def _rust_tests(report, _only):
+    said = _cargo_tests("rust-tests", ["--workspace"])(report)
+    print(f"rust-tests: {said}", flush=True)
+
+
+def _silo_tests(report, _only):
+    """The silo contract against real servers. The tests are in silos/tests and take the server from the environment."""
+    if not (ROOT / "silos" / "tests" / "s3.rs").exists():
+        report.skip("silos", "silos/tests/s3.rs is not there")
+        return
+
+    def against(name, env):
+        code = sh(
+            ["cargo", "test", "-p", "holdall-silos", "--test", "s3", "--features", FEATURES_OF_SILOS, "--", "--include-ignored"],
+            f"silos-{name}", env=dict(os.environ, **env), timeout=900,
+        )
+        if code != 0:
+            raise Failed(tail(f"silos-{name}"))
+        if not sum(int(row[0]) for row in RESULT.findall((LOGS / f"silos-{name}.log").read_text(errors="replace"))):
+            raise Failed("ran no test")
+
+    def moto():
+        with Moto(python()) as server:
+            against("moto", _silo_env(server.url, "testing", "testing"))
+
+    def holdall():
+        build()
+        with Gateway("silos") as gateway:
+            against("holdall", _silo_env(gateway.url, gateway.key, gateway.secret))
+
+    report.run("silos.moto", moto)
+    report.run("silos.holdall", holdall)
+
+
+FEATURES_OF_SILOS = ""
+
+
+def _silo_env(url, key, secret):
+    return {
+        "HOLDALL_TEST_S3_ENDPOINT": url, "HOLDALL_TEST_S3_ACCESS_KEY_ID": key, "HOLDALL_TEST_S3_SECRET_ACCESS_KEY": secret,
+        "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "us-east-1",
+    }
+
+
+def _rig(name, what, program, *args, required=True, timeout=1800):
+    def run(report, _only):
+        def test():
+            build()
+            # 77 is a rig's word for "cannot run here", by the custom of automake.
+            code = sh([TARGET / "debug" / program, *args], name, timeout=timeout)
+            if code == 77:
+                raise Skip(tail(name, 1))
+            if code != 0:
+                raise Failed(f"exit code {code}: {tail(name)}")
+
+        if report.run(name, test, required):
+            print(f"        {tail(name, 1)}", flush=True)
+
+    return Part(name, what, run)
+
+
+CHECKS = [
+    _check("fmt", "cargo fmt --check", "fmt", "--all", "--check"),
+    _check(
+        "clippy", "cargo clippy, warnings are errors",
+        "clippy", "--workspace", "--all-targets", "--features", FEATURES, "--", "-D", "warnings",
+    ),
+    _check(
+        "doc", "cargo doc, warnings are errors",
+        "doc", "--workspace", "--no-deps", "--features", FEATURES, env={"RUSTDOCFLAGS": "-D warnings"},
+    ),
+]
+TESTS = [
+    Part("rust-tests", "the tests of all crates", _rust_tests),
+    Part("silos", "the silo contract against moto and against another Holdall", _silo_tests),
+]
+RIGS = [
+    _rig("livemove", "a drain under load, disk to disk, back and forth", "livemove"),
+    _rig("livemove-s3", "the same between a disk and another Holdall", "livemove", "--cold", "s3"),
+    _rig("crash", "kill -9 at random moments and failpoints under load", "crash", "--rounds", "20"),
+    _rig("memory", "stopped uploads, slow readers, a long listing: memory stays flat", "memory"),
+    _rig("powerloss", "power cuts on a file system that forgets what was not synced", "powerloss", "--cuts", "20",
+         required=CI and os.path.exists("/dev/fuse")),
+]
+SOAK = [
+    _rig("soak-livemove", "10,000 objects, 8 GiB, twice back and forth", "livemove", "--full", timeout=7200),
+    _rig("soak-livemove-s3", "the same between a disk and another Holdall", "livemove", "--full", "--cold", "s3", timeout=7200),
+    _rig("soak-crash", "300 rounds", "crash", "--rounds", "300", timeout=7200),
+    _rig("soak-memory", "64 uploads and 64 readers of 5 GiB, 10^6 keys", "memory", "--full", timeout=7200),
+    _rig("soak-powerloss", "300 cuts", "powerloss", "--cuts", "300", required=False, timeout=7200),
+]
