@@ -16,6 +16,10 @@ pub mod cli;
 
 pub mod access_log;
 pub mod metrics;
+mod observe;
+
+pub mod folder;
+pub mod gateway;
 pub mod serve;
 pub mod state;
 pub mod tls;

@@ -49,3 +49,6 @@ pub const MAX_CHUNK_HEADER: usize = 128;
 pub const MAX_TRAILER: usize = 4 << 10;
 /// How often the certificate's files are looked at for a renewed one.
 pub const CERTIFICATE_POLL: Duration = Duration::from_secs(60);
+
+/// Body of an admin request.
+pub const ADMIN_BODY: usize = 1 << 20;

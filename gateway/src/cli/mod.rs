@@ -13,7 +13,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use holdall_namespace::clock::{Clock, SystemClock};
 use secrecy::SecretString;
 
-use crate::config::{self, DEFAULT_ADMIN, DEFAULT_DATA, DEFAULT_REGION, ServeArgs};
+use crate::config::{DEFAULT_ADMIN, DEFAULT_DATA, DEFAULT_REGION, ServeArgs};
 
 pub mod client;
 pub mod credentials;
@@ -27,6 +27,7 @@ mod check;
 mod job;
 mod place;
 mod progress;
+mod serve;
 mod silo;
 mod usage;
 
@@ -157,7 +158,7 @@ pub fn parse(mut args: Vec<OsString>) -> Result<Cli, clap::Error> {
 async fn run(cli: Cli) -> Result<(), Failure> {
     let context = Context { global: cli.global, clock: Arc::new(SystemClock::new()) };
     match cli.command.expect("parsing fills it in") {
-        Command::Serve(args) => serve(&context, &args).await,
+        Command::Serve(args) => serve::run(&context, &args).await,
         Command::Account(command) => account::run(&context, command).await,
         Command::Key(command) => account::run_key(&context, command).await,
         Command::Silo(command) => silo::run(&context, command).await,
@@ -177,13 +178,6 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             print::text(&String::from_utf8_lossy(&script))
         }
     }
-}
-
-async fn serve(context: &Context, args: &ServeArgs) -> Result<(), Failure> {
-    let (data, region) = (context.global.data.clone(), context.global.region.clone());
-    let (_settings, _declared) =
-        config::load(args, data, region).map_err(|error| Failure::failed(error.to_string()))?;
-    Err(Failure::failed("`serve` waits for the gateway"))
 }
 
 impl Context {
