@@ -106,6 +106,15 @@ impl Setup {
     }
 }
 
+/// Declares `hot` on disk and `cold` in the bucket `cold` of another S3 server; keys are in `COLD_KEY`, `COLD_SECRET`.
+pub fn cold_on(address: &str) -> String {
+    format!(
+        "[silo.hot]\nurl = \"file:hot\"\n[silo.cold]\nurl = \"s3://cold?endpoint=http://{address}&region=us-east-1\"\n\
+         credentials = {{ access_key_id_env = \"COLD_KEY\", secret_access_key_env = \"COLD_SECRET\" }}\n\
+         [write]\nto = [\"hot\", \"cold\"]\n"
+    )
+}
+
 /// A running gateway; dropped, it is killed.
 pub struct Gateway {
     child: Child,

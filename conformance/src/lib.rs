@@ -20,6 +20,10 @@ pub mod gateway;
 
 pub mod command;
 
+pub mod flight;
+pub mod settle;
+pub mod workload;
+
 /// What goes wrong in a rig ends the rig: one line for a person.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 
