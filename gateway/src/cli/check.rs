@@ -1,20 +1,31 @@
 //! `holdall check` and `holdall sweep`.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use clap::Args;
+use holdall_namespace::Namespace;
 use holdall_namespace::check::{Checked, Finding};
+use holdall_namespace::engine::redb::OpenIndexError;
 use holdall_namespace::sweep::Swept;
 use http_body_util::BodyExt;
 
 use super::exit::Failure;
+use super::serve::chain;
 use super::{Context, print};
 use crate::admin::view::CheckLine;
+use crate::config::{self, ServeArgs};
+use crate::gateway::{Start, StartError, open_namespace};
 
-/// `holdall check`
+/// `holdall check`: of a stopped data folder when `--data` names one, else of a running gateway.
 #[derive(Debug, Args)]
 pub struct Check {
     /// Read every byte: compare digests, and what each blob says of itself.
     #[arg(long)]
     deep: bool,
+    /// The configuration that the stopped gateway was started with, if it names another index or sealing key.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// `holdall sweep`
@@ -35,6 +46,44 @@ pub(super) async fn sweep(context: &Context, command: &Sweep) -> Result<(), Fail
 }
 
 pub(super) async fn check(context: &Context, command: &Check) -> Result<(), Failure> {
+    match stopped(context, command).await? {
+        Some(namespace) => {
+            let checked = check_stopped(context, command, &namespace).await;
+            namespace.close().await;
+            checked
+        }
+        None => check_running(context, command).await,
+    }
+}
+
+/// Opens the data folder that `--data` names, as `serve` does; none when a gateway has it open, or it has no index.
+async fn stopped(context: &Context, command: &Check) -> Result<Option<Arc<Namespace>>, Failure> {
+    let Some(data) = context.global.data.clone() else { return Ok(None) };
+    let args = ServeArgs { config: command.config.clone(), ..ServeArgs::default() };
+    let (settings, _) = config::load(&args, Some(data), None).map_err(|error| Failure::failed(error.to_string()))?;
+    if !settings.index.exists() {
+        return Ok(None);
+    }
+    match open_namespace(&settings, &Start::default()).await {
+        Ok(namespace) => Ok(Some(namespace)),
+        Err(StartError::Index(OpenIndexError::InUse(_))) => Ok(None),
+        Err(error) => Err(Failure::failed(chain(&error))),
+    }
+}
+
+async fn check_stopped(context: &Context, command: &Check, namespace: &Namespace) -> Result<(), Failure> {
+    let mut shown = Ok(());
+    let mut found = |finding: Finding| {
+        if shown.is_ok() {
+            shown = show(context, &finding);
+        }
+    };
+    let checked = namespace.check(command.deep, &mut found).await;
+    shown?;
+    conclude(context, &checked.map_err(|fault| Failure::failed(format!("the check broke off: {fault}")))?)
+}
+
+async fn check_running(context: &Context, command: &Check) -> Result<(), Failure> {
     let body = context.admin()?.stream(&format!("/v1/check?deep={}", command.deep)).await?;
     let mut lines = Lines { body, rest: Vec::new() };
     while let Some(line) = lines.next().await? {

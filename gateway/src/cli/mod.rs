@@ -24,6 +24,7 @@ pub mod target;
 mod account;
 mod apply;
 mod check;
+mod demo;
 mod job;
 mod place;
 mod progress;
@@ -99,6 +100,8 @@ pub enum Command {
     Check(check::Check),
     /// Delete what was retired and nobody reads any more, and orphans.
     Sweep(check::Sweep),
+    /// See it work: fill a bucket, drain one silo into the other while clients read and overwrite.
+    Demo(demo::Demo),
     /// Show the gateway's endpoint, region and version.
     Status,
     /// Print a documented sample of the configuration file.
@@ -170,6 +173,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Du => usage::du(&context).await,
         Command::Check(command) => check::check(&context, &command).await,
         Command::Sweep(command) => check::sweep(&context, &command).await,
+        Command::Demo(command) => demo::run(&context, &command).await,
         Command::Status => usage::status(&context).await,
         Command::Config(command) => apply::config(&command),
         Command::Completions { shell } => {
