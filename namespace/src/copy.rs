@@ -1,11 +1,19 @@
 //! CopyObject: one more reference to the same bytes.
 
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
 use crate::bucket::Bucket;
+use crate::digest::ChecksumHasher;
 use crate::get::Opened;
 use crate::name::ObjectKey;
 use crate::namespace::Namespace;
-use crate::object::{ChecksumAlgorithm, Condition, Headers, Pairs};
+use crate::object::{Checksum, ChecksumAlgorithm, ChecksumKind, Condition, Headers, Pairs};
 use crate::put::{PutDone, PutError};
+use crate::reference::targets;
+use crate::replace::{Beside, Replace};
+use crate::table::objects::{Attributes, ObjectRow, show};
 
 /// A CopyObject request. The source's own conditions were checked on `source.object` by the caller.
 pub struct CopyObject<'a> {
@@ -28,11 +36,54 @@ pub struct CopyObject<'a> {
 }
 
 impl Namespace {
-    /// Copies without touching bytes, at the cost of one commit, unless another checksum is asked for. A multipart
-    /// source becomes an object of one part with the same ETag kept from the source.
+    /// Copies without touching bytes, at the cost of one commit, unless another checksum is asked for. The copy
+    /// keeps the source's ETag, `-N` and parts included, since its bytes are the same.
     ///
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
-    pub async fn copy(&self, _request: CopyObject<'_>) -> Result<PutDone, PutError> {
-        unimplemented!()
+    pub async fn copy(&self, request: CopyObject<'_>) -> Result<PutDone, PutError> {
+        let CopyObject { source, bucket, key, headers, tags, storage_class, algorithm, condition } = request;
+        let session = self.session();
+        let checksum = self.checksum_of_copy(source, algorithm).await?;
+        let guard = session.take();
+        let row = ObjectRow {
+            size: source.row.size,
+            modified: 0,
+            etag: source.row.etag,
+            checksum: checksum.as_ref().map(|checksum| (checksum.algorithm, checksum.kind)),
+            storage_class,
+            version: guard.number,
+            data: source.row.data.clone(),
+            attributes: None,
+        };
+        let attributes = Attributes {
+            headers: headers.unwrap_or_else(|| source.object.headers.clone()),
+            tags: tags.unwrap_or_else(|| source.object.tags.clone()),
+            checksum: checksum.map(|checksum| checksum.value),
+        };
+        let (adding, kept) = (targets(&row.data), attributes.clone());
+        let beside = Beside::<()> { reads: Vec::new(), decide: Arc::new(|_, _| Ok(Vec::new())) };
+        let guards = vec![guard];
+        let replace = Replace { session, bucket, key, row, attributes: kept, condition, adding, beside, guards };
+        let row = self.core.replace(replace).await?;
+        Ok(PutDone { object: show(&row, attributes) })
+    }
+
+    /// The source's checksum, or the one asked for: then the bytes are read once.
+    async fn checksum_of_copy(
+        &self,
+        source: &Opened,
+        wanted: Option<ChecksumAlgorithm>,
+    ) -> Result<Option<Checksum>, PutError> {
+        let own = source.object.checksum.clone();
+        let Some(algorithm) = wanted else { return Ok(own) };
+        if own.as_ref().is_some_and(|own| own.algorithm == algorithm && own.kind == ChecksumKind::FullObject) {
+            return Ok(own);
+        }
+        let mut hasher = ChecksumHasher::new(algorithm);
+        let mut bytes = source.read(0..source.row.size).await?;
+        while let Some(piece) = bytes.next().await {
+            hasher.update(&piece?);
+        }
+        Ok(Some(Checksum { algorithm, kind: ChecksumKind::FullObject, value: hasher.finish() }))
     }
 }

@@ -5,6 +5,7 @@ use crate::fault::Fault;
 use crate::name::ObjectKey;
 use crate::namespace::Namespace;
 use crate::object::{Condition, ConditionFailed};
+use crate::replace::NotReplaced;
 
 /// Why an object was not deleted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +22,14 @@ impl Namespace {
     /// Deletes the current version; one that is not there is deleted. Costs one commit, whatever the size.
     ///
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
-    pub async fn delete(&self, _bucket: &Bucket, _key: &ObjectKey, _condition: Condition) -> Result<(), DeleteError> {
-        unimplemented!()
+    pub async fn delete(&self, bucket: &Bucket, key: &ObjectKey, condition: Condition) -> Result<(), DeleteError> {
+        let removed = self.core.remove(&self.session(), bucket, key, condition).await;
+        crate::failpoint!("delete-committed");
+        match removed {
+            Ok(_) | Err(NotReplaced::NoSuchBucket | NotReplaced::Gone | NotReplaced::Beside(())) => Ok(()),
+            Err(NotReplaced::Condition(failed)) => Err(failed.into()),
+            Err(NotReplaced::Lost) => Err(Fault::Unavailable("the outcome of the commit is unknown".to_owned()).into()),
+            Err(NotReplaced::Fault(fault)) => Err(fault.into()),
+        }
     }
 }

@@ -1,1 +1,73 @@
-//! .
+//! What bytes say of themselves, so that an index can be rebuilt and a blob in the wrong place is found out.
+
+use std::sync::{Arc, OnceLock};
+
+use holdall_silos::Describe;
+use holdall_silos::silo::When;
+use serde::{Deserialize, Serialize};
+
+use crate::extent::Number;
+use crate::fault::Fault;
+use crate::object::Pairs;
+use crate::table::{decode, encode};
+
+/// Headers longer than this together stay out of the description.
+const MAX_HEADERS: usize = 4096;
+
+/// A blob's description.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// The namespace the blob belongs to.
+    pub namespace: String,
+    /// The extent it is a replica of.
+    pub extent: Number,
+    /// Bytes of the extent.
+    pub size: u64,
+    /// Bucket of the version it was first written for.
+    pub bucket: String,
+    /// Key of that version.
+    pub key: String,
+    /// That version's id.
+    pub version: Number,
+    /// Part number of a multipart upload, 0 for a single one.
+    pub part: u32,
+    /// Where the extent begins in that version or part.
+    pub offset: u64,
+    /// System headers and user metadata (`x-amz-meta-…`) that fit.
+    pub headers: Pairs,
+    /// The extent's digest; absent where the description had to be written before the body.
+    pub digest: Option<[u8; 32]>,
+}
+
+impl Description {
+    /// With as many headers as fit.
+    #[must_use]
+    pub fn with_headers(mut self, headers: &crate::object::Headers) -> Self {
+        let user = headers.user.iter().map(|(name, value)| (format!("x-amz-meta-{name}"), value.clone()));
+        let all: Pairs = headers.system.iter().cloned().chain(user).collect();
+        let length: usize = all.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if length <= MAX_HEADERS {
+            self.headers = all;
+        }
+        self
+    }
+
+    /// The bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        encode(self)
+    }
+
+    /// Reads a description.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Fault> {
+        decode(bytes)
+    }
+
+    /// For `put`: the digest is filled in once `digest` is set, where the silo asks late enough.
+    pub fn describe(self, digest: Arc<OnceLock<[u8; 32]>>) -> Describe {
+        Arc::new(move |when| {
+            let mut own = self.clone();
+            own.digest = if when == When::AfterBody { digest.get().copied() } else { self.digest };
+            own.encode()
+        })
+    }
+}

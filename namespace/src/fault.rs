@@ -1,6 +1,6 @@
 //! Why an operation could not be carried out though the client did nothing wrong.
 
-use crate::engine::EngineError;
+use crate::engine::{EngineError, NotCommitted};
 
 /// The house's own failures; every operation's error has one variant for them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +21,15 @@ impl From<EngineError> for Fault {
         match error {
             EngineError::Full => Self::NoRoom,
             EngineError::Unknown(reason) | EngineError::Failed(reason) => Self::Unavailable(reason),
+        }
+    }
+}
+
+impl From<NotCommitted<Fault>> for Fault {
+    fn from(error: NotCommitted<Fault>) -> Self {
+        match error {
+            NotCommitted::Refused(fault) => fault,
+            NotCommitted::Engine(error) => error.into(),
         }
     }
 }

@@ -2,15 +2,23 @@
 
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
 
 use crate::bucket::Bucket;
+use crate::extent::Slice;
 use crate::fault::Fault;
+use crate::limits::COMMIT_TRIES;
+use crate::multipart::show_part;
 use crate::name::ObjectKey;
-use crate::namespace::Namespace;
+use crate::namespace::{Core, Namespace};
 use crate::object::{Object, Part};
+use crate::read::read_slices;
+use crate::session::OpenRead;
+use crate::table::decode_row;
+use crate::table::objects::{Attributes, Data, ObjectRow, attributes, object, show};
 
 /// Checked bytes on their way out. An error ends the stream: the client sees a broken connection, never a short 200.
 pub type Bytestream = Pin<Box<dyn Stream<Item = Result<Bytes, Fault>> + Send>>;
@@ -30,34 +38,116 @@ pub enum GetError {
 pub struct Opened {
     /// What S3 shows of it.
     pub object: Object,
+    pub(crate) row: ObjectRow,
+    core: Arc<Core>,
+    guard: Arc<OpenRead>,
 }
 
 impl Opened {
     /// Its bytes in `range` (within the object's size). Fails before the first byte where that is possible.
-    pub async fn read(&self, _range: Range<u64>) -> Result<Bytestream, Fault> {
-        unimplemented!()
+    pub async fn read(&self, range: Range<u64>) -> Result<Bytestream, Fault> {
+        let slices = self.slices(range).await?;
+        read_slices(Arc::clone(&self.core), Arc::clone(&self.guard), slices).await
+    }
+
+    /// What a range is made of.
+    pub(crate) async fn slices(&self, range: Range<u64>) -> Result<Vec<Slice>, Fault> {
+        match &self.row.data {
+            Data::Slices(slices) => Ok(cut(slices, range)),
+            Data::Manifest(id) => self.core.manifest_slices(*id, range).await,
+        }
     }
 
     /// Byte range of part `number` (counting named parts as uploaded): for `?partNumber=`. An object that was not
     /// uploaded in parts has part 1. `None` when there is no such part.
-    pub async fn part_range(&self, _number: u32) -> Result<Option<Range<u64>>, Fault> {
-        unimplemented!()
+    pub async fn part_range(&self, number: u32) -> Result<Option<Range<u64>>, Fault> {
+        let Data::Manifest(id) = &self.row.data else { return Ok((number == 1).then_some(0..self.row.size)) };
+        let head = self.core.manifest(*id).await?;
+        let mut offset = 0;
+        for (index, (_, size)) in head.parts.iter().enumerate() {
+            if index as u32 + 1 == number {
+                return Ok(Some(offset..offset + size));
+            }
+            offset += size;
+        }
+        Ok(None)
     }
 
     /// Parts after number `after`, at most `limit`; empty for an object that was not uploaded in parts.
-    pub async fn parts(&self, _after: u32, _limit: usize) -> Result<Vec<Part>, Fault> {
-        unimplemented!()
+    pub async fn parts(&self, after: u32, limit: usize) -> Result<Vec<Part>, Fault> {
+        let Data::Manifest(id) = &self.row.data else { return Ok(Vec::new()) };
+        let head = self.core.manifest(*id).await?;
+        let wanted = head.parts.iter().filter(|(number, _)| *number > after).take(limit);
+        let mut parts = Vec::new();
+        for (number, _) in wanted {
+            let row = self.core.part(*id, *number).await?;
+            parts.push(show_part(*number, &row, head.checksum));
+        }
+        Ok(parts)
     }
+}
+
+/// The part of `slices` that `range` covers.
+pub(crate) fn cut(slices: &[Slice], range: Range<u64>) -> Vec<Slice> {
+    let mut offset = 0;
+    let mut cut = Vec::new();
+    for slice in slices {
+        let (start, end) = (range.start.max(offset), range.end.min(offset + slice.length));
+        if start < end {
+            cut.push(Slice { extent: slice.extent, offset: slice.offset + start - offset, length: end - start });
+        }
+        offset += slice.length;
+    }
+    cut
 }
 
 impl Namespace {
     /// Opens the current version.
-    pub async fn open_object(&self, _bucket: &Bucket, _key: &ObjectKey) -> Result<Opened, GetError> {
-        unimplemented!()
+    pub async fn open_object(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Opened, GetError> {
+        let guard = Arc::new(self.session().open_read());
+        let (row, object) = self.core.current(bucket, key).await?.ok_or(GetError::NoSuchKey)?;
+        Ok(Opened { object, row, core: Arc::clone(&self.core), guard })
     }
 
     /// Reads the current version's row and nothing else.
-    pub async fn head(&self, _bucket: &Bucket, _key: &ObjectKey) -> Result<Object, GetError> {
-        unimplemented!()
+    pub async fn head(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Object, GetError> {
+        Ok(self.core.current(bucket, key).await?.ok_or(GetError::NoSuchKey)?.1)
+    }
+}
+
+impl Core {
+    /// The current version's row, and what S3 shows of it.
+    pub(crate) async fn current(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<(ObjectRow, Object)>, Fault> {
+        let name = object(bucket.incarnation, key);
+        for _ in 0..COMMIT_TRIES {
+            let rows = self.engine.get(std::slice::from_ref(&name)).await?;
+            let Some(mut row) = decode_row::<ObjectRow>(rows[0].as_ref())? else { return Ok(None) };
+            if let Some(attributes) = row.attributes.take() {
+                let object = show(&row, attributes);
+                return Ok(Some((row, object)));
+            }
+            // Long attributes stand apart; if they are gone, the version was replaced between the two reads.
+            let apart = self.engine.get(&[attributes(row.version)]).await?;
+            if let Some(attributes) = decode_row::<Attributes>(apart[0].as_ref())? {
+                let object = show(&row, attributes);
+                return Ok(Some((row, object)));
+            }
+        }
+        Err(Fault::Damaged("a version has no attributes".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extent::Number;
+
+    #[test]
+    fn a_range_is_cut_across_slices() {
+        let slice = |number, offset, length| Slice { extent: Number { session: 1, number }, offset, length };
+        let all = [slice(1, 10, 5), slice(2, 0, 0), slice(3, 0, 7)];
+        assert_eq!(cut(&all, 0..12), [slice(1, 10, 5), slice(3, 0, 7)]);
+        assert_eq!(cut(&all, 3..6), [slice(1, 13, 2), slice(3, 0, 1)]);
+        assert_eq!(cut(&all, 5..5), []);
     }
 }

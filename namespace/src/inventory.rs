@@ -1,16 +1,25 @@
 //! The silos: which there are, how full, how healthy.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
+use holdall_silos::silo::Space;
+use holdall_silos::{Facts, Silo, SiloError};
 use serde::{Deserialize, Serialize};
 
-use holdall_silos::Facts;
-
 use crate::clock::UnixMs;
+use crate::engine::Engine;
 use crate::extent::SiloId;
 use crate::fault::Fault;
+use crate::limits::FAILURES_UNTIL_DOWN;
 use crate::name::BucketName;
-use crate::namespace::Namespace;
+use crate::namespace::{Core, Namespace, OpenError, Options};
+use crate::placement::{Candidate, choose};
+use crate::stats::Stats;
+use crate::table::silos::{SiloRow, read_silo, revision};
+use crate::table::usage::{self, Counted};
+use crate::table::{after_prefix, decode, key};
 
 /// How a silo's credentials are found; never the secrets themselves.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,25 +161,294 @@ pub enum SiloCommandError {
     Fault(#[from] Fault),
 }
 
-impl Namespace {
-    /// Declares silos and write policies: connects, claims and probes new silos first, then commits all or nothing.
-    /// With `dry_run` nothing is touched and the changes are those it would make.
-    pub async fn apply(&self, _declared: &Declared, _dry_run: bool) -> Result<Vec<Change>, ApplyError> {
-        unimplemented!()
+/// A silo this gateway has open.
+pub struct OpenSilo {
+    /// Its number.
+    pub id: SiloId,
+    /// As it stands in the index.
+    pub row: SiloRow,
+    /// Its client.
+    pub silo: Arc<dyn Silo>,
+    failures: AtomicU32,
+    full: AtomicBool,
+    /// As asked last; replaced whole.
+    space: Mutex<Option<Space>>,
+    /// Bytes sent since `space` was asked.
+    written: AtomicU64,
+    stats: Arc<Stats>,
+}
+
+impl OpenSilo {
+    /// Counts an operation's outcome; several failures in a row are a silo that is down.
+    pub fn note<T>(&self, outcome: Result<T, SiloError>) -> Result<T, SiloError> {
+        match &outcome {
+            Ok(_) => self.failures.store(0, Ordering::Relaxed),
+            Err(SiloError::Body(_)) => {}
+            Err(error) => {
+                if error.blames_silo() {
+                    self.failures.fetch_add(1, Ordering::Relaxed);
+                }
+                if *error == SiloError::Full {
+                    self.full.store(true, Ordering::Relaxed);
+                }
+                self.stats.silo(&self.row.name, |silo| silo.errors += 1);
+            }
+        }
+        outcome
     }
 
+    /// Counts bytes that were sent.
+    pub fn note_written(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+        self.stats.silo(&self.row.name, |silo| silo.bytes_written += bytes);
+    }
+
+    /// Counts bytes that were read.
+    pub fn note_read(&self, bytes: u64) {
+        self.stats.silo(&self.row.name, |silo| silo.bytes_read += bytes);
+    }
+
+    /// Counts a block that did not match.
+    pub fn note_damage(&self) {
+        self.stats.silo(&self.row.name, |silo| silo.damaged_blocks += 1);
+    }
+
+    /// Whether it answered lately.
+    pub fn health(&self) -> Health {
+        if self.failures.load(Ordering::Relaxed) >= FAILURES_UNTIL_DOWN { Health::Down } else { Health::Up }
+    }
+
+    /// Total, free and reserve, where the silo can tell.
+    pub fn space(&self) -> Option<(Space, u64)> {
+        let space = (*self.space.lock().expect("no holder panics"))?;
+        Some((space, space.total / 100 * u64::from(self.row.declared.reserve_percent)))
+    }
+
+    /// Asks the silo how full it is, and whether it is still ours.
+    pub async fn ask(&self, namespace: &str) {
+        let alive = self.silo.claim(&claim(&self.row.name, namespace, &self.row.marker, false)).await;
+        match alive {
+            Ok(()) => self.failures.store(0, Ordering::Relaxed),
+            Err(error) => {
+                if self.failures.fetch_add(FAILURES_UNTIL_DOWN, Ordering::Relaxed) < FAILURES_UNTIL_DOWN {
+                    tracing::warn!(silo = %self.row.name, %error, "silo is down");
+                }
+                return;
+            }
+        }
+        if let Ok(space) = self.silo.space().await {
+            *self.space.lock().expect("no holder panics") = space;
+            self.written.store(0, Ordering::Relaxed);
+            self.full.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn candidate(&self) -> Candidate {
+        let written = self.written.load(Ordering::Relaxed);
+        let room = self.space().map(|(space, reserve)| space.free.saturating_sub(reserve).saturating_sub(written));
+        Candidate {
+            id: self.id,
+            name: self.row.name.clone(),
+            cordoned: self.row.cordoned,
+            up: self.health() == Health::Up,
+            room: if self.full.load(Ordering::Relaxed) { Some(0) } else { room },
+        }
+    }
+}
+
+/// What a silo's marker must say.
+pub(crate) fn claim(silo: &str, namespace: &str, id: &str, fresh: bool) -> holdall_silos::Claim {
+    let marker = holdall_silos::Marker { silo: silo.to_owned(), namespace: namespace.to_owned(), id: id.to_owned() };
+    holdall_silos::Claim { marker, fresh }
+}
+
+/// Silos and write policies as they stood at one revision.
+#[derive(Default)]
+pub struct Inventory {
+    /// Which revision.
+    pub revision: i64,
+    /// By number.
+    pub silos: BTreeMap<SiloId, Arc<OpenSilo>>,
+    /// The default write policy.
+    pub write: Option<WritePolicy>,
+    /// By bucket.
+    pub bucket_write: BTreeMap<String, WritePolicy>,
+}
+
+impl Inventory {
+    /// Reads silos and settings; keeps open what `before` had open and did not change.
+    pub(crate) async fn load(
+        engine: &dyn Engine,
+        options: &Options,
+        namespace: &str,
+        before: &Self,
+        stats: &Arc<Stats>,
+    ) -> Result<Self, OpenError> {
+        let revision = usage::read(engine.get(&[revision()]).await.map_err(Fault::from)?[0].as_ref());
+        let table = vec![key::SILOS]..after_prefix(&[key::SILOS]);
+        let rows = engine.range(table, crate::limits::MAX_SILOS, usize::MAX).await.map_err(Fault::from)?;
+        let mut silos = BTreeMap::new();
+        for (key, bytes) in rows {
+            let Some(id) = read_silo(&key) else { continue };
+            let row: SiloRow = decode(&bytes)?;
+            let kept = before.silos.get(&id).filter(|open| open.row.declared == row.declared);
+            silos.insert(id, open_silo(id, row, kept, options, namespace, stats).await?);
+        }
+        let (write, bucket_write) = load_policies(engine).await?;
+        Ok(Self { revision, silos, write, bucket_write })
+    }
+
+    /// By name.
+    pub fn named(&self, name: &str) -> Option<&Arc<OpenSilo>> {
+        self.silos.values().find(|open| open.row.name == name)
+    }
+
+    /// By number; a replica in a silo that is not here cannot be read.
+    pub fn silo(&self, id: SiloId) -> Result<&Arc<OpenSilo>, Fault> {
+        self.silos.get(&id).ok_or_else(|| Fault::Unavailable(format!("silo {id} is not open here")))
+    }
+
+    /// The silos a body for this bucket may go to, best first.
+    pub fn candidates(&self, bucket: &BucketName, size: u64) -> Vec<&Arc<OpenSilo>> {
+        let policy = self.bucket_write.get(bucket.as_str()).or(self.write.as_ref());
+        let silos: Vec<Candidate> = self.silos.values().map(|open| open.candidate()).collect();
+        choose(policy, &silos, size).into_iter().filter_map(|id| self.silos.get(&id)).collect()
+    }
+}
+
+async fn load_policies(engine: &dyn Engine) -> Result<(Option<WritePolicy>, BTreeMap<String, WritePolicy>), Fault> {
+    let table = vec![key::SETTINGS]..after_prefix(&[key::SETTINGS]);
+    let (mut write, mut by_bucket) = (None, BTreeMap::new());
+    for (key, bytes) in engine.range(table, usize::MAX, usize::MAX).await? {
+        match std::str::from_utf8(&key[1..]).unwrap_or_default().strip_prefix("write") {
+            Some("") => write = Some(decode(&bytes)?),
+            Some(rest) => {
+                by_bucket.insert(rest.trim_start_matches('/').to_owned(), decode(&bytes)?);
+            }
+            None => {}
+        }
+    }
+    Ok((write, by_bucket))
+}
+
+async fn open_silo(
+    id: SiloId,
+    row: SiloRow,
+    kept: Option<&Arc<OpenSilo>>,
+    options: &Options,
+    namespace: &str,
+    stats: &Arc<Stats>,
+) -> Result<Arc<OpenSilo>, OpenError> {
+    let failed = |reason: String| OpenError::Silo { silo: row.name.clone(), reason };
+    let (silo, space) = if let Some(open) = kept {
+        (Arc::clone(&open.silo), *open.space.lock().expect("no holder panics"))
+    } else {
+        (crate::declare::connect_declared(&row.declared, &options.base).map_err(failed)?, None)
+    };
+    let open = OpenSilo {
+        id,
+        silo,
+        failures: AtomicU32::new(0),
+        full: AtomicBool::new(false),
+        space: Mutex::new(space),
+        written: AtomicU64::new(0),
+        stats: Arc::clone(stats),
+        row,
+    };
+    if kept.is_none() {
+        let claim = claim(&open.row.name, namespace, &open.row.marker, false);
+        match open.silo.claim(&claim).await {
+            Ok(()) => open.ask(namespace).await,
+            // A bucket that does not answer may come back; a folder that is not there is somebody's mistake.
+            Err(error) if error.blames_silo() && open.row.facts.family == "s3" => {
+                tracing::warn!(silo = %open.row.name, %error, "silo is down");
+                open.failures.store(FAILURES_UNTIL_DOWN, Ordering::Relaxed);
+            }
+            Err(error) => return Err(OpenError::Silo { silo: open.row.name.clone(), reason: error.to_string() }),
+        }
+    }
+    Ok(Arc::new(open))
+}
+
+impl Core {
+    /// Reads silos and settings again when their revision changed, or `always`.
+    pub(crate) async fn refresh_inventory(&self, always: bool) -> Result<(), Fault> {
+        let now = usage::read(self.engine.get(&[revision()]).await?[0].as_ref());
+        let before = self.inventory();
+        if now != before.revision || always {
+            let loaded = Inventory::load(&*self.engine, &self.options, &self.id, &before, &self.stats).await;
+            let loaded = loaded.map_err(|error| Fault::Unavailable(error.to_string()))?;
+            *self.inventory.write().expect("no holder panics") = Arc::new(loaded);
+        }
+        self.session().revision.store(self.inventory().revision, Ordering::Release);
+        Ok(())
+    }
+
+    pub(crate) async fn watch_silos_forever(self: Arc<Self>) {
+        loop {
+            self.clock.sleep(crate::limits::SILO_CHECK).await;
+            let inventory = self.inventory();
+            let all = inventory.silos.values().map(|open| open.ask(&self.id));
+            futures_util::future::join_all(all).await;
+        }
+    }
+
+    async fn silo_info(&self, open: &OpenSilo) -> Result<SiloInfo, Fault> {
+        let live = usage::keys(Counted::Silo(open.id));
+        let retired = usage::keys(Counted::Retired(open.id));
+        let rows = self.engine.get(&[live, retired].concat()).await?;
+        let count = |index: usize| usage::read(rows[index].as_ref());
+        let space = open.space();
+        Ok(SiloInfo {
+            id: open.id,
+            name: open.row.name.clone(),
+            url: open.row.declared.url.clone(),
+            cordoned: open.row.cordoned,
+            health: open.health(),
+            facts: open.row.facts.clone(),
+            extents: count(0),
+            used: count(1),
+            retired_extents: count(2),
+            retired: count(3),
+            free: space.map(|(space, _)| space.free),
+            reserve: space.map(|(_, reserve)| reserve),
+            created: open.row.created,
+        })
+    }
+}
+
+impl Namespace {
     /// Whether the index knows any silo: a new index declares the default ones.
     pub fn has_silos(&self) -> bool {
-        unimplemented!()
+        !self.inventory().silos.is_empty()
     }
 
     /// All silos, by number.
     pub async fn silos(&self) -> Result<Vec<SiloInfo>, Fault> {
-        unimplemented!()
+        let inventory = self.inventory();
+        let mut all = Vec::with_capacity(inventory.silos.len());
+        for open in inventory.silos.values() {
+            all.push(self.silo_info(open).await?);
+        }
+        Ok(all)
     }
 
-    /// Cordons (takes no new bytes) or uncordons a silo.
-    pub async fn set_cordon(&self, _silo: &str, _cordoned: bool) -> Result<SiloInfo, SiloCommandError> {
-        unimplemented!()
+    /// Cordons (takes no new bytes) or uncordons a silo. When this answers, every write that begins here obeys it.
+    pub async fn set_cordon(&self, silo: &str, cordoned: bool) -> Result<SiloInfo, SiloCommandError> {
+        self.core.cordon(silo, cordoned).await?;
+        let inventory = self.inventory();
+        let open = inventory.named(silo).ok_or_else(|| SiloCommandError::NoSuchSilo(silo.to_owned()))?;
+        Ok(self.silo_info(open).await?)
+    }
+}
+
+impl Core {
+    pub(crate) async fn cordon(&self, silo: &str, cordoned: bool) -> Result<(), SiloCommandError> {
+        let id = self.inventory().named(silo).map(|open| open.id);
+        let id = id.ok_or_else(|| SiloCommandError::NoSuchSilo(silo.to_owned()))?;
+        crate::declare::change_silo(&*self.engine, id, move |row| row.cordoned = cordoned).await?;
+        self.refresh_inventory(true).await?;
+        tracing::info!(silo, cordoned, "silo cordon changed");
+        Ok(())
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod clock;
 pub mod extent;
+pub mod failpoint;
 pub mod limits;
 pub mod name;
 pub mod object;
@@ -20,11 +21,17 @@ pub mod fault;
 pub mod seal;
 pub mod session;
 
+pub mod declare;
 pub mod inventory;
 pub mod placement;
 
 pub mod account;
 pub mod bucket;
+mod read;
+mod reference;
+mod replace;
+mod store;
+
 pub mod copy;
 pub mod delete;
 pub mod get;

@@ -27,7 +27,7 @@ pub const MAX_SLICES: usize = 16;
 /// A body up to this size is held in memory whole, so that the next silo can take it when one fails.
 pub const BUFFERED_BODY: u64 = 256 << 10;
 /// How often a commit that lost a race is decided again before 503.
-pub const COMMIT_TRIES: usize = 64;
+pub const COMMIT_TRIES: usize = 256;
 /// Rows of one background commit: more would stop the foreground.
 pub const BACKGROUND_ROWS: usize = 400;
 /// Buckets of one account.
@@ -50,3 +50,25 @@ pub const INDEX_BATCH: usize = 512;
 pub const INDEX_BATCH_BYTES: usize = 4 << 20;
 /// Memory for the index's pages.
 pub const INDEX_CACHE: usize = 192 << 20;
+/// The index's disk keeps this much free: below it, writes are refused while reads and deletes go on.
+pub const INDEX_RESERVE: u64 = 64 << 20;
+/// Failures in a row after which a silo counts as down.
+pub const FAILURES_UNTIL_DOWN: u32 = 3;
+/// How often silos are asked whether they answer and how full they are.
+pub const SILO_CHECK: Duration = Duration::from_secs(3);
+/// Reserve of a silo for which none was declared, percent.
+pub const DEFAULT_RESERVE_PERCENT: u8 = 5;
+/// Silos of one namespace.
+pub const MAX_SILOS: usize = 256;
+/// How often a read looks for another replica before it gives up.
+pub const READ_TRIES: usize = 6;
+/// Retired rows that one sweep holds in memory.
+pub const SWEEP_ROWS: usize = 16_384;
+/// How often the sweeper looks.
+pub const SWEEP: Duration = Duration::from_secs(2);
+/// Silo deletes a sweep has under way at once.
+pub const SWEEPS_AT_ONCE: usize = 16;
+/// How often a job writes down how far it came.
+pub const JOB_NOTE: Duration = Duration::from_secs(1);
+/// Finished jobs that are kept.
+pub const JOBS_KEPT: usize = 1000;

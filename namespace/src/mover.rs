@@ -1,1 +1,282 @@
-//! .
+//! One move: journal, copy under a new name, verify, one compare-and-write, retire. After a crash or a lost answer the
+//! move is made again; the copy that was left is an orphan. An overwrite or delete during a move wins.
+
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use holdall_silos::{BlobName, Body, BodyError, SiloError};
+
+use crate::clock::Clock;
+use crate::describe::Description;
+use crate::engine::{Read, Rows, Write};
+use crate::extent::{JobId, Location, Number, Replica, ReplicaState};
+use crate::fault::Fault;
+use crate::inventory::OpenSilo;
+use crate::job::MoveInfo;
+use crate::namespace::Core;
+use crate::plan::Move;
+use crate::read::ExtentReader;
+use crate::reference::{Stale, retire_replicas};
+use crate::session::{Session, Uncommitted};
+use crate::table::extents::{ExtentRow, extent};
+use crate::table::moves::{MoveRow, journal};
+use crate::table::retired::{RetiredRow, retired};
+use crate::table::usage::{self, Counted};
+use crate::table::{decode_row, encode};
+
+/// How a move ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    /// The extent is where it was wished.
+    Done,
+    /// An overwrite, delete or another move won.
+    Superseded,
+    /// It can be tried again.
+    Failed(String),
+}
+
+/// Lets bytes pass at a rate. The lock is held for a few instructions.
+pub struct Pacer {
+    clock: Arc<dyn Clock>,
+    per_second: Option<u64>,
+    free_at: Mutex<Duration>,
+}
+
+impl Pacer {
+    /// At most `per_second` bytes a second; none is unlimited.
+    pub fn new(clock: Arc<dyn Clock>, per_second: Option<u64>) -> Self {
+        Self { clock, per_second: per_second.filter(|rate| *rate > 0), free_at: Mutex::default() }
+    }
+
+    /// Waits until `bytes` more may pass.
+    pub async fn pass(&self, bytes: u64) {
+        let Some(rate) = self.per_second else { return };
+        let now = self.clock.monotonic();
+        let wait = {
+            let mut free_at = self.free_at.lock().expect("no holder panics");
+            let start = (*free_at).max(now);
+            *free_at = start + Duration::from_secs_f64(bytes as f64 / rate as f64);
+            start.saturating_sub(now)
+        };
+        if !wait.is_zero() {
+            self.clock.sleep(wait).await;
+        }
+    }
+}
+
+/// What a job gives its moves.
+pub(crate) struct Mover<'a> {
+    pub core: &'a Arc<Core>,
+    pub job: JobId,
+    pub pacer: &'a Arc<Pacer>,
+    /// Called when the journal row is durable, and with `None` when the move ended.
+    pub watch: &'a (dyn Fn(Number, Option<MoveInfo>) + Send + Sync),
+}
+
+struct Plan {
+    session: Arc<Session>,
+    source: Arc<OpenSilo>,
+    target: Arc<OpenSilo>,
+    from: BlobName,
+    to: BlobName,
+    row: ExtentRow,
+    description: Option<Description>,
+}
+
+impl Mover<'_> {
+    /// Carries one planned move out.
+    pub(crate) async fn carry_out(&self, planned: &Move) -> Moved {
+        match self.try_move(planned).await {
+            Ok(moved) => moved,
+            Err(fault) => Moved::Failed(fault.to_string()),
+        }
+    }
+
+    async fn try_move(&self, planned: &Move) -> Result<Moved, Fault> {
+        let inventory = self.core.inventory();
+        let (source, target) = (Arc::clone(inventory.silo(planned.from)?), Arc::clone(inventory.silo(planned.to)?));
+        let session = self.core.session();
+        let _reading = session.open_read();
+        let rows = self.core.engine.get(&[extent(planned.extent)]).await?;
+        let Some(row) = decode_row::<ExtentRow>(rows[0].as_ref())? else { return Ok(Moved::Superseded) };
+        let Some(replica) = row.verified_in(planned.from) else { return Ok(Moved::Superseded) };
+        let Location::Blob(from) = replica.location else {
+            return Ok(Moved::Failed("the bytes are in a place this version cannot read".to_owned()));
+        };
+        let guard = session.take();
+        let number = guard.number;
+        let id = planned.extent;
+        let to = BlobName { session: number.session, number: number.number, extent: (id.session, id.number) };
+        let described = source.note(source.silo.describe(&from).await);
+        let description = described.ok().and_then(|bytes| Description::decode(&bytes).ok());
+        let plan = Plan { session, source, target, from, to, row, description };
+        self.write_journal(planned, &plan).await?;
+        (self.watch)(id, Some(plan.info(planned)));
+        let moved = self.copy_and_commit(planned, plan, guard).await;
+        (self.watch)(id, None);
+        moved
+    }
+
+    async fn write_journal(&self, planned: &Move, plan: &Plan) -> Result<(), Fault> {
+        let object = plan.description.as_ref().map(|own| (own.bucket.clone(), own.key.clone()));
+        let row = MoveRow {
+            job: self.job,
+            owner: plan.session.id,
+            from: planned.from,
+            to: planned.to,
+            object,
+            bytes: planned.bytes,
+            started: self.core.clock.now(),
+        };
+        self.write(plan, vec![Write::Put(journal(planned.extent), encode(&row))]).await
+    }
+
+    /// Rows of a to-do list: written blindly, a lost answer does no harm.
+    async fn write(&self, plan: &Plan, writes: Vec<Write>) -> Result<(), Fault> {
+        let decide = move |_: &Rows| Ok::<_, ()>((writes.clone(), ()));
+        match plan.session.commit(Vec::new(), decide).await {
+            Ok(()) | Err(Uncommitted::Unknown | Uncommitted::Refused(())) => Ok(()),
+            Err(Uncommitted::Fault(fault)) => Err(fault),
+        }
+    }
+
+    async fn copy_and_commit(
+        &self,
+        planned: &Move,
+        plan: Plan,
+        guard: crate::session::Unfinished,
+    ) -> Result<Moved, Fault> {
+        crate::failpoint!("move-journalled");
+        if let Err(error) = self.copy(planned, &plan).await {
+            self.write(&plan, vec![Write::Delete(journal(planned.extent))]).await?;
+            return Ok(Moved::Failed(error));
+        }
+        crate::failpoint!("move-copied");
+        let outcome = self.commit(planned, &plan, guard).await;
+        crate::failpoint!("move-committed");
+        match outcome {
+            Ok(()) => Ok(Moved::Done),
+            Err(Uncommitted::Refused(Stale::Fault(fault)) | Uncommitted::Fault(fault)) => {
+                self.write(&plan, vec![Write::Delete(journal(planned.extent))]).await?;
+                Err(fault)
+            }
+            Err(Uncommitted::Refused(_)) => {
+                self.core.discard(&[(planned.to, plan.to)]).await;
+                self.write(&plan, vec![Write::Delete(journal(planned.extent))]).await?;
+                Ok(Moved::Superseded)
+            }
+            // Done or not, the next pass sees it; a copy that no row names is an orphan.
+            Err(Uncommitted::Unknown) => Ok(Moved::Failed("the outcome of the commit is unknown".to_owned())),
+        }
+    }
+
+    /// Copies and verifies: a checksum that the silo enforces, else read back past caches.
+    async fn copy(&self, planned: &Move, plan: &Plan) -> Result<(), String> {
+        let from = (planned.from, Location::Blob(plan.from));
+        let reader = ExtentReader::copy(Arc::clone(self.core), planned.extent, plan.row.clone(), from.0, from.1);
+        let failure = Arc::new(OnceLock::new());
+        let body = paced(reader, Arc::clone(self.pacer), Arc::clone(&failure));
+        let digest = Arc::new(OnceLock::from(plan.row.digest));
+        let description = plan.description.clone().unwrap_or_else(|| self.plain_description(planned));
+        let stored = plan.target.silo.put(&plan.to, planned.bytes, body, description.describe(digest)).await;
+        let stored = match plan.target.note(stored) {
+            Ok(stored) => stored,
+            Err(SiloError::Body(error)) => return Err(failure.get().cloned().unwrap_or(error.reason)),
+            Err(error) => return Err(format!("silo `{}`: {error}", plan.target.row.name)),
+        };
+        plan.target.note_written(planned.bytes);
+        crate::failpoint!("move-put");
+        if stored.checksum_enforced || crate::seeded_bug!("move-unverified") {
+            return Ok(());
+        }
+        let to = Location::Blob(plan.to);
+        let mut back = ExtentReader::verify(Arc::clone(self.core), planned.extent, plan.row.clone(), planned.to, to);
+        loop {
+            match back.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(()),
+                Err(fault) => return Err(format!("the copy does not read back: {fault}")),
+            }
+        }
+    }
+
+    fn plain_description(&self, planned: &Move) -> Description {
+        Description {
+            namespace: self.core.id.clone(),
+            extent: planned.extent,
+            size: planned.bytes,
+            bucket: String::new(),
+            key: String::new(),
+            version: planned.extent,
+            part: 0,
+            offset: 0,
+            headers: Vec::new(),
+            digest: None,
+        }
+    }
+
+    /// Source still verified, extent still live? Then the copy counts and the source does not.
+    async fn commit(
+        &self,
+        planned: &Move,
+        plan: &Plan,
+        guard: crate::session::Unfinished,
+    ) -> Result<(), Uncommitted<Stale>> {
+        let (id, from, to, now, job) = (planned.extent, planned.from, planned.to, self.core.clock.now(), self.job);
+        let (source, copy) = (Location::Blob(plan.from), Location::Blob(plan.to));
+        let reads = vec![Read::Row(extent(id))];
+        let decide = move |rows: &Rows| {
+            let row: Option<ExtentRow> = decode_row(rows.get(&extent(id))).map_err(Stale::Fault)?;
+            let mut row = row.filter(|row| row.first.is_some()).ok_or(Stale::Gone)?;
+            let holds = row.verified_in(from).is_some_and(|replica| replica.location == source);
+            if !holds || row.verified_in(to).is_some() {
+                return Err(Stale::Gone);
+            }
+            let (replicas, mut writes) = retire_replicas(&mut row, |replica| replica.silo == from);
+            let (location, state) = (copy.clone(), ReplicaState::Verified);
+            row.replicas.push(Replica { silo: to, location, state, since: now, job: Some(job) });
+            writes.extend(usage::add(Counted::Silo(to), 1, row.size as i64));
+            writes.push(Write::Put(extent(id), encode(&row)));
+            writes.push(Write::Put(
+                retired(now, guard.number, 0),
+                encode(&RetiredRow::Replicas { extent: id, replicas }),
+            ));
+            writes.push(Write::Delete(journal(id)));
+            Ok((writes, ()))
+        };
+        plan.session.commit(reads, decide).await
+    }
+}
+
+impl Plan {
+    fn info(&self, planned: &Move) -> MoveInfo {
+        MoveInfo {
+            extent: planned.extent.to_string(),
+            bucket: self.description.as_ref().map(|own| own.bucket.clone()),
+            key: self.description.as_ref().map(|own| own.key.clone()),
+            from: self.source.row.name.clone(),
+            to: self.target.row.name.clone(),
+            bytes: planned.bytes,
+        }
+    }
+}
+
+/// The source's checked bytes, at the job's pace.
+fn paced(reader: ExtentReader, pacer: Arc<Pacer>, failure: Arc<OnceLock<String>>) -> Body {
+    let pieces = stream::try_unfold((reader, pacer, failure), |(mut reader, pacer, failure)| async move {
+        match reader.next().await {
+            Ok(None) => Ok(None),
+            Ok(Some(bytes)) => {
+                pacer.pass(bytes.len() as u64).await;
+                Ok(Some((bytes, (reader, pacer, failure))))
+            }
+            Err(fault) => {
+                let reason = format!("the source cannot be read: {fault}");
+                let _ = failure.set(reason.clone());
+                Err(BodyError { reason })
+            }
+        }
+    });
+    pieces.boxed()
+}

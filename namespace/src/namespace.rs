@@ -1,11 +1,23 @@
 //! The handle that every operation is a method of.
 
+use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::engine::Engine;
+use crate::engine::{self, Engine, Read, Rows, Write};
 use crate::fault::Fault;
+use crate::inventory::Inventory;
+use crate::job::Running;
+use crate::session::Session;
+use crate::stats::{Snapshot, Stats};
+use crate::table::silos::namespace_id;
+use crate::table::{FORMAT, KeyBuilder, decode_row, encode, key};
 
 /// How a namespace is opened.
 pub struct Options {
@@ -14,7 +26,7 @@ pub struct Options {
     /// Seals secrets at rest; 32 bytes, kept outside the index.
     pub seal_key: [u8; 32],
     /// How long retired replicas stay beside the rule about readers.
-    pub grace: std::time::Duration,
+    pub grace: Duration,
 }
 
 /// Why a namespace did not open.
@@ -41,48 +53,192 @@ pub enum OpenError {
     Fault(#[from] Fault),
 }
 
-/// One gateway's view of all buckets and objects.
-pub struct Namespace {
+/// What requests, streams and background work share.
+pub struct Core {
     /// Rows.
     pub(crate) engine: Arc<dyn Engine>,
     /// Time.
     pub(crate) clock: Arc<dyn Clock>,
+    /// See [`Options`].
+    pub(crate) options: Options,
+    /// The namespace's id, drawn when the index was made.
+    pub(crate) id: String,
+    /// The session of this life; replaced when somebody declared it dead. Held only to clone.
+    session: RwLock<Arc<Session>>,
+    /// Silos and policies as last read. Held only to clone.
+    pub(crate) inventory: RwLock<Arc<Inventory>>,
+    /// Counters.
+    pub(crate) stats: Arc<Stats>,
+    /// Jobs that run here, by number.
+    pub(crate) running: Running,
+    /// Woken when there may be a job to take.
+    pub(crate) job_wanted: Notify,
+    /// One sweep at a time.
+    pub(crate) sweeping: tokio::sync::Mutex<crate::sweep::Seen>,
+    /// Other sessions' beats, and since when they stand, on this gateway's clock.
+    pub(crate) watched: Mutex<BTreeMap<u64, (u64, Duration)>>,
+}
+
+/// One gateway's view of all buckets and objects.
+pub struct Namespace {
+    pub(crate) core: Arc<Core>,
+    /// Background tasks, ended by `close`.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Deref for Namespace {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
 }
 
 impl Namespace {
     /// Opens the namespace: begins a session, connects and claims the silos the index knows. `alone` says that no other
     /// process has the index open, so that all earlier sessions are dead.
     pub async fn open(
-        _engine: Arc<dyn Engine>,
-        _clock: Arc<dyn Clock>,
-        _options: Options,
-        _alone: bool,
+        engine: Arc<dyn Engine>,
+        clock: Arc<dyn Clock>,
+        options: Options,
+        alone: bool,
     ) -> Result<Arc<Self>, OpenError> {
-        unimplemented!()
+        let id = ensure_format(&*engine).await?;
+        if alone {
+            for (session, _) in crate::sweep::live_sessions(&*engine).await? {
+                crate::session::end(&*engine, session, None).await?;
+            }
+        }
+        let session = Session::begin(Arc::clone(&engine), clock.now()).await?;
+        let stats = Arc::new(Stats::default());
+        let inventory = Inventory::load(&*engine, &options, &id, &Inventory::default(), &stats).await?;
+        session.revision.store(inventory.revision, std::sync::atomic::Ordering::Release);
+        let core = Core {
+            engine,
+            clock,
+            options,
+            id,
+            session: RwLock::new(session),
+            inventory: RwLock::new(Arc::new(inventory)),
+            stats,
+            running: Running::default(),
+            job_wanted: Notify::new(),
+            sweeping: tokio::sync::Mutex::default(),
+            watched: Mutex::default(),
+        };
+        Ok(Arc::new(Self { core: Arc::new(core), tasks: Mutex::default() }))
     }
 
     /// Starts what runs beside requests (beats, jobs, sweeps, health) on the current tokio runtime.
     pub fn start_background(self: &Arc<Self>) {
-        unimplemented!()
+        let core = &self.core;
+        let tasks = [
+            tokio::spawn(Arc::clone(core).beat_forever()),
+            tokio::spawn(Arc::clone(core).watch_silos_forever()),
+            tokio::spawn(Arc::clone(core).sweep_forever()),
+            tokio::spawn(Arc::clone(core).run_jobs_forever()),
+        ];
+        self.tasks.lock().expect("no holder panics").extend(tasks);
     }
 
     /// Ends the session in good order: background work stops between steps, the last beat says so.
     pub async fn close(&self) {
-        unimplemented!()
+        let tasks = std::mem::take(&mut *self.tasks.lock().expect("no holder panics"));
+        for task in tasks {
+            task.abort();
+            let _ = task.await;
+        }
+        self.core.stop_jobs().await;
+        if let Err(fault) = self.core.session().end().await {
+            tracing::warn!(%fault, "the session did not end in good order");
+        }
     }
 
     /// Whether the index answers and the session is alive.
     pub async fn ready(&self) -> Result<(), Fault> {
-        unimplemented!()
+        self.core.engine.get(&[namespace_id()]).await?;
+        if self.core.session().is_dead() {
+            return Err(Fault::Unavailable("the session is dead".to_owned()));
+        }
+        Ok(())
     }
 
     /// Counters of this process.
-    pub fn stats(&self) -> crate::stats::Snapshot {
-        unimplemented!()
+    pub fn stats(&self) -> Snapshot {
+        let mut snapshot = self.core.stats.snapshot();
+        snapshot.reads_open = self.core.session().reads_open();
+        snapshot.moves_running = self.core.running.moves_running();
+        snapshot
     }
 
     /// The namespace's own id, drawn when the index was made.
     pub fn id(&self) -> &str {
-        unimplemented!()
+        &self.core.id
     }
+}
+
+impl Core {
+    /// The session of this life.
+    pub(crate) fn session(&self) -> Arc<Session> {
+        Arc::clone(&self.session.read().expect("no holder panics"))
+    }
+
+    /// Silos and policies.
+    pub(crate) fn inventory(&self) -> Arc<Inventory> {
+        Arc::clone(&self.inventory.read().expect("no holder panics"))
+    }
+
+    /// Publishes one beat, reads the settings again if somebody changed them, and begins a new session if this one was
+    /// declared dead.
+    pub(crate) async fn beat_once(&self) {
+        if self.session().is_dead() {
+            match Session::begin(Arc::clone(&self.engine), self.clock.now()).await {
+                Ok(session) => *self.session.write().expect("no holder panics") = session,
+                Err(fault) => tracing::error!(%fault, "no new session"),
+            }
+        }
+        if let Err(fault) = self.refresh_inventory(false).await {
+            tracing::warn!(%fault, "the silos' settings could not be read");
+        }
+        if let Err(fault) = self.session().publish_beat().await {
+            tracing::warn!(%fault, "a beat was not published");
+        }
+    }
+
+    async fn beat_forever(self: Arc<Self>) {
+        loop {
+            self.beat_once().await;
+            self.clock.sleep(crate::limits::BEAT).await;
+        }
+    }
+}
+
+/// Checks or writes the format row, and the namespace's id.
+async fn ensure_format(engine: &dyn Engine) -> Result<String, OpenError> {
+    let format = KeyBuilder::new(key::META).raw(b"format").build();
+    let drawn = random_id();
+    let reads = vec![Read::Row(format.clone()), Read::Row(namespace_id())];
+    let decide = move |rows: &Rows| -> Result<_, OpenError> {
+        let found: Option<u32> = decode_row(rows.get(&format))?;
+        if let Some(found) = found.filter(|found| *found != u32::from(FORMAT)) {
+            return Err(OpenError::Format { found, known: u32::from(FORMAT) });
+        }
+        if let Some(id) = decode_row::<String>(rows.get(&namespace_id()))? {
+            return Ok((Vec::new(), id));
+        }
+        let writes =
+            vec![Write::Put(format.clone(), encode(&u32::from(FORMAT))), Write::Put(namespace_id(), encode(&drawn))];
+        Ok((writes, drawn.clone()))
+    };
+    engine::commit(engine, reads, decide).await.map_err(|error| match error {
+        engine::NotCommitted::Refused(error) => error,
+        engine::NotCommitted::Engine(error) => OpenError::Fault(error.into()),
+    })
+}
+
+/// Sixteen random bytes in hexadecimal.
+pub(crate) fn random_id() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has randomness");
+    const_hex::encode(bytes)
 }

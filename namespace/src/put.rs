@@ -1,12 +1,20 @@
 //! PutObject: bytes first, row second.
 
-use holdall_silos::{Body, BodyError};
+use std::sync::Arc;
+
+use holdall_silos::{BlobName, Body, BodyError};
 
 use crate::bucket::Bucket;
+use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::name::ObjectKey;
-use crate::namespace::Namespace;
-use crate::object::{Checksum, ChecksumAlgorithm, Condition, ConditionFailed, Headers, Object, Pairs};
+use crate::namespace::{Core, Namespace};
+use crate::object::{Checksum, ChecksumAlgorithm, ChecksumKind, Condition, ConditionFailed, Headers, Object, Pairs};
+use crate::replace::{Beside, Decide, NotReplaced, Replace};
+use crate::session::Session;
+use crate::store::{For, StoredBytes};
+use crate::table::decode_row;
+use crate::table::objects::{Attributes, Data, ObjectRow, TagBytes, object, show};
 
 /// What was computed over a whole body on its way to a silo.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +78,9 @@ pub enum PutError {
     /// Multipart only: the upload was completed, aborted or never existed.
     #[error("no such upload")]
     NoSuchUpload,
+    /// Copies only: the source was replaced or deleted meanwhile, and its bytes are on their way out.
+    #[error("the source is gone")]
+    SourceGone,
     /// A condition does not hold.
     #[error(transparent)]
     Condition(#[from] ConditionFailed),
@@ -106,7 +117,90 @@ impl Namespace {
     /// Stores an object. When this answers, the bytes and the row are durable and every read sees them.
     ///
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
-    pub async fn put(&self, _request: PutObject<'_>) -> Result<PutDone, PutError> {
-        unimplemented!()
+    pub async fn put(&self, request: PutObject<'_>) -> Result<PutDone, PutError> {
+        let PutObject { bucket, key, upload, headers, tags, storage_class, condition } = request;
+        let session = self.session();
+        let (size, algorithm) = (upload.size, upload.algorithm);
+        if condition != Condition::default() {
+            self.check_early(bucket, key, &condition).await?;
+        }
+        let whose = For { bucket: &bucket.name, key: key.as_str(), headers: &headers, part: 0 };
+        let stored = self.core.store(&session, whose, upload).await?;
+        crate::failpoint!("put-stored");
+        let row = ObjectRow {
+            size,
+            modified: 0,
+            etag: TagBytes { md5: stored.computed.md5, parts: 0 },
+            checksum: algorithm.map(|algorithm| (algorithm, ChecksumKind::FullObject)),
+            storage_class,
+            version: stored.version(),
+            data: Data::Slices(stored.slices()),
+            attributes: None,
+        };
+        let attributes = Attributes { headers, tags, checksum: stored.computed.checksum.clone() };
+        self.core.publish(session, bucket, key, (row, attributes), condition, stored).await
+    }
+
+    /// A condition that cannot hold refuses before the body is read; only the commit says that it holds.
+    async fn check_early(&self, bucket: &Bucket, key: &ObjectKey, condition: &Condition) -> Result<(), PutError> {
+        let rows = self.engine.get(&[object(bucket.incarnation, key)]).await.map_err(Fault::from)?;
+        let current = decode_row::<ObjectRow>(rows[0].as_ref())?;
+        let etag = current.map(|row| row.etag.text());
+        Ok(condition.check(etag.as_deref())?)
+    }
+}
+
+impl Core {
+    /// The commit that makes stored bytes a version.
+    pub(crate) async fn publish(
+        &self,
+        session: Arc<Session>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        (row, attributes): (ObjectRow, Attributes),
+        condition: Condition,
+        mut stored: StoredBytes,
+    ) -> Result<PutDone, PutError> {
+        let guards = std::mem::take(&mut stored.guards);
+        let version = row.version;
+        let blobs: Vec<_> = stored.extents.iter().map(|extent| (extent.silo, extent.blob)).collect();
+        let decide: Decide<()> = Arc::new(move |_, row| Ok(stored.writes_for(version, row.modified)));
+        let beside = Beside { reads: Vec::new(), decide };
+        let (adding, kept) = (Vec::new(), attributes.clone());
+        let replace = Replace { session, bucket, key, row, attributes: kept, condition, adding, beside, guards };
+        match self.replace(replace).await {
+            Ok(row) => {
+                crate::failpoint!("put-committed");
+                Ok(PutDone { object: show(&row, attributes) })
+            }
+            Err(refusal) => {
+                if !matches!(refusal, NotReplaced::Lost) {
+                    self.discard(&blobs).await;
+                }
+                Err(refusal.into())
+            }
+        }
+    }
+
+    /// Deletes blobs that no commit ever named and none will: their commit is known to have been refused.
+    pub(crate) async fn discard(&self, blobs: &[(SiloId, BlobName)]) {
+        let inventory = self.inventory();
+        for (silo, blob) in blobs {
+            if let Ok(open) = inventory.silo(*silo) {
+                let _ = open.note(open.silo.delete(blob).await);
+            }
+        }
+    }
+}
+
+impl From<NotReplaced<()>> for PutError {
+    fn from(refusal: NotReplaced<()>) -> Self {
+        match refusal {
+            NotReplaced::NoSuchBucket => Self::NoSuchBucket,
+            NotReplaced::Condition(failed) => Self::Condition(failed),
+            NotReplaced::Gone | NotReplaced::Beside(()) => Self::SourceGone,
+            NotReplaced::Lost => Self::Fault(Fault::Unavailable("the outcome of the commit is unknown".to_owned())),
+            NotReplaced::Fault(fault) => Self::Fault(fault),
+        }
     }
 }

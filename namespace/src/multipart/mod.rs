@@ -1,30 +1,30 @@
 //! The multipart family.
 
 use std::fmt;
-use std::ops::Range;
 use std::str::FromStr;
 
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
+use crate::extent::Number;
 use crate::fault::Fault;
-use crate::get::Opened;
 use crate::name::ObjectKey;
-use crate::namespace::Namespace;
-use crate::object::{ChecksumAlgorithm, ChecksumKind, Condition, ConditionFailed, ETag, Headers, Object, Pairs, Part};
-use crate::put::{PartDone, PutError, Upload};
+use crate::object::{
+    Checksum, ChecksumAlgorithm, ChecksumKind, Condition, ConditionFailed, ETag, Headers, Pairs, Part,
+};
+use crate::table::uploads::PartRow;
+
+mod complete;
+mod list;
+mod part;
+mod upload;
 
 /// The creator's session and number; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UploadId {
-    /// Session.
-    pub session: u64,
-    /// Number.
-    pub number: u64,
-}
+pub struct UploadId(pub Number);
 
 impl fmt::Display for UploadId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}{:016x}", self.session, self.number)
+        write!(f, "{:016x}{:016x}", self.0.session, self.0.number)
     }
 }
 
@@ -36,7 +36,7 @@ impl FromStr for UploadId {
             return Err(NoSuchUpload);
         }
         let half = |part: &str| u64::from_str_radix(part, 16).map_err(|_| NoSuchUpload);
-        Ok(Self { session: half(&text[..16])?, number: half(&text[16..])? })
+        Ok(Self(Number { session: half(&text[..16])?, number: half(&text[16..])? }))
     }
 }
 
@@ -193,71 +193,9 @@ pub struct UploadPage {
     pub next: Option<(String, Option<UploadId>)>,
 }
 
-impl Namespace {
-    /// Begins an upload. <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>
-    pub async fn create_upload(
-        &self,
-        _bucket: &Bucket,
-        _key: &ObjectKey,
-        _create: CreateUpload,
-    ) -> Result<UploadId, UploadError> {
-        unimplemented!()
-    }
-
-    /// An upload in progress.
-    pub async fn upload(&self, _bucket: &Bucket, _key: &ObjectKey, _id: UploadId) -> Result<UploadInfo, UploadError> {
-        unimplemented!()
-    }
-
-    /// Stores a part, replacing one of the same number.
-    pub async fn upload_part(
-        &self,
-        _bucket: &Bucket,
-        _key: &ObjectKey,
-        _id: UploadId,
-        _number: u32,
-        _upload: Upload,
-    ) -> Result<PartDone, PutError> {
-        unimplemented!()
-    }
-
-    /// Makes a part of a range of an existing object, by reference where that takes few slices.
-    pub async fn upload_part_copy(
-        &self,
-        _bucket: &Bucket,
-        _key: &ObjectKey,
-        _id: UploadId,
-        _number: u32,
-        _source: &Opened,
-        _range: Range<u64>,
-    ) -> Result<PartDone, PutError> {
-        unimplemented!()
-    }
-
-    /// Makes the object of its parts, in one commit. Repeated with the same list, it answers the same.
-    pub async fn complete_upload(&self, _complete: Complete<'_>) -> Result<Object, CompleteError> {
-        unimplemented!()
-    }
-
-    /// Gives an upload up.
-    pub async fn abort_upload(&self, _bucket: &Bucket, _key: &ObjectKey, _id: UploadId) -> Result<(), UploadError> {
-        unimplemented!()
-    }
-
-    /// Parts after number `after`, at most `limit`, and whether more follow.
-    pub async fn list_parts(
-        &self,
-        _bucket: &Bucket,
-        _key: &ObjectKey,
-        _id: UploadId,
-        _after: u32,
-        _limit: usize,
-    ) -> Result<(Vec<Part>, bool), UploadError> {
-        unimplemented!()
-    }
-
-    /// Uploads in progress.
-    pub async fn list_uploads(&self, _bucket: &Bucket, _list: ListUploads) -> Result<UploadPage, Fault> {
-        unimplemented!()
-    }
+/// A part as it is shown. Parts' checksums always cover their own bytes.
+pub(crate) fn show_part(number: u32, row: &PartRow, algorithm: Option<ChecksumAlgorithm>) -> Part {
+    let kind = ChecksumKind::FullObject;
+    let checksum = algorithm.zip(row.checksum.clone()).map(|(algorithm, value)| Checksum { algorithm, kind, value });
+    Part { number, size: row.size, etag: const_hex::encode(row.md5), modified: row.modified, checksum }
 }

@@ -1,0 +1,226 @@
+//! Declared state: what a file says of silos and write policies becomes rows, all of it or nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use holdall_silos::{Address, Credentials, Silo, SiloError, connect};
+
+use crate::engine::{self, Engine, Read, Rows, Write};
+use crate::extent::SiloId;
+use crate::fault::Fault;
+use crate::inventory::{ApplyError, Change, CredentialsFrom, Declared, DeclaredSilo, Inventory, WritePolicy, claim};
+use crate::limits::MAX_SILOS;
+use crate::namespace::Namespace;
+use crate::table::silos::{SiloRow, bucket_write_policy, next_silo, revision, silo as silo_key, write_policy};
+use crate::table::{decode, decode_row, encode};
+
+/// Opens a declared silo's client. The reason of a failure is one sentence fragment.
+pub(crate) fn connect_declared(declared: &DeclaredSilo, base: &Path) -> Result<Arc<dyn Silo>, String> {
+    let address = Address::parse(&declared.url, base).map_err(|error| error.to_string())?;
+    let credentials = find_credentials(&declared.credentials)?;
+    connect(&address, &credentials).map_err(|error| error.to_string())
+}
+
+fn find_credentials(from: &CredentialsFrom) -> Result<Credentials, String> {
+    let one = |env: &Option<String>, file: &Option<String>, what: &str| match (env, file) {
+        (Some(name), None) => {
+            std::env::var(name).map(Some).map_err(|_| format!("the environment variable `{name}` is not set"))
+        }
+        (None, Some(path)) => std::fs::read_to_string(path)
+            .map(|text| Some(text.lines().next().unwrap_or_default().trim().to_owned()))
+            .map_err(|error| format!("`{path}`: {error}")),
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(format!("the {what} has both a variable and a file")),
+    };
+    let id = one(&from.access_key_id_env, &from.access_key_id_file, "access key id")?;
+    let secret = one(&from.secret_access_key_env, &from.secret_access_key_file, "secret access key")?;
+    match (id, secret) {
+        (Some(access_key_id), Some(secret_access_key)) => Ok(Credentials::Keys { access_key_id, secret_access_key }),
+        (None, None) => Ok(Credentials::Ambient),
+        _ => Err("an access key id needs a secret access key, and the other way round".to_owned()),
+    }
+}
+
+/// Changes a silo's row, and the revision with it.
+pub(crate) async fn change_silo(
+    engine: &dyn Engine,
+    id: SiloId,
+    change: impl Fn(&mut SiloRow) + Send + 'static,
+) -> Result<(), Fault> {
+    let decide = move |rows: &Rows| -> Result<_, Fault> {
+        let row = rows.get(&silo_key(id)).ok_or_else(|| Fault::Damaged(format!("silo {id} has no row")))?;
+        let mut row: SiloRow = decode(row)?;
+        change(&mut row);
+        Ok((vec![Write::Put(silo_key(id), encode(&row)), Write::Add(revision(), 1)], ()))
+    };
+    Ok(engine::commit(engine, vec![Read::Row(silo_key(id))], decide).await?)
+}
+
+/// What a silo's declaration changes.
+struct Silos {
+    changes: Vec<Change>,
+    /// Known ones that change, ready as rows.
+    changed: Vec<(SiloId, SiloRow)>,
+    /// New ones by name.
+    new: Vec<(String, DeclaredSilo)>,
+}
+
+fn invalid(what: impl Into<String>, reason: impl Into<String>) -> ApplyError {
+    ApplyError::Invalid { what: what.into(), reason: reason.into() }
+}
+
+fn compare_silos(declared: &BTreeMap<String, DeclaredSilo>, inventory: &Inventory) -> Result<Silos, ApplyError> {
+    let mut silos = Silos { changes: Vec::new(), changed: Vec::new(), new: Vec::new() };
+    for (name, silo) in declared {
+        let good = (1..=64).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.');
+        if !good {
+            return Err(invalid(format!("silo.{name}"), "a silo's name is 1 to 64 of `a-z A-Z 0-9 - _ .`"));
+        }
+        if silo.reserve_percent > 90 {
+            return Err(invalid(format!("silo.{name}.reserve"), "a reserve is at most 90%"));
+        }
+        let known = inventory.named(name);
+        if known.is_some_and(|open| open.row.declared == *silo) {
+            continue;
+        }
+        let before = known.map(|open| show_silo(&open.row.declared));
+        silos.changes.push(Change { what: format!("silo.{name}"), before, after: show_silo(silo) });
+        match known {
+            Some(open) => silos.changed.push((open.id, SiloRow { declared: silo.clone(), ..open.row.clone() })),
+            None => silos.new.push((name.clone(), silo.clone())),
+        }
+    }
+    if inventory.silos.len() + silos.new.len() > MAX_SILOS {
+        return Err(invalid("silo", format!("a namespace has at most {MAX_SILOS} silos")));
+    }
+    Ok(silos)
+}
+
+fn show_silo(silo: &DeclaredSilo) -> String {
+    format!("{} reserve {}%", silo.url, silo.reserve_percent)
+}
+
+fn show_policy(policy: &WritePolicy) -> String {
+    let each = policy.to.iter().map(|to| match (to.min_size, to.max_size) {
+        (0, None) => to.silo.clone(),
+        (min, None) => format!("{} from {min} B", to.silo),
+        (min, Some(max)) => format!("{} from {min} to {max} B", to.silo),
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+/// No silo's folder lies in another's.
+fn refuse_overlaps(all: &[(String, &DeclaredSilo)], base: &Path) -> Result<(), ApplyError> {
+    let mut roots: Vec<(String, PathBuf)> = Vec::new();
+    for (name, silo) in all {
+        let address = Address::parse(&silo.url, base);
+        let address = address.map_err(|error| invalid(format!("silo.{name}.url"), error.to_string()))?;
+        let Address::Posix(path) = address else { continue };
+        let path = path.canonicalize().unwrap_or(path);
+        if let Some((other, _)) = roots.iter().find(|(_, root)| root.starts_with(&path) || path.starts_with(root)) {
+            return Err(invalid(format!("silo.{name}.url"), format!("its folder overlaps silo `{other}`'s")));
+        }
+        roots.push((name.clone(), path));
+    }
+    Ok(())
+}
+
+fn compare_policies(declared: &Declared, inventory: &Inventory) -> Result<(Vec<Change>, Vec<Write>), ApplyError> {
+    let (mut changes, mut writes) = (Vec::new(), Vec::new());
+    let default =
+        declared.write.iter().map(|policy| ("write".to_owned(), inventory.write.as_ref(), write_policy(), policy));
+    let buckets = declared.bucket_write.iter().map(|(bucket, policy)| {
+        let before = inventory.bucket_write.get(bucket.as_str());
+        (format!("bucket.{bucket}.write"), before, bucket_write_policy(bucket.as_str()), policy)
+    });
+    for (what, before, key, policy) in default.chain(buckets) {
+        let known = |name: &str| declared.silos.contains_key(name) || inventory.named(name).is_some();
+        if let Some(unknown) = policy.to.iter().find(|to| !known(&to.silo)) {
+            return Err(invalid(what, format!("there is no silo `{}`", unknown.silo)));
+        }
+        if policy.to.is_empty() {
+            return Err(invalid(what, "a write policy names at least one silo"));
+        }
+        if before != Some(policy) {
+            changes.push(Change { what, before: before.map(show_policy), after: show_policy(policy) });
+            writes.push(Write::Put(key, encode(policy)));
+        }
+    }
+    Ok((changes, writes))
+}
+
+/// A silo's id in its marker. The same for the same silo of the same namespace, so that a registration that broke off
+/// between marker and row can be repeated.
+fn marker_id(namespace: &str, silo: &str) -> String {
+    let hash = blake3::hash(format!("{namespace}/{silo}").as_bytes());
+    const_hex::encode(&hash.as_bytes()[..16])
+}
+
+/// Connects, claims and probes a silo.
+async fn meet(row: &mut SiloRow, base: &Path, namespace: &str, fresh: bool) -> Result<(), ApplyError> {
+    let name = row.name.clone();
+    let failed = |reason: String| ApplyError::Silo { silo: name.clone(), reason };
+    let silo = connect_declared(&row.declared, base).map_err(failed)?;
+    let refused = |error: SiloError| failed(error.to_string());
+    silo.claim(&claim(&row.name, namespace, &row.marker, fresh)).await.map_err(refused)?;
+    row.facts = silo.probe().await.map_err(refused)?;
+    Ok(())
+}
+
+impl Namespace {
+    /// Declares silos and write policies: connects, claims and probes new silos first, then commits all or nothing.
+    /// With `dry_run` nothing is touched and the changes are those it would make.
+    pub async fn apply(&self, declared: &Declared, dry_run: bool) -> Result<Vec<Change>, ApplyError> {
+        let inventory = self.inventory();
+        let mut silos = compare_silos(&declared.silos, &inventory)?;
+        let known = inventory.silos.values().filter(|open| !declared.silos.contains_key(&open.row.name));
+        let known = known.map(|open| (open.row.name.clone(), &open.row.declared));
+        let all: Vec<_> = declared.silos.iter().map(|(name, silo)| (name.clone(), silo)).chain(known).collect();
+        refuse_overlaps(&all, &self.options.base)?;
+        let (policies, mut writes) = compare_policies(declared, &inventory)?;
+        let mut changes = std::mem::take(&mut silos.changes);
+        changes.extend(policies);
+        if dry_run || changes.is_empty() {
+            return Ok(changes);
+        }
+        for (id, row) in &mut silos.changed {
+            meet(row, &self.options.base, &self.id, false).await?;
+            writes.push(Write::Put(silo_key(*id), encode(row)));
+        }
+        let new = self.meet_new(silos.new).await?;
+        self.commit_declared(new, writes).await?;
+        self.refresh_inventory(true).await?;
+        changes.iter().for_each(|change| tracing::info!(what = %change.what, after = %change.after, "declared"));
+        Ok(changes)
+    }
+
+    async fn meet_new(&self, new: Vec<(String, DeclaredSilo)>) -> Result<Vec<SiloRow>, ApplyError> {
+        let mut rows = Vec::with_capacity(new.len());
+        for (name, declared) in new {
+            let facts = holdall_silos::Facts::default();
+            let (marker, created) = (marker_id(&self.id, &name), self.clock.now());
+            let mut row = SiloRow { name, declared, marker, cordoned: false, facts, created };
+            meet(&mut row, &self.options.base, &self.id, true).await?;
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    async fn commit_declared(&self, new: Vec<SiloRow>, writes: Vec<Write>) -> Result<(), ApplyError> {
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            let mut next: SiloId = decode_row(rows.get(&next_silo()))?.unwrap_or(1);
+            let mut writes = writes.clone();
+            for row in &new {
+                writes.push(Write::Put(silo_key(next), encode(row)));
+                next += 1;
+            }
+            writes.push(Write::Put(next_silo(), encode(&next)));
+            writes.push(Write::Add(revision(), 1));
+            Ok((writes, ()))
+        };
+        let done = engine::commit(&*self.engine, vec![Read::Row(next_silo())], decide).await;
+        done.map_err(|error| ApplyError::Fault(error.into()))
+    }
+}

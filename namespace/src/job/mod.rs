@@ -1,0 +1,337 @@
+//! Long work: a row in the index, a task in a gateway.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixMs;
+use crate::engine::{Read, Rows, Write};
+use crate::extent::JobId;
+use crate::fault::Fault;
+use crate::limits::JOBS_KEPT;
+use crate::name::{BucketName, ObjectKey};
+use crate::namespace::{Core, Namespace};
+use crate::plan::Wish;
+use crate::session::Uncommitted;
+use crate::table::jobs::{JobRow, job as job_key, next_job};
+use crate::table::{after_prefix, decode_row, encode, key};
+
+mod run;
+mod walk;
+
+pub use run::Running;
+
+/// What a job was asked to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Order {
+    /// Put what exists under a prefix when it starts onto a silo.
+    Place {
+        /// The bucket.
+        bucket: BucketName,
+        /// Literal, as in ListObjectsV2; empty is the whole bucket.
+        prefix: String,
+        /// The silo's name.
+        on: String,
+    },
+    /// Empty a silo into another.
+    Drain {
+        /// The silo to empty.
+        from: String,
+        /// The silo that takes it.
+        to: String,
+    },
+}
+
+/// How fast a job may go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pace {
+    /// Bytes per second; none is unlimited.
+    pub bytes_per_second: Option<u64>,
+    /// Moves at once; none is the default.
+    pub concurrency: Option<usize>,
+}
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Moving.
+    Running,
+    /// Nothing live is left to move; retired replicas wait for the sweep.
+    Done,
+    /// `drain` only: done, and the silo holds nothing of ours any more.
+    Empty,
+    /// Stopped by order. What was moved stays moved.
+    Cancelled,
+    /// It gave up; `error` says why.
+    Failed,
+}
+
+/// A job as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobInfo {
+    /// Its number.
+    pub id: JobId,
+    /// What it does.
+    pub order: Order,
+    /// How fast.
+    pub pace: Pace,
+    /// Where it stands.
+    pub state: JobState,
+    /// When it was ordered.
+    pub created: UnixMs,
+    /// When it ended.
+    pub finished: Option<UnixMs>,
+    /// Extents it was planned to move; grows when more are found.
+    pub planned_objects: u64,
+    /// Their bytes.
+    pub planned_bytes: u64,
+    /// Extents moved.
+    pub moved_objects: u64,
+    /// Their bytes.
+    pub moved_bytes: u64,
+    /// Moves given up because the object was overwritten or deleted meanwhile: it won.
+    pub superseded: u64,
+    /// Moves that failed and will be tried again.
+    pub failed: u64,
+    /// The last failure, or why the job failed.
+    pub error: Option<String>,
+}
+
+/// One move under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveInfo {
+    /// The extent, `session-number`.
+    pub extent: String,
+    /// The object it was first written for.
+    pub bucket: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// From which silo.
+    pub from: String,
+    /// To which silo.
+    pub to: String,
+    /// Stored bytes.
+    pub bytes: u64,
+}
+
+/// What a dry run says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanSummary {
+    /// Extents that would move.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Extents that are there already.
+    pub in_place: u64,
+}
+
+/// One replica of an object's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaInfo {
+    /// The extent, `session-number`.
+    pub extent: String,
+    /// The silo's name.
+    pub silo: String,
+    /// `verified` or `retired`.
+    pub state: String,
+    /// Our own name for the blob inside the silo.
+    pub blob: String,
+    /// Bytes.
+    pub bytes: u64,
+    /// Since when.
+    pub since: UnixMs,
+    /// The job that brought it here.
+    pub job: Option<JobId>,
+}
+
+/// Why an order was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// No silo of that name.
+    #[error("no silo `{0}`")]
+    NoSuchSilo(String),
+    /// No bucket of that name.
+    #[error("no bucket `{0}`")]
+    NoSuchBucket(String),
+    /// No such object.
+    #[error("no object `{0}`")]
+    NoSuchKey(String),
+    /// No such job.
+    #[error("no job {0}")]
+    NoSuchJob(JobId),
+    /// The order contradicts itself.
+    #[error("{0}")]
+    Invalid(String),
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl JobInfo {
+    /// Whether a gateway still works on it.
+    pub fn is_active(&self) -> bool {
+        match self.state {
+            JobState::Running => true,
+            JobState::Done => matches!(self.order, Order::Drain { .. }),
+            JobState::Empty | JobState::Cancelled | JobState::Failed => false,
+        }
+    }
+}
+
+impl Namespace {
+    /// What an order would move now. Changes nothing.
+    pub async fn plan(&self, order: &Order) -> Result<PlanSummary, OrderError> {
+        let wish = self.core.wish(order)?;
+        self.core.summarize(order, wish).await
+    }
+
+    /// Orders a job; it runs in a gateway and survives restarts. `drain` cordons its source and uncordons its target
+    /// before this answers.
+    pub async fn start_job(&self, order: Order, pace: Pace) -> Result<JobInfo, OrderError> {
+        self.core.wish(&order)?;
+        if let Order::Place { bucket, .. } = &order {
+            self.bucket(bucket).await.map_err(|_| OrderError::NoSuchBucket(bucket.to_string()))?;
+        }
+        if let Order::Drain { from, to } = &order {
+            self.core.cordon(from, true).await.map_err(refused_silo)?;
+            self.core.cordon(to, false).await.map_err(refused_silo)?;
+        }
+        let info = self.core.write_new_job(order, pace).await?;
+        self.core.forget_old_jobs().await?;
+        self.core.job_wanted.notify_one();
+        Ok(info)
+    }
+
+    /// All jobs, the newest first.
+    pub async fn jobs(&self) -> Result<Vec<JobInfo>, Fault> {
+        let rows = self.core.job_rows().await?;
+        Ok(rows.into_iter().rev().map(|row| self.core.running.latest(row.info)).collect())
+    }
+
+    /// One job.
+    pub async fn job(&self, id: JobId) -> Result<JobInfo, OrderError> {
+        let rows = self.engine.get(&[job_key(id)]).await.map_err(Fault::from)?;
+        let row = JobRow::decode(rows[0].as_ref().ok_or(OrderError::NoSuchJob(id))?)?;
+        Ok(self.core.running.latest(row.info))
+    }
+
+    /// The moves a job has between journal row and commit now.
+    pub async fn job_moves(&self, id: JobId) -> Result<Vec<MoveInfo>, OrderError> {
+        self.job(id).await?;
+        Ok(self.core.running.moves(id))
+    }
+
+    /// Stops a job; moves under way are given up.
+    pub async fn cancel_job(&self, id: JobId) -> Result<JobInfo, OrderError> {
+        let now = self.clock.now();
+        let changed = self.core.change_job(id, move |row| {
+            if row.info.is_active() {
+                row.info.state = JobState::Cancelled;
+                row.info.finished = Some(now);
+            }
+        });
+        let info = changed.await?.ok_or(OrderError::NoSuchJob(id))?;
+        self.core.running.cancel(id);
+        Ok(info)
+    }
+
+    /// Every replica of an object's bytes.
+    pub async fn where_is(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Vec<ReplicaInfo>, OrderError> {
+        let found = self.bucket(bucket).await.map_err(|_| OrderError::NoSuchBucket(bucket.to_string()))?;
+        let opened = self.open_object(&found, key).await;
+        let opened = opened.map_err(|_| OrderError::NoSuchKey(format!("s3://{bucket}/{key}")))?;
+        let slices = opened.slices(0..opened.object.size).await?;
+        self.core.replicas_of(&slices).await.map_err(OrderError::Fault)
+    }
+}
+
+fn refused_silo(error: crate::inventory::SiloCommandError) -> OrderError {
+    match error {
+        crate::inventory::SiloCommandError::NoSuchSilo(name) => OrderError::NoSuchSilo(name),
+        crate::inventory::SiloCommandError::Fault(fault) => fault.into(),
+    }
+}
+
+impl Core {
+    /// What an order wishes of each extent it is about.
+    pub(crate) fn wish(&self, order: &Order) -> Result<Wish, OrderError> {
+        let inventory = self.inventory();
+        let silo = |name: &String| {
+            inventory.named(name).map(|open| open.id).ok_or_else(|| OrderError::NoSuchSilo(name.clone()))
+        };
+        match order {
+            Order::Place { on, .. } => Ok(Wish::On(silo(on)?)),
+            Order::Drain { from, to } if from == to => {
+                Err(OrderError::Invalid("a silo cannot be drained into itself".to_owned()))
+            }
+            Order::Drain { from, to } => Ok(Wish::OffOnto { from: silo(from)?, to: silo(to)? }),
+        }
+    }
+
+    async fn write_new_job(&self, order: Order, pace: Pace) -> Result<JobInfo, OrderError> {
+        let now = self.clock.now();
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            let id: JobId = decode_row(rows.get(&next_job()))?.unwrap_or(1);
+            let info = JobInfo {
+                id,
+                order: order.clone(),
+                pace: pace.clone(),
+                state: JobState::Running,
+                created: now,
+                finished: None,
+                planned_objects: 0,
+                planned_bytes: 0,
+                moved_objects: 0,
+                moved_bytes: 0,
+                superseded: 0,
+                failed: 0,
+                error: None,
+            };
+            let row = JobRow { info: info.clone(), owner: 0 };
+            Ok((vec![Write::Put(next_job(), encode(&(id + 1))), Write::Put(job_key(id), row.encode())], info))
+        };
+        match self.session().commit(vec![Read::Row(next_job())], decide).await {
+            Ok(info) => Ok(info),
+            Err(Uncommitted::Refused(fault) | Uncommitted::Fault(fault)) => Err(fault.into()),
+            Err(Uncommitted::Unknown) => Err(Fault::Unavailable("whether the job began is unknown".to_owned()).into()),
+        }
+    }
+
+    /// Changes a job's row; `None` when there is no such job.
+    pub(crate) async fn change_job(
+        &self,
+        id: JobId,
+        change: impl Fn(&mut JobRow) + Send + 'static,
+    ) -> Result<Option<JobInfo>, Fault> {
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            let Some(bytes) = rows.get(&job_key(id)) else { return Ok((Vec::new(), None)) };
+            let mut row = JobRow::decode(bytes)?;
+            change(&mut row);
+            Ok((vec![Write::Put(job_key(id), row.encode())], Some(row.info)))
+        };
+        match self.session().commit(vec![Read::Row(job_key(id))], decide).await {
+            Ok(info) => Ok(info),
+            Err(Uncommitted::Refused(fault) | Uncommitted::Fault(fault)) => Err(fault),
+            Err(Uncommitted::Unknown) => Err(Fault::Unavailable("whether the job changed is unknown".to_owned())),
+        }
+    }
+
+    pub(crate) async fn job_rows(&self) -> Result<Vec<JobRow>, Fault> {
+        let table = vec![key::JOBS]..after_prefix(&[key::JOBS]);
+        let rows = self.engine.range(table, usize::MAX, usize::MAX).await?;
+        rows.iter().map(|(_, bytes)| JobRow::decode(bytes)).collect()
+    }
+
+    /// Keeps the list of jobs short: the oldest finished ones go.
+    async fn forget_old_jobs(&self) -> Result<(), Fault> {
+        let rows = self.job_rows().await?;
+        let surplus = rows.len().saturating_sub(JOBS_KEPT);
+        let old = rows.iter().filter(|row| !row.info.is_active()).take(surplus);
+        let writes: Vec<Write> = old.map(|row| Write::Delete(job_key(row.info.id))).collect();
+        if !writes.is_empty() {
+            let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
+            crate::engine::commit(&*self.engine, Vec::new(), decide).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,396 @@
+//! Running jobs: taken by a gateway, walked pass by pass until nothing is left to move, noted down as they go.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::extent::{JobId, Number};
+use crate::fault::Fault;
+use crate::job::walk::Walk;
+use crate::job::{JobInfo, JobState, MoveInfo, Order, OrderError};
+use crate::limits::{JOB_NOTE, MOVES_AT_ONCE};
+use crate::mover::{Moved, Mover, Pacer};
+use crate::namespace::Core;
+use crate::plan::{Move, Wish};
+use crate::sweep::live_sessions;
+use crate::table::moves::MoveRow;
+use crate::table::usage::{self, Counted};
+use crate::table::{after_prefix, decode, key};
+
+/// Passes in a row that moved nothing though something was left, before a job gives up.
+const FRUITLESS: u32 = 8;
+
+/// How long a job waits between passes that had failures.
+const BETWEEN_PASSES: Duration = Duration::from_millis(500);
+
+/// The jobs that run in this gateway. Locks are held for a few instructions.
+#[derive(Default)]
+pub struct Running(Mutex<BTreeMap<JobId, Arc<Live>>>);
+
+/// A job under way.
+struct Live {
+    info: Mutex<JobInfo>,
+    moves: Mutex<BTreeMap<Number, MoveInfo>>,
+    cancelled: AtomicBool,
+    stop: Notify,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Live {
+    fn change(&self, change: impl FnOnce(&mut JobInfo)) {
+        change(&mut self.info.lock().expect("no holder panics"));
+    }
+
+    fn info(&self) -> JobInfo {
+        self.info.lock().expect("no holder panics").clone()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+}
+
+impl Running {
+    fn get(&self, id: JobId) -> Option<Arc<Live>> {
+        self.0.lock().expect("no holder panics").get(&id).cloned()
+    }
+
+    /// The newest numbers of a job, if it runs here.
+    pub(crate) fn latest(&self, stored: JobInfo) -> JobInfo {
+        match self.get(stored.id) {
+            Some(live) if stored.is_active() => live.info(),
+            _ => stored,
+        }
+    }
+
+    /// Moves under way.
+    pub(crate) fn moves(&self, id: JobId) -> Vec<MoveInfo> {
+        let live = self.get(id);
+        live.map(|live| live.moves.lock().expect("no holder panics").values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// How many moves are under way, of all jobs.
+    pub(crate) fn moves_running(&self) -> u64 {
+        let jobs = self.0.lock().expect("no holder panics");
+        jobs.values().map(|live| live.moves.lock().expect("no holder panics").len() as u64).sum()
+    }
+
+    /// Tells a job to stop.
+    pub(crate) fn cancel(&self, id: JobId) {
+        if let Some(live) = self.get(id) {
+            live.cancelled.store(true, Ordering::Release);
+            live.stop.notify_waiters();
+        }
+    }
+}
+
+impl Core {
+    /// Takes jobs that nobody runs, for ever.
+    pub(crate) async fn run_jobs_forever(self: Arc<Self>) {
+        loop {
+            if let Err(fault) = self.take_jobs().await {
+                tracing::warn!(%fault, "jobs could not be taken");
+            }
+            tokio::select! {
+                () = self.job_wanted.notified() => {}
+                () = self.clock.sleep(crate::limits::SWEEP) => {}
+            }
+        }
+    }
+
+    /// Stops all jobs that run here; another life takes them up.
+    pub(crate) async fn stop_jobs(&self) {
+        let all = std::mem::take(&mut *self.running.0.lock().expect("no holder panics"));
+        for live in all.into_values() {
+            let task = live.task.lock().expect("no holder panics").take();
+            if let Some(task) = task {
+                task.abort();
+                let _ = task.await;
+            }
+        }
+    }
+
+    async fn take_jobs(self: &Arc<Self>) -> Result<(), Fault> {
+        let rows = self.job_rows().await?;
+        let wanted = rows.into_iter().filter(|row| row.info.is_active());
+        let wanted: Vec<_> = wanted.filter(|row| self.running.get(row.info.id).is_none()).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let alive: Vec<u64> = live_sessions(&*self.engine).await?.into_iter().map(|(id, _)| id).collect();
+        for row in wanted {
+            if alive.contains(&row.owner) && row.owner != self.session().id {
+                continue;
+            }
+            let (me, seen) = (self.session().id, row.owner);
+            let taken = self.change_job(row.info.id, move |row| {
+                if row.owner == seen {
+                    row.owner = me;
+                }
+            });
+            if taken.await?.is_some_and(|info| info.is_active()) {
+                self.spawn_job(row.info);
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn_job(self: &Arc<Self>, info: JobInfo) {
+        let id = info.id;
+        tracing::info!(job = id, "job taken");
+        let live = Arc::new(Live {
+            info: Mutex::new(info),
+            moves: Mutex::default(),
+            cancelled: AtomicBool::new(false),
+            stop: Notify::new(),
+            task: Mutex::default(),
+        });
+        self.running.0.lock().expect("no holder panics").insert(id, Arc::clone(&live));
+        let (core, own) = (Arc::clone(self), Arc::clone(&live));
+        let task = tokio::spawn(async move { core.run_job(own).await });
+        *live.task.lock().expect("no holder panics") = Some(task);
+    }
+
+    async fn run_job(self: Arc<Self>, live: Arc<Live>) {
+        let outcome = {
+            let (work, note) = (self.work(&live), self.note_forever(&live));
+            tokio::select! {
+                outcome = work => outcome,
+                () = note => Ok(JobState::Failed),
+                () = live.stop.notified() => Ok(JobState::Cancelled),
+            }
+        };
+        let now = self.clock.now();
+        live.change(|info| match outcome {
+            Ok(state) => {
+                info.state = state;
+                info.finished = info.finished.or(Some(now));
+            }
+            Err(error) => {
+                info.state = JobState::Failed;
+                info.error = Some(error.to_string());
+                info.finished = Some(now);
+            }
+        });
+        let (id, state) = {
+            let info = live.info();
+            (info.id, info.state)
+        };
+        if let Err(fault) = self.note(&live).await {
+            tracing::warn!(job = id, %fault, "a job's end was not noted");
+        }
+        self.running.0.lock().expect("no holder panics").remove(&id);
+        tracing::info!(job = id, ?state, "job ended");
+    }
+
+    async fn note_forever(&self, live: &Live) {
+        loop {
+            self.clock.sleep(JOB_NOTE).await;
+            match self.note(live).await {
+                Ok(true) => {}
+                // Cancelled through another gateway.
+                Ok(false) => live.stop.notify_waiters(),
+                Err(fault) => tracing::debug!(%fault, "a job's progress was not noted"),
+            }
+        }
+    }
+
+    /// Writes down how far a job came; a cancelled row stays cancelled. Answers whether it goes on.
+    async fn note(&self, live: &Live) -> Result<bool, Fault> {
+        let info = live.info();
+        let noted = self.change_job(info.id, move |row| {
+            let cancelled = row.info.state == JobState::Cancelled;
+            let (state, finished) = (row.info.state, row.info.finished);
+            row.info = info.clone();
+            if cancelled {
+                row.info.state = state;
+                row.info.finished = finished;
+            }
+        });
+        Ok(noted.await?.is_some_and(|info| info.state != JobState::Cancelled))
+    }
+
+    async fn work(self: &Arc<Self>, live: &Arc<Live>) -> Result<JobState, OrderError> {
+        let info = live.info();
+        let wish = self.wish(&info.order)?;
+        self.forget_dead_moves().await?;
+        if info.state == JobState::Running {
+            let summary = self.summarize(&info.order, wish).await?;
+            live.change(|info| {
+                info.planned_objects = info.moved_objects + summary.objects;
+                info.planned_bytes = info.moved_bytes + summary.bytes;
+            });
+            self.move_all(live, &info.order, wish).await?;
+            let now = self.clock.now();
+            live.change(|info| {
+                info.state = JobState::Done;
+                info.finished = Some(now);
+            });
+        }
+        match &info.order {
+            Order::Place { .. } => Ok(JobState::Done),
+            Order::Drain { from, .. } => self.wait_empty(from).await,
+        }
+    }
+
+    /// Passes until one finds nothing to move. A drain's last pass begins after every write that chose its source
+    /// before the cordon has ended.
+    async fn move_all(self: &Arc<Self>, live: &Arc<Live>, order: &Order, wish: Wish) -> Result<(), OrderError> {
+        let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), live.info().pace.bytes_per_second));
+        let (mut fruitless, mut settled) = (0, matches!(order, Order::Place { .. }));
+        loop {
+            let pass = self.one_pass(live, order, wish, &pacer).await?;
+            if pass.planned == 0 {
+                if settled {
+                    return Ok(());
+                }
+                self.settle().await?;
+                settled = true;
+                continue;
+            }
+            if matches!(order, Order::Place { .. }) && pass.failed == 0 {
+                return Ok(());
+            }
+            fruitless = if pass.moved == 0 && pass.failed > 0 { fruitless + 1 } else { 0 };
+            if fruitless >= FRUITLESS {
+                let error = live.info().error.unwrap_or_default();
+                return Err(OrderError::Invalid(format!("nothing moves any more: {error}")));
+            }
+            if pass.failed > 0 {
+                self.clock.sleep(BETWEEN_PASSES * (1 << fruitless.min(6))).await;
+            }
+        }
+    }
+
+    async fn one_pass(
+        self: &Arc<Self>,
+        live: &Arc<Live>,
+        order: &Order,
+        wish: Wish,
+        pacer: &Arc<Pacer>,
+    ) -> Result<Pass, OrderError> {
+        let watch = |extent, info: Option<MoveInfo>| {
+            let mut moves = live.moves.lock().expect("no holder panics");
+            match info {
+                Some(info) => drop(moves.insert(extent, info)),
+                None => drop(moves.remove(&extent)),
+            }
+        };
+        let info = live.info();
+        let mover = Mover { core: self, job: info.id, pacer, watch: &watch };
+        let (mut walk, mut pass) = (Walk::begin(self, order).await?, Pass::default());
+        let at_once = info.pace.concurrency.unwrap_or(MOVES_AT_ONCE).max(1);
+        while let Some(extents) = walk.next(self).await? {
+            let planned = Self::planned(wish, &extents);
+            pass.planned += planned.len();
+            let mover = &mover;
+            let moves = stream::iter(planned).map(|planned| async move { (mover.carry_out(&planned).await, planned) });
+            let mut moves = moves.buffer_unordered(at_once);
+            while let Some((outcome, planned)) = moves.next().await {
+                self.count_move(live, &outcome, &planned, &mut pass);
+                if live.is_cancelled() {
+                    return Ok(pass);
+                }
+            }
+        }
+        Ok(pass)
+    }
+
+    fn count_move(&self, live: &Live, outcome: &Moved, planned: &Move, pass: &mut Pass) {
+        live.change(|info| match outcome {
+            Moved::Done => {
+                info.moved_objects += 1;
+                info.moved_bytes += planned.bytes;
+                info.planned_objects = info.planned_objects.max(info.moved_objects);
+                info.planned_bytes = info.planned_bytes.max(info.moved_bytes);
+            }
+            Moved::Superseded => info.superseded += 1,
+            Moved::Failed(reason) => {
+                info.failed += 1;
+                info.error = Some(reason.clone());
+            }
+        });
+        self.stats.add(|stats| match outcome {
+            Moved::Done => {
+                stats.moves_done += 1;
+                stats.moved_bytes += planned.bytes;
+            }
+            Moved::Superseded => stats.moves_superseded += 1,
+            Moved::Failed(_) => stats.moves_failed += 1,
+        });
+        match outcome {
+            Moved::Done => pass.moved += 1,
+            Moved::Superseded => {}
+            Moved::Failed(reason) => {
+                pass.failed += 1;
+                tracing::warn!(extent = %planned.extent, reason, "move failed");
+            }
+        }
+    }
+
+    /// Waits until every gateway works by the settings of now, and every number taken before is finished.
+    async fn settle(&self) -> Result<(), Fault> {
+        let revision = self.inventory().revision;
+        let mut waited_for: Option<Vec<(u64, u64)>> = None;
+        loop {
+            let live = live_sessions(&*self.engine).await?;
+            match &waited_for {
+                None if live.iter().all(|(_, row)| row.revision >= revision) => {
+                    waited_for = Some(live.iter().map(|(id, row)| (*id, row.next)).collect());
+                }
+                None => {}
+                Some(noted) => {
+                    let ended = |(id, next): &(u64, u64)| {
+                        live.iter().find(|(other, _)| other == id).is_none_or(|(_, row)| row.floor >= *next)
+                    };
+                    if noted.iter().all(ended) {
+                        return Ok(());
+                    }
+                }
+            }
+            self.clock.sleep(crate::limits::BEAT).await;
+        }
+    }
+
+    /// Waits until nothing of ours is left in a silo: the sweeps do the work.
+    async fn wait_empty(&self, silo: &str) -> Result<JobState, OrderError> {
+        loop {
+            let id = self.inventory().named(silo).map(|open| open.id);
+            let id = id.ok_or_else(|| OrderError::NoSuchSilo(silo.to_owned()))?;
+            let keys = [usage::keys(Counted::Silo(id))[0].clone(), usage::keys(Counted::Retired(id))[0].clone()];
+            let rows = self.engine.get(&keys).await.map_err(Fault::from)?;
+            if rows.iter().all(|row| usage::read(row.as_ref()) == 0) {
+                return Ok(JobState::Empty);
+            }
+            self.clock.sleep(crate::limits::BEAT).await;
+        }
+    }
+
+    /// Journal rows of sessions that are dead: their moves are made again.
+    async fn forget_dead_moves(&self) -> Result<(), Fault> {
+        let alive: Vec<u64> = live_sessions(&*self.engine).await?.into_iter().map(|(id, _)| id).collect();
+        let table = vec![key::MOVES]..after_prefix(&[key::MOVES]);
+        let mut writes = Vec::new();
+        for (key, row) in self.engine.range(table, usize::MAX, usize::MAX).await? {
+            let row: MoveRow = decode(&row)?;
+            if !alive.contains(&row.owner) {
+                writes.push(crate::engine::Write::Delete(key.to_vec()));
+            }
+        }
+        let decide = move |_: &crate::engine::Rows| Ok::<_, Fault>((writes.clone(), ()));
+        Ok(crate::engine::commit(&*self.engine, Vec::new(), decide).await?)
+    }
+}
+
+/// What a pass found and did.
+#[derive(Default)]
+struct Pass {
+    planned: usize,
+    moved: usize,
+    failed: usize,
+}

@@ -1,0 +1,292 @@
+//! Reading slices: every block checked before it leaves; when a replica fails or was moved away, the extent's row is
+//! read again and the next replica continues at the same byte.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use holdall_silos::SiloError;
+use holdall_silos::silo::Pieces;
+
+use crate::digest::block_sum;
+use crate::extent::{Location, Number, Replica, ReplicaState, SiloId, Slice};
+use crate::fault::Fault;
+use crate::get::Bytestream;
+use crate::inventory::OpenSilo;
+use crate::limits::{BLOCK, READ_TRIES};
+use crate::namespace::Core;
+use crate::session::OpenRead;
+use crate::table::extents::{BLOCKS_PER_ROW, ExtentRow, blocks, extent};
+use crate::table::{decode, decode_row};
+
+/// Streams slices in order. Fails before the first byte where the first bytes cannot be had.
+pub(crate) async fn read_slices(
+    core: Arc<Core>,
+    guard: Arc<OpenRead>,
+    slices: Vec<Slice>,
+) -> Result<Bytestream, Fault> {
+    let mut reader = Reader { core, _guard: guard, slices: slices.into(), current: None };
+    let first = reader.next().await?;
+    let rest =
+        stream::try_unfold(reader, |mut reader| async move { Ok(reader.next().await?.map(|bytes| (bytes, reader))) });
+    Ok(match first {
+        None => Box::pin(stream::empty()),
+        Some(bytes) => Box::pin(stream::iter([Ok(bytes)]).chain(rest)),
+    })
+}
+
+struct Reader {
+    core: Arc<Core>,
+    _guard: Arc<OpenRead>,
+    slices: VecDeque<Slice>,
+    current: Option<ExtentReader>,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        loop {
+            if let Some(current) = &mut self.current {
+                if let Some(bytes) = current.next().await? {
+                    return Ok(Some(bytes));
+                }
+                self.current = None;
+            }
+            let Some(slice) = self.slices.pop_front() else { return Ok(None) };
+            if slice.length > 0 {
+                self.current = Some(ExtentReader::open(Arc::clone(&self.core), slice).await?);
+            }
+        }
+    }
+}
+
+/// Reads one slice of one extent.
+pub(crate) struct ExtentReader {
+    core: Arc<Core>,
+    id: Number,
+    row: ExtentRow,
+    /// The next byte of the extent to deliver, and the end.
+    at: u64,
+    end: u64,
+    open: Option<OpenReplica>,
+    /// Replicas that failed, and how.
+    tried: Vec<(SiloId, Location)>,
+    tries: usize,
+    sums: SumsRow,
+    /// Reads only this replica.
+    only: Option<(SiloId, Location)>,
+    /// Reads past caches.
+    back: bool,
+}
+
+struct OpenReplica {
+    silo: Arc<OpenSilo>,
+    location: (SiloId, Location),
+    pieces: Pieces,
+    /// Bytes that came and were not delivered; begins at a block's start.
+    held: BytesMut,
+    /// Where in the extent the next block begins.
+    block_at: u64,
+}
+
+/// The row of block checksums that was read last.
+#[derive(Default)]
+struct SumsRow {
+    index: Option<u64>,
+    sums: Vec<u64>,
+}
+
+impl ExtentReader {
+    /// Opens a slice by its extent's row as it is now.
+    pub(crate) async fn open(core: Arc<Core>, slice: Slice) -> Result<Self, Fault> {
+        let row = read_row(&core, slice.extent).await?;
+        let row = row.ok_or_else(|| Fault::Damaged(format!("extent {} has no row", slice.extent)))?;
+        if slice.offset + slice.length > row.size {
+            return Err(Fault::Damaged(format!("extent {} is shorter than a slice of it", slice.extent)));
+        }
+        Ok(Self::new(core, slice, row, None))
+    }
+
+    /// Reads a whole replica back, past caches, against the row's checksums.
+    pub(crate) fn verify(core: Arc<Core>, id: Number, row: ExtentRow, silo: SiloId, location: Location) -> Self {
+        let slice = Slice { extent: id, offset: 0, length: row.size };
+        Self::new(core, slice, row, Some((silo, location)))
+    }
+
+    /// Reads a whole replica that is being moved away from.
+    pub(crate) fn copy(core: Arc<Core>, id: Number, row: ExtentRow, silo: SiloId, location: Location) -> Self {
+        Self { back: false, ..Self::verify(core, id, row, silo, location) }
+    }
+
+    fn new(core: Arc<Core>, slice: Slice, row: ExtentRow, only: Option<(SiloId, Location)>) -> Self {
+        Self {
+            core,
+            id: slice.extent,
+            row,
+            at: slice.offset,
+            end: slice.offset + slice.length,
+            open: None,
+            tried: Vec::new(),
+            tries: 0,
+            sums: SumsRow::default(),
+            back: only.is_some(),
+            only,
+        }
+    }
+
+    /// The next checked bytes; `None` when the slice was delivered whole.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        loop {
+            if self.at >= self.end {
+                return Ok(None);
+            }
+            if self.open.is_none() {
+                self.open_replica().await?;
+            }
+            match self.next_block().await {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(failure) => self.leave(&failure).await?,
+            }
+        }
+    }
+
+    /// Chooses and opens the next replica: verified ones first, those that failed last.
+    async fn open_replica(&mut self) -> Result<(), Fault> {
+        loop {
+            let (silo, location) = self.choose()?;
+            let open = Arc::clone(self.core.inventory().silo(silo)?);
+            let Location::Blob(blob) = &location else {
+                return Err(Fault::Unavailable("the bytes are in a place this version cannot read".to_owned()));
+            };
+            let start = self.at - self.at % BLOCK;
+            let end = self.end.next_multiple_of(BLOCK).min(self.row.size);
+            let pieces = if self.back {
+                open.silo.read_back(blob, self.row.size, start..end).await
+            } else {
+                open.silo.read(blob, self.row.size, start..end).await
+            };
+            match open.note(pieces) {
+                Ok(pieces) => {
+                    let held = BytesMut::new();
+                    let location = (silo, location);
+                    self.open = Some(OpenReplica { silo: open, location, pieces, held, block_at: start });
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.tried.push((silo, location));
+                    self.count_failure(&open, &Failure::Silo(error)).await?;
+                }
+            }
+        }
+    }
+
+    fn choose(&self) -> Result<(SiloId, Location), Fault> {
+        if let Some(only) = &self.only {
+            return Ok(only.clone());
+        }
+        let rank = |replica: &&Replica| {
+            let failed =
+                self.tried.iter().filter(|(silo, at)| *silo == replica.silo && *at == replica.location).count();
+            (failed, replica.state != ReplicaState::Verified)
+        };
+        let best = self.row.replicas.iter().min_by_key(rank);
+        let best = best.ok_or_else(|| Fault::Damaged(format!("extent {} has no replica", self.id)))?;
+        Ok((best.silo, best.location.clone()))
+    }
+
+    /// The next block, checked, cut to the slice.
+    async fn next_block(&mut self) -> Result<Bytes, Failure> {
+        let open = self.open.as_mut().expect("a replica is open");
+        let length = (self.row.size - open.block_at).min(BLOCK) as usize;
+        let block = take_block(open, length).await.map_err(Failure::Silo)?;
+        let index = open.block_at / BLOCK;
+        let sum = sum_of(&self.core, self.id, &self.row, &mut self.sums, index).await.map_err(Failure::Index)?;
+        if block_sum(&block) != sum {
+            open.silo.note_damage();
+            tracing::error!(silo = %open.silo.row.name, blob = ?open.location.1, block = index, "block does not match");
+            return Err(Failure::Damaged);
+        }
+        open.silo.note_read(length as u64);
+        let (from, to) = (self.at - open.block_at, (self.end - open.block_at).min(length as u64));
+        open.block_at += length as u64;
+        self.at = open.block_at.min(self.end);
+        Ok(block.slice(from as usize..to as usize))
+    }
+
+    /// Leaves the open replica and reads the extent's row again.
+    async fn leave(&mut self, failure: &Failure) -> Result<(), Fault> {
+        let open = self.open.take().expect("a replica is open");
+        if let Failure::Silo(error) = failure {
+            let _ = open.silo.note::<()>(Err(error.clone()));
+        }
+        self.tried.push(open.location);
+        self.count_failure(&open.silo, failure).await
+    }
+
+    /// Gives up after some tries, with what the client is told.
+    async fn count_failure(&mut self, silo: &OpenSilo, failure: &Failure) -> Result<(), Fault> {
+        self.tries += 1;
+        let again = self.only.is_none()
+            && read_row(&self.core, self.id).await.ok().flatten().is_some_and(|row| {
+                self.row = row;
+                self.row.replicas.iter().any(|replica| !self.tried.contains(&(replica.silo, replica.location.clone())))
+            });
+        if again && self.tries < READ_TRIES {
+            return Ok(());
+        }
+        match failure {
+            Failure::Index(fault) => Err(fault.clone()),
+            Failure::Damaged => Err(Fault::Damaged(format!("extent {} in silo `{}`", self.id, silo.row.name))),
+            Failure::Silo(error @ SiloError::Mismatch { .. }) => {
+                Err(Fault::Damaged(format!("extent {} in silo `{}`: {error}", self.id, silo.row.name)))
+            }
+            Failure::Silo(error) => {
+                // Bytes of ours that are missing make the silo suspect, never the key absent.
+                tracing::error!(silo = %silo.row.name, extent = %self.id, %error, "extent cannot be read");
+                Err(Fault::Unavailable(format!("silo `{}` does not give extent {}", silo.row.name, self.id)))
+            }
+        }
+    }
+}
+
+enum Failure {
+    Silo(SiloError),
+    Index(Fault),
+    Damaged,
+}
+
+async fn read_row(core: &Core, id: Number) -> Result<Option<ExtentRow>, Fault> {
+    decode_row(core.engine.get(&[extent(id)]).await?[0].as_ref())
+}
+
+/// The checksum of a block: in the extent's row, or in a row apart.
+async fn sum_of(core: &Core, id: Number, row: &ExtentRow, cache: &mut SumsRow, block: u64) -> Result<u64, Fault> {
+    let missing = || Fault::Damaged(format!("extent {id} has no checksum for block {block}"));
+    if let Some(sums) = &row.blocks {
+        return sums.get(block as usize).copied().ok_or_else(missing);
+    }
+    let index = block / BLOCKS_PER_ROW as u64;
+    if cache.index != Some(index) {
+        let rows = core.engine.get(&[blocks(id, index as u32)]).await?;
+        cache.sums = decode(rows[0].as_ref().ok_or_else(missing)?)?;
+        cache.index = Some(index);
+    }
+    cache.sums.get((block % BLOCKS_PER_ROW as u64) as usize).copied().ok_or_else(missing)
+}
+
+/// Exactly the next `length` bytes; without copying where a silo's piece is the block.
+async fn take_block(open: &mut OpenReplica, length: usize) -> Result<Bytes, SiloError> {
+    let short = || SiloError::mismatch("the silo delivered fewer bytes than asked for");
+    if open.held.is_empty() {
+        let piece = open.pieces.next().await.ok_or_else(short)??;
+        if piece.len() == length {
+            return Ok(piece);
+        }
+        open.held.extend_from_slice(&piece);
+    }
+    while open.held.len() < length {
+        let piece = open.pieces.next().await.ok_or_else(short)??;
+        open.held.extend_from_slice(&piece);
+    }
+    Ok(open.held.split_to(length).freeze())
+}

@@ -1,0 +1,137 @@
+//! The orphan collector: it lists a silo, *then* reads the sessions, *then* the extents' rows. A name that no row has,
+//! and whose session is dead or past that number, is nobody's and never will be.
+
+use std::collections::BTreeMap;
+
+use holdall_silos::{BlobName, silo::Listed};
+
+use crate::engine::{self, Read, Rows, Write};
+use crate::extent::{Location, Number, SiloId};
+use crate::fault::Fault;
+use crate::inventory::OpenSilo;
+use crate::limits::LEASE;
+use crate::namespace::Core;
+use crate::sweep::{Swept, live_sessions};
+use crate::table::extents::{ExtentRow, extent};
+use crate::table::sessions::{BeatRow, EndedRow, ended, read_session};
+use crate::table::{after_prefix, decode, decode_row, key};
+
+/// Names in one step.
+const PAGE: usize = holdall_silos::limits::MAX_LIST_PAGE;
+
+impl Core {
+    /// Collects the orphans of sessions that ended since, in the tails where they can lie.
+    pub(crate) async fn collect_ended(&self) -> Result<(), Fault> {
+        let range = vec![key::ENDED]..after_prefix(&[key::ENDED]);
+        for (row_key, row) in self.engine.range(range, usize::MAX, usize::MAX).await? {
+            let Some(session) = read_session(&row_key) else { continue };
+            let EndedRow { floor } = decode(&row)?;
+            let mut swept = Swept::default();
+            for open in self.inventory().silos.values() {
+                self.collect_tail(open, session, floor, &mut swept).await?;
+            }
+            let key = ended(session);
+            let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Delete(key.clone())], ()));
+            engine::commit(&*self.engine, vec![Read::Row(ended(session))], decide).await?;
+            tracing::info!(
+                session,
+                orphans = swept.orphans,
+                bytes = swept.bytes,
+                "collected an ended session's orphans"
+            );
+        }
+        Ok(())
+    }
+
+    /// What a session wrote at and above its last floor.
+    async fn collect_tail(&self, open: &OpenSilo, session: u64, floor: u64, swept: &mut Swept) -> Result<(), Fault> {
+        let first = BlobName { session, number: floor, extent: (0, 0) };
+        self.collect_from(open, &BlobName::session_prefix(session), Some(first.to_string()), swept).await
+    }
+
+    /// One pass over all names with a prefix.
+    pub(crate) async fn collect_orphans(&self, open: &OpenSilo, prefix: &str, swept: &mut Swept) -> Result<(), Fault> {
+        self.collect_from(open, prefix, None, swept).await
+    }
+
+    async fn collect_from(
+        &self,
+        open: &OpenSilo,
+        prefix: &str,
+        mut after: Option<String>,
+        swept: &mut Swept,
+    ) -> Result<(), Fault> {
+        loop {
+            let page = open.note(open.silo.list(prefix, after.as_deref(), PAGE).await);
+            let page = page.map_err(|error| crate::store::silo_failed(open, &error))?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.name.clone());
+            let names: Vec<(BlobName, Listed)> =
+                page.into_iter().filter_map(|listed| Some((listed.name.parse().ok()?, listed))).collect();
+            for (blob, listed) in self.orphans_of(open.id, names).await? {
+                if open.note(open.silo.delete(&blob).await).is_ok() {
+                    swept.orphans += 1;
+                    swept.bytes += listed.stored;
+                    self.stats.add(|stats| stats.orphans += 1);
+                    tracing::info!(silo = %open.row.name, %blob, "orphan deleted");
+                }
+            }
+        }
+    }
+
+    /// Which of the listed names are orphans.
+    pub(crate) async fn orphans_of(
+        &self,
+        silo: SiloId,
+        names: Vec<(BlobName, Listed)>,
+    ) -> Result<Vec<(BlobName, Listed)>, Fault> {
+        let sessions: BTreeMap<u64, BeatRow> = live_sessions(&*self.engine).await?.into_iter().collect();
+        let settled = |blob: &BlobName| sessions.get(&blob.session).is_none_or(|row| row.floor > blob.number);
+        let names: Vec<_> = names.into_iter().filter(|(blob, _)| settled(blob)).collect();
+        let extents = names.iter().map(|(blob, _)| extent(Number { session: blob.extent.0, number: blob.extent.1 }));
+        let rows = self.engine.get(&extents.collect::<Vec<_>>()).await?;
+        let mut orphans = Vec::new();
+        for ((blob, listed), row) in names.into_iter().zip(rows) {
+            let row: Option<ExtentRow> = decode_row(row.as_ref())?;
+            let named = row.is_some_and(|row| {
+                row.replicas.iter().any(|replica| replica.silo == silo && replica.location == Location::Blob(blob))
+            });
+            if !named {
+                orphans.push((blob, listed));
+            }
+        }
+        Ok(orphans)
+    }
+
+    /// Declares sessions dead whose beat stood still for the lease, on this gateway's own clock.
+    pub(crate) async fn bury_silent(&self) -> Result<(), Fault> {
+        let now = self.clock.monotonic();
+        let live = live_sessions(&*self.engine).await?;
+        let silent: Vec<(u64, u64)> = {
+            let mut watched = self.watched.lock().expect("no holder panics");
+            watched.retain(|session, _| live.iter().any(|(id, _)| id == session));
+            let mut silent = Vec::new();
+            for (session, row) in &live {
+                let entry = watched.entry(*session).or_insert((row.beat, now));
+                if entry.0 != row.beat {
+                    *entry = (row.beat, now);
+                } else if now.saturating_sub(entry.1) > LEASE && *session != self.session().id {
+                    silent.push((*session, row.beat));
+                }
+            }
+            silent
+        };
+        let mut buried = false;
+        for (session, beat) in silent {
+            if crate::session::end(&*self.engine, session, Some(beat)).await? {
+                tracing::warn!(session, "a session stopped beating and was declared dead");
+                buried = true;
+            }
+        }
+        if buried {
+            self.job_wanted.notify_one();
+            self.collect_ended().await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,197 @@
+//! Sweeping: deleting what was retired once nobody can be reading it, and orphans by the rule.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixMs;
+use crate::engine::{self, Engine, Key, Read, Rows, Write};
+use crate::extent::{Location, Number, ReplicaState, SiloId};
+use crate::fault::Fault;
+use crate::limits::{SWEEP, SWEEP_ROWS, SWEEPS_AT_ONCE};
+use crate::namespace::{Core, Namespace};
+use crate::table::extents::{ExtentRow, extent, forget};
+use crate::table::retired::{RetiredRow, read_since};
+use crate::table::sessions::{BeatRow, read_session};
+use crate::table::usage::{self, Counted};
+use crate::table::{after_prefix, decode, decode_row, encode, key};
+
+mod collect;
+mod parts;
+
+/// What a sweep did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swept {
+    /// Replicas deleted.
+    pub replicas: u64,
+    /// Orphans deleted.
+    pub orphans: u64,
+    /// Bytes freed.
+    pub bytes: u64,
+    /// Retired replicas that still wait: for readers, for the grace period, or for a silo.
+    pub waiting: u64,
+}
+
+/// What a sweeper remembers between passes: the beats it noted after it saw a retirement. It has no session; its steps
+/// may be delayed for ever.
+#[derive(Default)]
+pub(crate) struct Seen {
+    noted: HashMap<Key, Noted>,
+}
+
+struct Noted {
+    row: Bytes,
+    /// Every session alive then, and its beat.
+    beats: Vec<(u64, u64)>,
+}
+
+impl Noted {
+    /// Nobody can be reading what was retired: each session is dead, or has no read open from then.
+    fn is_over(&self, now: &BTreeMap<u64, BeatRow>) -> bool {
+        self.beats.iter().all(|(session, beat)| now.get(session).is_none_or(|row| row.oldest > *beat))
+    }
+}
+
+impl Namespace {
+    /// One pass over what is retired, and one of the orphan collector. `skip_grace` skips the grace period only:
+    /// the rule about readers always holds. A pass may have to be repeated until `waiting` is 0.
+    pub async fn sweep(&self, skip_grace: bool) -> Result<Swept, Fault> {
+        let mut swept = self.core.sweep_retired(skip_grace).await?;
+        for open in self.inventory().silos.values() {
+            self.core.collect_orphans(open, "", &mut swept).await?;
+        }
+        Ok(swept)
+    }
+}
+
+impl Core {
+    pub(crate) async fn sweep_forever(self: Arc<Self>) {
+        if let Err(fault) = self.collect_ended().await {
+            tracing::warn!(%fault, "orphans of earlier sessions were not collected");
+        }
+        loop {
+            self.clock.sleep(SWEEP).await;
+            if let Err(fault) = self.bury_silent().await {
+                tracing::warn!(%fault, "sessions could not be looked at");
+            }
+            match self.sweep_retired(false).await {
+                Ok(swept) if swept.replicas > 0 => {
+                    tracing::debug!(replicas = swept.replicas, bytes = swept.bytes, "swept");
+                }
+                Ok(_) => {}
+                Err(fault) => tracing::warn!(%fault, "a sweep broke off"),
+            }
+        }
+    }
+
+    /// One pass over what is retired.
+    pub(crate) async fn sweep_retired(&self, skip_grace: bool) -> Result<Swept, Fault> {
+        let mut seen = self.sweeping.lock().await;
+        self.abort_left().await?;
+        let mut swept = Swept::default();
+        let until = if skip_grace { UnixMs::MAX } else { self.clock.now() - self.options.grace.as_millis() as UnixMs };
+        let rows = self.retired_rows(until).await?;
+        let beats: BTreeMap<u64, BeatRow> = live_sessions(&*self.engine).await?.into_iter().collect();
+        let current: Vec<(u64, u64)> = beats.iter().map(|(session, row)| (*session, row.beat)).collect();
+        let mut ready = Vec::new();
+        let mut noted = HashMap::with_capacity(rows.len());
+        for (key, row) in rows {
+            let known = seen.noted.remove(&key).filter(|noted| noted.row == row);
+            let known = known.unwrap_or_else(|| Noted { row, beats: current.clone() });
+            if known.is_over(&beats) {
+                ready.push((key.clone(), known.row.clone()));
+            }
+            noted.insert(key, known);
+        }
+        seen.noted = noted;
+        let all = stream::iter(ready).map(|(key, row)| self.sweep_one(key, row)).buffer_unordered(SWEEPS_AT_ONCE);
+        let outcomes: Vec<Option<Swept>> = all.collect().await;
+        for one in outcomes.into_iter().flatten() {
+            swept.replicas += one.replicas;
+            swept.bytes += one.bytes;
+        }
+        let left = self.retired_rows(until).await?.len() as u64;
+        swept.waiting = left;
+        self.stats.add(|stats| {
+            stats.swept += swept.replicas;
+            stats.retired_waiting = left;
+        });
+        Ok(swept)
+    }
+
+    /// Rows retired before `until`, the oldest first, as many as a pass holds.
+    async fn retired_rows(&self, until: UnixMs) -> Result<Vec<(Key, Bytes)>, Fault> {
+        let range = vec![key::RETIRED]..after_prefix(&[key::RETIRED]);
+        let page = self.engine.range(range, SWEEP_ROWS, usize::MAX).await?;
+        let old = page.into_iter().take_while(|(key, _)| read_since(key) <= until);
+        Ok(old.map(|(key, row)| (key.to_vec(), row)).collect())
+    }
+
+    /// Sweeps one row; `None` when it stays.
+    async fn sweep_one(&self, key: Key, row: Bytes) -> Option<Swept> {
+        let outcome = match decode::<RetiredRow>(&row) {
+            Ok(RetiredRow::Replicas { extent, replicas }) => self.sweep_replicas(&key, extent, &replicas).await,
+            Ok(RetiredRow::Manifest(id)) => self.sweep_manifest(&key, id).await,
+            Ok(RetiredRow::Upload { key: upload, id }) => self.sweep_upload(&key, upload, id).await,
+            Err(fault) => Err(fault),
+        };
+        outcome.inspect_err(|fault| tracing::debug!(%fault, "a retired row stays")).ok()
+    }
+
+    /// The silo deletes, then the row goes.
+    async fn sweep_replicas(&self, retired: &Key, id: Number, replicas: &[(SiloId, Location)]) -> Result<Swept, Fault> {
+        let inventory = self.inventory();
+        for (silo, location) in replicas {
+            let open = inventory.silo(*silo)?;
+            let Location::Blob(blob) = location else {
+                return Err(Fault::Unavailable("the bytes are in a place this version cannot delete".to_owned()));
+            };
+            open.note(open.silo.delete(blob).await).map_err(|error| crate::store::silo_failed(open, &error))?;
+        }
+        crate::failpoint!("sweep-deleted");
+        let (retired, gone) = (retired.clone(), replicas.to_vec());
+        let reads = vec![Read::Row(retired.clone()), Read::Row(extent(id))];
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            if rows.get(&retired).is_none() {
+                return Ok((Vec::new(), Swept::default()));
+            }
+            let mut writes = vec![Write::Delete(retired.clone())];
+            let Some(mut row) = decode_row::<ExtentRow>(rows.get(&extent(id)))? else {
+                return Ok((writes, Swept::default()));
+            };
+            let swept = forget_replicas(&mut row, &gone, &mut writes);
+            if row.first.is_none() && row.replicas.is_empty() {
+                writes.extend(forget(id, &row));
+            } else {
+                writes.push(Write::Put(extent(id), encode(&row)));
+            }
+            Ok((writes, swept))
+        };
+        Ok(engine::commit(&*self.engine, reads, decide).await?)
+    }
+}
+
+/// Takes replicas out of a row that are gone from their silos.
+fn forget_replicas(row: &mut ExtentRow, gone: &[(SiloId, Location)], writes: &mut Vec<Write>) -> Swept {
+    let (size, before) = (row.size, row.replicas.len());
+    row.replicas.retain(|replica| {
+        let goes = replica.state == ReplicaState::Retired
+            && gone.iter().any(|(silo, location)| *silo == replica.silo && *location == replica.location);
+        if goes {
+            writes.extend(usage::add(Counted::Retired(replica.silo), -1, -(size as i64)));
+        }
+        !goes
+    });
+    let replicas = (before - row.replicas.len()) as u64;
+    Swept { replicas, bytes: replicas * size, ..Swept::default() }
+}
+
+/// Sessions that nobody declared dead, with what they published last.
+pub(crate) async fn live_sessions(engine: &dyn Engine) -> Result<Vec<(u64, BeatRow)>, Fault> {
+    let range = vec![key::BEATS]..after_prefix(&[key::BEATS]);
+    let rows = engine.range(range, usize::MAX, usize::MAX).await?;
+    rows.iter().filter_map(|(key, row)| Some(read_session(key).map(|id| decode(row).map(|row| (id, row)))?)).collect()
+}
