@@ -171,6 +171,11 @@ impl Namespace {
         snapshot
     }
 
+    /// Publishes a beat, as the background does every half second: for tests that own time.
+    pub async fn publish_beat_for_tests(&self) {
+        self.core.beat_once().await;
+    }
+
     /// The namespace's own id, drawn when the index was made.
     pub fn id(&self) -> &str {
         &self.core.id

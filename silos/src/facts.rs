@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Probed when a silo is registered and when the gateway starts; stored and shown. A silo's word is not enough:
 /// some servers answer 200 to a condition and ignore it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, none implies another")]
 pub struct Facts {
     /// `posix`, `s3`, `memory`.
