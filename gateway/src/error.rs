@@ -2,7 +2,19 @@
 
 use std::fmt;
 
-use http::StatusCode;
+use axum::body::Body;
+use holdall_namespace::bucket::{BucketError, CreateBucketError};
+use holdall_namespace::delete::DeleteError;
+use holdall_namespace::fault::Fault;
+use holdall_namespace::get::GetError;
+use holdall_namespace::multipart::{CompleteError, NoSuchUpload, UploadError};
+use holdall_namespace::name::{InvalidBucketName, InvalidKey};
+use holdall_namespace::object::{ChecksumAlgorithm, ConditionFailed};
+use holdall_namespace::put::{BodyMismatch, PutError};
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::s3::RequestId;
+use crate::xml::write::Document;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $code:ident $status:literal $message:literal,)*) => {
@@ -71,6 +83,7 @@ codes! {
     NoSuchBucket 404 "The specified bucket does not exist",
     NoSuchBucketPolicy 404 "The bucket policy does not exist",
     NoSuchCORSConfiguration 404 "The CORS configuration does not exist",
+    NoSuchConfiguration 404 "The specified configuration does not exist.",
     NoSuchKey 404 "The specified key does not exist.",
     NoSuchLifecycleConfiguration 404 "The lifecycle configuration does not exist",
     NoSuchPublicAccessBlockConfiguration 404 "The public access block configuration was not found",
@@ -95,7 +108,7 @@ codes! {
     XAmzContentSHA256Mismatch 400 "The provided 'x-amz-content-sha256' header does not match what was computed.",
 }
 
-/// An S3 error document in the making: what the client is told, never what the log keeps.
+/// A refusal in the making: what the client is told, and apart from it what the log keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Error {
     /// S3's code; decides the HTTP status.
@@ -104,17 +117,19 @@ pub struct S3Error {
     pub message: String,
     /// Further elements of the document, in order (`ArgumentName`, `Region`, …).
     pub details: Vec<(&'static str, String)>,
+    /// For the log only, never for the client.
+    pub cause: Option<String>,
 }
 
 impl S3Error {
     /// With the usual sentence.
     pub fn new(code: Code) -> Self {
-        Self { code, message: code.message().to_owned(), details: Vec::new() }
+        Self::with(code, code.message())
     }
 
     /// With a sentence of its own.
     pub fn with(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), details: Vec::new() }
+        Self { code, message: message.into(), details: Vec::new(), cause: None }
     }
 
     /// With one more element.
@@ -122,6 +137,77 @@ impl S3Error {
     pub fn detail(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.details.push((name, value.into()));
         self
+    }
+
+    /// With what the log keeps.
+    #[must_use]
+    pub fn because(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
+        self
+    }
+
+    /// `InvalidArgument` of a header or query parameter, named.
+    pub fn argument(name: &str, value: &str, message: impl Into<String>) -> Self {
+        Self::with(Code::InvalidArgument, message).detail("ArgumentName", name).detail("ArgumentValue", value)
+    }
+
+    /// `NotImplemented`, naming the header that asks for it.
+    pub fn header_not_implemented(name: &str) -> Self {
+        Self::with(Code::NotImplemented, "A header you provided implies functionality that is not implemented")
+            .detail("Header", name)
+    }
+
+    /// The document.
+    ///
+    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>
+    pub fn document(&self, asked: &Asked<'_>) -> String {
+        let mut document = Document::bare("Error");
+        document.text("Code", self.code.as_str());
+        document.text("Message", &self.message);
+        for (name, value) in &self.details {
+            document.text(name, value);
+        }
+        document.some("BucketName", asked.bucket);
+        document.some("Key", asked.key);
+        document.text("Resource", asked.resource);
+        document.text("RequestId", asked.id.as_str());
+        document.text("HostId", HOST_ID);
+        document.finish()
+    }
+
+    /// The answer; for HEAD without the document, as HTTP wants it.
+    pub fn into_response(self, asked: &Asked<'_>) -> Response<Body> {
+        let body = if asked.head { Body::empty() } else { Body::from(self.document(asked)) };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.code.status();
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        asked.id.mark(response.headers_mut());
+        response
+    }
+}
+
+/// `HostId` and `x-amz-id-2`: which server it was is nobody's business, but clients print the element.
+pub const HOST_ID: &str = "holdall";
+
+/// What an error document repeats of the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// `x-amz-request-id`
+    pub id: RequestId,
+    /// The path, as sent.
+    pub resource: &'a str,
+    /// The bucket, once known.
+    pub bucket: Option<&'a str>,
+    /// The key, once known.
+    pub key: Option<&'a str>,
+    /// The request was a HEAD.
+    pub head: bool,
+}
+
+impl<'a> Asked<'a> {
+    /// Of a request of which nothing but its head is known.
+    pub fn of(id: RequestId, parts: &'a http::request::Parts) -> Self {
+        Self { id, resource: parts.uri.path(), bucket: None, key: None, head: parts.method == http::Method::HEAD }
     }
 }
 
@@ -138,3 +224,189 @@ impl fmt::Display for S3Error {
 }
 
 impl std::error::Error for S3Error {}
+
+// The one map from facts to codes. No `_` arm: a new fact does not compile until someone chose its code.
+
+impl From<Fault> for S3Error {
+    fn from(fault: Fault) -> Self {
+        let code = match &fault {
+            Fault::Unavailable(_) => Code::ServiceUnavailable,
+            Fault::NoRoom => Code::InsufficientStorage,
+            Fault::Damaged(_) => Code::InternalError,
+        };
+        Self::new(code).because(fault)
+    }
+}
+
+impl From<GetError> for S3Error {
+    fn from(error: GetError) -> Self {
+        match error {
+            GetError::NoSuchKey => Code::NoSuchKey.into(),
+            GetError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<CreateBucketError> for S3Error {
+    fn from(error: CreateBucketError) -> Self {
+        match error {
+            CreateBucketError::OwnedByYou => Code::BucketAlreadyOwnedByYou.into(),
+            CreateBucketError::Taken => Code::BucketAlreadyExists.into(),
+            CreateBucketError::TooMany => Code::TooManyBuckets.into(),
+            CreateBucketError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<BucketError> for S3Error {
+    fn from(error: BucketError) -> Self {
+        match error {
+            BucketError::NoSuchBucket => Code::NoSuchBucket.into(),
+            BucketError::NotEmpty => Code::BucketNotEmpty.into(),
+            BucketError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<ConditionFailed> for S3Error {
+    fn from(error: ConditionFailed) -> Self {
+        match error {
+            ConditionFailed::Precondition(header) => Self::new(Code::PreconditionFailed).detail("Condition", header),
+            ConditionFailed::NoSuchKey => Code::NoSuchKey.into(),
+        }
+    }
+}
+
+impl From<DeleteError> for S3Error {
+    fn from(error: DeleteError) -> Self {
+        match error {
+            DeleteError::Condition(condition) => condition.into(),
+            DeleteError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<BodyMismatch> for S3Error {
+    fn from(error: BodyMismatch) -> Self {
+        match error {
+            BodyMismatch::Md5 => Code::BadDigest.into(),
+            BodyMismatch::Checksum(algorithm) => mismatch(algorithm),
+            BodyMismatch::Trailer(reason) => Self::new(Code::MalformedTrailerError).because(reason),
+        }
+    }
+}
+
+impl From<PutError> for S3Error {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::NoSuchBucket => Code::NoSuchBucket.into(),
+            PutError::NoSuchUpload => Code::NoSuchUpload.into(),
+            PutError::Condition(condition) => condition.into(),
+            PutError::Body(body) => Self::new(Code::IncompleteBody).because(body),
+            PutError::Mismatch(mismatch) => mismatch.into(),
+            PutError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<NoSuchUpload> for S3Error {
+    fn from(NoSuchUpload: NoSuchUpload) -> Self {
+        Code::NoSuchUpload.into()
+    }
+}
+
+impl From<UploadError> for S3Error {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::NoSuchUpload => Code::NoSuchUpload.into(),
+            UploadError::NoSuchBucket => Code::NoSuchBucket.into(),
+            UploadError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<CompleteError> for S3Error {
+    fn from(error: CompleteError) -> Self {
+        match error {
+            CompleteError::NoSuchUpload => Code::NoSuchUpload.into(),
+            CompleteError::NoSuchBucket => Code::NoSuchBucket.into(),
+            CompleteError::InvalidPart(number) => Self::new(Code::InvalidPart).detail("PartNumber", number.to_string()),
+            CompleteError::InvalidPartOrder => Code::InvalidPartOrder.into(),
+            CompleteError::EntityTooSmall { number, size, etag } => Self::new(Code::EntityTooSmall)
+                .detail("ProposedSize", size.to_string())
+                .detail("MinSizeAllowed", holdall_namespace::limits::MIN_PART.to_string())
+                .detail("PartNumber", number.to_string())
+                .detail("ETag", etag),
+            CompleteError::NoParts => Code::MalformedXML.into(),
+            CompleteError::TooLarge => Code::EntityTooLarge.into(),
+            CompleteError::Checksum(algorithm) => mismatch(algorithm),
+            CompleteError::Size { expected, actual } => Self::with(
+                Code::InvalidRequest,
+                format!(
+                    "The provided 'x-amz-mp-object-size' header value {expected} does not match what was computed: {actual}"
+                ),
+            ),
+            CompleteError::Condition(condition) => condition.into(),
+            CompleteError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<InvalidBucketName> for S3Error {
+    fn from(error: InvalidBucketName) -> Self {
+        Self::new(Code::InvalidBucketName).detail("BucketName", error.0)
+    }
+}
+
+impl From<InvalidKey> for S3Error {
+    fn from(error: InvalidKey) -> Self {
+        match error {
+            InvalidKey::Empty => Self::with(Code::InvalidArgument, "The key is empty"),
+            InvalidKey::TooLong(size) => Self::new(Code::KeyTooLongError)
+                .detail("Size", size.to_string())
+                .detail("MaxSizeAllowed", holdall_namespace::limits::MAX_KEY.to_string()),
+        }
+    }
+}
+
+fn mismatch(algorithm: ChecksumAlgorithm) -> S3Error {
+    let name = crate::s3::checksum::name(algorithm);
+    S3Error::with(Code::BadDigest, format!("The {name} you specified did not match the calculated checksum."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked<'a>(bucket: Option<&'a str>, key: Option<&'a str>) -> Asked<'a> {
+        Asked { id: RequestId::numbered(0x1A2B), resource: "/b/a%3C", bucket, key, head: false }
+    }
+
+    #[test]
+    fn documents_name_what_was_asked_and_nothing_of_the_house() {
+        let hidden = S3Error::from(Fault::Damaged("block 7 of /silo/hot".into()));
+        insta::assert_snapshot!(hidden.document(&asked(Some("b"), Some("a<"))), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <Error><Code>InternalError</Code><Message>We encountered an internal error. Please try again.</Message><BucketName>b</BucketName><Key>a&lt;</Key><Resource>/b/a%3C</Resource><RequestId>0000000000001A2B</RequestId><HostId>holdall</HostId></Error>
+        "#);
+        let told = S3Error::from(CompleteError::EntityTooSmall { number: 2, size: 9, etag: "e".into() });
+        insta::assert_snapshot!(told.document(&asked(Some("b"), None)), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <Error><Code>EntityTooSmall</Code><Message>Your proposed upload is smaller than the minimum allowed size</Message><ProposedSize>9</ProposedSize><MinSizeAllowed>5242880</MinSizeAllowed><PartNumber>2</PartNumber><ETag>e</ETag><BucketName>b</BucketName><Resource>/b/a%3C</Resource><RequestId>0000000000001A2B</RequestId><HostId>holdall</HostId></Error>
+        "#);
+        let plain =
+            S3Error::argument("max-keys", "-1", "Argument max-keys must be an integer between 0 and 2147483647");
+        insta::assert_snapshot!(plain.document(&asked(None, None)), @r#"
+        <?xml version="1.0" encoding="UTF-8"?>
+        <Error><Code>InvalidArgument</Code><Message>Argument max-keys must be an integer between 0 and 2147483647</Message><ArgumentName>max-keys</ArgumentName><ArgumentValue>-1</ArgumentValue><Resource>/b/a%3C</Resource><RequestId>0000000000001A2B</RequestId><HostId>holdall</HostId></Error>
+        "#);
+    }
+
+    #[test]
+    fn head_has_no_document() {
+        let response = S3Error::new(Code::NoSuchKey).into_response(&Asked { head: true, ..asked(None, None) });
+        assert_eq!(response.status(), 404);
+        assert_eq!(http_body::Body::size_hint(response.body()).exact(), Some(0));
+        assert_eq!(response.headers()["x-amz-request-id"], "0000000000001A2B");
+    }
+}
