@@ -301,6 +301,7 @@ impl From<PutError> for S3Error {
         match error {
             PutError::NoSuchBucket => Code::NoSuchBucket.into(),
             PutError::NoSuchUpload => Code::NoSuchUpload.into(),
+            PutError::SourceGone => Self::new(Code::ServiceUnavailable).because(error),
             PutError::Condition(condition) => condition.into(),
             PutError::Body(body) => Self::new(Code::IncompleteBody).because(body),
             PutError::Mismatch(mismatch) => mismatch.into(),

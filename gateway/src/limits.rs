@@ -73,3 +73,5 @@ pub const MAX_BUCKET_PAGE: usize = 10_000;
 pub const MAX_TAG_KEY: usize = 128;
 /// Characters of a tag's value (S3).
 pub const MAX_TAG_VALUE: usize = 256;
+/// How often a copy begins again because its source was replaced under it.
+pub const COPY_TRIES: usize = 8;

@@ -5,11 +5,13 @@ use holdall_namespace::copy::CopyObject;
 use holdall_namespace::get::Opened;
 use holdall_namespace::name::{BucketName, ObjectKey};
 use holdall_namespace::object::{Headers, Pairs};
+use holdall_namespace::put::PutError;
 
 use super::condition::{self, ReadCondition};
 use super::{Answer, Call, checksum, header, no_such_version, tagging};
 use crate::address::decode_path;
 use crate::error::{Code, S3Error};
+use crate::limits::COPY_TRIES;
 use crate::xml::write::{Document, timestamp};
 
 const NAME: &str = "x-amz-copy-source";
@@ -63,22 +65,30 @@ pub(super) async fn open(call: &Call) -> Result<(Source, Bucket, Opened), S3Erro
 pub(super) async fn copy(call: &Call, bucket: &Bucket, key: &ObjectKey) -> Answer {
     header::refuse_acl(call.headers())?;
     let change = Change::of(call)?;
-    let (source, source_bucket, opened) = open(call).await?;
-    if source_bucket.name == bucket.name && source.key == *key && !change.is_any() {
-        let message = "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.";
-        return Err(S3Error::with(Code::InvalidRequest, message));
-    }
-    let request = CopyObject {
-        source: &opened,
-        bucket,
-        key,
-        headers: change.headers(&opened.object.headers),
-        tags: change.tags,
-        storage_class: change.storage_class,
-        algorithm: change.algorithm,
-        condition: condition::of_write(call.headers())?,
+    let condition = condition::of_write(call.headers())?;
+    let mut tries = COPY_TRIES;
+    let object = loop {
+        let (source, source_bucket, opened) = open(call).await?;
+        if source_bucket.name == bucket.name && source.key == *key && !change.is_any() {
+            let message = "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.";
+            return Err(S3Error::with(Code::InvalidRequest, message));
+        }
+        let request = CopyObject {
+            source: &opened,
+            bucket,
+            key,
+            headers: change.headers(&opened.object.headers),
+            tags: change.tags.clone(),
+            storage_class: change.storage_class.clone(),
+            algorithm: change.algorithm,
+            condition: condition.clone(),
+        };
+        tries -= 1;
+        match call.state.namespace.copy(request).await {
+            Err(PutError::SourceGone) if tries > 0 => {}
+            done => break done?.object,
+        }
     };
-    let object = call.state.namespace.copy(request).await?.object;
     let mut document = Document::new("CopyObjectResult");
     document.plain("LastModified", timestamp(object.modified));
     document.etag(&object.etag);

@@ -7,6 +7,7 @@ use holdall_namespace::limits::{MAX_PARTS, MAX_PUT};
 use holdall_namespace::multipart::{Complete, CreateUpload, ListUploads, UploadId, UploadInfo};
 use holdall_namespace::name::ObjectKey;
 use holdall_namespace::object::{ChecksumAlgorithm, ChecksumKind, Part};
+use holdall_namespace::put::PutError;
 use http::{StatusCode, header as http_header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -16,7 +17,7 @@ use super::put::{Incoming, answer_checksum, failed};
 use super::{Answer, Call, condition, copy, header, list, range, read_checked, tagging};
 use crate::auth::VerifiedBody;
 use crate::error::{Code, S3Error};
-use crate::limits::{MAX_COMPLETE_XML, MAX_PAGE};
+use crate::limits::{COPY_TRIES, MAX_COMPLETE_XML, MAX_PAGE};
 use crate::xml::read;
 use crate::xml::write::{Document, KeyEncoding, timestamp};
 
@@ -95,14 +96,22 @@ fn part_algorithm(
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html>
 pub(super) async fn upload_part_copy(call: &Call, bucket: &Bucket, key: &ObjectKey) -> Answer {
     let (id, number) = (upload_id(call)?, part_number(call)?);
-    let (_, _, source) = copy::open(call).await?;
-    let range = range::of_source(header::text(call.headers(), "x-amz-copy-source-range")?, source.object.size)?;
-    if range.end - range.start > MAX_PUT {
-        let message =
-            format!("The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}");
-        return Err(S3Error::with(Code::InvalidRequest, message));
-    }
-    let done = call.state.namespace.upload_part_copy(bucket, key, id, number, &source, range).await?;
+    let mut tries = COPY_TRIES;
+    let done = loop {
+        let (_, _, source) = copy::open(call).await?;
+        let range = range::of_source(header::text(call.headers(), "x-amz-copy-source-range")?, source.object.size)?;
+        if range.end - range.start > MAX_PUT {
+            let message = format!(
+                "The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
+            );
+            return Err(S3Error::with(Code::InvalidRequest, message));
+        }
+        tries -= 1;
+        match call.state.namespace.upload_part_copy(bucket, key, id, number, &source, range).await {
+            Err(PutError::SourceGone) if tries > 0 => {}
+            done => break done?,
+        }
+    };
     let mut document = Document::new("CopyPartResult");
     document.plain("LastModified", timestamp(done.modified));
     document.etag(&done.etag);
