@@ -34,6 +34,10 @@ use crate::serve::{self, Limits};
 use crate::state::State;
 use crate::tls::{Certificates, TlsError};
 
+mod answer;
+#[cfg(test)]
+pub(crate) mod tests;
+
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
 
@@ -165,6 +169,7 @@ impl Gateway {
         let acceptor = tls.as_ref().map(Certificates::acceptor).transpose()?;
         let stop = CancellationToken::new();
         let limits = Limits { drain_timeout: settings.drain_limit, ..Limits::default() };
+        let s3_limits = Limits { open: metrics.connections.clone(), ..limits.clone() };
         let (s3, admin) = (listening("S3", s3, settings.listen)?, listening("admin", admin, settings.admin_listen)?);
         namespace.start_background();
         let router = admin::router(Arc::new(Admin { state: Arc::clone(&state), metrics, endpoint: endpoint.clone() }));
@@ -174,11 +179,11 @@ impl Gateway {
         };
         let s3_service = move |request, peer| {
             let state = Arc::clone(&state);
-            let handle = move |request| async move { answer(&state, request).await };
+            let handle = move |request| async move { answer::answer(&state, request).await };
             Arc::clone(&observer).watch(request, peer, handle)
         };
         let serving = vec![
-            tokio::spawn(serve::serve(s3, acceptor, s3_service, limits.clone(), stop.clone())),
+            tokio::spawn(serve::serve(s3, acceptor, s3_service, s3_limits, stop.clone())),
             tokio::spawn(serve::serve(admin, None, admin_service, limits, stop.clone())),
         ];
         let beside = tls.map(|certificates| tokio::spawn(renew(certificates, stop.clone())));
@@ -354,10 +359,4 @@ async fn renew(certificates: Arc<Certificates>, stop: CancellationToken) {
     if let Err(error) = certificates.keep_fresh(stop).await {
         tracing::error!(%error, "renewed certificates are not taken up");
     }
-}
-
-async fn answer<B>(_state: &State, _request: http::Request<B>) -> http::Response<axum::body::Body> {
-    let mut response = http::Response::new(axum::body::Body::empty());
-    *response.status_mut() = http::StatusCode::NOT_IMPLEMENTED;
-    response
 }

@@ -95,7 +95,7 @@ impl Drop for Record {
         self.entry.total = self.since();
         let metrics = &self.observer.metrics;
         metrics.requests_open.dec();
-        metrics.answered(self.entry.subject.operation.unwrap_or("none"), self.entry.status, self.entry.total);
+        metrics.answered(self.entry.subject.operation.unwrap_or("refused"), self.entry.status, self.entry.total);
         if self.observer.log.as_ref().is_some_and(|log| !log.write(&self.entry)) {
             metrics.access_log_dropped.inc();
         }
@@ -205,6 +205,6 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(1), watched).await.is_err());
         let text = text(&observer);
         assert!(text.contains("holdall_s3_requests_open 0\n"));
-        assert!(text.contains("holdall_s3_requests_total{operation=\"none\",status=\"500\"} 1\n"), "{text}");
+        assert!(text.contains("holdall_s3_requests_total{operation=\"refused\",status=\"500\"} 1\n"), "{text}");
     }
 }

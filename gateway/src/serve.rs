@@ -22,6 +22,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -46,6 +47,8 @@ pub struct Limits {
     pub head_timeout: Duration,
     /// Time for requests in flight when the shutdown comes.
     pub drain_timeout: Duration,
+    /// Counts the connections that are open.
+    pub open: Gauge,
 }
 
 impl Default for Limits {
@@ -54,6 +57,7 @@ impl Default for Limits {
             connections: limits::CONNECTIONS,
             head_timeout: limits::HEAD_TIMEOUT,
             drain_timeout: limits::DRAIN_TIMEOUT,
+            open: Gauge::default(),
         }
     }
 }
@@ -81,7 +85,8 @@ where
                 if shutdown.run_until_cancelled(room).await.is_none() {
                     break;
                 }
-                let connection = Connection { peer, guest: seats.sit(), builder: builder.clone() };
+                let open = Open::count(limits.open.clone());
+                let connection = Connection { peer, guest: seats.sit(), builder: builder.clone(), _open: open };
                 tasks.spawn(connection.run(stream, tls.clone(), service.clone()));
             }
             Err(error) => rest(&seats, &error, &shutdown).await,
@@ -138,6 +143,23 @@ struct Connection {
     peer: SocketAddr,
     guest: Guest,
     builder: http1::Builder,
+    _open: Open,
+}
+
+/// Counts a connection while it lives.
+struct Open(Gauge);
+
+impl Open {
+    fn count(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Connection {

@@ -20,6 +20,8 @@ mod extract;
 mod health;
 mod jobs;
 mod silos;
+#[cfg(test)]
+mod tests;
 
 use crate::metrics::Metrics;
 use crate::state::State;

@@ -28,7 +28,7 @@ mod demo;
 mod job;
 mod place;
 mod progress;
-mod serve;
+pub(crate) mod serve;
 mod silo;
 mod usage;
 

@@ -44,7 +44,7 @@ pub(super) async fn run(context: &Context, args: &ServeArgs) -> Result<(), Failu
 }
 
 /// An error and what lies beneath it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut line = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
