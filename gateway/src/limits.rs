@@ -31,10 +31,10 @@ pub const MIN_RATE: u64 = 1 << 10;
 pub const BODY_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a client that takes a body may be silent. Longer than for sending: a socket reports room only when a
 /// third of its buffer is free, which takes a slow but honest reader more than a minute.
-pub const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
+pub const ANSWER_PATIENCE: Duration = Duration::from_mins(2);
 
 /// How far a request's time may be from ours (S3).
-pub const MAX_SKEW: Duration = Duration::from_secs(15 * 60);
+pub const MAX_SKEW: Duration = Duration::from_mins(15);
 /// A presigned URL lives at most this long (S3).
 pub const MAX_EXPIRES: u64 = 7 * 24 * 3600;
 /// An access key id, region or service name of a credential.
@@ -48,7 +48,7 @@ pub const MAX_CHUNK_HEADER: usize = 128;
 /// All trailing headers of a body together.
 pub const MAX_TRAILER: usize = 4 << 10;
 /// How often the certificate's files are looked at for a renewed one.
-pub const CERTIFICATE_POLL: Duration = Duration::from_secs(60);
+pub const CERTIFICATE_POLL: Duration = Duration::from_mins(1);
 
 /// Body of an admin request.
 pub const ADMIN_BODY: usize = 1 << 20;

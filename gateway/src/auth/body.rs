@@ -163,3 +163,35 @@ impl<B: Body + Unpin> Stream for Reader<B> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::time::Duration;
+
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn n1_a_client_that_stops_sending_is_told_so() {
+        let first = Bytes::from_static(b"ab");
+        let frames = stream::iter([Ok::<_, Infallible>(Frame::data(first.clone()))]).chain(stream::pending());
+        let failure = Arc::new(OnceLock::new());
+        let mut reader = Reader {
+            body: StreamBody::new(frames),
+            check: Check::Plain,
+            size: Some(3),
+            seen: 0,
+            pace: Pace::new(Duration::from_millis(1)),
+            ended: false,
+            failure: failure.clone(),
+            trailer: Arc::default(),
+        };
+        assert_eq!(reader.next().await, Some(Ok(first)));
+        assert!(reader.next().await.is_some_and(|piece| piece.is_err()));
+        assert_eq!(reader.next().await, None);
+        assert_eq!(failure.get(), Some(&S3Error::new(Code::RequestTimeout)));
+    }
+}

@@ -5,8 +5,6 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html>
 
-use std::borrow::Cow;
-
 use http::HeaderMap;
 use http::request::Parts;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -19,23 +17,29 @@ use crate::error::S3Error;
 const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const RESERVED_IN_PATH: AsciiSet = RESERVED.remove(b'/');
 
-/// The bytes that are hashed into the string to sign.
-pub(super) fn request(parts: &Parts, path: &str, query: &Query<'_>, signed_headers: &str, payload: &str) -> Vec<u8> {
-    let mut text = Vec::with_capacity(512);
-    let mut line = |piece: &[&[u8]]| {
-        piece.iter().for_each(|bytes| text.extend_from_slice(bytes));
-        text.push(b'\n');
-    };
-    line(&[parts.method.as_str().as_bytes()]);
-    line(&[path.as_bytes()]);
-    line(&[encoded(query).as_bytes()]);
+/// The bytes that are hashed into the string to sign; `None` when a signed header is not there.
+pub(super) fn request(
+    parts: &Parts,
+    path: &str,
+    query: &Query<'_>,
+    signed_headers: &str,
+    payload: &str,
+) -> Option<Vec<u8>> {
+    let mut text = Vec::with_capacity(1024);
+    text.extend_from_slice(parts.method.as_str().as_bytes());
+    text.push(b'\n');
+    text.extend_from_slice(path.as_bytes());
+    text.push(b'\n');
+    add_query(&mut text, query);
+    text.push(b'\n');
     for name in signed_headers.split(';') {
-        line(&[name.as_bytes(), b":", &value(&parts.headers, name)]);
+        add_header(&mut text, &parts.headers, name)?;
     }
-    line(&[]);
-    line(&[signed_headers.as_bytes()]);
+    text.push(b'\n');
+    text.extend_from_slice(signed_headers.as_bytes());
+    text.push(b'\n');
     text.extend_from_slice(payload.as_bytes());
-    text
+    Some(text)
 }
 
 /// The string that is signed.
@@ -55,45 +59,47 @@ pub(super) fn reencoded_path(raw: &str) -> Result<Option<String>, S3Error> {
     Ok((encoded != raw).then_some(encoded))
 }
 
-fn encoded(query: &Query<'_>) -> String {
-    let encode = |text: &str| -> String { utf8_percent_encode(text, &RESERVED).to_string() };
+fn add_query(text: &mut Vec<u8>, query: &Query<'_>) {
+    let encode = |text: &str| utf8_percent_encode(text, &RESERVED).to_string();
     let signed = query.0.iter().filter(|(name, _)| name != "X-Amz-Signature");
     let mut pairs: Vec<_> = signed.map(|(name, value)| (encode(name), encode(value))).collect();
     pairs.sort_unstable();
-    let mut text = String::new();
-    for (name, value) in pairs {
-        if !text.is_empty() {
-            text.push('&');
+    for (at, (name, value)) in pairs.iter().enumerate() {
+        if at > 0 {
+            text.push(b'&');
         }
-        text.push_str(&name);
-        text.push('=');
-        text.push_str(&value);
+        text.extend_from_slice(name.as_bytes());
+        text.push(b'=');
+        text.extend_from_slice(value.as_bytes());
     }
-    text
 }
 
-/// All values of a header, joined by commas.
-fn value<'a>(headers: &'a HeaderMap, name: &str) -> Cow<'a, [u8]> {
-    let mut values = headers.get_all(name).iter().map(|value| collapsed(value.as_bytes()));
-    let mut joined = values.next().unwrap_or_default();
+/// `name:value`, all values of the header joined by commas. Heads are short: looking through them is faster than
+/// hashing each name.
+fn add_header(text: &mut Vec<u8>, headers: &HeaderMap, name: &str) -> Option<()> {
+    let mut values = headers.iter().filter(|(other, _)| other.as_str() == name).map(|(_, value)| value.as_bytes());
+    let first = values.next()?;
+    text.extend_from_slice(name.as_bytes());
+    text.push(b':');
+    add_collapsed(text, first);
     for value in values {
-        let joined = joined.to_mut();
-        joined.push(b',');
-        joined.extend_from_slice(&value);
+        text.push(b',');
+        add_collapsed(text, value);
     }
-    joined
+    text.push(b'\n');
+    Some(())
 }
 
 /// Without spaces at both ends and with single ones inside.
-fn collapsed(value: &[u8]) -> Cow<'_, [u8]> {
-    let spare = |pair: &[u8]| pair == b"  ";
+fn add_collapsed(text: &mut Vec<u8>, value: &[u8]) {
     let trimmed = value.trim_ascii();
-    if !trimmed.windows(2).any(spare) {
-        return Cow::Borrowed(trimmed);
+    let from = text.len();
+    text.extend_from_slice(trimmed);
+    if trimmed.windows(2).any(|pair| pair == b"  ") {
+        let mut single = text.split_off(from);
+        single.dedup_by(|next, byte| *next == b' ' && *byte == b' ');
+        text.append(&mut single);
     }
-    let mut single = trimmed.to_vec();
-    single.dedup_by(|next, byte| *next == b' ' && *byte == b' ');
-    Cow::Owned(single)
 }
 
 #[cfg(test)]
@@ -103,7 +109,7 @@ mod tests {
     fn canonical(request: http::Request<()>, signed: &str) -> String {
         let (parts, ()) = request.into_parts();
         let query = Query::parse(parts.uri.query()).unwrap();
-        String::from_utf8(super::request(&parts, parts.uri.path(), &query, signed, "P")).unwrap()
+        String::from_utf8(super::request(&parts, parts.uri.path(), &query, signed, "P").unwrap()).unwrap()
     }
 
     #[test]

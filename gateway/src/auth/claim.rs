@@ -1,7 +1,6 @@
 //! What an Authorization header or a presigned query claims: whose key, for what, over which headers, with what
 //! signature.
 
-use std::borrow::Cow;
 use std::fmt::Display;
 
 use super::time::Timestamp;
@@ -20,20 +19,20 @@ pub(super) enum Place {
 /// What a key is derived for.
 #[derive(Debug)]
 pub(super) struct Scope<'a> {
-    pub(super) date: Cow<'a, str>,
-    pub(super) region: Cow<'a, str>,
-    pub(super) service: Cow<'a, str>,
+    pub(super) date: &'a str,
+    pub(super) region: &'a str,
+    pub(super) service: &'a str,
 }
 
 /// A claim, its parts taken apart but not yet believed.
 #[derive(Debug)]
 pub(super) struct Claim<'a> {
     pub(super) place: Place,
-    pub(super) access_key_id: Cow<'a, str>,
+    pub(super) access_key_id: &'a str,
     pub(super) scope: Scope<'a>,
     /// `host;x-amz-date`, as sent.
-    pub(super) signed_headers: Cow<'a, str>,
-    pub(super) signature: Cow<'a, str>,
+    pub(super) signed_headers: &'a str,
+    pub(super) signature: &'a str,
     pub(super) time: Timestamp,
     /// Seconds that a presigned URL lives.
     pub(super) expires: Option<u64>,
@@ -55,27 +54,20 @@ impl Place {
     }
 
     /// Takes `AKID/20130524/us-east-1/s3/aws4_request` apart.
-    pub(super) fn credential<'a>(self, text: &Cow<'a, str>) -> Result<(Cow<'a, str>, Scope<'a>), S3Error> {
-        let ends: Vec<usize> = text.match_indices('/').map(|(at, _)| at).collect();
-        let good_length = text.len() <= MAX_CREDENTIAL;
-        let [.., id, date, region, service] = ends[..] else { return Err(self.no_credential()) };
-        let part = |from: usize, to: usize| match text {
-            Cow::Borrowed(text) => Cow::Borrowed(&text[from..to]),
-            Cow::Owned(text) => Cow::Owned(text[from..to].to_owned()),
-        };
-        let scope =
-            Scope { date: part(id + 1, date), region: part(date + 1, region), service: part(region + 1, service) };
-        let dated = scope.date.len() == 8 && scope.date.bytes().all(|byte| byte.is_ascii_digit());
-        if id == 0 || !dated || !good_length {
+    pub(super) fn credential(self, text: &str) -> Result<(&str, Scope<'_>), S3Error> {
+        let mut parts = text.rsplitn(5, '/');
+        let mut part = || parts.next().ok_or_else(|| self.no_credential());
+        let (terminal, service, region, date, id) = (part()?, part()?, part()?, part()?, part()?);
+        let dated = date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit());
+        if id.is_empty() || !dated || text.len() > MAX_CREDENTIAL {
             return Err(self.no_credential());
         }
-        let terminal = &text[service + 1..];
         if terminal != "aws4_request" {
             return Err(
                 self.malformed(format_args!("incorrect terminal \"{terminal}\". This endpoint uses \"aws4_request\"."))
             );
         }
-        Ok((part(0, id), scope))
+        Ok((id, Scope { date, region, service }))
     }
 
     fn no_credential(self) -> S3Error {
@@ -94,16 +86,16 @@ impl Claim<'_> {
     /// Refuses a scope for another region, service or day.
     pub(super) fn check_scope(&self, region: &str, service: &str) -> Result<(), S3Error> {
         let Scope { date, region: theirs, service: their_service } = &self.scope;
-        if theirs != region {
+        if *theirs != region {
             let fact = format_args!("the region '{theirs}' is wrong; expecting '{region}'");
             return Err(self.place.malformed(fact).detail("Region", region));
         }
-        if their_service != service {
+        if *their_service != service {
             return Err(self.place.malformed(format_args!(
                 "incorrect service \"{their_service}\". This endpoint belongs to \"{service}\"."
             )));
         }
-        if date == self.time.date() {
+        if *date == self.time.date() {
             return Ok(());
         }
         Err(match self.place {
@@ -130,9 +122,9 @@ mod tests {
 
     #[test]
     fn a_credential_has_five_parts_and_the_key_id_may_hold_slashes() {
-        let parse = |text: &'static str| Place::Header.credential(&Cow::Borrowed(text));
+        let parse = |text: &'static str| Place::Header.credential(text);
         let (id, scope) = parse("A/B/20130524/us-east-1/s3/aws4_request").unwrap();
-        assert_eq!((&*id, scope.text().as_str()), ("A/B", "20130524/us-east-1/s3/aws4_request"));
+        assert_eq!((id, scope.text().as_str()), ("A/B", "20130524/us-east-1/s3/aws4_request"));
         for bad in ["", "A", "A/20130524/r/s3", "/20130524/r/s3/aws4_request", "A/2013052/r/s3/aws4_request"] {
             assert_eq!(parse(bad).unwrap_err().code, Code::AuthorizationHeaderMalformed, "{bad}");
         }

@@ -2,8 +2,6 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-auth-using-authorization-header.html>
 
-use std::borrow::Cow;
-
 use http::HeaderMap;
 
 use super::claim::{Claim, Place};
@@ -16,13 +14,13 @@ pub(super) fn claim<'a>(components: &'a str, headers: &HeaderMap) -> Result<Clai
         Place::Header
             .malformed("the authorization header requires three components: Credential, SignedHeaders, and Signature.")
     })?;
-    let (access_key_id, scope) = Place::Header.credential(&Cow::Borrowed(credential))?;
+    let (access_key_id, scope) = Place::Header.credential(credential)?;
     Ok(Claim {
         place: Place::Header,
         access_key_id,
         scope,
-        signed_headers: Cow::Borrowed(signed_headers),
-        signature: Cow::Borrowed(signature),
+        signed_headers,
+        signature,
         time: time(headers)?,
         expires: None,
     })

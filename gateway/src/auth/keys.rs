@@ -25,7 +25,7 @@ impl SigningKey {
     pub(super) fn of(access_key_id: &str, secret: &SecretString, scope: &Scope<'_>, time: &Timestamp) -> Self {
         let secret = secret.expose_secret();
         let mut name = Sha256::new();
-        for field in [secret, access_key_id, &scope.date, &scope.region, &scope.service] {
+        for field in [secret, access_key_id, scope.date, scope.region, scope.service] {
             name.update((field.len() as u64).to_le_bytes());
             name.update(field);
         }
@@ -34,7 +34,7 @@ impl SigningKey {
             return known;
         }
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(time.seconds).unwrap_or_default());
-        let derived = generate_signing_key(secret, time, &scope.region, &scope.service);
+        let derived = generate_signing_key(secret, time, scope.region, scope.service);
         let bytes: [u8; 32] = derived.as_ref().try_into().expect("HMAC-SHA256 has 32 bytes");
         let key = Self(Arc::new(SecretBox::new(Box::new(bytes))));
         DERIVED.insert(name, key.clone());

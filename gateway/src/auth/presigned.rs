@@ -2,8 +2,6 @@
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html>
 
-use std::borrow::Cow;
-
 use super::claim::{Claim, Place};
 use super::query::Query;
 use super::time::Timestamp;
@@ -11,7 +9,7 @@ use crate::error::{Code, S3Error};
 use crate::limits::MAX_EXPIRES;
 
 /// Takes the six parameters apart.
-pub(super) fn claim<'a>(query: &Query<'a>) -> Result<Claim<'a>, S3Error> {
+pub(super) fn claim<'a>(query: &'a Query<'_>) -> Result<Claim<'a>, S3Error> {
     let needed = |name: &str| query.once(name)?.filter(|value| !value.is_empty()).ok_or_else(incomplete);
     let algorithm = needed("X-Amz-Algorithm")?;
     let credential = needed("X-Amz-Credential")?;
@@ -22,15 +20,15 @@ pub(super) fn claim<'a>(query: &Query<'a>) -> Result<Claim<'a>, S3Error> {
     if algorithm != "AWS4-HMAC-SHA256" {
         return Err(refused("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
     }
-    let (access_key_id, scope) = Place::Query.credential(&Cow::Owned(credential.to_owned()))?;
+    let (access_key_id, scope) = Place::Query.credential(credential)?;
     let time = Timestamp::parse(date)
         .ok_or_else(|| refused("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""))?;
     Ok(Claim {
         place: Place::Query,
         access_key_id,
         scope,
-        signed_headers: Cow::Owned(signed_headers.to_owned()),
-        signature: Cow::Owned(signature.to_owned()),
+        signed_headers,
+        signature,
         time,
         expires: Some(lifetime(expires)?),
     })
