@@ -61,7 +61,8 @@ pub struct OpenRead {
 pub enum Uncommitted<R> {
     /// The decision said no; nothing was written.
     Refused(R),
-    /// The answer was lost. The epoch was raised, so nothing sent before can land any more: read to learn.
+    /// The answer was lost. The epoch was raised, so nothing sent before can land any more: read to learn. (Where it could
+    /// not be raised the session is given up, and what is not found may still land: bytes are kept.)
     Unknown,
     /// Nothing was written.
     Fault(Fault),
@@ -138,6 +139,9 @@ impl Session {
         T: Send + 'static,
         R: Send + 'static,
     {
+        if self.is_dead() {
+            return Err(Uncommitted::Fault(Fault::Unavailable("the session is dead".to_owned())));
+        }
         let (fence, epoch) = (alive(self.id), self.epoch.load(Ordering::Acquire));
         reads.push(Read::Row(fence.clone()));
         let fenced = move |rows: &Rows| match decode_row::<AliveRow>(rows.get(&fence)) {
@@ -149,7 +153,11 @@ impl Session {
             Err(NotCommitted::Refused(Fenced::Decided(refusal))) => Err(Uncommitted::Refused(refusal)),
             Err(NotCommitted::Refused(Fenced::Fence)) => Err(Uncommitted::Fault(self.fenced().await)),
             Err(NotCommitted::Engine(EngineError::Unknown(_))) => {
-                self.raise_epoch().await.map_err(Uncommitted::Fault)?;
+                if let Err(fault) = self.raise_epoch().await {
+                    // It may still land. This session publishes no floor from now on; whoever buries it fences it.
+                    tracing::error!(session = self.id, %fault, "a lost commit could not be fenced, the session is given up");
+                    self.dead.store(true, Ordering::Release);
+                }
                 Err(Uncommitted::Unknown)
             }
             Err(NotCommitted::Engine(error)) => Err(Uncommitted::Fault(error.into())),

@@ -9,6 +9,7 @@ use futures_util::{StreamExt, stream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::engine::{Rows, Write};
 use crate::extent::{JobId, Number};
 use crate::fault::Fault;
 use crate::job::walk::Walk;
@@ -181,6 +182,9 @@ impl Core {
             let info = live.info();
             (info.id, info.state)
         };
+        if let Err(fault) = self.forget_moves(id).await {
+            tracing::warn!(job = id, %fault, "a job's journal was not cleared");
+        }
         if let Err(fault) = self.note(&live).await {
             tracing::warn!(job = id, %fault, "a job's end was not noted");
         }
@@ -218,7 +222,7 @@ impl Core {
     async fn work(self: &Arc<Self>, live: &Arc<Live>) -> Result<JobState, OrderError> {
         let info = live.info();
         let wish = self.wish(&info.order)?;
-        self.forget_dead_moves().await?;
+        self.forget_moves(info.id).await?;
         if info.state == JobState::Running {
             let summary = self.summarize(&info.order, wish).await?;
             live.change(|info| {
@@ -371,18 +375,21 @@ impl Core {
         }
     }
 
-    /// Journal rows of sessions that are dead: their moves are made again.
-    async fn forget_dead_moves(&self) -> Result<(), Fault> {
+    /// Journal rows of sessions that are dead, and those a job left behind: such moves are made again or not wanted.
+    async fn forget_moves(&self, job: JobId) -> Result<(), Fault> {
         let alive: Vec<u64> = live_sessions(&*self.engine).await?.into_iter().map(|(id, _)| id).collect();
         let table = vec![key::MOVES]..after_prefix(&[key::MOVES]);
         let mut writes = Vec::new();
         for (key, row) in self.engine.range(table, usize::MAX, usize::MAX).await? {
             let row: MoveRow = decode(&row)?;
-            if !alive.contains(&row.owner) {
-                writes.push(crate::engine::Write::Delete(key.to_vec()));
+            if row.job == job || !alive.contains(&row.owner) {
+                writes.push(Write::Delete(key.to_vec()));
             }
         }
-        let decide = move |_: &crate::engine::Rows| Ok::<_, Fault>((writes.clone(), ()));
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
         Ok(crate::engine::commit(&*self.engine, Vec::new(), decide).await?)
     }
 }
