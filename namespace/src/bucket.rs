@@ -1,6 +1,6 @@
 //! Buckets.
 
-use crate::account::AccountId;
+use crate::account::{AccountId, FIRST};
 use crate::clock::UnixMs;
 use crate::engine::{Key, Read, Rows, Write};
 use crate::fault::Fault;
@@ -9,6 +9,7 @@ use crate::name::BucketName;
 use crate::namespace::Namespace;
 use crate::object::Pairs;
 use crate::session::Uncommitted;
+use crate::table::accounts;
 use crate::table::buckets::{BucketRow, bucket, left, next_incarnation, owned};
 use crate::table::objects::prefix;
 use crate::table::usage::{self, Counted};
@@ -80,8 +81,13 @@ impl Namespace {
             return Err(CreateBucketError::TooMany);
         }
         let (row_key, name, now) = (bucket(name), name.clone(), self.clock.now());
-        let reads = vec![Read::Row(row_key.clone()), Read::Row(next_incarnation())];
+        let owner_key = accounts::account(owner);
+        let reads = [&row_key, &next_incarnation(), &owner_key].map(|key| Read::Row(key.clone())).to_vec();
         let decide = move |rows: &Rows| {
+            // The owner's row guards its buckets against the account's deletion; the first account is never deleted.
+            if owner != FIRST && rows.get(&owner_key).is_none() {
+                return Err(Fault::Unavailable("the account is being deleted".to_owned()).into());
+            }
             if let Some(row) = decode_row::<BucketRow>(rows.get(&row_key))? {
                 let mine = row.owner == owner;
                 return Err(if mine { CreateBucketError::OwnedByYou } else { CreateBucketError::Taken });

@@ -72,3 +72,7 @@ pub const SWEEPS_AT_ONCE: usize = 16;
 pub const JOB_NOTE: Duration = Duration::from_secs(1);
 /// Finished jobs that are kept.
 pub const JOBS_KEPT: usize = 1000;
+/// Access keys of one account: its row names them all.
+pub const MAX_ACCESS_KEYS: usize = 100;
+/// Rows that a complete reading of a table takes at once.
+pub const LIST_PAGE: usize = 1000;

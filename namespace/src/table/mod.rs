@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::engine::Key;
 use crate::fault::Fault;
 
+pub mod accounts;
 pub mod buckets;
 pub mod extents;
 pub mod jobs;

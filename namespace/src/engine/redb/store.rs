@@ -120,19 +120,21 @@ impl Store {
         self.read(|table| keys.iter().map(|key| row(table, key)).collect())
     }
 
-    /// A page of one snapshot.
+    /// A page of one snapshot. Its rows share one buffer: a page of 1,000 costs two allocations, not 2,000.
     pub(super) fn range(&self, range: &Range<Key>, rows: usize, bytes: usize) -> Result<Page, EngineError> {
         self.read(|table| {
-            let (mut page, mut size) = (Page::new(), 0);
-            for row in between(table, &range.start, &range.end)?.take(rows) {
+            let (mut buffer, mut lengths) = (Vec::new(), Vec::new());
+            for row in cursor(table, &range.start, &range.end)?.take(rows) {
                 let (key, value) = row?;
-                size += key.len() + value.len();
-                page.push((key, value));
-                if size >= bytes {
+                buffer.extend_from_slice(key.value());
+                buffer.extend_from_slice(value.value());
+                lengths.push((key.value().len(), value.value().len()));
+                if buffer.len() >= bytes {
                     break;
                 }
             }
-            Ok(page)
+            let mut rest = Bytes::from(buffer);
+            Ok(lengths.into_iter().map(|(key, value)| (rest.split_to(key), rest.split_to(value))).collect())
         })
     }
 
@@ -173,6 +175,10 @@ impl Store {
         written: &mut Overlay,
     ) -> Result<Option<WriteTransaction>, Broken> {
         let mut transaction = self.database().as_ref().map_err(Broken::from)?.begin_write()?;
+        // Quick-repair implies two phases. Measured on 2 cores, 600,000 rows, 2 rows and 6 counters a commit, release:
+        // 64 waiting commits 2,300-4,000/s against 3,900-5,400/s in one phase, 256 waiting 6,000-8,000 against
+        // 6,400-7,200, one alone 100-180 against 460-650 (two syncs). It buys an open after kill -9 in milliseconds
+        // where one phase walks every row (10^7 rows: 7-10 s and 1 GB), and that a failed sync settles truthfully.
         transaction.set_quick_repair(true);
         {
             let mut table = transaction.open_table(ROWS)?;
@@ -282,8 +288,8 @@ impl Base for Writing<'_, '_> {
     }
 
     fn any(&self, range: &Range<Key>, counts: &mut dyn FnMut(&[u8]) -> bool) -> Result<bool, Broken> {
-        for row in between(self.0, &range.start, &range.end)? {
-            if counts(&row?.0) {
+        for row in cursor(self.0, &range.start, &range.end)? {
+            if counts(row?.0.value()) {
                 return Ok(true);
             }
         }
@@ -295,14 +301,24 @@ fn row(table: &impl ReadableTable<&'static [u8], &'static [u8]>, key: &[u8]) -> 
     Ok(table.get(key)?.map(|value| Bytes::copy_from_slice(value.value())))
 }
 
-/// The rows of a range, empty when it runs backwards.
+type Rows<'a> = redb::Range<'a, &'static [u8], &'static [u8]>;
+
+/// The rows of a range, none when it runs backwards.
+fn cursor<'a, T: ReadableTable<&'static [u8], &'static [u8]>>(
+    table: &'a T,
+    from: &[u8],
+    to: &[u8],
+) -> Result<Rows<'a>, Broken> {
+    Ok(table.range::<&[u8]>(from..to.max(from))?)
+}
+
+/// The rows of a range, copied out.
 fn between<'a, T: ReadableTable<&'static [u8], &'static [u8]>>(
     table: &'a T,
     from: &[u8],
     to: &[u8],
 ) -> Result<impl Iterator<Item = Result<(Bytes, Bytes), Broken>> + use<'a, T>, Broken> {
-    let rows = table.range::<&[u8]>(from..to.max(from))?;
-    Ok(rows.map(|row| {
+    Ok(cursor(table, from, to)?.map(|row| {
         let (key, value) = row?;
         Ok((Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value.value())))
     }))
