@@ -294,7 +294,9 @@ async fn declare(namespace: &Namespace, declared: Option<Declared>) -> Result<()
         None if namespace.has_silos() => return Ok(()),
         None => default_silos(),
     };
-    namespace.apply(&declared, false).await?;
+    for change in namespace.apply(&declared, false).await? {
+        tracing::info!(what = change.what, before = change.before, after = change.after, "declared");
+    }
     Ok(())
 }
 

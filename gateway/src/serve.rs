@@ -201,9 +201,13 @@ impl Connection {
         let seat = &self.guest.seat;
         let answer = service_fn(|request| {
             seat.begin();
+            let last = is_ambiguous(&request);
             let answered = AssertUnwindSafe(async { service(request, self.peer).await }).catch_unwind();
             async move {
-                let response = answered.await.unwrap_or_else(|_| broken());
+                let mut response = answered.await.unwrap_or_else(|_| broken());
+                if last {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(response.map(|body| Answer { body, seat: seat.clone() }))
             }
         });
@@ -234,6 +238,14 @@ impl Connection {
             Err(error) => tracing::debug!(%error, peer = %self.peer, "connection lost"),
         }
     }
+}
+
+/// Whether somebody before us may see this request's end elsewhere than we do: what follows it on the connection must
+/// not be taken for a request.
+fn is_ambiguous(request: &Request<Incoming>) -> bool {
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    let plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    codings.next().is_some_and(|coding| !plain(coding)) || codings.next().is_some()
 }
 
 /// The answer to a request whose handler panicked.

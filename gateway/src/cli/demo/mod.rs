@@ -73,8 +73,11 @@ pub(super) async fn run(context: &Context, demo: &Demo) -> Result<(), Failure> {
     };
     stage.strike().await;
     let outcome = outcome?;
-    let shown = if context.global.json { print::json(&outcome) } else { print::text(&table(demo, &outcome)) };
-    shown?;
+    if context.global.json {
+        print::json(&outcome)?
+    } else {
+        print::text(&table(demo, &outcome))?
+    }
     let bad = outcome.failed_reads + outcome.failed_writes + outcome.changed_etags;
     if bad > 0 || outcome.left_in_source != 0 {
         return Err(Failure::failed("the demo did not show what it should: please report this"));
