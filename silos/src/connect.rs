@@ -8,6 +8,8 @@ use percent_encoding::percent_decode_str;
 use url::{Host, Url, form_urlencoded};
 
 use crate::memory::Memory;
+use crate::posix::Posix;
+use crate::s3::S3;
 use crate::silo::Silo;
 
 /// Where a silo is.
@@ -138,7 +140,8 @@ fn s3(rest: &str) -> Result<Address, String> {
     Ok(Address::S3 {
         bucket: bucket.to_owned(),
         prefix,
-        path_style: path_style.unwrap_or(endpoint.is_some()),
+        // A name with dots matches no wildcard certificate.
+        path_style: path_style.unwrap_or(endpoint.is_some() || bucket.contains('.')),
         endpoint,
         region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()),
     })
@@ -225,13 +228,14 @@ fn without_password(url: &str) -> String {
 }
 
 /// Opens a silo's client. Touches nothing: `claim` and `probe` do.
-pub fn connect(address: &Address, _credentials: &Credentials) -> Result<Arc<dyn Silo>, BadAddress> {
+pub fn connect(address: &Address, credentials: &Credentials) -> Result<Arc<dyn Silo>, BadAddress> {
     match address {
         Address::Memory(name) => Ok(Memory::named(name)),
-        Address::Posix(path) => Ok(Arc::new(crate::posix::Posix::new(path))),
-        Address::S3 { bucket, .. } => {
-            Err(BadAddress { url: format!("s3://{bucket}"), reason: "not built yet".to_owned() })
-        }
+        Address::Posix(path) => Ok(Arc::new(Posix::new(path))),
+        Address::S3 { bucket, .. } => match S3::new(address, credentials) {
+            Ok(silo) => Ok(Arc::new(silo)),
+            Err(reason) => Err(BadAddress { url: format!("s3://{bucket}"), reason }),
+        },
     }
 }
 

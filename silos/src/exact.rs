@@ -1,7 +1,7 @@
 //! A body that keeps its word: exactly as many bytes as were declared, or an error before the last of them.
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::StreamExt;
 
 use crate::error::BodyError;
 use crate::silo::Body;
@@ -50,14 +50,6 @@ impl Exact {
             pieces.push(piece);
         }
         Ok(pieces)
-    }
-
-    /// The same as a stream.
-    #[expect(dead_code, reason = "for bodies that are streamed on")]
-    pub(crate) fn into_stream(self) -> impl Stream<Item = Result<Bytes, BodyError>> + Send {
-        futures_util::stream::try_unfold(self, |mut exact| async move {
-            Ok(exact.next().await?.map(|piece| (piece, exact)))
-        })
     }
 
     async fn pull(&mut self) -> Result<Option<Bytes>, BodyError> {

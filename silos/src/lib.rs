@@ -10,6 +10,7 @@ pub mod marker;
 pub mod name;
 pub mod silo;
 
+mod buffer;
 mod exact;
 mod span;
 

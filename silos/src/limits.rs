@@ -37,3 +37,17 @@ pub const OPEN_FOLDERS: usize = 64;
 pub const MAX_MARKER: usize = 64 << 10;
 /// Folders below folders deeper than this are not ours and not listed.
 pub const MAX_DEPTH: usize = 16;
+/// A connection to a bucket is made within this.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that nobody used for this long is closed before its server does it in the middle of a request.
+pub const CONNECTION_IDLE: Duration = Duration::from_secs(15);
+/// How often a read is tried, from its beginning or from where it broke off. Writes and deletes are tried once.
+pub const READ_TRIES: u32 = 3;
+/// The pause before a read is tried again; it doubles.
+pub const READ_PAUSE: Duration = Duration::from_millis(100);
+/// A body goes to a bucket in pieces of at most this, so that a slow transfer shows progress.
+pub const SEND_PIECE: usize = 64 << 10;
+/// The longest answer read into memory: a page of a listing.
+pub const MAX_ANSWER: usize = 4 << 20;
+/// The longest part of an error's text that is kept.
+pub const MAX_REASON: usize = 300;

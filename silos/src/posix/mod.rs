@@ -9,7 +9,6 @@
 //! Bytes are durable when `put` answers: the file is flushed, then its folder, and a new folder's parent. Every call
 //! that may wait for a disk runs on a thread of this silo's own.
 
-mod buffer;
 mod errno;
 mod folder;
 mod kind;

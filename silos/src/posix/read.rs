@@ -14,10 +14,10 @@ use futures_util::{StreamExt, stream};
 use rustix::fs::{self, Advice, FileType, ResolveFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 
+use crate::buffer::Buffer;
 use crate::error::SiloError;
 use crate::limits::{BLOCK, MAX_DESCRIPTION};
 use crate::name::BlobName;
-use crate::posix::buffer::Buffer;
 use crate::posix::errno;
 use crate::posix::pool::Pool;
 use crate::posix::root::{Root, open_file};

@@ -1,0 +1,178 @@
+//! Reading a blob: one GET that goes on where it broke off, in bounded memory.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http::Method;
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
+use reqwest::{Response, StatusCode};
+
+use crate::buffer::Buffer;
+use crate::error::SiloError;
+use crate::limits::{READ_TRIES, STALL_TIMEOUT};
+use crate::s3::client::{Ask, Client, Failure, header};
+use crate::silo::Pieces;
+use crate::span::{self, Blocks};
+
+/// Opens a range of a blob; `size` is what the index knows.
+///
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
+pub(crate) async fn read(client: Arc<Client>, key: String, size: u64, range: Range<u64>) -> Result<Pieces, SiloError> {
+    let blocks = span::blocks(size, range.clone())?;
+    let mut download = Download {
+        client,
+        key,
+        size,
+        etag: None,
+        whole: range == (0..size),
+        at: range.start,
+        end: range.end,
+        answer: None,
+        rest: Bytes::new(),
+        tries: READ_TRIES,
+    };
+    download.open().await?;
+    let pieces = stream::try_unfold((download, blocks), |(mut download, mut blocks): (Download, Blocks)| async move {
+        let Some(block) = blocks.next() else { return Ok(None) };
+        let piece = download.take((block.end - block.start) as usize).await?;
+        Ok(Some((piece, (download, blocks))))
+    });
+    Ok(pieces.boxed())
+}
+
+struct Download {
+    client: Arc<Client>,
+    key: String,
+    size: u64,
+    /// What was opened first; every later part has to be of the same.
+    etag: Option<String>,
+    /// Nothing was left out: no range is asked for, which also works for no bytes at all.
+    whole: bool,
+    at: u64,
+    end: u64,
+    answer: Option<Response>,
+    /// Received and not yet handed on.
+    rest: Bytes,
+    tries: u32,
+}
+
+impl Download {
+    /// Asks for what is left.
+    async fn open(&mut self) -> Result<(), SiloError> {
+        let empty = self.at == self.end && !self.whole;
+        let method = if empty { Method::HEAD } else { Method::GET };
+        let mut ask = Ask::new(method, &self.key);
+        if !self.whole && !empty {
+            ask = ask.header(RANGE, &format!("bytes={}-{}", self.at, self.end - 1));
+        }
+        if let Some(etag) = &self.etag {
+            ask = ask.header(IF_MATCH, etag);
+        }
+        let answer = self.client.look(&ask).await.map_err(Failure::reading)?;
+        if empty || self.whole {
+            span::same_size(length(&answer)?, self.size)?;
+        } else {
+            self.check_range(&answer)?;
+        }
+        self.etag = self.etag.take().or_else(|| header(&answer, ETAG.as_str()).map(str::to_owned));
+        self.answer = (!empty).then_some(answer);
+        Ok(())
+    }
+
+    fn check_range(&self, answer: &Response) -> Result<(), SiloError> {
+        if answer.status() != StatusCode::PARTIAL_CONTENT {
+            // The range was ignored: it is still the whole blob that tells its size.
+            span::same_size(length(answer)?, self.size)?;
+            return Err(SiloError::not_done("the silo sends whole objects for ranges"));
+        }
+        let odd = || SiloError::not_done("an answer without a usable Content-Range");
+        let (range, total) = header(answer, CONTENT_RANGE.as_str()).and_then(content_range).ok_or_else(odd)?;
+        span::same_size(total, self.size)?;
+        if range != (self.at..self.end) {
+            return Err(SiloError::mismatch(format!("{range:?} sent, {:?} asked for", self.at..self.end)));
+        }
+        Ok(())
+    }
+
+    /// The next `length` bytes.
+    async fn take(&mut self, length: usize) -> Result<Bytes, SiloError> {
+        if self.rest.is_empty() {
+            self.receive().await?;
+        }
+        if self.rest.len() >= length {
+            return Ok(self.rest.split_to(length));
+        }
+        let mut buffer = Buffer::new(length);
+        let mut filled = 0;
+        while filled < length {
+            if self.rest.is_empty() {
+                self.receive().await?;
+            }
+            let part = self.rest.split_to(self.rest.len().min(length - filled));
+            buffer.as_mut()[filled..filled + part.len()].copy_from_slice(&part);
+            filled += part.len();
+        }
+        Ok(buffer.freeze())
+    }
+
+    /// Receives at least a byte more, from a new answer where the one before broke off.
+    async fn receive(&mut self) -> Result<(), SiloError> {
+        loop {
+            match self.chunk().await {
+                Ok(chunk) if chunk.is_empty() => {}
+                Ok(chunk) => {
+                    self.at += chunk.len() as u64;
+                    self.rest = chunk;
+                    return Ok(());
+                }
+                Err(reason) if self.tries <= 1 || self.etag.is_none() => return Err(SiloError::not_done(reason)),
+                Err(_) => {
+                    self.tries -= 1;
+                    self.whole = self.whole && self.at == 0;
+                    self.open().await?;
+                }
+            }
+        }
+    }
+
+    async fn chunk(&mut self) -> Result<Bytes, String> {
+        let answer = self.answer.as_mut().ok_or("nothing was asked for")?;
+        match tokio::time::timeout(STALL_TIMEOUT, answer.chunk()).await {
+            Ok(Ok(Some(chunk))) if self.at + chunk.len() as u64 > self.end => {
+                Err("more bytes than announced".to_owned())
+            }
+            Ok(Ok(Some(chunk))) => Ok(chunk),
+            Ok(Ok(None)) => Err(format!("the answer ends {} bytes early", self.end - self.at)),
+            Ok(Err(error)) => Err(error.without_url().to_string()),
+            Err(_) => Err("the answer stalls".to_owned()),
+        }
+    }
+}
+
+/// The announced length, which every answer of S3's has.
+pub(crate) fn length(answer: &Response) -> Result<u64, SiloError> {
+    let found = header(answer, CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
+    found.ok_or_else(|| SiloError::not_done("an answer without a length"))
+}
+
+/// `bytes 0-9/100`
+fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
+    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
+    let (first, last) = range.split_once('-')?;
+    Some((first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?, total.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges() {
+        assert_eq!(content_range("bytes 0-9/100"), Some((0..10, 100)));
+        for bad in ["", "bytes */100", "bytes 0-9/*", "0-9/100", "bytes 0-18446744073709551615/1", "bytes a-b/c"] {
+            assert_eq!(content_range(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The contract on a real S3 server, and on the same one behind a proxy that strips conditions.
+//!
+//! `HOLDALL_TEST_S3_ENDPOINT` names the server (`http://127.0.0.1:5000`), `HOLDALL_TEST_S3_ACCESS_KEY_ID` and
+//! `HOLDALL_TEST_S3_SECRET_ACCESS_KEY` who may make buckets there. Without it the tests say that they were skipped.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::path::Path;
+use std::sync::Arc;
+
+use holdall_silos::contract::{Options, contract};
+use holdall_silos::{Address, Credentials, Silo, connect};
+use http::header::CONTENT_LENGTH;
+use object_store::aws::{AwsAuthorizer, AwsCredential};
+use object_store::client::{HttpRequest, HttpRequestBody};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Servers of the test suites take tens of milliseconds a request.
+const OPTIONS: Options = Options { large: (3 << 20) + 5, many: 12 };
+
+struct Server {
+    endpoint: String,
+    key_id: String,
+    secret: String,
+}
+
+fn server(test: &str) -> Option<Server> {
+    let Ok(endpoint) = std::env::var("HOLDALL_TEST_S3_ENDPOINT") else {
+        eprintln!("skipped {test}: HOLDALL_TEST_S3_ENDPOINT is not set");
+        return None;
+    };
+    let variable = |name: &str| std::env::var(name).unwrap_or("testing".to_owned());
+    Some(Server {
+        endpoint,
+        key_id: variable("HOLDALL_TEST_S3_ACCESS_KEY_ID"),
+        secret: variable("HOLDALL_TEST_S3_SECRET_ACCESS_KEY"),
+    })
+}
+
+impl Server {
+    /// Makes a bucket nobody else has. The client's TLS provider is installed by the first silo.
+    async fn bucket(&self) -> String {
+        let bucket = format!("silos-{:016x}", getrandom::u64().unwrap());
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.method_mut() = http::Method::PUT;
+        *request.uri_mut() = format!("{}/{bucket}", self.endpoint).parse().unwrap();
+        let credential = AwsCredential { key_id: self.key_id.clone(), secret_key: self.secret.clone(), token: None };
+        AwsAuthorizer::new(&credential, "s3", "us-east-1").try_authorize(&mut request, None).unwrap();
+        request.headers_mut().insert(CONTENT_LENGTH, 0.into());
+        let (parts, _) = request.into_parts();
+        let request = http::Request::from_parts(parts, reqwest::Body::from("")).try_into().unwrap();
+        let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+        let answer = client.execute(request).await.unwrap();
+        assert!(answer.status().is_success(), "making a bucket: {}", answer.text().await.unwrap());
+        bucket
+    }
+
+    fn silo(&self, bucket: &str, prefix: &str, endpoint: &str) -> Arc<dyn Silo> {
+        let url = format!("s3://{bucket}/{prefix}?endpoint={endpoint}");
+        let credentials =
+            Credentials::Keys { access_key_id: self.key_id.clone(), secret_access_key: self.secret.clone() };
+        connect(&Address::parse(&url, Path::new("/")).unwrap(), &credentials).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_keeps_the_contract() {
+    let Some(server) = server("a_bucket_keeps_the_contract") else { return };
+    let _tls = server.silo("any", "", &server.endpoint);
+    let bucket = server.bucket().await;
+    let silo = server.silo(&bucket, "", &server.endpoint);
+    contract(Arc::clone(&silo), OPTIONS).await;
+    eprintln!("found: {:?}", silo.probe().await.unwrap());
+}
+
+#[tokio::test]
+async fn two_silos_share_a_bucket_by_prefix() {
+    let Some(server) = server("two_silos_share_a_bucket_by_prefix") else { return };
+    let _tls = server.silo("any", "", &server.endpoint);
+    let bucket = server.bucket().await;
+    let small = Options { large: 600 << 10, many: 4 };
+    contract(server.silo(&bucket, "a b/ü+%", &server.endpoint), small).await;
+    contract(server.silo(&bucket, "other", &server.endpoint), small).await;
+}
+
+/// Somebody's proxy drops what it does not know: the bucket answers 200 to a PUT that must not replace, and replaces.
+#[tokio::test]
+async fn a_proxy_that_strips_conditions_is_found_out() {
+    let Some(server) = server("a_proxy_that_strips_conditions_is_found_out") else { return };
+    let _tls = server.silo("any", "", &server.endpoint);
+    let bucket = server.bucket().await;
+    let proxy = strip_conditions(&server.endpoint).await;
+    let silo = server.silo(&bucket, "", &proxy);
+    contract(Arc::clone(&silo), OPTIONS).await;
+    let facts = silo.probe().await.unwrap();
+    assert!(!facts.exclusive_create && !facts.conditional_read, "{facts:?}");
+}
+
+/// Serves one request a connection and takes every If-* header out of it.
+async fn strip_conditions(endpoint: &str) -> String {
+    let target = endpoint.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let target = target.clone();
+            // A connection that breaks off is the test's to notice.
+            tokio::spawn(async move { drop(relay(client, &target).await) });
+        }
+    });
+    address
+}
+
+async fn relay(client: TcpStream, target: &str) -> std::io::Result<()> {
+    let mut server = TcpStream::connect(target).await?;
+    let (from_client, mut to_client) = client.into_split();
+    let mut from_client = BufReader::new(from_client);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        from_client.read_line(&mut line).await?;
+        let lower = line.to_ascii_lowercase();
+        if let Some(value) = lower.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+        if !lower.starts_with("if-") && !lower.starts_with("connection:") {
+            server.write_all(line.as_bytes()).await?;
+        }
+    }
+    server.write_all(b"connection: close\r\n\r\n").await?;
+    let (mut from_server, mut to_server) = server.split();
+    let up = async {
+        let sent = tokio::io::copy(&mut from_client.take(length), &mut to_server).await?;
+        // A body that breaks off must not end like a whole one.
+        if sent < length { Err(std::io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+    };
+    tokio::try_join!(up, async { tokio::io::copy(&mut from_server, &mut to_client).await })?;
+    Ok(())
+}
