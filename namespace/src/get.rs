@@ -58,14 +58,14 @@ impl Opened {
         }
     }
 
-    /// Byte range of part `number` (counting named parts as uploaded): for `?partNumber=`. An object that was not
-    /// uploaded in parts has part 1. `None` when there is no such part.
+    /// Byte range of the part uploaded as `number`: for `?partNumber=`. An object that was not uploaded in parts has
+    /// part 1. `None` when there is no such part.
     pub async fn part_range(&self, number: u32) -> Result<Option<Range<u64>>, Fault> {
         let Data::Manifest(id) = &self.row.data else { return Ok((number == 1).then_some(0..self.row.size)) };
         let head = self.core.manifest(*id).await?;
         let mut offset = 0;
-        for (index, (_, size)) in head.parts.iter().enumerate() {
-            if index as u32 + 1 == number {
+        for (own, size) in &head.parts {
+            if *own == number {
                 return Ok(Some(offset..offset + size));
             }
             offset += size;
