@@ -277,6 +277,8 @@ pub async fn open_namespace(settings: &Settings, start: &Start) -> Result<Arc<Na
     let seal_key = *folder::seal_key(&settings.seal_key, &settings.index)?;
     let engine = match &start.engine {
         Some(engine) => Arc::clone(engine),
+        #[cfg(feature = "faults")]
+        None if start.shared => Arc::new(Redb::open_shared(&settings.index)?),
         None => Arc::new(Redb::open(&settings.index)?),
     };
     let clock = start.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()));

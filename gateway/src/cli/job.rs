@@ -51,7 +51,8 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             if context.global.json {
                 return watch_lines(&admin, id, until, interval.0).await;
             }
-            print::line(sentence(&progress::follow(&admin, id, until).await?))
+            let mut ctrl_c = progress::CtrlC::watch()?;
+            print::line(sentence(&progress::follow(&admin, id, until, &mut ctrl_c).await?))
         }
         Command::Cancel { id } => {
             let job: JobView = admin.act(&format!("/v1/job/{id}/cancel")).await?;

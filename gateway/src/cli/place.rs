@@ -83,11 +83,12 @@ async fn carry_out(context: &Context, order: Order, how: &How, until: JobState) 
     if how.dry_run {
         return dry_run(context, &admin, &request).await;
     }
+    let mut ctrl_c = progress::CtrlC::watch()?;
     let job: JobView = admin.post("/v1/job", &request).await?;
     if how.detach {
         return show(context, &job);
     }
-    let job = progress::follow(&admin, job.id, until).await?;
+    let job = progress::follow(&admin, job.id, until, &mut ctrl_c).await?;
     show(context, &job)
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use holdall_namespace::job::JobState;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::client::Endpoint;
 use super::exit::{Failure, Kind};
@@ -15,12 +16,22 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How often in a row a gateway may be away before the command gives up: it may be restarting.
 const AWAY: u32 = 120;
 
+/// Ctrl-C from now on. Watched before a job is ordered, so that it cannot come between the order and the watching.
+pub(super) struct CtrlC(Signal);
+
+impl CtrlC {
+    pub(super) fn watch() -> Result<Self, Failure> {
+        let watched = signal(SignalKind::interrupt());
+        watched.map(Self).map_err(|error| Failure::failed(format!("cannot watch for Ctrl-C: {error}")))
+    }
+}
+
 /// Waits until the job is `until` (or better); a job that failed or was cancelled is a failure.
-pub(super) async fn follow(admin: &Endpoint, id: u64, until: JobState) -> Result<JobView, Failure> {
+pub(super) async fn follow(admin: &Endpoint, id: u64, until: JobState, ctrl_c: &mut CtrlC) -> Result<JobView, Failure> {
     let bar = bar();
     let followed = tokio::select! {
         job = watch(admin, id, until, &bar) => job,
-        _ = tokio::signal::ctrl_c() => {
+        _ = ctrl_c.0.recv() => {
             let again = format!("detached: job {id} goes on in the gateway; `holdall job watch {id}` shows it again");
             Err(Failure::detached(again))
         }

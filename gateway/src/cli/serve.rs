@@ -31,7 +31,11 @@ pub(super) async fn run(context: &Context, args: &ServeArgs) -> Result<(), Failu
     start_log(&settings)?;
     let first_key = first_key_from_environment()?;
     let mut signals = Signals::watch().map_err(|error| Failure::failed(format!("cannot watch signals: {error}")))?;
-    let start = Start { declared, first_key, ..Start::default() };
+    #[cfg(feature = "faults")]
+    let shared = args.shared_index;
+    #[cfg(not(feature = "faults"))]
+    let shared = false;
+    let start = Start { declared, first_key, shared, ..Start::default() };
     let gateway = Gateway::start(settings.clone(), start).await.map_err(|error| Failure::failed(chain(&error)))?;
     announce(context, &settings, &gateway)?;
     signals.until_stop(&gateway).await;

@@ -72,6 +72,10 @@ pub struct ServeArgs {
     /// How long retired replicas stay beside the rule that nobody reads them [default: 10m].
     #[arg(long, value_name = "TIME", env = "HOLDALL_SWEEP_GRACE")]
     pub sweep_grace: Option<Span>,
+    /// For tests: share the index's file with other processes that open it this way.
+    #[cfg(feature = "faults")]
+    #[arg(long, hide = true, env = "HOLDALL_SHARED_INDEX")]
+    pub shared_index: bool,
 }
 
 /// What a process runs with, every layer settled.

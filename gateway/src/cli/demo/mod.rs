@@ -141,7 +141,7 @@ async fn drain(demo: &Demo, stage: &Stage, bytes: u64) -> Result<JobView, Failur
     let order = Order::Drain { from: demo.from.clone(), to: demo.to.clone() };
     let pace = Pace { bytes_per_second: Some((bytes / DRAIN_SECONDS).max(1 << 20)), concurrency: None };
     let job: JobView = stage.admin.post("/v1/job", &JobRequest { order, pace }).await?;
-    progress::follow(&stage.admin, job.id, JobState::Done).await
+    progress::follow(&stage.admin, job.id, JobState::Done, &mut progress::CtrlC::watch()?).await
 }
 
 /// Sweeps without the grace period until the drained silo is empty.

@@ -1,0 +1,268 @@
+//! The program as scripts use it: what goes to stdout, what to stderr, and with what exit code it ends.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const SECRET: &str = "canary/secret+of/no+worth";
+
+/// A running `holdall serve` on free ports.
+struct Served {
+    folder: TempDir,
+    child: Child,
+    told: Value,
+}
+
+fn holdall(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_holdall"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("HOLDALL_")) {
+        command.env_remove(name);
+    }
+    command.current_dir(folder).env("RUST_BACKTRACE", "0").stdin(Stdio::null());
+    command
+}
+
+/// Messages go to a file: a pipe that nobody reads would fill up at the finest log level.
+fn serve(folder: &Path, more: &[&str]) -> Command {
+    let mut command = holdall(folder);
+    command.args(["serve", "--json", "--data", "data", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("log")).unwrap();
+    command.args(more).stdout(Stdio::piped()).stderr(log);
+    command
+}
+
+fn log(folder: &Path) -> String {
+    std::fs::read_to_string(folder.join("log")).unwrap()
+}
+
+impl Served {
+    fn start(more: &[&str], env: &[(&str, &str)]) -> Self {
+        Self::again(tempfile::tempdir().unwrap(), more, env)
+    }
+
+    fn again(folder: TempDir, more: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut child = serve(folder.path(), more).envs(env.iter().copied()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let told = serde_json::from_str(&line).unwrap_or_else(|_| panic!("not served: {}", log(folder.path())));
+        Self { folder, child, told }
+    }
+
+    /// A command that finds this gateway and signs with its key file.
+    fn command(&self, line: &str) -> Command {
+        let mut command = holdall(self.folder.path());
+        command
+            .args(line.split(' '))
+            .args(["--data", "data"])
+            .env("HOLDALL_ADMIN", self.told["admin"].as_str().unwrap());
+        command
+    }
+
+    fn run(&self, line: &str) -> Output {
+        self.command(line).output().unwrap()
+    }
+
+    fn json(&self, line: &str) -> Value {
+        let output = self.run(&format!("{line} --json"));
+        assert!(output.status.success(), "{line}: {}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Stops it as a service manager does. Answers exit code and stderr.
+    fn stop(mut self) -> (Option<i32>, String, TempDir) {
+        signal("-TERM", &self.child);
+        let code = self.child.wait().unwrap().code();
+        (code, log(self.folder.path()), self.folder)
+    }
+}
+
+fn signal(which: &str, child: &Child) {
+    assert!(Command::new("kill").args([which, &child.id().to_string()]).status().unwrap().success());
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_gateway_starts_answers_commands_and_stops_with_exit_code_0() {
+    let served = Served::start(&[], &[]);
+    assert_eq!(served.json("status")["endpoint"], served.told["endpoint"]);
+    let made = served.json("account create alice");
+    for field in ["access_key_id", "secret_access_key", "canonical_id"] {
+        assert!(made[field].as_str().is_some_and(|value| !value.is_empty()), "{made}");
+    }
+    let silos = served.json("silo list");
+    assert_eq!(silos.as_array().map(Vec::len), Some(2), "{silos}");
+    assert_eq!(served.json("silo cordon cold")["cordoned"], true);
+    assert_eq!(served.json("silo uncordon cold")["cordoned"], false);
+    assert_eq!(served.json("drain hot --to cold --dry-run")["objects"], 0);
+    assert!(served.json("drain hot --to cold --wait done")["state"].is_string());
+    assert_eq!(served.json("sweep --now")["waiting"], 0);
+
+    let (code, text, folder) = served.stop();
+    assert_eq!(code, Some(0), "{text}");
+    for line in
+        ["aws configure set endpoint_url http://127.0.0.1:", "rclone config create holdall", "mc alias set holdall"]
+    {
+        assert!(text.contains(line), "{text}");
+    }
+    let kept = std::fs::read_to_string(folder.path().join("data/credentials")).unwrap();
+    let secret = kept.lines().find_map(|line| line.strip_prefix("aws_secret_access_key = ")).unwrap();
+    assert!(!text.contains(secret), "a secret is shown only on a terminal");
+}
+
+#[test]
+fn exit_codes_say_what_kind_of_failure_it_was_in_one_line() {
+    let served = Served::start(&[], &[]);
+    assert!(served.run("account create alice").status.success());
+    let admin = served.told["admin"].as_str().unwrap().to_owned();
+    let table = [
+        ("account create alice", 4, "refused (account_exists): an account `alice` exists"),
+        ("account delete admin", 4, "refused (first_account): "),
+        ("account delete bob", 1, "no account `bob`"),
+        ("account create a/b", 2, "`a/b` is not an account name"),
+        ("job watch 77", 1, "no job 77"),
+        ("where s3://photos", 2, "`s3://photos` names no object"),
+        ("drain hot --to nowhere", 1, "no silo `nowhere`"),
+        ("apply -f nothing.toml", 2, "cannot read `nothing.toml`: "),
+    ];
+    for (line, code, want) in table {
+        let output = served.run(line);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{line}: {text}");
+        assert!(text.starts_with(&format!("holdall: {want}")) && text.lines().count() == 1, "{line}: {text}");
+        assert!(output.stdout.is_empty(), "{line} writes failures to stdout");
+    }
+    let no_key = holdall(served.folder.path()).args(["silo", "list", "--data", "elsewhere"]).output().unwrap();
+    assert_eq!(no_key.status.code(), Some(2), "{}", stderr(&no_key));
+    let (.., folder) = served.stop();
+    let mut gone = holdall(folder.path());
+    let gone = gone.args(["silo", "list", "--data", "data", "--admin", &admin]).output().unwrap();
+    assert_eq!(gone.status.code(), Some(3), "{}", stderr(&gone));
+}
+
+#[test]
+fn what_is_wrong_at_the_start_is_one_line_and_no_port_opens() {
+    let table = [
+        ("[silo.hot]\nulr = \"file:hot\"\n", "wrong.toml:2:1: unknown field `silo.hot.ulr`; did you mean `url`?"),
+        ("[silo.s]\nurl = \"s3://bucket?endpoint=http://127.0.0.1:1\"\n", "silo `s`: "),
+        ("[silo.s]\nurl = \"ftp://b\"\n", "silo.s.url: "),
+        ("[write]\nto = [\"nowhere\"]\n", "write"),
+    ];
+    for (file, want) in table {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("wrong.toml"), file).unwrap();
+        let env = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")];
+        let output = serve(folder.path(), &["--config", "wrong.toml"]).envs(env).output().unwrap();
+        let text = log(folder.path());
+        assert_eq!(output.status.code(), Some(1), "{file}: {text}");
+        assert!(output.stdout.is_empty(), "{file}");
+        let last = text.lines().last().unwrap_or_default();
+        assert!(last.starts_with(&format!("holdall: {want}")), "{file}: {text}");
+    }
+}
+
+/// S66: elsewhere secrets and presigned signatures were found in logs at the finest level.
+#[test]
+fn secrets_are_in_no_log_at_any_level() {
+    let env = [("HOLDALL_ACCESS_KEY_ID", "CANARYKEY"), ("HOLDALL_SECRET_ACCESS_KEY", SECRET)];
+    let served = Served::start(&["--log-level", "trace"], &env);
+    let mut command = served.command("account create alice --json");
+    let made = command.envs(env).output().unwrap();
+    assert!(made.status.success(), "{}", stderr(&made));
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let (code, text, folder) = served.stop();
+    assert_eq!(code, Some(0));
+    assert!(text.contains("TRACE"), "the log at trace is empty");
+    assert!(!text.contains(SECRET), "the first key's secret is in the log");
+    assert!(!text.contains(made["secret_access_key"].as_str().unwrap()), "an account's secret is in the log");
+    assert!(!folder.path().join("data/credentials").exists(), "a key from the environment is not written down");
+}
+
+#[test]
+fn a_job_outlives_the_command_line_and_a_restart() {
+    let served = Served::start(&[], &[]);
+    let id = served.json("drain hot --to cold --detach")["id"].as_u64().unwrap();
+    assert_eq!(served.json("job list")[0]["id"], id);
+    let (code, text, folder) = served.stop();
+    assert_eq!(code, Some(0), "{text}");
+    let served = Served::again(folder, &[], &[]);
+    assert_eq!(served.json("job list")[0]["id"], id);
+    // An empty silo is drained at once; whoever watches is told so.
+    let watched = served.run(&format!("job watch {id} --json"));
+    assert!(watched.status.success(), "{}", stderr(&watched));
+    let last = String::from_utf8(watched.stdout).unwrap();
+    let last: Value = serde_json::from_str(last.lines().last().unwrap()).unwrap();
+    assert_eq!(last["job"]["id"], id);
+    assert!(last["moves"].is_array());
+    served.stop();
+}
+
+#[test]
+fn the_sample_can_be_served_and_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let sample = holdall(folder.path()).args(["config", "--sample"]).output().unwrap();
+    assert!(sample.status.success());
+    std::fs::write(folder.path().join("sample.toml"), &sample.stdout).unwrap();
+    let served = Served::again(folder, &["--config", "sample.toml"], &[]);
+    let changes = served.json("apply -f sample.toml");
+    assert_eq!(changes["changes"], Value::Array(Vec::new()));
+    let more = "[silo.third]\nurl = \"file:third\"\n[bucket.logs.write]\nto = [\"third\", \"cold\"]\n";
+    std::fs::write(served.folder.path().join("more.toml"), more).unwrap();
+    let dry = served.json("apply -f more.toml --dry-run");
+    assert_eq!(dry["changes"].as_array().map(Vec::len), Some(2), "{dry}");
+    assert_eq!(served.json("silo list").as_array().map(Vec::len), Some(2));
+    assert_eq!(served.json("apply -f more.toml")["changes"], dry["changes"]);
+    assert_eq!(served.json("apply -f more.toml")["changes"], Value::Array(Vec::new()));
+    assert_eq!(served.json("silo list").as_array().map(Vec::len), Some(3));
+    served.stop();
+}
+
+#[test]
+fn ctrl_c_detaches_from_a_job_that_goes_on_until_it_is_cancelled() {
+    let served = Served::start(&[], &[]);
+    store(&served, 3);
+    // At one byte a second the job is still there, whenever the signal comes.
+    let mut drain = served.command("drain hot --to cold --rate 1 --concurrency 1");
+    let drain = drain.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = loop {
+        if let Some(id) = served.json("job list")[0]["id"].as_u64() {
+            break id;
+        }
+    };
+    signal("-INT", &drain);
+    let output = drain.wait_with_output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert!(text.starts_with(&format!("holdall: detached: job {id} goes on")), "{text}");
+    assert_eq!(served.json("job list")[0]["state"], "running");
+    assert_eq!(served.json(&format!("job cancel {id}"))["state"], "cancelled");
+    let watched = served.run(&format!("job watch {id}"));
+    assert_eq!(watched.status.code(), Some(1), "{}", stderr(&watched));
+    let (code, text, _) = served.stop();
+    assert_eq!(code, Some(0), "{text}");
+}
+
+/// Puts objects of 100 KiB into a bucket `photos`.
+fn store(served: &Served, count: usize) {
+    use holdall::cli::client::{Endpoint, Speak};
+    use holdall::cli::credentials::KeyFile;
+    let file = KeyFile::read(&served.folder.path().join("data")).unwrap().unwrap();
+    let clock = std::sync::Arc::new(holdall_namespace::clock::SystemClock::new());
+    let s3 = Endpoint::new(&file.endpoint, Speak::S3, &file.region, file.keys, clock).unwrap();
+    let put = async |path: &str, body: Vec<u8>| {
+        let response = s3.send(http::Method::PUT, path, &[], body.into()).await.unwrap();
+        assert!(response.status().is_success(), "{path}: {}", response.status());
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        put("/photos", Vec::new()).await;
+        for number in 0..count {
+            put(&format!("/photos/{number}"), vec![number as u8; 100 << 10]).await;
+        }
+    });
+}
