@@ -26,7 +26,7 @@ pub const POSIX_THREAD_IDLE: Duration = Duration::from_secs(10);
 /// A body up to this long is gathered first and then written in one job; a longer one in steps of [`WRITE_STEP`].
 pub const GATHERED_BODY: u64 = 256 << 10;
 /// Bytes of a long body written at once. One step is gathered while another is written.
-pub const WRITE_STEP: usize = 1 << 20;
+pub const WRITE_STEP: usize = 512 << 10;
 /// The slowest disk whose fsync of a long blob is waited for, bytes per second.
 pub const SLOWEST_FLUSH: u64 = 4 << 20;
 /// Block buffers kept for the next read, of all silos of the process.

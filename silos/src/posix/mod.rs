@@ -111,8 +111,12 @@ impl Silo for Posix {
 
     async fn claim(&self, claim: &Claim) -> Result<(), SiloError> {
         let (path, claim) = (self.path.clone(), claim.clone());
-        let root = self.pool.write(move || Root::claim(&path, &claim)).await?;
-        *self.root.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(root));
+        let before = self.root.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let claimed = self.pool.write(move || match before {
+            Some(before) if before.is_still(&path, &claim) => Ok(before),
+            _ => Root::claim(&path, &claim).map(Arc::new),
+        });
+        *self.root.write().unwrap_or_else(PoisonError::into_inner) = Some(claimed.await?);
         Ok(())
     }
 

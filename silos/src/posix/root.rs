@@ -63,6 +63,17 @@ impl Root {
         Ok(root)
     }
 
+    /// Whether claiming again would open the same folder and find the same marker: an open root is then kept, and its
+    /// open folders with it.
+    pub(crate) fn is_still(&self, path: &Path, claim: &Claim) -> bool {
+        let Ok(dir) = open_root(path, false) else { return false };
+        let same = match (fs::fstat(&dir), fs::fstat(&self.dir)) {
+            (Ok(found), Ok(ours)) => (found.st_dev, found.st_ino) == (ours.st_dev, ours.st_ino),
+            _ => false,
+        };
+        same && claim.accepts(&self.marker) && read_marker(&dir).is_ok_and(|found| found.as_ref() == Some(&self.marker))
+    }
+
     /// The handle of the root itself.
     pub(crate) fn dir(&self) -> &OwnedFd {
         &self.dir

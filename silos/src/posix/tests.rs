@@ -4,6 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use bytes::Bytes;
 use futures_util::stream;
+use rustix::fs::CWD;
 
 use crate::contract::{Options, contract};
 use crate::error::BodyError;
@@ -225,4 +226,67 @@ async fn claims_at_once_have_one_winner() {
         .collect();
     let tried = futures_util::future::join_all(claims.iter().map(|(silo, claim)| silo.claim(claim))).await;
     assert_eq!(tried.iter().filter(|claimed| claimed.is_ok()).count(), 1, "{tried:?}");
+}
+
+/// The disk was unmounted and mounted again while the gateway ran: the folder at the silo's path is another one, and
+/// claiming it again goes on there.
+#[tokio::test]
+async fn claiming_again_finds_a_root_that_was_mounted_again() {
+    let (at, silo) = claimed().await;
+    put(&silo, 1, b"x").await.unwrap();
+    let root = at.path().join("root");
+    std::fs::rename(&root, at.path().join("away")).unwrap();
+    std::fs::create_dir(&root).unwrap();
+    assert_eq!(silo.claim(&claim("1", false)).await, Err(Claim::refuse_unmarked()));
+    std::fs::remove_dir(&root).unwrap();
+    let copied = std::process::Command::new("cp").arg("-r").arg(at.path().join("away")).arg(&root).status().unwrap();
+    assert!(copied.success());
+    std::fs::remove_dir_all(at.path().join("away")).unwrap();
+    assert!(read(&silo, 1, 1).await.is_err());
+    silo.claim(&claim("1", false)).await.unwrap();
+    assert_eq!(read(&silo, 1, 1).await.unwrap(), "x");
+}
+
+/// Somebody swaps a folder of ours for a link to a folder outside, over and over, while blobs are read, written and
+/// deleted (S48): not a byte comes from outside and nothing is made or removed there.
+#[tokio::test]
+async fn a_folder_swapped_for_a_link_under_us_lets_nothing_out() {
+    let (at, silo) = claimed().await;
+    put(&silo, 1, b"ours").await.unwrap();
+    let folder = path_of(&at, 1).parent().unwrap().to_owned();
+    let outside = at.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    let theirs = std::fs::read(path_of(&at, 1)).unwrap();
+    std::fs::write(outside.join(name(1).file()), [b"evil", &theirs[4..]].concat()).unwrap();
+    std::fs::write(outside.join(name(2).file()), "keep").unwrap();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (stopped, link) = (Arc::clone(&stop), at.path().join("link"));
+    symlink(&outside, &link).unwrap();
+    let swapper = std::thread::spawn(move || {
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            let exchange = rustix::fs::RenameFlags::EXCHANGE;
+            rustix::fs::renameat_with(CWD, &folder, CWD, &link, exchange).unwrap();
+        }
+    });
+    let mut read_ours = 0;
+    for number in 0..3000 {
+        match read(&silo, 1, 4).await {
+            Ok(bytes) => {
+                assert_eq!(bytes, "ours");
+                read_ours += 1;
+            }
+            Err(SiloError::Mismatch { .. } | SiloError::Missing) => {}
+            Err(error) => panic!("{error}"),
+        }
+        // Refused or not, it may not go through the link.
+        let _ = silo.delete(&name(2)).await;
+        if number % 10 == 0 {
+            silo.root().unwrap().folders.forget(&name(1));
+            let _ = put(&silo, 1000 + number, b"x").await;
+        }
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    swapper.join().unwrap();
+    assert!(read_ours > 0, "the swapper was always ahead: nothing was tested");
+    assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 2);
 }

@@ -1,1 +1,3 @@
-//! .
+//! Silos around silos: what is said of every kind is said once, here.
+
+pub mod fault;
