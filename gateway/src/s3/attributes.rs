@@ -13,14 +13,14 @@ use crate::xml::write::Document;
 
 const NAME: &str = "x-amz-object-attributes";
 
-/// Which attributes are wanted.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Wanted {
-    etag: bool,
-    checksum: bool,
-    parts: bool,
-    class: bool,
-    size: bool,
+/// What can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attribute {
+    ETag,
+    Checksum,
+    ObjectParts,
+    StorageClass,
+    ObjectSize,
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html>
@@ -31,22 +31,22 @@ pub(super) async fn get(call: &Call, bucket: &Bucket, key: &ObjectKey) -> Answer
     let opened = call.state.namespace.open_object(bucket, key).await?;
     let object = &opened.object;
     let mut document = Document::new("GetObjectAttributesResponse");
-    if wanted.etag {
+    if wanted.contains(&Attribute::ETag) {
         document.text("ETag", &object.etag);
     }
-    if let Some(sum) = object.checksum.as_ref().filter(|_| wanted.checksum) {
+    if let Some(sum) = object.checksum.as_ref().filter(|_| wanted.contains(&Attribute::Checksum)) {
         document.nested("Checksum", |document| {
             document.plain(checksum::element_name(sum.algorithm), checksum::encode(sum, object.parts));
             document.text("ChecksumType", checksum::kind_name(sum.kind));
         });
     }
-    if let Some(total) = object.parts.filter(|_| wanted.parts) {
+    if let Some(total) = object.parts.filter(|_| wanted.contains(&Attribute::ObjectParts)) {
         parts(call, &opened, total, &mut document).await?;
     }
-    if wanted.class {
+    if wanted.contains(&Attribute::StorageClass) {
         document.text("StorageClass", object.storage_class.as_deref().unwrap_or("STANDARD"));
     }
-    if wanted.size {
+    if wanted.contains(&Attribute::ObjectSize) {
         document.plain("ObjectSize", object.size);
     }
     let mut response = header::document(document.finish());
@@ -54,19 +54,18 @@ pub(super) async fn get(call: &Call, bucket: &Bucket, key: &ObjectKey) -> Answer
     Ok(response)
 }
 
-fn wanted<'a>(values: impl Iterator<Item = &'a str>) -> Result<Wanted, S3Error> {
-    let mut wanted = Wanted::default();
-    for name in values.flat_map(|value| value.split(',')).map(str::trim).filter(|name| !name.is_empty()) {
-        match name {
-            "ETag" => wanted.etag = true,
-            "Checksum" => wanted.checksum = true,
-            "ObjectParts" => wanted.parts = true,
-            "StorageClass" => wanted.class = true,
-            "ObjectSize" => wanted.size = true,
-            other => return Err(S3Error::argument(NAME, other, "Invalid attribute name specified.")),
-        }
-    }
-    if wanted == Wanted::default() {
+fn wanted<'a>(values: impl Iterator<Item = &'a str>) -> Result<Vec<Attribute>, S3Error> {
+    let names = values.flat_map(|value| value.split(',')).map(str::trim).filter(|name| !name.is_empty());
+    let known = |name| match name {
+        "ETag" => Ok(Attribute::ETag),
+        "Checksum" => Ok(Attribute::Checksum),
+        "ObjectParts" => Ok(Attribute::ObjectParts),
+        "StorageClass" => Ok(Attribute::StorageClass),
+        "ObjectSize" => Ok(Attribute::ObjectSize),
+        other => Err(S3Error::argument(NAME, other, "Invalid attribute name specified.")),
+    };
+    let wanted: Vec<_> = names.map(known).collect::<Result<_, _>>()?;
+    if wanted.is_empty() {
         return Err(S3Error::with(Code::InvalidRequest, format!("Missing required header for this request: {NAME}")));
     }
     Ok(wanted)
@@ -109,10 +108,10 @@ mod tests {
 
     #[test]
     fn attributes_are_a_list_over_any_number_of_headers() {
-        let both = Wanted { etag: true, size: true, ..Wanted::default() };
+        use Attribute::{ETag, ObjectSize};
         for (values, expected) in [
-            (&["ETag,ObjectSize"][..], Ok(both)),
-            (&["ETag", " ETag "], Ok(Wanted { etag: true, ..Wanted::default() })),
+            (&["ETag,ObjectSize"][..], Ok(vec![ETag, ObjectSize])),
+            (&["ETag", " ObjectSize "], Ok(vec![ETag, ObjectSize])),
             (&["etag"], Err(Code::InvalidArgument)),
             (&["ETag,Checksums"], Err(Code::InvalidArgument)),
             (&[""], Err(Code::InvalidRequest)),

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use holdall_namespace::object::{Checksum, ChecksumAlgorithm, ChecksumKind};
+use holdall_namespace::object::{Checksum, ChecksumAlgorithm, ChecksumKind, Pairs};
 use holdall_namespace::put::{BodyMismatch, Computed};
 use http::HeaderMap;
 use md5::{Digest as _, Md5};
@@ -99,6 +99,9 @@ pub fn encode(checksum: &Checksum, parts: Option<u32>) -> String {
     }
 }
 
+/// Asked once, after a body's last byte.
+pub type Verifier = Box<dyn FnOnce(&Computed) -> Result<(), BodyMismatch> + Send>;
+
 /// What a body must turn out to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Announced {
@@ -141,10 +144,7 @@ impl Announced {
     }
 
     /// The question asked after the last byte; `trailer` is filled by then.
-    pub fn verifier(
-        self,
-        trailer: Arc<OnceLock<Vec<(String, String)>>>,
-    ) -> Box<dyn FnOnce(&Computed) -> Result<(), BodyMismatch> + Send> {
+    pub fn verifier(self, trailer: Arc<OnceLock<Pairs>>) -> Verifier {
         Box::new(move |computed| self.check(computed, trailer.get().map_or(&[], Vec::as_slice)))
     }
 

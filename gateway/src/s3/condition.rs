@@ -93,12 +93,12 @@ pub fn of_write(headers: &HeaderMap) -> Result<Condition, S3Error> {
     Ok(Condition { if_match: etags(headers, "if-match")?, if_none_match: etags(headers, "if-none-match")? })
 }
 
-/// The ETags of a header; quotes and a weak mark are left out.
+/// The tags of a header; quotes and a weak mark are left out.
 fn etags(headers: &HeaderMap, name: &str) -> Result<Option<ETags>, S3Error> {
     Ok(header::text(headers, name)?.map(parse))
 }
 
-/// `*`, or ETags with or without quotes.
+/// `*`, or tags with or without quotes.
 pub fn parse(text: &str) -> ETags {
     if text.trim() == "*" {
         return ETags::Any;
@@ -128,7 +128,7 @@ mod tests {
             size: 0,
             etag: "abc".into(),
             modified: 784_887_011_999,
-            headers: Default::default(),
+            headers: holdall_namespace::object::Headers::default(),
             tags: vec![],
             checksum: None,
             parts: None,

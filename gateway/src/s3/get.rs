@@ -36,8 +36,13 @@ struct Selection {
     range: Range<u64>,
     /// Not all of it was asked for.
     partial: bool,
-    /// By number, with the part's own checksum.
-    part: Option<Option<Checksum>>,
+    /// A part, asked for by its number.
+    part: Option<PartRead>,
+}
+
+struct PartRead {
+    /// The part's own.
+    checksum: Option<Checksum>,
 }
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
@@ -60,21 +65,17 @@ pub(super) async fn get(call: &Call, bucket: &Bucket, key: &ObjectKey) -> Answer
 pub(super) async fn head(call: &Call, bucket: &Bucket, key: &ObjectKey) -> Answer {
     call.only_version()?;
     let namespace = &call.state.namespace;
-    let (object, selection) = match part_number(call)? {
-        Some(number) => {
-            let opened = namespace.open_object(bucket, key).await?;
-            let selection = select_part(call, &opened, number).await?;
-            (opened.object.clone(), selection)
+    if let Some(number) = part_number(call)? {
+        let opened = namespace.open_object(bucket, key).await?;
+        if let Some(response) = unchanged(call, &opened.object)? {
+            return Ok(response);
         }
-        None => {
-            let object = namespace.head(bucket, key).await?;
-            let selection = select(call, &object)?;
-            (object, selection)
-        }
-    };
+        return head_of(call, &opened.object, &select_part(call, &opened, number).await?);
+    }
+    let object = namespace.head(bucket, key).await?;
     match unchanged(call, &object)? {
         Some(response) => Ok(response),
-        None => head_of(call, &object, &selection),
+        None => head_of(call, &object, &select(call, &object)?),
     }
 }
 
@@ -112,15 +113,19 @@ async fn select_part(call: &Call, opened: &Opened, number: u32) -> Result<Select
             .detail("ActualPartCount", opened.object.parts.unwrap_or(1).to_string()));
     };
     if opened.object.parts.is_none() {
-        return Ok(Selection { range, partial: true, part: Some(opened.object.checksum.clone()) });
+        return Ok(Selection {
+            range,
+            partial: true,
+            part: Some(PartRead { checksum: opened.object.checksum.clone() }),
+        });
     }
-    let sum = if wants_checksum(call) {
+    let checksum = if wants_checksum(call) {
         let part = opened.parts(number - 1, 1).await?.into_iter().find(|part| part.number == number);
         part.and_then(|part| part.checksum)
     } else {
         None
     };
-    Ok(Selection { range, partial: true, part: Some(sum) })
+    Ok(Selection { range, partial: true, part: Some(PartRead { checksum }) })
 }
 
 fn select(call: &Call, object: &Object) -> Result<Selection, S3Error> {
@@ -182,7 +187,7 @@ fn head_of(call: &Call, object: &Object, selection: &Selection) -> Answer {
 /// The checksum of exactly what is answered: a range has none.
 fn add_checksum(headers: &mut HeaderMap, object: &Object, selection: &Selection) {
     let (sum, parts) = match &selection.part {
-        Some(sum) => (sum.as_ref(), None),
+        Some(part) => (part.checksum.as_ref(), None),
         None if selection.partial => (None, None),
         None => (object.checksum.as_ref(), object.parts),
     };

@@ -1,12 +1,14 @@
 //! Headers in and out.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use axum::body::Body;
 use holdall_namespace::clock::UnixMs;
 use holdall_namespace::limits::MAX_METADATA;
 use holdall_namespace::object::{Headers, Pairs};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use std::time::{Duration, UNIX_EPOCH};
+use jiff::fmt::rfc2822::DateTimeParser;
 
 use crate::error::{Code, S3Error};
 
@@ -180,8 +182,13 @@ pub fn date(time: UnixMs) -> HeaderValue {
 
 /// Seconds since 1970 of an HTTP date; what is none is no condition.
 pub fn parse_date(text: &str) -> Option<u64> {
-    let time = httpdate::parse_http_date(text.trim()).ok()?;
-    time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+    let text = text.trim();
+    if let Ok(time) = httpdate::parse_http_date(text) {
+        return time.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
+    }
+    // The day of the week is not worth refusing a date for.
+    let lenient = DateTimeParser::new().relaxed_weekday(true);
+    lenient.parse_timestamp(text).ok().and_then(|time| u64::try_from(time.as_second()).ok())
 }
 
 /// A 200 with a document.
@@ -283,6 +290,8 @@ mod tests {
     fn dates_are_http_dates() {
         assert_eq!(date(784_887_011_999), "Tue, 15 Nov 1994 08:10:11 GMT");
         assert_eq!(parse_date("Tue, 15 Nov 1994 08:10:11 GMT"), Some(784_887_011));
+        assert_eq!(parse_date("Sun, 15 Nov 1994 08:10:11 GMT"), Some(784_887_011));
+        assert_eq!(parse_date("Tuesday, 15-Nov-94 08:10:11 GMT"), Some(784_887_011));
         assert_eq!(parse_date("yesterday"), None);
     }
 }

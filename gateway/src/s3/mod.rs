@@ -138,7 +138,7 @@ async fn answer(call: &mut Call, body: VerifiedBody, address: &mut Address, subj
         return bucket::create(call, name, body).await;
     }
     let bucket = call.bucket(name, "x-amz-expected-bucket-owner").await?;
-    subject.owner = subject.requester.clone();
+    subject.owner.clone_from(&subject.requester);
     match &address.key {
         None => on_bucket(call, row, &bucket, body).await,
         Some(key) => on_object(call, row, &bucket, key, body).await,
@@ -237,10 +237,10 @@ impl Call {
     /// A whole number in the query, at most `limit`; `default` when it is not there.
     pub(crate) fn number(&self, name: &str, default: usize, limit: usize) -> Result<usize, S3Error> {
         let Some(text) = self.query.filled(name) else { return Ok(default) };
-        let number = text.parse::<u32>().ok().filter(|number| *number <= i32::MAX as u32);
+        let number = text.parse::<i32>().ok().and_then(|number| usize::try_from(number).ok());
         let message = || format!("Argument {name} must be an integer between 0 and {}", i32::MAX);
         let number = number.ok_or_else(|| S3Error::argument(name, text, message()))?;
-        Ok(limit.min(number as usize))
+        Ok(limit.min(number))
     }
 }
 

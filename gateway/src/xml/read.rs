@@ -176,7 +176,7 @@ fn grant(element: Element) -> Result<Grant, Malformed> {
     for child in element.children {
         match child.name.as_str() {
             "Grantee" => grant.grantee = child.children.into_iter().find(|c| c.name == "ID").map(|id| id.text),
-            "Permission" => grant.permission = child.text.trim().to_owned(),
+            "Permission" => grant.permission = child.text.trim().into(),
             _ => return Err(Malformed),
         }
     }
