@@ -76,3 +76,9 @@ pub const JOBS_KEPT: usize = 1000;
 pub const MAX_ACCESS_KEYS: usize = 100;
 /// Rows that a complete reading of a table takes at once.
 pub const LIST_PAGE: usize = 1000;
+/// Rows that a check reads at a time.
+pub const CHECK_PAGE: usize = 500;
+/// Replicas that a check asks silos about at once.
+pub const CHECKS_AT_ONCE: usize = 32;
+/// Replicas that a deep check reads at once.
+pub const CHECK_DEEP_AT_ONCE: usize = 4;
