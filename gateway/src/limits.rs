@@ -55,15 +55,15 @@ pub const ADMIN_BODY: usize = 1 << 20;
 
 /// A request's XML, unless it says otherwise.
 pub const MAX_XML: usize = 1 << 20;
-/// A CompleteMultipartUpload's XML: 10,000 parts with their ETags and the longest checksum stay under 4 MiB.
+/// A `CompleteMultipartUpload` XML: 10,000 parts with their `ETag`s and the longest checksum stay under 4 MiB.
 pub const MAX_COMPLETE_XML: usize = 8 << 20;
 /// How deep a request's elements may nest; S3's own need 6.
 pub const MAX_XML_DEPTH: usize = 16;
 /// Elements of a request's XML; each costs memory beyond its bytes. A part has at most a dozen.
 pub const MAX_XML_ELEMENTS: usize = 120_000;
-/// Keys of one DeleteObjects (S3).
+/// Keys of one `DeleteObjects` (S3).
 pub const MAX_DELETE_KEYS: usize = 1000;
-/// Keys of one DeleteObjects that are under way at once, so that their commits share fsyncs.
+/// Keys of one `DeleteObjects` that are under way at once, so that their commits share fsyncs.
 pub const DELETES_AT_ONCE: usize = 32;
 /// Lines of a page (S3).
 pub const MAX_PAGE: usize = 1000;

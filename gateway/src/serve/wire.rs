@@ -107,3 +107,41 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<T> {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::serve::seats::Seats;
+
+    #[tokio::test]
+    async fn n1_a_client_that_takes_nothing_is_cut_off() {
+        let (near, _far) = tokio::io::duplex(16);
+        let mut wire = Wire::new(near, Seats::new().sit().seat.clone());
+        wire.pace = Pace::new(Duration::from_millis(1));
+        let failed = wire.write_all(&[0; 100]).await.unwrap_err();
+        assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_close_reads_away_what_the_client_still_sends() {
+        let (near, mut far) = tokio::io::duplex(1 << 10);
+        let mut wire = Wire::new(near, Seats::new().sit().seat.clone());
+        let client = async {
+            let mut last = Vec::new();
+            far.write_all(&[0; 1 << 20]).await.unwrap();
+            far.read_to_end(&mut last).await.unwrap();
+            far.shutdown().await.unwrap();
+            last
+        };
+        let server = async {
+            wire.write_all(b"refused").await.unwrap();
+            wire.shutdown().await.unwrap();
+        };
+        let (last, ()) = tokio::join!(client, server);
+        assert_eq!(last, b"refused");
+    }
+}
