@@ -32,25 +32,25 @@ struct House {
     hot: Arc<Blobs>,
 }
 
-/// A namespace with something of everything in it.
+/// A namespace with something of everything in it, in memory.
 async fn house(test: &str) -> House {
+    house_in(["hot", "cold"].map(|name| format!("memory:check-{test}-{name}")), test).await
+}
+
+async fn house_in(urls: [String; 2], test: &str) -> House {
     let engine = Memory::new();
     let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO };
     let shared: Arc<dyn Engine> = Arc::new(engine.clone());
     let namespace = Namespace::open(shared, Arc::new(SystemClock::new()), options, true).await.unwrap();
-    let names = ["hot", "cold"].map(|name| format!("check-{test}-{name}"));
-    let silo = |name: &String| DeclaredSilo {
-        url: format!("memory:{name}"),
-        credentials: CredentialsFrom::default(),
-        reserve_percent: 5,
-    };
-    let silos = [("hot".to_owned(), silo(&names[0])), ("cold".to_owned(), silo(&names[1]))].into();
+    let silo =
+        |url: &String| DeclaredSilo { url: url.clone(), credentials: CredentialsFrom::default(), reserve_percent: 5 };
+    let silos = [("hot".to_owned(), silo(&urls[0])), ("cold".to_owned(), silo(&urls[1]))].into();
     let to = |silo: &str| WriteTarget { silo: silo.into(), min_size: 0, max_size: None };
     let write = Some(WritePolicy { to: vec![to("hot"), to("cold")] });
     namespace.apply(&Declared { silos, write, ..Declared::default() }, false).await.unwrap();
     namespace.ensure_first_key(None).await.unwrap();
     let bucket = namespace.create_bucket(&"photos".parse().unwrap(), 1).await.unwrap();
-    let house = House { engine, namespace, bucket, hot: Blobs::named(&names[0]) };
+    let house = House { engine, namespace, bucket, hot: Blobs::named(&format!("check-{test}-hot")) };
     house.fill().await;
     house
 }
@@ -397,6 +397,50 @@ async fn a_drained_house_is_clean() {
     assert_eq!(house.namespace.job(job.id).await.unwrap().state, JobState::Empty);
     assert_eq!(house.finds(true).await, [""; 0]);
     house.namespace.close().await;
+}
+
+/// The same damage done to files of a disk silo.
+#[tokio::test]
+async fn damaged_files_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = house_in(["hot", "cold"].map(|name| format!("file:{}/{name}", folder.path().display())), "disk").await;
+    assert_eq!(house.finds(true).await, [""; 0]);
+    let path = async |name: &str| {
+        let blob = house.blob(name).await;
+        find(folder.path(), &blob.file()).unwrap()
+    };
+    let (one, two, long, over) = (path("one").await, path("two").await, path("long").await, path("over").await);
+    std::fs::write(one.with_file_name("notes.txt"), "not ours").unwrap();
+    assert_eq!(house.finds(false).await, ["foreign 0000000001/0000000000000/notes.txt"]);
+    std::fs::remove_file(one.with_file_name("notes.txt")).unwrap();
+
+    let whole = std::fs::read(&one).unwrap();
+    std::fs::write(&one, &whole[..whole.len() - 100]).unwrap();
+    assert_eq!(house.finds(false).await, ["damaged"], "a file that was cut");
+    std::fs::write(&one, &whole).unwrap();
+
+    let mut bytes = std::fs::read(&long).unwrap();
+    bytes[300_000] ^= 1;
+    std::fs::write(&long, &bytes).unwrap();
+    assert_eq!(house.finds(false).await, [""; 0]);
+    assert_eq!(house.finds(true).await, ["damaged"], "a flipped bit");
+    bytes[300_000] ^= 1;
+    std::fs::write(&long, &bytes).unwrap();
+
+    std::fs::rename(&one, folder.path().join("aside")).unwrap();
+    std::fs::rename(&two, &one).unwrap();
+    std::fs::rename(folder.path().join("aside"), &two).unwrap();
+    assert_eq!(house.finds(true).await, ["wrong blob", "wrong blob"], "a swapped pair");
+    std::fs::remove_file(&over).unwrap();
+    assert!(house.finds(true).await.contains(&"missing photos/over".to_owned()));
+}
+
+/// A file by its name, anywhere under a folder.
+fn find(folder: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
+    std::fs::read_dir(folder).unwrap().flatten().find_map(|entry| {
+        let path = entry.path();
+        if path.is_dir() { find(&path, name) } else { path.ends_with(name).then_some(path) }
+    })
 }
 
 /// Objects are written, overwritten, copied, completed, deleted, moved and swept while checks run one after another.
