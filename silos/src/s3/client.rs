@@ -139,6 +139,11 @@ pub(crate) async fn whole(mut answer: Response) -> Result<Bytes, String> {
     }
 }
 
+/// The version an answer is about, where the bucket keeps them.
+pub(crate) fn version(answer: &Response) -> Option<&str> {
+    header(answer, "x-amz-version-id").filter(|id| *id != "null")
+}
+
 /// A header's text.
 pub(crate) fn header<'a>(answer: &'a Response, name: &str) -> Option<&'a str> {
     answer.headers().get(name).and_then(|value| value.to_str().ok())

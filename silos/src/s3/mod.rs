@@ -95,6 +95,15 @@ impl S3 {
         }
     }
 
+    /// The one version of a blob, where the bucket keeps versions and there is one.
+    async fn version(&self, name: &BlobName) -> Result<Option<String>, SiloError> {
+        match self.head(name).await {
+            Ok(answer) => Ok(client::version(&answer).map(str::to_owned)),
+            Err(SiloError::Missing) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Bytes of ours are missing only where our marker is not.
     async fn explain(&self, error: SiloError) -> SiloError {
         if error != SiloError::Missing {
@@ -170,8 +179,17 @@ impl Silo for S3 {
 
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
     async fn delete(&self, name: &BlobName) -> Result<(), SiloError> {
-        self.claimed()?;
-        match self.client.send(&Ask::new(Method::DELETE, &self.key(name)), Bytes::new()).await {
+        let (_, promises) = self.claimed()?;
+        let plain = Ask::new(Method::DELETE, &self.key(name));
+        let version = if promises.versioned { self.version(name).await? } else { None };
+        if let Some(version) = version {
+            match self.client.send(&plain.clone().query("versionId", version), Bytes::new()).await {
+                // Who may not delete versions may still hide one.
+                Err(failure) if failure.status() == Some(403) => {}
+                answer => return answer.map(drop).map_err(Failure::writing),
+            }
+        }
+        match self.client.send(&plain, Bytes::new()).await {
             Ok(_) => Ok(()),
             // Some servers say that there was nothing; the bucket itself may be what is gone.
             Err(failure) if failure.status() == Some(404) => match self.explain(failure.reading()).await {

@@ -8,7 +8,7 @@ use http::header::{IF_MATCH, IF_NONE_MATCH, SERVER};
 use crate::error::SiloError;
 use crate::facts::Facts;
 use crate::limits::MAX_EXTENT;
-use crate::s3::client::{Ask, Client, Failure, header, whole};
+use crate::s3::client::{Ask, Client, Failure, header, version, whole};
 use crate::s3::put::{CRC32C, Promises, crc32c};
 
 const FIRST: &[u8] = b"first";
@@ -21,14 +21,15 @@ pub(crate) async fn probe(client: &Client) -> Result<(Facts, Promises), SiloErro
     let mut bench = Bench { client, made: Vec::new(), versioned: false, server: None };
     let found = try_out(&mut bench).await;
     let cleaned = bench.clean().await;
-    let (promises, conditional_read) = found?;
+    let (mut promises, conditional_read) = found?;
     cleaned?;
+    promises.versioned = bench.versioned;
     let mut notes = Vec::new();
     if !promises.exclusive {
         notes.push("If-None-Match on a PUT is not honored".to_owned());
     }
     if bench.versioned {
-        notes.push("the bucket keeps versions: what is deleted goes on being stored and paid for".to_owned());
+        notes.push("the bucket keeps versions: blobs are deleted by version".to_owned());
     }
     let facts = Facts {
         family: "s3".to_owned(),
@@ -62,7 +63,7 @@ async fn try_out(bench: &mut Bench<'_>) -> Result<(Promises, bool), SiloError> {
     let conditional_read = bench.refuses_a_read_of_another_version(&plain).await?;
     let exclusive = bench.refuses_to_replace().await?;
     let checksum = bench.refuses_a_wrong_checksum().await?;
-    Ok((Promises { exclusive, checksum }, conditional_read))
+    Ok((Promises { exclusive, checksum, versioned: false }, conditional_read))
 }
 
 impl Bench<'_> {
@@ -75,7 +76,7 @@ impl Bench<'_> {
         let answer = self.client.send(&ask, Bytes::from_static(bytes)).await;
         match &answer {
             Ok(answer) => {
-                let version = header(answer, "x-amz-version-id").filter(|id| *id != "null").map(str::to_owned);
+                let version = version(answer).map(str::to_owned);
                 self.versioned |= version.is_some();
                 self.server = header(answer, SERVER.as_str()).map(kind);
                 self.made.push((ask.key, version));

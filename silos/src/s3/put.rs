@@ -33,6 +33,8 @@ pub(crate) struct Promises {
     pub(crate) exclusive: bool,
     /// A wrong checksum is refused.
     pub(crate) checksum: bool,
+    /// The bucket keeps versions, so that a plain DELETE would free nothing.
+    pub(crate) versioned: bool,
 }
 
 /// Stores a body.
