@@ -109,7 +109,7 @@ async fn two_handles_share_one_file() {
     assert_eq!(read(&one, "n").await, Ok(Some(Bytes::copy_from_slice(&40_i64.to_le_bytes()))));
 }
 
-/// A file whose disk fails: writes fail or say that the disk is full after so many, or syncs fail.
+/// A file whose disk fails after so many writes or syncs: once, or until it is healed.
 #[derive(Debug)]
 struct Failing<B> {
     inner: B,
@@ -121,17 +121,24 @@ struct Disk {
     writes_left: AtomicU64,
     syncs_left: AtomicU64,
     kind: io::ErrorKind,
+    once: bool,
 }
 
 const NEVER: u64 = u64::MAX;
 
 impl Disk {
-    fn spend(left: &AtomicU64, kind: io::ErrorKind) -> io::Result<()> {
+    fn spend(&self, left: &AtomicU64) -> io::Result<()> {
         let spent = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| match left {
             NEVER => Some(NEVER),
             left => left.checked_sub(1),
         });
-        spent.map(drop).map_err(|_| io::Error::from(kind))
+        if spent.is_ok() {
+            return Ok(());
+        }
+        if self.once {
+            left.store(NEVER, Ordering::Relaxed);
+        }
+        Err(io::Error::from(self.kind))
     }
 
     fn heal(&self) {
@@ -151,11 +158,11 @@ impl<B: StorageBackend> StorageBackend for Failing<B> {
         self.inner.set_len(len)
     }
     fn sync_data(&self) -> io::Result<()> {
-        Disk::spend(&self.disk.syncs_left, self.disk.kind)?;
+        self.disk.spend(&self.disk.syncs_left)?;
         self.inner.sync_data()
     }
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        Disk::spend(&self.disk.writes_left, self.disk.kind)?;
+        self.disk.spend(&self.disk.writes_left)?;
         self.inner.write(offset, data)
     }
     fn close(&self) -> io::Result<()> {
@@ -163,8 +170,8 @@ impl<B: StorageBackend> StorageBackend for Failing<B> {
     }
 }
 
-fn failing(path: &Path, kind: io::ErrorKind) -> (Redb, Arc<Disk>) {
-    let disk = Arc::new(Disk { writes_left: AtomicU64::new(NEVER), syncs_left: AtomicU64::new(NEVER), kind });
+fn failing(path: &Path, kind: io::ErrorKind, once: bool) -> (Redb, Arc<Disk>) {
+    let disk = Arc::new(Disk { writes_left: AtomicU64::new(NEVER), syncs_left: AtomicU64::new(NEVER), kind, once });
     let (path, disk_of_it) = (path.to_owned(), Arc::clone(&disk));
     let opener: Opener = Box::new({
         let path = path.clone();
@@ -176,15 +183,17 @@ fn failing(path: &Path, kind: io::ErrorKind) -> (Redb, Arc<Disk>) {
     (Redb::start(&path, opener, false).unwrap(), disk)
 }
 
-/// A disk that fails at every possible step of a commit: whatever the engine answers is true once the disk is well
-/// again, and stays true after opening the file anew.
+/// A disk that fails at every possible step of a commit, once or for good: whatever the engine answers is true once the
+/// disk is well again, and stays true after opening the file anew.
 #[tokio::test]
 async fn answers_of_a_failing_disk_are_true() {
-    for kind in [io::ErrorKind::StorageFull, io::ErrorKind::Other] {
+    let mut tally = [0; 4];
+    let kinds = [io::ErrorKind::StorageFull, io::ErrorKind::Other];
+    for (kind, once) in kinds.into_iter().flat_map(|kind| [(kind, true), (kind, false)]) {
         for (writes, syncs) in (0..12).map(|n| (n, NEVER)).chain((0..5).map(|n| (NEVER, n))) {
             let folder = folder();
             let path = folder.path().join("index");
-            let (engine, disk) = failing(&path, kind);
+            let (engine, disk) = failing(&path, kind, once);
             assert_eq!(engine.commit(Vec::new(), put("before", "1")).await, Ok(true));
             disk.writes_left.store(writes, Ordering::Relaxed);
             disk.syncs_left.store(syncs, Ordering::Relaxed);
@@ -195,6 +204,12 @@ async fn answers_of_a_failing_disk_are_true() {
             let engine = Redb::open(&path).unwrap();
             let there = async |key| read(&engine, key).await.unwrap().is_some();
             assert!(there("before").await && there("after").await);
+            tally[match &answer {
+                Ok(_) => 0,
+                Err(EngineError::Unknown(_)) => 1,
+                Err(EngineError::Full) => 2,
+                Err(EngineError::Failed(_)) => 3,
+            }] += 1;
             match &answer {
                 Ok(done) => assert!(*done && there("during").await, "{writes} {syncs}"),
                 Err(EngineError::Unknown(_)) => {}
@@ -205,13 +220,14 @@ async fn answers_of_a_failing_disk_are_true() {
             }
         }
     }
+    assert!(tally.iter().all(|count| *count > 0), "every answer must have come up: {tally:?}");
 }
 
 /// While the disk does not come back every call answers; once it does the next commit is served.
 #[tokio::test]
 async fn a_dead_disk_answers_and_comes_back() {
     let folder = folder();
-    let (engine, disk) = failing(&folder.path().join("index"), io::ErrorKind::Other);
+    let (engine, disk) = failing(&folder.path().join("index"), io::ErrorKind::Other, false);
     assert_eq!(engine.commit(Vec::new(), put("before", "1")).await, Ok(true));
     disk.syncs_left.store(0, Ordering::Relaxed);
     disk.writes_left.store(0, Ordering::Relaxed);
@@ -228,7 +244,7 @@ async fn a_dead_disk_answers_and_comes_back() {
 async fn an_index_that_was_taken_away_is_not_made_anew() {
     let folder = folder();
     let path = folder.path().join("index");
-    let (engine, disk) = failing(&path, io::ErrorKind::Other);
+    let (engine, disk) = failing(&path, io::ErrorKind::Other, false);
     disk.syncs_left.store(0, Ordering::Relaxed);
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(engine.commit(Vec::new(), put("a", "1")).await, Err(EngineError::Unknown(_))));
