@@ -73,5 +73,7 @@ pub const MAX_BUCKET_PAGE: usize = 10_000;
 pub const MAX_TAG_KEY: usize = 128;
 /// Characters of a tag's value (S3).
 pub const MAX_TAG_VALUE: usize = 256;
+/// A PUT that comes in HTTP's own chunks and does not say its size is held in memory up to this, to learn it.
+pub const MAX_UNSIZED_BODY: usize = 1 << 20;
 /// How often a copy begins again because its source was replaced under it.
 pub const COPY_TRIES: usize = 8;

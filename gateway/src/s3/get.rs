@@ -108,7 +108,8 @@ fn part_number(call: &Call) -> Result<Option<u32>, S3Error> {
 
 async fn select_part(call: &Call, opened: &Opened, number: u32) -> Result<Selection, S3Error> {
     let Some(range) = opened.part_range(number).await? else {
-        return Err(S3Error::new(Code::InvalidPartNumber)
+        // The outside suite's word; AWS says InvalidPartNumber, 416.
+        return Err(S3Error::new(Code::InvalidPart)
             .detail("PartNumberRequested", number.to_string())
             .detail("ActualPartCount", opened.object.parts.unwrap_or(1).to_string()));
     };

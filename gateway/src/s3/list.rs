@@ -35,10 +35,10 @@ impl<'a> Asked<'a> {
         Ok(call.state.namespace.list(bucket, list).await?)
     }
 
-    fn begin(&self, root: &'static str, bucket: &Bucket) -> Document {
+    fn begin(&self, root: &'static str, bucket: &Bucket, prefix: KeyEncoding) -> Document {
         let mut document = Document::new(root);
         document.text("Name", bucket.name.as_str());
-        document.key("Prefix", self.prefix, self.encoding);
+        document.key("Prefix", self.prefix, prefix);
         document
     }
 
@@ -76,7 +76,8 @@ pub(super) async fn objects(call: &Call, bucket: &Bucket) -> Answer {
     let asked = Asked::of(call)?;
     let marker = call.query.get("marker").unwrap_or("");
     let page = asked.page(call, bucket, marker.to_owned()).await?;
-    let mut document = asked.begin("ListBucketResult", bucket);
+    // boto3 and the aws CLI always ask for URL encoding and decode everything of this answer but the prefix.
+    let mut document = asked.begin("ListBucketResult", bucket, KeyEncoding::Plain);
     document.key("Marker", marker, asked.encoding);
     if let Some(next) = page.next.as_ref().filter(|_| !asked.delimiter.is_empty()) {
         document.key("NextMarker", next, asked.encoding);
@@ -97,7 +98,7 @@ pub(super) async fn objects_v2(call: &Call, bucket: &Bucket) -> Answer {
         None => start.unwrap_or("").to_owned(),
     };
     let page = asked.page(call, bucket, after).await?;
-    let mut document = asked.begin("ListBucketResult", bucket);
+    let mut document = asked.begin("ListBucketResult", bucket, asked.encoding);
     document.plain("KeyCount", page.lines.len());
     document.some("ContinuationToken", token);
     if let Some(next) = &page.next {
@@ -157,7 +158,7 @@ pub(super) async fn versions(call: &Call, bucket: &Bucket) -> Answer {
         return Err(S3Error::argument("version-id-marker", version, message));
     }
     let page = asked.page(call, bucket, marker.to_owned()).await?;
-    let mut document = asked.begin("ListVersionsResult", bucket);
+    let mut document = asked.begin("ListVersionsResult", bucket, asked.encoding);
     document.key("KeyMarker", marker, asked.encoding);
     document.text("VersionIdMarker", version);
     if let Some(next) = &page.next {

@@ -264,20 +264,25 @@ pub(crate) async fn read_checked(
     limit: usize,
     announced: &checksum::Announced,
 ) -> Result<Bytes, S3Error> {
+    let whole = gather(&mut body, limit).await?.ok_or(Code::MaxMessageLengthExceeded)?;
+    announced.check_whole(&whole, body.trailer.get().map_or(&[], Vec::as_slice))?;
+    Ok(whole)
+}
+
+/// A body whole in memory; `None` when it is larger than `limit`.
+pub(crate) async fn gather(body: &mut VerifiedBody, limit: usize) -> Result<Option<Bytes>, S3Error> {
     if body.size.is_some_and(|size| size > limit as u64) {
-        return Err(Code::MaxMessageLengthExceeded.into());
+        return Ok(None);
     }
     let mut whole = BytesMut::new();
     loop {
         match body.stream.try_next().await {
-            Ok(Some(piece)) if whole.len() + piece.len() > limit => return Err(Code::MaxMessageLengthExceeded.into()),
+            Ok(Some(piece)) if whole.len() + piece.len() > limit => return Ok(None),
             Ok(Some(piece)) => whole.extend_from_slice(&piece),
-            Ok(None) => break,
+            Ok(None) => return Ok(Some(whole.freeze())),
             Err(error) => return Err(broken_off(&body.failure, &error)),
         }
     }
-    announced.check_whole(&whole, body.trailer.get().map_or(&[], Vec::as_slice))?;
-    Ok(whole.freeze())
 }
 
 /// Why a body broke off, as the one who read it found out.

@@ -65,7 +65,7 @@ pub(super) async fn upload_part(call: &Call, bucket: &Bucket, key: &ObjectKey, b
     let namespace = &call.state.namespace;
     let wanted = namespace.upload(bucket, key, id).await?.checksum.map(|(algorithm, _)| algorithm);
     let algorithm = part_algorithm(wanted, announced.algorithm())?;
-    let incoming = Incoming::of(body, announced, algorithm)?;
+    let incoming = Incoming::of(call, body, announced, algorithm).await?;
     let done = namespace.upload_part(bucket, key, id, number, incoming.upload).await;
     let done = done.map_err(|error| failed(error, &incoming.failure))?;
     let mut response = header::empty(StatusCode::OK);

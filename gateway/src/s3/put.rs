@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use futures_util::{StreamExt, stream};
 use holdall_namespace::bucket::Bucket;
 use holdall_namespace::limits::MAX_PUT;
 use holdall_namespace::name::ObjectKey;
@@ -10,16 +11,17 @@ use holdall_namespace::put::{PutError, PutObject, Upload};
 use http::{HeaderMap, StatusCode, header as http_header};
 
 use super::checksum::{self, Announced};
-use super::{Answer, Call, broken_off, condition, header, tagging};
+use super::{Answer, Call, broken_off, condition, gather, header, tagging};
 use crate::auth::VerifiedBody;
 use crate::error::{Code, S3Error};
+use crate::limits::MAX_UNSIZED_BODY;
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
 pub(super) async fn put(call: &Call, bucket: &Bucket, key: &ObjectKey, body: VerifiedBody) -> Answer {
     header::refuse_acl(call.headers())?;
     let announced = Announced::of(call.headers(), &body.announced)?;
     let algorithm = announced.algorithm();
-    let incoming = Incoming::of(body, announced, algorithm)?;
+    let incoming = Incoming::of(call, body, announced, algorithm).await?;
     let request = PutObject {
         bucket,
         key,
@@ -48,12 +50,13 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// Size known and bearable, what it must be put beside it.
-    pub(super) fn of(
+    pub(super) async fn of(
+        call: &Call,
         body: VerifiedBody,
         announced: Announced,
         algorithm: Option<ChecksumAlgorithm>,
     ) -> Result<Self, S3Error> {
-        let size = body.size.ok_or(Code::MissingContentLength)?;
+        let (body, size) = sized(call, body).await?;
         if size > MAX_PUT {
             return Err(S3Error::new(Code::EntityTooLarge)
                 .detail("ProposedSize", size.to_string())
@@ -62,6 +65,20 @@ impl Incoming {
         let verify = announced.verifier(body.trailer);
         Ok(Self { upload: Upload { body: body.stream, size, algorithm, verify }, failure: body.failure })
     }
+}
+
+/// A body with its size. One in HTTP's own chunks that does not say it is gathered, while it is small.
+async fn sized(call: &Call, mut body: VerifiedBody) -> Result<(VerifiedBody, u64), S3Error> {
+    if let Some(size) = body.size {
+        return Ok((body, size));
+    }
+    if !call.headers().contains_key(http_header::TRANSFER_ENCODING) {
+        return Err(Code::MissingContentLength.into());
+    }
+    let gathered = gather(&mut body, MAX_UNSIZED_BODY).await?.ok_or(Code::MissingContentLength)?;
+    let size = gathered.len() as u64;
+    body.stream = stream::iter([Ok(gathered)]).boxed();
+    Ok((body, size))
 }
 
 /// A failed upload; of a body that broke off, its reader knows why.

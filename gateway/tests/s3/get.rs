@@ -55,7 +55,7 @@ async fn ranges_are_exact() {
 }
 
 /// `?partNumber=` reads one part as it was uploaded, with 206, the number of parts, and the part's own checksum. A part
-/// that is not there is InvalidPartNumber (416), as on AWS. An object that was not uploaded in parts has part 1.
+/// that is not there is InvalidPart (400), where AWS says InvalidPartNumber (416). An object that was not uploaded in parts has part 1.
 #[tokio::test]
 async fn parts_are_read_by_number() {
     let house = House::with_bucket().await;
@@ -70,12 +70,12 @@ async fn parts_are_read_by_number() {
     let head = house.head("/abc/k?partNumber=1").await.expect(206);
     assert_eq!((head.header("content-length"), head.header("x-amz-mp-parts-count")), ("5242880", "2"));
     assert!(!house.head("/abc/k").await.expect(200).has("x-amz-mp-parts-count"));
-    house.get("/abc/k?partNumber=3").await.refused(416, "InvalidPartNumber");
+    house.get("/abc/k?partNumber=3").await.refused(400, "InvalidPart");
     house.get("/abc/k?partNumber=0").await.refused(400, "InvalidArgument");
     house.get("/abc/k?partNumber=1").header("range", "bytes=0-1").await.refused(400, "InvalidRequest");
     house.put("/abc/plain").body("body").await.expect(200);
     assert_eq!(house.get("/abc/plain?partNumber=1").await.expect(206).text(), "body");
-    house.get("/abc/plain?partNumber=2").await.refused(416, "InvalidPartNumber");
+    house.get("/abc/plain?partNumber=2").await.refused(400, "InvalidPart");
 }
 
 /// `response-*` parameters replace headers of a GET's answer. What cannot be a header is InvalidArgument.

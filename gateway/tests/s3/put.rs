@@ -1,3 +1,7 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use md5::Digest as _;
+
 use crate::house::House;
 
 /// System headers and user metadata come back byte for byte, also where they are no ASCII or no UTF-8. `aws-chunked` is
@@ -30,19 +34,27 @@ async fn headers_come_back() {
     assert!(!replaced.has("x-amz-meta-utf8") && !replaced.has("cache-control"));
 }
 
-/// A PUT must say its length (MissingContentLength), of at most 5 GiB (EntityTooLarge); user metadata over 2 KB is
+/// A PUT must say its length (MissingContentLength), of at most 5 GiB (EntityTooLarge); one in HTTP's own chunks may
+/// leave it out up to 1 MiB, where AWS takes none. User metadata over 2 KB is
 /// MetadataTooLarge, an unknown storage class InvalidStorageClass. A known one is kept as a label.
 #[tokio::test]
 async fn puts_have_limits() {
     let house = House::with_bucket().await;
     house.put("/abc/k").unsized_body().body("x").await.refused(411, "MissingContentLength");
+    let chunked = |length| {
+        let put = house.put("/abc/chunked").unsized_body().header("transfer-encoding", "chunked");
+        put.header("content-md5", STANDARD.encode(md5::Md5::digest(vec![b'x'; length]))).body(vec![b'x'; length])
+    };
+    chunked(1 << 20).await.expect(200);
+    chunked((1 << 20) + 1).await.refused(411, "MissingContentLength");
+    assert_eq!(house.get("/abc/chunked").await.expect(200).body.len(), 1 << 20);
     let large = house.put("/abc/k").header("x-amz-meta-a", "x".repeat(2048)).await;
     large.refused(400, "MetadataTooLarge");
     house.put("/abc/k").header("x-amz-storage-class", "COLD").await.refused(400, "InvalidStorageClass");
     house.get("/abc/k").await.refused(404, "NoSuchKey");
     house.put("/abc/k").header("x-amz-storage-class", "STANDARD_IA").await.expect(200);
     assert_eq!(house.head("/abc/k").await.expect(200).header("x-amz-storage-class"), "STANDARD_IA");
-    assert_eq!(house.get("/abc").await.expect(200).element("StorageClass"), "STANDARD_IA");
+    assert_eq!(house.get("/abc?prefix=k").await.expect(200).element("StorageClass"), "STANDARD_IA");
     house.put("/abc/k").header("x-amz-storage-class", "STANDARD").await.expect(200);
     assert!(!house.head("/abc/k").await.expect(200).has("x-amz-storage-class"));
 }
