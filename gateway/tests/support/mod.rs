@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +26,6 @@ pub(crate) struct Rig {
     pub(crate) s3: SocketAddr,
     pub(crate) admin: SocketAddr,
     _runtime: tokio::runtime::Runtime,
-    _folder: tempfile::TempDir,
 }
 
 pub(crate) static RIG: LazyLock<Rig> = LazyLock::new(Rig::start);
@@ -33,13 +33,15 @@ pub(crate) static RIG: LazyLock<Rig> = LazyLock::new(Rig::start);
 impl Rig {
     fn start() -> Self {
         log::watch();
-        let folder = tempfile::tempdir().unwrap();
+        // Statics are never dropped, so the folder is cleared by the next run.
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile");
+        let _ = std::fs::remove_dir_all(&folder);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let free: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let settings = Settings { listen: free, admin_listen: free, ..Settings::in_folder(folder.path()) };
+        let settings = Settings { listen: free, admin_listen: free, ..Settings::in_folder(&folder) };
         let first_key = Some((ID.to_owned(), SecretString::from(SECRET)));
         let gateway = runtime.block_on(Gateway::start(settings, Start { first_key, ..Start::default() })).unwrap();
-        Self { s3: gateway.s3, admin: gateway.admin, _runtime: runtime, _folder: folder }
+        Self { s3: gateway.s3, admin: gateway.admin, _runtime: runtime }
     }
 }
 
