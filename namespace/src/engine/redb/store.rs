@@ -175,10 +175,12 @@ impl Store {
         written: &mut Overlay,
     ) -> Result<Option<WriteTransaction>, Broken> {
         let mut transaction = self.database().as_ref().map_err(Broken::from)?.begin_write()?;
-        // Quick-repair implies two phases. Measured on 2 cores, 600,000 rows, 2 rows and 6 counters a commit, release:
-        // 64 waiting commits 2,300-4,000/s against 3,900-5,400/s in one phase, 256 waiting 6,000-8,000 against
-        // 6,400-7,200, one alone 100-180 against 460-650 (two syncs). It buys an open after kill -9 in milliseconds
-        // where one phase walks every row (10^7 rows: 7-10 s and 1 GB), and that a failed sync settles truthfully.
+        // Quick-repair implies two phases. Measured (release, 2 cores, 600,000 rows, 2 rows and 6 counters a commit, best
+        // of three on a shared disk), commits a second with 1 / 8 / 64 / 256 waiting:
+        //   one phase 2,490 / 8,370 / 17,600 / 20,900, two phases 1,920 / 6,330 / 15,100 / 19,300,
+        //   quick-repair 1,450 / 5,060 / 13,800 / 18,900. Open after kill -9: 227 ms, 230 ms, 0.8 ms; it grows with the
+        // rows (10^7: 7-10 s and 1 GB of memory) where quick-repair's does not.
+        // Two phases are also what lets a failed sync be settled truthfully.
         transaction.set_quick_repair(true);
         {
             let mut table = transaction.open_table(ROWS)?;
