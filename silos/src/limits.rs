@@ -27,6 +27,9 @@ pub const POSIX_THREAD_IDLE: Duration = Duration::from_secs(10);
 pub const GATHERED_BODY: u64 = 256 << 10;
 /// Bytes of a long body written at once. One step is gathered while another is written.
 pub const WRITE_STEP: usize = 512 << 10;
+/// The disk is asked to begin with a long body whenever so many bytes more were written, so that it works while the rest
+/// is sent and the last flush is short.
+pub const FLUSH_STEP: u64 = 4 << 20;
 /// The slowest disk whose fsync of a long blob is waited for, bytes per second.
 pub const SLOWEST_FLUSH: u64 = 4 << 20;
 /// Block buffers kept for the next read, of all silos of the process.

@@ -5,16 +5,17 @@
 
 use std::fs::File;
 use std::io::{IoSlice, Write};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::fs::{self, AtFlags, Stat as FileStat};
+use rustix::fs::{self, Advice, AtFlags, Stat as FileStat};
 use rustix::io::Errno;
 
 use crate::error::SiloError;
 use crate::exact::Exact;
-use crate::limits::{GATHERED_BODY, MAX_DESCRIPTION, RESPONSE_TIMEOUT, SLOWEST_FLUSH, WRITE_STEP};
+use crate::limits::{FLUSH_STEP, GATHERED_BODY, MAX_DESCRIPTION, RESPONSE_TIMEOUT, SLOWEST_FLUSH, WRITE_STEP};
 use crate::name::BlobName;
 use crate::posix::errno;
 use crate::posix::folder::{Folder, Ticket};
@@ -153,6 +154,9 @@ struct Upload {
     ticket: Ticket,
     root: Arc<Root>,
     name: BlobName,
+    written: u64,
+    /// So much of it is on its way to the disk.
+    sent: u64,
 }
 
 impl Upload {
@@ -162,7 +166,7 @@ impl Upload {
             match create_file(&folder.dir, &name.file()) {
                 Ok(file) => {
                     let ticket = folder.ticket();
-                    return Ok(Self { file: Some(File::from(file)), folder, ticket, root, name });
+                    return Ok(Self { file: Some(File::from(file)), folder, ticket, root, name, written: 0, sent: 0 });
                 }
                 // The folder was removed behind our back, or the whole root was.
                 Err(Errno::NOENT) if again => {
@@ -183,7 +187,21 @@ impl Upload {
             let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
             write_all(file, &mut slices)
         };
-        written.map_err(|error| failed("writing", &error))
+        written.map_err(|error| failed("writing", &error))?;
+        self.written += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        self.begin_flush();
+        Ok(())
+    }
+
+    /// Sends what was written on its way to the disk without waiting for it. The advice would also drop clean pages, of
+    /// which these are none yet.
+    fn begin_flush(&mut self) {
+        let fresh = self.written - self.sent;
+        if let (Some(file), FLUSH_STEP..) = (&self.file, fresh) {
+            // Only a hint: the flush at the end is what counts.
+            let _ = fs::fadvise(file, self.sent, NonZeroU64::new(fresh), Advice::DontNeed);
+            self.sent = self.written;
+        }
     }
 
     /// Makes the bytes durable, then the name.
