@@ -39,7 +39,8 @@ use crate::span;
 use client::{Ask, Client, Failure, header, whole};
 use put::{DESCRIPTION, Promises};
 
-/// A silo in a bucket. It answers nothing until it was claimed.
+/// A silo in a bucket. It answers nothing until it was claimed; claiming a registered one probes it, once a process,
+/// since every upload depends on what the bucket was found to promise.
 pub struct S3 {
     client: Arc<Client>,
     known: Mutex<Known>,
@@ -49,7 +50,8 @@ pub struct S3 {
 #[derive(Default, Clone)]
 struct Known {
     marker: Option<Marker>,
-    promises: Promises,
+    /// Not yet, where nobody probed. Stored facts are not taken for it: the server may be another one by now.
+    promises: Option<Promises>,
 }
 
 impl S3 {
@@ -70,7 +72,7 @@ impl S3 {
     fn claimed(&self) -> Result<(Marker, Promises), SiloError> {
         let known = self.with_known(|known| known.clone());
         let marker = known.marker.ok_or_else(|| SiloError::not_done("the silo was not claimed"))?;
-        Ok((marker, known.promises))
+        Ok((marker, known.promises.unwrap_or_default()))
     }
 
     fn blobs(&self) -> String {
@@ -224,7 +226,16 @@ impl Silo for S3 {
             }
         };
         claim.check(&found)?;
-        self.with_known(|known| known.marker = Some(found));
+        let promises = self.with_known(|known| {
+            known.marker = Some(found);
+            known.promises
+        });
+        if promises.is_none() && !claim.fresh {
+            // Without it uploads go without condition and checksum, which is safe; the next claim tries again.
+            if let Err(error) = self.probe().await {
+                tracing::warn!(silo = %claim.marker.silo, %error, "the bucket was not probed");
+            }
+        }
         Ok(())
     }
 
@@ -235,7 +246,7 @@ impl Silo for S3 {
     async fn probe(&self) -> Result<Facts, SiloError> {
         self.claimed()?;
         let (facts, promises) = probe::probe(&self.client).await?;
-        self.with_known(|known| known.promises = promises);
+        self.with_known(|known| known.promises = Some(promises));
         Ok(facts)
     }
 
