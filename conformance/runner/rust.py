@@ -72,7 +72,7 @@ def _silo_tests(report, _only):
 
     def against(name, env):
         code = sh(
-            ["cargo", "test", "-p", "holdall-silos", "--test", "s3", "--features", FEATURES_OF_SILOS, "--", "--include-ignored"],
+            ["cargo", "test", "--workspace", "--test", "s3", "--features", FEATURES, "--", "--include-ignored"],
             f"silos-{name}", env=dict(os.environ, **env), timeout=900,
         )
         if code != 0:
@@ -91,9 +91,6 @@ def _silo_tests(report, _only):
 
     report.run("silos.moto", moto)
     report.run("silos.holdall", holdall)
-
-
-FEATURES_OF_SILOS = ""
 
 
 def _silo_env(url, key, secret):

@@ -191,6 +191,10 @@ impl Client {
             };
             signer.sign(&subject, &mut headers);
         }
+        if call.method == Method::PUT || call.method == Method::POST {
+            // hyper says nothing of an empty body, and a write must say how long it is.
+            headers.insert(http::header::CONTENT_LENGTH, HeaderValue::from(call.body.len()));
+        }
         let target = if call.query.is_empty() { path } else { format!("{path}?{}", encode_query(call.query)) };
         let mut request = http::Request::new(call.body);
         *request.method_mut() = call.method;

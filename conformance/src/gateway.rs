@@ -82,6 +82,9 @@ impl Setup {
 
     /// Starts it and waits until it is ready. An end before that is the error, with the log's end.
     pub async fn start(&self) -> Outcome<Gateway> {
+        if let Some(folder) = self.data.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
         let log = File::options().create(true).append(true).open(self.log())?;
         let mut command = Command::new(&self.binary);
         command.arg("serve").arg("--data").arg(&self.data);

@@ -103,11 +103,20 @@ impl Oracle {
         })
     }
 
-    /// The value with that `ETag` and size, if it was ever begun.
-    pub fn find_etag(&self, key: &str, etag: &str, len: u64) -> Option<Value> {
+    /// Whether a listing may show a value by its `ETag` and size, which several generations may share.
+    pub fn judge_listed(&self, key: &str, from: Moment, to: Moment, etag: &str, len: u64) -> Result<(), String> {
         self.with(key, |history| {
-            let mut values = history.writes.iter().filter_map(|write| write.value.as_ref());
-            values.find(|value| value.etag == etag && value.payload.len == len).cloned()
+            let values = history.writes.iter().filter_map(|write| write.value.as_ref());
+            let alike = values.filter(|value| value.etag == etag && value.payload.len == len);
+            let alike: Vec<u64> = alike.map(|value| value.generation).collect();
+            let mut verdict = Err(format!("shows {etag} of {len} bytes, which was never written"));
+            for generation in alike {
+                verdict = history.judge(from, to, Some(generation));
+                if verdict.is_ok() {
+                    break;
+                }
+            }
+            verdict
         })
     }
 

@@ -456,11 +456,11 @@ impl Actor {
         let end = page.contents.last().map(|listed| listed.key.clone()).filter(|_| page.is_truncated);
         let shown: BTreeMap<&str, _> = page.contents.iter().map(|listed| (listed.key.as_str(), listed)).collect();
         for key in world.keys[after..].iter().take_while(|key| end.as_ref().is_none_or(|end| *key <= end)) {
-            let seen = shown.get(key.as_str()).map(|listed| {
-                let value = world.oracle.find_etag(key, &listed.etag, listed.size);
-                value.map(|value| value.generation).unwrap_or_default()
-            });
-            if let Err(why) = world.oracle.judge(key, from, to, seen) {
+            let verdict = match shown.get(key.as_str()) {
+                Some(listed) => world.oracle.judge_listed(key, from, to, &listed.etag, listed.size),
+                None => world.oracle.judge(key, from, to, None),
+            };
+            if let Err(why) = verdict {
                 world.wrong(format!("List, {key}: {why}"));
             }
         }

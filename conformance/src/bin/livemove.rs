@@ -111,11 +111,7 @@ async fn start(options: &Options, folder: &Path) -> Outcome<Servers> {
         let other = Setup::new(&folder.join("behind"))?;
         let gateway = other.start().await?;
         Client::new(&other.endpoint()).create_bucket("cold").await?;
-        config.push_str("[silo.hot]\nurl = \"file:hot\"\n[silo.cold]\n");
-        config.push_str(&format!("url = \"s3://cold?endpoint=http://{}&region=us-east-1\"\n", other.listen));
-        config
-            .push_str("credentials = { access_key_id_env = \"COLD_KEY\", secret_access_key_env = \"COLD_SECRET\" }\n");
-        config.push_str("[write]\nto = [\"hot\", \"cold\"]\n");
+        config.push_str(&cold_on(&other.listen));
         setup.env.push(("COLD_KEY".to_owned(), other.access_key_id.clone()));
         setup.env.push(("COLD_SECRET".to_owned(), other.secret_access_key.clone()));
         behind = Some(gateway);

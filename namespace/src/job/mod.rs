@@ -193,8 +193,9 @@ impl Namespace {
             self.bucket(bucket).await.map_err(|_| OrderError::NoSuchBucket(bucket.to_string()))?;
         }
         if let Order::Drain { from, to } = &order {
-            self.core.cordon(from, true).await.map_err(refused_silo)?;
+            // In this order: with both cordoned, be it for a moment, a write has nowhere to go.
             self.core.cordon(to, false).await.map_err(refused_silo)?;
+            self.core.cordon(from, true).await.map_err(refused_silo)?;
         }
         let info = self.core.write_new_job(order, pace).await?;
         self.core.forget_old_jobs().await?;

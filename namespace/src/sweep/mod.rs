@@ -11,7 +11,7 @@ use crate::clock::UnixMs;
 use crate::engine::{self, Engine, Key, Read, Rows, Write};
 use crate::extent::{Location, Number, ReplicaState, SiloId};
 use crate::fault::Fault;
-use crate::limits::{SWEEP, SWEEP_ROWS, SWEEPS_AT_ONCE};
+use crate::limits::{COMPLETED_KEPT, SWEEP, SWEEP_ROWS, SWEEPS_AT_ONCE};
 use crate::namespace::{Core, Namespace};
 use crate::table::extents::{ExtentRow, extent, forget};
 use crate::table::retired::{RetiredRow, read_since};
@@ -92,7 +92,11 @@ impl Core {
         let mut seen = self.sweeping.lock().await;
         self.abort_left().await?;
         let mut swept = Swept::default();
-        let until = if skip_grace { UnixMs::MAX } else { self.clock.now() - self.options.grace.as_millis() as UnixMs };
+        // A row ahead of its time is the record of a completed upload, which is kept for a day whatever the grace; half
+        // of that forgives clocks that were ahead of ours.
+        let ahead = COMPLETED_KEPT.as_millis() as UnixMs / 2;
+        let until =
+            self.clock.now() + if skip_grace { ahead } else { -(self.options.grace.as_millis() as UnixMs) };
         let rows = self.retired_rows(until).await?;
         let beats: BTreeMap<u64, BeatRow> = live_sessions(&*self.engine).await?.into_iter().collect();
         let current: Vec<(u64, u64)> = beats.iter().map(|(session, row)| (*session, row.beat)).collect();

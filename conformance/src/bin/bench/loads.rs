@@ -11,11 +11,11 @@ use holdall_conformance::wire::{Body, visit};
 use super::servers::Target;
 
 /// The bucket of all loads but the listings.
-pub const BUCKET: &str = "bench";
+pub(super) const BUCKET: &str = "bench";
 /// The bucket that `--preload` fills.
-pub const MANY: &str = "bench-many";
+pub(super) const MANY: &str = "bench-many";
 /// Common prefixes in it.
-pub const GROUPS: u64 = 10;
+pub(super) const GROUPS: u64 = 10;
 /// Operations a sample may have at most: bounded in count as in time.
 const MOST: u64 = 2_000_000;
 const KIB: u64 = 1 << 10;
@@ -23,7 +23,7 @@ const MIB: u64 = 1 << 20;
 
 /// A load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Load {
+pub(super) enum Load {
     /// Objects of this size, read whole.
     Get(u64),
     /// Objects of this size, written; of three one overwrites.
@@ -45,17 +45,17 @@ pub enum Load {
 }
 
 /// One client's own state.
-pub struct Worker {
+pub(super) struct Worker {
     /// Which client.
-    pub number: u64,
+    pub(super) number: u64,
     /// Its randomness.
-    pub random: Random,
+    pub(super) random: Random,
     /// How often it had its turn.
-    pub turn: u64,
+    pub(super) turn: u64,
 }
 
 /// Every load of the matrix.
-pub const ALL: &[Load] = &[
+pub(super) const ALL: &[Load] = &[
     Load::Get(4 * KIB),
     Load::Get(MIB),
     Load::Get(64 * MIB),
@@ -73,7 +73,7 @@ pub const ALL: &[Load] = &[
 
 impl Load {
     /// As tables name it.
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         match self {
             Self::Get(size) => format!("GET {}", spelled(*size)),
             Self::Put(size) => format!("PUT {}", spelled(*size)),
@@ -88,12 +88,12 @@ impl Load {
     }
 
     /// Whether it carries many bytes, so that MiB/s is what counts.
-    pub fn is_bulk(&self) -> bool {
+    pub(super) fn is_bulk(&self) -> bool {
         matches!(self, Self::Get(size) | Self::Put(size) | Self::Multipart(size) if *size >= MIB)
     }
 
     /// Operations that a sample may do.
-    pub fn budget(&self, clients: usize) -> u64 {
+    pub(super) fn budget(&self, clients: usize) -> u64 {
         match self {
             Self::Delete => (500 * clients as u64).clamp(2000, 12_000),
             // A sample writes at most 4 GiB.
@@ -108,7 +108,7 @@ impl Load {
     }
 
     /// Puts there what the load needs; once a target unless it is eaten.
-    pub async fn prepare(&self, target: &Target, budget: u64) -> Outcome<()> {
+    pub(super) async fn prepare(&self, target: &Target, budget: u64) -> Outcome<()> {
         match self {
             Self::Delete => write_all(target, budget, 4 * KIB, |n| format!("delete/{n}")).await,
             Self::Get(size) if target.first(&self.name()) => {
@@ -128,7 +128,7 @@ impl Load {
     }
 
     /// One operation; answers the bytes it carried.
-    pub async fn once(&self, client: &mut Client, worker: &mut Worker, left: u64) -> Result<u64, CallError> {
+    pub(super) async fn once(&self, client: &mut Client, worker: &mut Worker, left: u64) -> Result<u64, CallError> {
         worker.turn += 1;
         match self {
             Self::Get(size) => get(client, &get_key(*size, worker.random.below(Self::pool(*size)))).await,
@@ -206,7 +206,7 @@ fn body(size: u64) -> Body {
 }
 
 /// The key of a readable object: on a static server a file of that path.
-pub fn get_key(size: u64, number: u64) -> String {
+pub(super) fn get_key(size: u64, number: u64) -> String {
     format!("get/{size}/{number}")
 }
 
@@ -264,7 +264,7 @@ fn many_key(number: u64) -> String {
 }
 
 /// Fills the listed bucket in random order, by copies of one small object: rows of every kind, one file.
-pub async fn fill_many(target: &Target, count: u64) -> Outcome<()> {
+pub(super) async fn fill_many(target: &Target, count: u64) -> Outcome<()> {
     let mut client = Client::new(&target.endpoint);
     client.create_bucket(MANY).await?;
     client.put(MANY, "0", &[], Body::Whole(Bytes::from_static(b"many"))).await?;

@@ -18,61 +18,61 @@ use holdall_conformance::say;
 
 /// Measures one S3 endpoint, or several by turns.
 #[derive(Parser)]
-pub struct Options {
+pub(crate) struct Options {
     /// An endpoint beside or instead of our own, `NAME=http://host:port[,PID]`; keys from `AWS_ACCESS_KEY_ID` and
     /// `AWS_SECRET_ACCESS_KEY`. May be repeated.
     #[arg(long = "endpoint", value_name = "NAME=URL[,PID]")]
-    pub endpoints: Vec<String>,
+    pub(crate) endpoints: Vec<String>,
     /// Start no gateway of our own.
     #[arg(long)]
-    pub without_own: bool,
+    pub(crate) without_own: bool,
     /// Every load at every concurrency, without references.
     #[arg(long)]
-    pub matrix: bool,
+    pub(crate) matrix: bool,
     /// Concurrency of the matrix.
     #[arg(long, value_delimiter = ',', default_value = "1,8,32,64")]
-    pub concurrency: Vec<usize>,
+    pub(crate) concurrency: Vec<usize>,
     /// Only loads or ratios whose name contains one of these.
     #[arg(long, value_delimiter = ',')]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// Seconds a sample runs.
     #[arg(long, default_value_t = 3.0)]
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Pairs of samples of which the median ratio is told.
     #[arg(long, default_value_t = 5)]
-    pub rounds: usize,
+    pub(crate) rounds: usize,
     /// Objects put into the index beforehand, in random order.
     #[arg(long, default_value_t = 0)]
-    pub preload: u64,
+    pub(crate) preload: u64,
     /// Where data folders go; a temporary folder otherwise.
     #[arg(long)]
-    pub folder: Option<PathBuf>,
+    pub(crate) folder: Option<PathBuf>,
     /// Write the figures here, as JSON.
     #[arg(long)]
-    pub json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
     /// Sign the payload's hash instead of UNSIGNED-PAYLOAD.
     #[arg(long)]
-    pub sign_payload: bool,
+    pub(crate) sign_payload: bool,
     #[command(flatten)]
-    pub inner: Inner,
+    pub(crate) inner: Inner,
 }
 
 /// How this program starts itself as a reference server.
 #[derive(clap::Args)]
-pub struct Inner {
+pub(crate) struct Inner {
     /// Serve nothing but an empty answer at this address.
     #[arg(long, hide = true)]
-    pub hello: Option<String>,
+    pub(crate) hello: Option<String>,
 }
 
 impl Options {
     /// How long a sample runs.
-    pub fn sample(&self) -> Duration {
+    pub(crate) fn sample(&self) -> Duration {
         Duration::from_secs_f64(self.seconds)
     }
 
     /// Whether a name was asked for.
-    pub fn wants(&self, name: &str) -> bool {
+    pub(crate) fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|part| name.contains(part.as_str()))
     }
 }

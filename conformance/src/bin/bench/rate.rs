@@ -15,47 +15,47 @@ use super::servers::Target;
 
 /// What a sample measured.
 #[derive(Debug, Clone, Default, Serialize)]
-pub struct Rate {
+pub(super) struct Rate {
     /// Operations done.
-    pub operations: u64,
+    pub(super) operations: u64,
     /// Bytes carried.
-    pub bytes: u64,
+    pub(super) bytes: u64,
     /// Wall time.
-    pub seconds: f64,
+    pub(super) seconds: f64,
     /// Half of the operations took no longer, microseconds.
     pub p50_us: u64,
     /// 99 of 100 took no longer.
     pub p99_us: u64,
     /// The servers' processor seconds.
-    pub cpu_seconds: f64,
+    pub(super) cpu_seconds: f64,
     /// Peak resident bytes of the servers.
-    pub peak_resident: u64,
+    pub(super) peak_resident: u64,
 }
 
 impl Rate {
     /// Operations a second.
-    pub fn per_second(&self) -> f64 {
+    pub(super) fn per_second(&self) -> f64 {
         self.operations as f64 / self.seconds.max(1e-9)
     }
 
     /// Mebibytes a second.
-    pub fn mib_per_second(&self) -> f64 {
+    pub(super) fn mib_per_second(&self) -> f64 {
         self.bytes as f64 / f64::from(1 << 20) / self.seconds.max(1e-9)
     }
 
     /// Processor microseconds an operation.
-    pub fn cpu_us(&self) -> f64 {
+    pub(super) fn cpu_us(&self) -> f64 {
         self.cpu_seconds * 1e6 / (self.operations.max(1)) as f64
     }
 
     /// Processor seconds a gibibyte.
-    pub fn cpu_per_gib(&self) -> f64 {
+    pub(super) fn cpu_per_gib(&self) -> f64 {
         self.cpu_seconds / (self.bytes.max(1) as f64 / f64::from(1 << 30))
     }
 }
 
 /// Runs a load.
-pub async fn sample(target: &Target, load: &Arc<Load>, clients: usize, limit: Duration) -> Outcome<Rate> {
+pub(super) async fn sample(target: &Target, load: &Arc<Load>, clients: usize, limit: Duration) -> Outcome<Rate> {
     let rest = Arc::new(AtomicU64::new(load.budget(clients)));
     load.prepare(target, rest.load(Ordering::Relaxed)).await?;
     let pids = target.pids();
@@ -108,7 +108,7 @@ fn watch_seed(number: usize) -> u64 {
 }
 
 /// The middle of some figures.
-pub fn median(mut figures: Vec<f64>) -> f64 {
+pub(super) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -20,7 +20,7 @@ use holdall_conformance::Outcome;
 use holdall_conformance::clock::Stopwatch;
 
 /// Serves an empty answer with a few headers: what HTTP alone costs.
-pub async fn hello(address: &str) -> Outcome<()> {
+pub(super) async fn hello(address: &str) -> Outcome<()> {
     let listener = TcpListener::bind(address).await?;
     loop {
         let (stream, _) = listener.accept().await?;
@@ -40,7 +40,7 @@ pub async fn hello(address: &str) -> Outcome<()> {
 }
 
 /// nginx's configuration: static files, without sendfile, since we cannot use it for checked bytes.
-pub fn nginx_configuration(folder: &Path, address: &str) -> String {
+pub(super) fn nginx_configuration(folder: &Path, address: &str) -> String {
     let at = folder.display();
     format!(
         "daemon off;\nworker_processes 2;\npid {at}/nginx.pid;\nerror_log {at}/error.log;\n\
@@ -54,7 +54,7 @@ pub fn nginx_configuration(folder: &Path, address: &str) -> String {
 }
 
 /// Files that a static server serves under the keys of a bucket.
-pub fn write_files(root: &Path, count: u64, size: u64, key: &dyn Fn(u64) -> String) -> std::io::Result<()> {
+pub(super) fn write_files(root: &Path, count: u64, size: u64, key: &dyn Fn(u64) -> String) -> std::io::Result<()> {
     for number in 0..count {
         let path = root.join(super::loads::BUCKET).join(key(number));
         fs::create_dir_all(path.parent().unwrap_or(root))?;
@@ -65,7 +65,7 @@ pub fn write_files(root: &Path, count: u64, size: u64, key: &dyn Fn(u64) -> Stri
 
 /// Operations a second of a bare program: `threads` create durable files of `size` bytes, each with one name, one
 /// write, an fsync and an fsync of its folder.
-pub fn durable_files(folder: &Path, size: usize, threads: usize, limit: Duration) -> Outcome<f64> {
+pub(super) fn durable_files(folder: &Path, size: usize, threads: usize, limit: Duration) -> Outcome<f64> {
     let bytes = vec![7u8; size];
     repeat(threads, limit, |thread, turn| {
         let place = folder.join(format!("{:03}", (thread * 7 + turn as usize) % 64));
@@ -81,7 +81,7 @@ pub fn durable_files(folder: &Path, size: usize, threads: usize, limit: Duration
 }
 
 /// Operations a second when `threads` append records to one log and one of them syncs for all that wait.
-pub fn group_log(folder: &Path, size: usize, threads: usize, limit: Duration) -> Outcome<f64> {
+pub(super) fn group_log(folder: &Path, size: usize, threads: usize, limit: Duration) -> Outcome<f64> {
     let file = File::options().append(true).create(true).open(folder.join("log"))?;
     let bytes = vec![7u8; size];
     let (written, synced) = (AtomicU64::new(0), std::sync::Mutex::new(0u64));
@@ -100,7 +100,7 @@ pub fn group_log(folder: &Path, size: usize, threads: usize, limit: Duration) ->
 }
 
 /// Bytes a second of `threads` writing large files, each synced.
-pub fn large_files(folder: &Path, size: usize, threads: usize, limit: Duration) -> Outcome<f64> {
+pub(super) fn large_files(folder: &Path, size: usize, threads: usize, limit: Duration) -> Outcome<f64> {
     let chunk = vec![7u8; 1 << 20];
     let rate = repeat(threads, limit, |thread, turn| {
         let mut file = File::create(folder.join(format!("large-{thread}-{}", turn % 2)))?;
@@ -113,7 +113,7 @@ pub fn large_files(folder: &Path, size: usize, threads: usize, limit: Duration) 
 }
 
 /// Bytes a second of one core's MD5.
-pub fn md5() -> f64 {
+pub(super) fn md5() -> f64 {
     let chunk = vec![7u8; 1 << 20];
     let watch = Stopwatch::start();
     let mut hash = Md5::new();
@@ -127,7 +127,7 @@ pub fn md5() -> f64 {
 }
 
 /// Bytes a second of copying files one after another: read, checksum, write, fsync.
-pub fn copy_files(files: &[PathBuf], to: &Path) -> Outcome<f64> {
+pub(super) fn copy_files(files: &[PathBuf], to: &Path) -> Outcome<f64> {
     fs::create_dir_all(to)?;
     let watch = Stopwatch::start();
     let mut buffer = vec![0u8; 256 << 10];

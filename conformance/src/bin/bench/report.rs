@@ -10,52 +10,52 @@ use super::rate::Rate;
 
 /// Everything a run measured.
 #[derive(Debug, Default, Serialize)]
-pub struct Report {
+pub(super) struct Report {
     /// Samples, in the order they ran.
-    pub samples: Vec<Sampled>,
+    pub(super) samples: Vec<Sampled>,
     /// Promised ratios.
-    pub ratios: Vec<Ratio>,
+    pub(super) ratios: Vec<Ratio>,
 }
 
 /// One sample.
 #[derive(Debug, Serialize)]
-pub struct Sampled {
+pub(super) struct Sampled {
     /// Whose.
-    pub server: String,
+    pub(super) server: String,
     /// What.
-    pub load: String,
+    pub(super) load: String,
     /// Clients.
-    pub clients: usize,
+    pub(super) clients: usize,
     /// Figures.
     #[serde(flatten)]
-    pub rate: Rate,
+    pub(super) rate: Rate,
 }
 
 /// One promised ratio.
 #[derive(Debug, Serialize)]
-pub struct Ratio {
+pub(super) struct Ratio {
     /// What.
-    pub name: String,
+    pub(super) name: String,
     /// Median over the pairs.
-    pub median: f64,
+    pub(super) median: f64,
     /// The bound it must keep.
-    pub bound: f64,
+    pub(super) bound: f64,
     /// Whether smaller is better.
-    pub at_most: bool,
+    pub(super) at_most: bool,
     /// What both sides measured, in words.
-    pub figures: String,
+    pub(super) figures: String,
 }
 
 impl Ratio {
     /// Whether the bound is kept.
-    pub fn holds(&self) -> bool {
+    pub(super) fn holds(&self) -> bool {
         if self.at_most { self.median <= self.bound } else { self.median >= self.bound }
     }
 }
 
 impl Report {
     /// Keeps a sample and tells it.
-    pub fn add(&mut self, server: &str, load: &str, clients: usize, rate: Rate) {
+    pub(super) fn add(&mut self, server: &str, load: &str, clients: usize, rate: Rate) {
         say::progress(format!(
             "{server:<10} {load:<20} {clients:>3} clients {:>9.0}/s {:>8.1} MiB/s p50 {:>6} µs p99 {:>7} µs {:>7.1} µs CPU",
             rate.per_second(),
@@ -68,7 +68,7 @@ impl Report {
     }
 
     /// Prints the tables, writes the file.
-    pub fn tell(&self, json: Option<&Path>) -> Outcome<()> {
+    pub(super) fn tell(&self, json: Option<&Path>) -> Outcome<()> {
         if let Some(path) = json {
             std::fs::write(path, serde_json::to_vec_pretty(self)?)?;
         }

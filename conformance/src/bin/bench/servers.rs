@@ -23,15 +23,15 @@ const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
 /// A server that is measured.
-pub struct Target {
+pub(super) struct Target {
     /// Its name in tables.
-    pub name: String,
+    pub(super) name: String,
     /// Where it is.
-    pub endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
     /// Its process, where known.
     pid: Option<u32>,
     /// Objects are files below this folder: a static server.
-    pub files: Option<PathBuf>,
+    pub(super) files: Option<PathBuf>,
     prepared: Mutex<HashSet<String>>,
     _child: Option<Child>,
 }
@@ -42,18 +42,18 @@ impl Target {
     }
 
     /// Whether something is prepared for the first time.
-    pub fn first(&self, what: &str) -> bool {
+    pub(super) fn first(&self, what: &str) -> bool {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned())
     }
 
     /// Its process and that one's children.
-    pub fn pids(&self) -> Vec<u32> {
+    pub(super) fn pids(&self) -> Vec<u32> {
         self.pid.iter().flat_map(|pid| std::iter::once(*pid).chain(process::children(*pid))).collect()
     }
 }
 
 /// Starts what was asked for, measures, tells.
-pub async fn run(options: &Options) -> Outcome<()> {
+pub(super) async fn run(options: &Options) -> Outcome<()> {
     let temp = tempfile::Builder::new().prefix("holdall-bench-").tempdir()?;
     let folder = options.folder.clone().unwrap_or_else(|| temp.path().to_owned());
     std::fs::create_dir_all(&folder)?;
