@@ -100,6 +100,8 @@ pub struct World {
     pub keys: Vec<String>,
     /// Sizes of overwrites.
     pub sizes: Sizes,
+    /// A quarter of the keys is written once and then only read.
+    pub keep_still: bool,
     /// Acts by kind, acknowledged or answered.
     counts: Mutex<BTreeMap<Act, u64>>,
     /// Acts kept for counting, when wanted.
@@ -123,6 +125,7 @@ impl World {
             oracle: Oracle::default(),
             keys,
             sizes,
+            keep_still: false,
             counts: Mutex::default(),
             acted: Mutex::default(),
             failed: AtomicU64::default(),
@@ -174,6 +177,11 @@ impl World {
         }
     }
 
+    /// Written once and then only read.
+    fn is_still(&self, key: &str) -> bool {
+        self.keep_still && key.bytes().last().is_some_and(|byte| byte % 4 == 3)
+    }
+
     fn path(&self, key: &str) -> String {
         format!("{}/{key}", self.bucket)
     }
@@ -204,9 +212,10 @@ impl Actor {
         self.random.pick(keys).cloned().unwrap_or_default()
     }
 
-    /// One random act on a key.
+    /// One random act on a key; a quarter of the keys are only read, so that what nobody writes to can be compared.
     pub async fn act(&mut self, key: &str) {
-        match self.random.below(100) {
+        let acts = if self.world.is_still(key) { 62 } else { 100 };
+        match self.random.below(acts) {
             0..=39 => self.get(key).await,
             40..=54 => self.range(key).await,
             55..=61 => self.head(key).await,

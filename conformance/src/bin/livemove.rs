@@ -127,7 +127,9 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
     let setup = servers.gateway.setup.clone();
     let endpoint = setup.endpoint();
     Client::new(&endpoint).create_bucket("live").await?;
-    let world = Arc::new(World::new("live", options.objects, Sizes { max: options.max_size }));
+    let mut world = World::new("live", options.objects, Sizes { max: options.max_size });
+    world.keep_still = true;
+    let world = Arc::new(world);
 
     let watch = Stopwatch::start();
     let bytes = fill(&world, &endpoint, options, seed).await?;

@@ -95,8 +95,7 @@ impl Core {
         // A row ahead of its time is the record of a completed upload, which is kept for a day whatever the grace; half
         // of that forgives clocks that were ahead of ours.
         let ahead = COMPLETED_KEPT.as_millis() as UnixMs / 2;
-        let until =
-            self.clock.now() + if skip_grace { ahead } else { -(self.options.grace.as_millis() as UnixMs) };
+        let until = self.clock.now() + if skip_grace { ahead } else { -(self.options.grace.as_millis() as UnixMs) };
         let rows = self.retired_rows(until).await?;
         let beats: BTreeMap<u64, BeatRow> = live_sessions(&*self.engine).await?.into_iter().collect();
         let current: Vec<(u64, u64)> = beats.iter().map(|(session, row)| (*session, row.beat)).collect();
