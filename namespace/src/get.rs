@@ -54,7 +54,7 @@ impl Opened {
     pub(crate) async fn slices(&self, range: Range<u64>) -> Result<Vec<Slice>, Fault> {
         match &self.row.data {
             Data::Slices(slices) => Ok(cut(slices, range)),
-            Data::Manifest(id) => self.core.manifest_slices(*id, range).await,
+            Data::Manifest(id) => self.judged(self.core.manifest_slices(*id, range).await).await,
         }
     }
 
@@ -62,7 +62,7 @@ impl Opened {
     /// part 1. `None` when there is no such part.
     pub async fn part_range(&self, number: u32) -> Result<Option<Range<u64>>, Fault> {
         let Data::Manifest(id) = &self.row.data else { return Ok((number == 1).then_some(0..self.row.size)) };
-        let head = self.core.manifest(*id).await?;
+        let head = self.judged(self.core.manifest(*id).await).await?;
         let mut offset = 0;
         for (own, size) in &head.parts {
             if *own == number {
@@ -76,14 +76,22 @@ impl Opened {
     /// Parts after number `after`, at most `limit`; empty for an object that was not uploaded in parts.
     pub async fn parts(&self, after: u32, limit: usize) -> Result<Vec<Part>, Fault> {
         let Data::Manifest(id) = &self.row.data else { return Ok(Vec::new()) };
-        let head = self.core.manifest(*id).await?;
+        let head = self.judged(self.core.manifest(*id).await).await?;
         let wanted = head.parts.iter().filter(|(number, _)| *number > after).take(limit);
         let mut parts = Vec::new();
         for (number, _) in wanted {
-            let row = self.core.part(*id, *number).await?;
+            let row = self.judged(self.core.part(*id, *number).await).await?;
             parts.push(show_part(*number, &row, head.checksum));
         }
         Ok(parts)
+    }
+
+    /// See [`OpenRead::judge`].
+    async fn judged<T>(&self, outcome: Result<T, Fault>) -> Result<T, Fault> {
+        match outcome {
+            Ok(value) => Ok(value),
+            Err(fault) => Err(self.guard.judge(fault).await),
+        }
     }
 }
 

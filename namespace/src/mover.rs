@@ -153,7 +153,8 @@ impl Mover<'_> {
             return Ok(Moved::Failed(error));
         }
         crate::failpoint!("move-copied");
-        let outcome = self.commit(planned, &plan, guard).await;
+        let guard = Arc::new(guard);
+        let outcome = self.commit(planned, &plan, &guard).await;
         crate::failpoint!("move-committed");
         match outcome {
             Ok(()) => Ok(Moved::Done),
@@ -167,7 +168,10 @@ impl Mover<'_> {
                 Ok(Moved::Superseded)
             }
             // Done or not, the next pass sees it; a copy that no row names is an orphan.
-            Err(Uncommitted::Unknown) => Ok(Moved::Failed("the outcome of the commit is unknown".to_owned())),
+            Err(Uncommitted::Unknown) => {
+                self.write(&plan, vec![Write::Delete(journal(planned.extent))]).await?;
+                Ok(Moved::Failed("the outcome of the commit is unknown".to_owned()))
+            }
         }
     }
 
@@ -216,16 +220,17 @@ impl Mover<'_> {
         }
     }
 
-    /// Source still verified, extent still live? Then the copy counts and the source does not.
+    /// Source still verified, extent still live? Then the copy counts and the source does not. The copy's number stays
+    /// unfinished while this may still land: the decision holds it, and the caller until the outcome is settled.
     async fn commit(
         &self,
         planned: &Move,
         plan: &Plan,
-        guard: crate::session::Unfinished,
+        guard: &Arc<crate::session::Unfinished>,
     ) -> Result<(), Uncommitted<Stale>> {
         let (id, from, to, now, job) = (planned.extent, planned.from, planned.to, self.core.clock.now(), self.job);
         let (source, copy) = (Location::Blob(plan.from), Location::Blob(plan.to));
-        let reads = vec![Read::Row(extent(id))];
+        let (reads, held) = (vec![Read::Row(extent(id))], Arc::clone(guard));
         let decide = move |rows: &Rows| {
             let row: Option<ExtentRow> = decode_row(rows.get(&extent(id))).map_err(Stale::Fault)?;
             let mut row = row.filter(|row| row.first.is_some()).ok_or(Stale::Gone)?;
@@ -238,10 +243,8 @@ impl Mover<'_> {
             row.replicas.push(Replica { silo: to, location, state, since: now, job: Some(job) });
             writes.extend(usage::add(Counted::Silo(to), 1, row.size as i64));
             writes.push(Write::Put(extent(id), encode(&row)));
-            writes.push(Write::Put(
-                retired(now, guard.number, 0),
-                encode(&RetiredRow::Replicas { extent: id, replicas }),
-            ));
+            writes
+                .push(Write::Put(retired(now, held.number, 0), encode(&RetiredRow::Replicas { extent: id, replicas })));
             writes.push(Write::Delete(journal(id)));
             Ok((writes, ()))
         };

@@ -26,7 +26,7 @@ pub(crate) async fn read_slices(
     guard: Arc<OpenRead>,
     slices: Vec<Slice>,
 ) -> Result<Bytestream, Fault> {
-    let mut reader = Reader { core, _guard: guard, slices: slices.into(), current: None };
+    let mut reader = Reader { core, guard, slices: slices.into(), current: None };
     let first = reader.next().await?;
     let rest =
         stream::try_unfold(reader, |mut reader| async move { Ok(reader.next().await?.map(|bytes| (bytes, reader))) });
@@ -38,13 +38,20 @@ pub(crate) async fn read_slices(
 
 struct Reader {
     core: Arc<Core>,
-    _guard: Arc<OpenRead>,
+    guard: Arc<OpenRead>,
     slices: VecDeque<Slice>,
     current: Option<ExtentReader>,
 }
 
 impl Reader {
     async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        match self.next_unjudged().await {
+            Ok(bytes) => Ok(bytes),
+            Err(fault) => Err(self.guard.judge(fault).await),
+        }
+    }
+
+    async fn next_unjudged(&mut self) -> Result<Option<Bytes>, Fault> {
         loop {
             if let Some(current) = &mut self.current {
                 if let Some(bytes) = current.next().await? {

@@ -163,11 +163,10 @@ impl Core {
         Err(NotReplaced::Fault(Fault::Unavailable("the key is written too often".to_owned())))
     }
 
-    /// After a lost answer and a raised epoch: is the version there?
+    /// After a lost answer and a raised epoch: is the version there? Whatever hides that leaves the outcome open.
     async fn probe<R>(&self, key: &Key, version: Option<Number>) -> Result<ObjectRow, NotReplaced<R>> {
-        let rows = self.engine.get(std::slice::from_ref(key)).await;
-        let rows = rows.map_err(|error| NotReplaced::Fault(error.into()))?;
-        let row: Option<ObjectRow> = decode_row(rows[0].as_ref()).map_err(NotReplaced::Fault)?;
+        let rows = self.engine.get(std::slice::from_ref(key)).await.map_err(|_| NotReplaced::Lost)?;
+        let row: Option<ObjectRow> = decode_row(rows[0].as_ref()).map_err(|_| NotReplaced::Lost)?;
         row.filter(|row| Some(row.version) == version).ok_or(NotReplaced::Lost)
     }
 

@@ -61,11 +61,24 @@ pub struct OpenRead {
 pub enum Uncommitted<R> {
     /// The decision said no; nothing was written.
     Refused(R),
-    /// The answer was lost. The epoch was raised, so nothing sent before can land any more: read to learn. (Where it could
-    /// not be raised the session is given up, and what is not found may still land: bytes are kept.)
+    /// The answer was lost. Nothing sent before can land any more (the epoch was raised, or the session is dead): read
+    /// to learn. Where not even that could be settled, the session takes no further part, and its numbers stay
+    /// unfinished until it is declared dead.
     Unknown,
     /// Nothing was written.
     Fault(Fault),
+}
+
+/// A commit's outcome is open. Dropped before it is settled (a client that went away, an index that does not answer),
+/// the session takes no further part: its floor is never published again, and another life begins.
+struct Unsettled<'a>(Option<&'a Session>);
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        if let Some(session) = self.0.take() {
+            session.dead.store(true, Ordering::Release);
+        }
+    }
 }
 
 enum Fenced<R> {
@@ -100,7 +113,7 @@ impl Session {
         }))
     }
 
-    /// Whether somebody declared this session dead.
+    /// Whether this session is over: somebody declared it dead, or it could not settle a commit.
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Acquire)
     }
@@ -153,10 +166,9 @@ impl Session {
             Err(NotCommitted::Refused(Fenced::Decided(refusal))) => Err(Uncommitted::Refused(refusal)),
             Err(NotCommitted::Refused(Fenced::Fence)) => Err(Uncommitted::Fault(self.fenced().await)),
             Err(NotCommitted::Engine(EngineError::Unknown(_))) => {
-                if let Err(fault) = self.raise_epoch().await {
-                    // It may still land. This session publishes no floor from now on; whoever buries it fences it.
-                    tracing::error!(session = self.id, %fault, "a lost commit could not be fenced, the session is given up");
-                    self.dead.store(true, Ordering::Release);
+                let mut unsettled = Unsettled(Some(self));
+                if self.raise_epoch().await {
+                    unsettled.0 = None;
                 }
                 Err(Uncommitted::Unknown)
             }
@@ -164,25 +176,28 @@ impl Session {
         }
     }
 
-    /// The fence refused: another commit of ours raised the epoch, or we are dead.
+    /// The fence refused: another commit of ours raised the epoch, perhaps one that was given up and landed late, or
+    /// we are dead. The epoch that stands is ours in any case.
     async fn fenced(&self) -> Fault {
-        if let Ok(rows) = self.engine.get(&[alive(self.id)]).await
-            && rows[0].is_none()
-        {
-            self.dead.store(true, Ordering::Release);
+        if let Ok(rows) = self.engine.get(&[alive(self.id)]).await {
+            match decode_row::<AliveRow>(rows[0].as_ref()) {
+                Ok(Some(row)) => drop(self.epoch.fetch_max(row.epoch, Ordering::AcqRel)),
+                Ok(None) => self.dead.store(true, Ordering::Release),
+                Err(fault) => return fault,
+            }
         }
         Fault::Unavailable("the session changed under the request".to_owned())
     }
 
-    /// Makes sure that no commit sent before can land. Tries until the outcome is known.
-    async fn raise_epoch(&self) -> Result<(), Fault> {
+    /// Makes sure that no commit sent before can land; false when that is not certain.
+    async fn raise_epoch(&self) -> bool {
         for _ in 0..crate::limits::COMMIT_TRIES {
             let row = alive(self.id);
             let read = row.clone();
             let raised = engine::commit(&*self.engine, vec![Read::Row(row)], move |rows: &Rows| {
                 let mut alive: AliveRow = match rows.get(&read) {
                     Some(bytes) => decode(bytes).map_err(Some)?,
-                    None => return Err(None),
+                    None => return Err(None::<Fault>),
                 };
                 alive.epoch += 1;
                 Ok((vec![Write::Put(read.clone(), encode(&alive))], alive.epoch))
@@ -190,21 +205,29 @@ impl Session {
             match raised.await {
                 Ok(epoch) => {
                     self.epoch.fetch_max(epoch, Ordering::AcqRel);
-                    return Ok(());
+                    return true;
                 }
-                Err(NotCommitted::Refused(Some(fault))) => return Err(fault),
+                Err(NotCommitted::Refused(Some(fault))) => {
+                    tracing::error!(%fault, session = self.id, "the session's row does not read");
+                    return false;
+                }
+                // What the dead sent cannot land either.
                 Err(NotCommitted::Refused(None)) => {
                     self.dead.store(true, Ordering::Release);
-                    return Err(Fault::Unavailable("the session is dead".to_owned()));
+                    return true;
                 }
                 Err(NotCommitted::Engine(_)) => {}
             }
         }
-        Err(Fault::Unavailable("the index lost too many answers".to_owned()))
+        tracing::error!(session = self.id, "the index lost too many answers: another session begins");
+        false
     }
 
     /// Publishes the next beat. An error means that it may not have been published.
     pub async fn publish_beat(&self) -> Result<(), Fault> {
+        if self.is_dead() {
+            return Err(Fault::Unavailable("the session is over".to_owned()));
+        }
         let row = self.next_beat();
         let published = self.commit(Vec::new(), {
             let key = beat(self.id);
@@ -267,6 +290,20 @@ pub async fn end(engine: &dyn Engine, id: u64, seen: Option<u64>) -> Result<bool
 impl Drop for Unfinished {
     fn drop(&mut self) {
         self.session.numbers.lock().expect("no holder panics").unfinished.remove(&self.number.number);
+    }
+}
+
+impl OpenRead {
+    /// What a fault of this read is worth: rows that are missing are damage only while the session lives, since nobody
+    /// waits for the reads of the dead.
+    pub(crate) async fn judge(&self, fault: Fault) -> Fault {
+        if !matches!(fault, Fault::Damaged(_)) {
+            return fault;
+        }
+        match self.session.engine.get(&[alive(self.session.id)]).await {
+            Ok(rows) if rows[0].is_some() => fault,
+            _ => Fault::Unavailable("the session ended under a read".to_owned()),
+        }
     }
 }
 

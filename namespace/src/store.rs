@@ -121,9 +121,9 @@ impl Core {
         let Some(sums) = hashed.extents.into_iter().next() else { return Ok(stored) };
         let inventory = self.inventory();
         let mut failure = Fault::NoRoom;
-        for open in inventory.candidates(whose.bucket, upload.size) {
+        for (attempt, open) in inventory.candidates(whose.bucket, upload.size).into_iter().enumerate() {
             // The first attempt shares the version's number; another attempt needs a name of its own.
-            let id = if failure == Fault::NoRoom { stored.version() } else { take_another(session, &mut stored) };
+            let id = if attempt == 0 { stored.version() } else { take_another(session, &mut stored) };
             let digest = Arc::new(OnceLock::from(extent_digest(&sums)));
             let blob = BlobName { session: id.session, number: id.number, extent: (id.session, id.number) };
             let describe = self.description(&whose, id, stored.version(), upload.size, 0).describe(digest);

@@ -19,7 +19,7 @@ use crate::mover::{Moved, Mover, Pacer};
 use crate::namespace::Core;
 use crate::plan::{Move, Wish};
 use crate::sweep::live_sessions;
-use crate::table::moves::MoveRow;
+use crate::table::moves::{MoveRow, journal};
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, key};
 
@@ -79,6 +79,16 @@ impl Running {
     pub(crate) fn moves_running(&self) -> u64 {
         let jobs = self.0.lock().expect("no holder panics");
         jobs.values().map(|live| live.moves.lock().expect("no holder panics").len() as u64).sum()
+    }
+
+    /// Whether a move with this journal row is under way here.
+    fn is_moving(&self, row: &[u8]) -> bool {
+        let jobs = self.0.lock().expect("no holder panics");
+        let moving = |live: &Arc<Live>| {
+            let moves = live.moves.lock().expect("no holder panics");
+            moves.keys().any(|extent| journal(*extent) == row)
+        };
+        jobs.values().any(moving)
     }
 
     /// Tells a job to stop.
@@ -182,7 +192,7 @@ impl Core {
             let info = live.info();
             (info.id, info.state)
         };
-        if let Err(fault) = self.forget_moves(id).await {
+        if let Err(fault) = self.forget_moves(Some(id)).await {
             tracing::warn!(job = id, %fault, "a job's journal was not cleared");
         }
         if let Err(fault) = self.note(&live).await {
@@ -222,7 +232,7 @@ impl Core {
     async fn work(self: &Arc<Self>, live: &Arc<Live>) -> Result<JobState, OrderError> {
         let info = live.info();
         let wish = self.wish(&info.order)?;
-        self.forget_moves(info.id).await?;
+        self.forget_moves(Some(info.id)).await?;
         if info.state == JobState::Running {
             let summary = self.summarize(&info.order, wish).await?;
             live.change(|info| {
@@ -375,14 +385,16 @@ impl Core {
         }
     }
 
-    /// Journal rows of sessions that are dead, and those a job left behind: such moves are made again or not wanted.
-    async fn forget_moves(&self, job: JobId) -> Result<(), Fault> {
+    /// Journal rows that no move stands for: of dead sessions, of our own whose moves ended, and those a job left behind.
+    /// Such moves are made again or not wanted.
+    pub(crate) async fn forget_moves(&self, job: Option<JobId>) -> Result<(), Fault> {
         let alive: Vec<u64> = live_sessions(&*self.engine).await?.into_iter().map(|(id, _)| id).collect();
         let table = vec![key::MOVES]..after_prefix(&[key::MOVES]);
         let mut writes = Vec::new();
         for (key, row) in self.engine.range(table, usize::MAX, usize::MAX).await? {
             let row: MoveRow = decode(&row)?;
-            if row.job == job || !alive.contains(&row.owner) {
+            let ended = row.owner == self.session().id && !self.running.is_moving(&key);
+            if ended || Some(row.job) == job || !alive.contains(&row.owner) {
                 writes.push(Write::Delete(key.to_vec()));
             }
         }

@@ -194,7 +194,8 @@ impl Core {
     /// The commit that makes a part. An error says whether its bytes may have become part of the index.
     async fn commit_part(&self, session: &Arc<Session>, new: NewPart) -> Result<PartRow, (PutError, bool)> {
         let NewPart { upload_key, id, number, row, adding, bytes, guards } = new;
-        let (guards, key, row) = (Arc::new(guards), part_key(id, number), Arc::new(row));
+        let (guards, key, version, row) = (Arc::new(guards), part_key(id, number), row.version, Arc::new(row));
+        let probed = key.clone();
         for _ in 0..COMMIT_TRIES {
             let now = self.clock.now();
             let (old, dropping) = self.old_part(&key).await.map_err(|fault| (fault.into(), false))?;
@@ -224,13 +225,18 @@ impl Core {
                 Err(Uncommitted::Refused(Refusal::Stale)) => {}
                 Err(Uncommitted::Refused(refusal)) => return Err((refusal.into(), false)),
                 Err(Uncommitted::Fault(fault)) => return Err((fault.into(), false)),
-                Err(Uncommitted::Unknown) => {
-                    let lost = Fault::Unavailable("the outcome of the commit is unknown".to_owned());
-                    return Err((lost.into(), true));
-                }
+                Err(Uncommitted::Unknown) => return self.probe_part(&probed, version).await,
             }
         }
         Err((Fault::Unavailable("the part is written too often".to_owned()).into(), false))
+    }
+
+    /// After a lost answer and a raised epoch: is the part there?
+    async fn probe_part(&self, key: &Key, version: Number) -> Result<PartRow, (PutError, bool)> {
+        let lost = || (Fault::Unavailable("the outcome of the commit is unknown".to_owned()).into(), true);
+        let rows = self.engine.get(std::slice::from_ref(key)).await.map_err(|_| lost())?;
+        let row: Option<PartRow> = decode_row(rows[0].as_ref()).map_err(|_| lost())?;
+        row.filter(|row| row.version == version).ok_or_else(lost)
     }
 
     async fn old_part(&self, key: &Key) -> Result<(Option<bytes::Bytes>, Dropping), Fault> {

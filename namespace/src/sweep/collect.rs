@@ -130,8 +130,9 @@ impl Core {
         }
         if buried {
             self.job_wanted.notify_one();
-            self.collect_ended().await?;
         }
-        Ok(())
+        // Also what an earlier pass left because a silo or the index did not answer.
+        self.forget_moves(None).await?;
+        self.collect_ended().await
     }
 }
