@@ -17,6 +17,10 @@ use crate::table::{decode, decode_row, encode};
 
 /// Opens a declared silo's client. The reason of a failure is one sentence fragment.
 pub(crate) fn connect_declared(declared: &DeclaredSilo, base: &Path) -> Result<Arc<dyn Silo>, String> {
+    #[cfg(test)]
+    if let Some(silo) = crate::model::silo_for(&declared.url) {
+        return Ok(silo);
+    }
     let address = Address::parse(&declared.url, base).map_err(|error| error.to_string())?;
     let credentials = find_credentials(&declared.credentials)?;
     connect(&address, &credentials).map_err(|error| error.to_string())

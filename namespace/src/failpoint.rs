@@ -41,10 +41,49 @@ pub fn pass(name: &'static str) {
     }
 }
 
+#[cfg(any(test, feature = "faults"))]
+thread_local! {
+    static BUG_HERE: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
+    static SMALL_PARTS_HERE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Switches a seeded bug on for this thread alone, or off again.
+#[cfg(any(test, feature = "faults"))]
+pub fn set_bug_here(name: Option<&'static str>) {
+    BUG_HERE.set(name);
+}
+
 /// Whether a seeded bug is switched on.
-#[cfg(feature = "faults")]
+#[cfg(any(test, feature = "faults"))]
 pub fn bug(name: &'static str) -> bool {
-    std::env::var("HOLDALL_BUG").is_ok_and(|on| on == name)
+    use std::sync::OnceLock;
+    static EVERYWHERE: OnceLock<Option<String>> = OnceLock::new();
+    let everywhere = EVERYWHERE.get_or_init(|| std::env::var("HOLDALL_BUG").ok());
+    BUG_HERE.get() == Some(name) || everywhere.as_deref() == Some(name)
+}
+
+/// Whether a seeded bug is switched on: not in a shipped binary.
+#[cfg(not(any(test, feature = "faults")))]
+pub const fn bug(_: &'static str) -> bool {
+    false
+}
+
+/// Lets every part be smaller than S3 allows, on this thread.
+#[cfg(any(test, feature = "faults"))]
+pub fn small_parts_here(on: bool) {
+    SMALL_PARTS_HERE.set(on);
+}
+
+/// Whether a part may be smaller than S3 allows.
+#[cfg(any(test, feature = "faults"))]
+pub fn small_parts() -> bool {
+    SMALL_PARTS_HERE.get()
+}
+
+/// Whether a part may be smaller than S3 allows: not in a shipped binary.
+#[cfg(not(any(test, feature = "faults")))]
+pub const fn small_parts() -> bool {
+    false
 }
 
 /// Marks a point where a crash test may kill the process.
@@ -59,14 +98,7 @@ macro_rules! failpoint {
 /// Whether a seeded bug is switched on; `false` in a shipped binary.
 #[macro_export]
 macro_rules! seeded_bug {
-    ($name:literal) => {{
-        #[cfg(feature = "faults")]
-        {
-            $crate::failpoint::bug($name)
-        }
-        #[cfg(not(feature = "faults"))]
-        {
-            false
-        }
-    }};
+    ($name:literal) => {
+        $crate::failpoint::bug($name)
+    };
 }

@@ -50,4 +50,7 @@ pub mod usage;
 
 mod namespace;
 
+#[cfg(test)]
+mod model;
+
 pub use namespace::{Namespace, OpenError, Options};

@@ -39,8 +39,7 @@ use crate::span;
 use client::{Ask, Client, Failure, header, whole};
 use put::{DESCRIPTION, Promises};
 
-/// A silo in a bucket. It answers nothing until it was claimed; claiming a registered one probes it, once a process,
-/// since every upload depends on what the bucket was found to promise.
+/// A silo in a bucket. It answers nothing until it was claimed.
 pub struct S3 {
     client: Arc<Client>,
     known: Mutex<Known>,
@@ -50,8 +49,7 @@ pub struct S3 {
 #[derive(Default, Clone)]
 struct Known {
     marker: Option<Marker>,
-    /// Not yet, where nobody probed. Stored facts are not taken for it: the server may be another one by now.
-    promises: Option<Promises>,
+    promises: Promises,
 }
 
 impl S3 {
@@ -72,7 +70,7 @@ impl S3 {
     fn claimed(&self) -> Result<(Marker, Promises), SiloError> {
         let known = self.with_known(|known| known.clone());
         let marker = known.marker.ok_or_else(|| SiloError::not_done("the silo was not claimed"))?;
-        Ok((marker, known.promises.unwrap_or_default()))
+        Ok((marker, known.promises))
     }
 
     fn blobs(&self) -> String {
@@ -226,16 +224,7 @@ impl Silo for S3 {
             }
         };
         claim.check(&found)?;
-        let promises = self.with_known(|known| {
-            known.marker = Some(found);
-            known.promises
-        });
-        if promises.is_none() && !claim.fresh {
-            // Without it uploads go without condition and checksum, which is safe; the next claim tries again.
-            if let Err(error) = self.probe().await {
-                tracing::warn!(silo = %claim.marker.silo, %error, "the bucket was not probed");
-            }
-        }
+        self.with_known(|known| known.marker = Some(found));
         Ok(())
     }
 
@@ -246,7 +235,7 @@ impl Silo for S3 {
     async fn probe(&self) -> Result<Facts, SiloError> {
         self.claimed()?;
         let (facts, promises) = probe::probe(&self.client).await?;
-        self.with_known(|known| known.promises = Some(promises));
+        self.with_known(|known| known.promises = promises);
         Ok(facts)
     }
 

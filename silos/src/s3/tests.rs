@@ -67,10 +67,9 @@ impl Server {
         self.seen.lock().unwrap().clone()
     }
 
-    /// A silo on this server, claimed, and found to promise nothing.
+    /// A silo on this server, claimed.
     async fn silo(&self) -> S3 {
         let silo = silo_at(&self.endpoint);
-        silo.with_known(|known| known.promises = Some(Promises::default()));
         silo.claim(&Claim { marker: marker(), fresh: false }).await.unwrap();
         silo
     }
@@ -361,50 +360,4 @@ async fn errors_and_debug_show_no_secret() {
     let silo = server.silo().await;
     let error = format!("{:?} {:?}", put(&silo, 10).await, silo.stat(&name()).await);
     assert!(!error.contains("SECRET") && !error.contains("AWS4"), "{error}");
-}
-
-/// The gateway was restarted. Only what registered the silo had probed it, so that uploads of every later process went
-/// without condition and checksum; now opening it finds out again.
-#[tokio::test]
-async fn a_silo_opened_again_knows_what_its_bucket_promises() {
-    let taken: Mutex<std::collections::BTreeSet<String>> = Mutex::default();
-    let server = Server::start(move |seen| {
-        let verb = seen.line.split(' ').next().unwrap_or_default();
-        let new = verb == "PUT" && taken.lock().unwrap().insert(seen.line.clone());
-        match verb {
-            "PUT" if !new && seen.header("if-none-match").is_some() => {
-                Reply::Say(refused("412 Precondition Failed", "PreconditionFailed"))
-            }
-            "GET" if seen.header("if-match").is_some() => {
-                Reply::Say(refused("412 Precondition Failed", "PreconditionFailed"))
-            }
-            "GET" => Reply::Say(answer("200 OK", &[], b"first")),
-            "DELETE" => Reply::Say(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
-            _ => Reply::Say(answer("200 OK", &["etag: \"e\""], b"")),
-        }
-    })
-    .await;
-    let silo = silo_at(&server.endpoint);
-    silo.claim(&Claim { marker: marker(), fresh: false }).await.unwrap();
-    put(&silo, 10).await.unwrap();
-    assert_eq!(put(&silo, 10).await, Err(SiloError::Exists));
-    let probed = server.seen().len();
-    silo.claim(&Claim { marker: marker(), fresh: false }).await.unwrap();
-    assert_eq!(server.seen().len(), probed, "once is enough");
-}
-
-/// A bucket that cannot be written to right now can still be read.
-#[tokio::test]
-async fn a_probe_that_fails_does_not_close_the_silo() {
-    let server = Server::start(|seen| {
-        if seen.line.starts_with("PUT") {
-            Reply::Say(refused("503 Slow Down", "SlowDown"))
-        } else {
-            Reply::Say(answer("200 OK", &[], b"0123456789"))
-        }
-    })
-    .await;
-    let silo = silo_at(&server.endpoint);
-    silo.claim(&Claim { marker: marker(), fresh: false }).await.unwrap();
-    assert_eq!(read(&silo, 10, 0..10).await.unwrap(), "0123456789");
 }

@@ -1,0 +1,1 @@
+//! Seeded bugs: each takes one line out of the protocol, and each must be found.
