@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write as _};
 use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -128,7 +128,7 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 
-fn write_all(file: File, path: &PathBuf, reopen: &AtomicBool, lines: &Receiver<String>) {
+fn write_all(file: File, path: &Path, reopen: &AtomicBool, lines: &Receiver<String>) {
     let mut out = BufWriter::new(file);
     while let Ok(first) = lines.recv() {
         if reopen.swap(false, Ordering::AcqRel) {
@@ -159,7 +159,7 @@ fn line(entry: &Entry) -> String {
     let operation = subject.operation.map_or_else(|| "-".to_owned(), |name| rest_name(name, &entry.method));
     let written = write!(
         text,
-        "{} {} [{}] {} {} {} {operation} {} \"{}\" {} {} {} {} {} {} \"{}\" \"{}\" - - {} {} {} {} {} - -",
+        "{} {} [{}] {} {} {} {operation} {} \"{}\" {} {} {} {} {} {} \"{}\" \"{}\" - - {} - {} {} {} - -",
         bare(&subject.owner),
         bare(&subject.bucket),
         time.strftime("%d/%b/%Y:%H:%M:%S +0000"),
@@ -177,7 +177,6 @@ fn line(entry: &Entry) -> String {
         quoted(&entry.referer),
         quoted(&entry.user_agent),
         if subject.authentication.is_some() { "SigV4" } else { "-" },
-        "-",
         subject.authentication.unwrap_or("-"),
         bare(&entry.host),
         if entry.tls { "TLSv1.3" } else { "-" },

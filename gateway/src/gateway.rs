@@ -296,9 +296,7 @@ async fn declare(namespace: &Namespace, declared: Option<Declared>) -> Result<()
         None if namespace.has_silos() => return Ok(()),
         None => default_silos(),
     };
-    for change in namespace.apply(&declared, false).await? {
-        tracing::info!(what = change.what, before = change.before, after = change.after, "declared");
-    }
+    namespace.apply(&declared, false).await?;
     Ok(())
 }
 

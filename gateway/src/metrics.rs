@@ -1,4 +1,4 @@
-//! Counters for `/metrics`, in OpenMetrics' text form. No label names a bucket, a key or an account.
+//! Counters for `/metrics`, in the text form of `OpenMetrics`. No label names a bucket, a key or an account.
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The program as scripts use it: what goes to stdout, what to stderr, and with what exit code it ends.
 
+#![allow(clippy::unwrap_used, reason = "a test's helper fails like a test")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -265,4 +267,19 @@ fn store(served: &Served, count: usize) {
             put(&format!("/photos/{number}"), vec![number as u8; 100 << 10]).await;
         }
     });
+}
+
+#[test]
+fn the_demo_shows_that_nobody_notices_a_move() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut demo = holdall(folder.path());
+    let demo = demo.args(["demo", "--objects", "60", "--seconds", "1", "--json"]).env("TMPDIR", folder.path());
+    let output = demo.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for field in ["failed_reads", "failed_writes", "changed_etags", "left_in_source"] {
+        assert_eq!(told[field], 0, "{told}");
+    }
+    assert!(told["objects_moved"].as_u64().is_some_and(|moved| moved > 0), "{told}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "the demo leaves its folder behind");
 }

@@ -27,7 +27,7 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, &'st
     }
 }
 
-/// Counters in OpenMetrics' text form.
+/// Counters in the text form of `OpenMetrics`.
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     let text = admin.metrics.encode(&admin.state.namespace.stats());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -12,7 +12,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use holdall_namespace::clock::Clock;
-use http::header::{CONTENT_TYPE, HOST};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -27,7 +27,7 @@ use super::exit::Failure;
 use crate::admin::problem::Problem;
 
 /// How long an answer's head may take. A sweep answers when its pass is over.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_hours(1);
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// An answer of the admin API that is read whole has at most this many bytes.
@@ -140,6 +140,10 @@ impl Endpoint {
             .header(HOST, self.authority.as_str())
             .body(Full::new(body.clone()))
             .map_err(|error| Failure::misuse(format!("`{path}` cannot be asked for: {error}")))?;
+        if matches!(*request.method(), Method::PUT | Method::POST) {
+            // hyper leaves it out for an empty body, and S3 wants it there.
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
         if self.speak == Speak::Admin && !body.is_empty() {
             request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
@@ -202,7 +206,7 @@ async fn refused(response: Response<Incoming>) -> Result<Response<Incoming>, Fai
 fn of_problem(problem: Problem) -> Failure {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match status {
-        StatusCode::FORBIDDEN | StatusCode::CONFLICT => Failure::refused(problem),
+        StatusCode::FORBIDDEN | StatusCode::CONFLICT => Failure::refused(&problem),
         StatusCode::BAD_REQUEST if problem.code.starts_with("invalid_") => Failure::misuse(problem.detail),
         _ => Failure::failed(problem.detail),
     }

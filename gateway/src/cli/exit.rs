@@ -46,7 +46,7 @@ impl Failure {
     }
 
     /// Exit code 4, naming the rule.
-    pub fn refused(problem: Problem) -> Self {
+    pub fn refused(problem: &Problem) -> Self {
         Self { kind: Kind::Refused, message: format!("refused ({}): {}", problem.code, problem.detail) }
     }
 

@@ -55,8 +55,14 @@ pub struct Cli {
 /// What all commands share.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
-    /// Where the gateway's admin API is [default: http://127.0.0.1:9001].
-    #[arg(long, global = true, value_name = "URL", env = "HOLDALL_ADMIN")]
+    /// Where the gateway's admin API is.
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "HOLDALL_ADMIN",
+        help = "Where the gateway's admin API is [default: http://127.0.0.1:9001]"
+    )]
     pub admin: Option<String>,
     /// The data folder: of the gateway to start, or whose key file to sign with [default: ./holdall-data].
     #[arg(long, global = true, value_name = "DIR", env = "HOLDALL_DATA")]

@@ -13,7 +13,8 @@ use crate::config::Size;
 /// `holdall place`
 #[derive(Debug, Args)]
 pub struct Place {
-    /// s3://bucket/prefix; the prefix is literal, as in ListObjectsV2.
+    /// `s3://bucket/prefix`; the prefix is literal, as in `ListObjectsV2`.
+    #[arg(value_name = "S3://BUCKET/PREFIX", help = "s3://bucket/prefix; the prefix is literal, as in ListObjectsV2")]
     what: Target,
     /// The silo.
     #[arg(long, value_name = "SILO")]

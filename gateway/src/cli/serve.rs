@@ -114,7 +114,9 @@ impl Signals {
 fn announce(context: &Context, settings: &Settings, gateway: &Gateway) -> Result<(), Failure> {
     let admin = format!("http://{}", gateway.admin);
     let new_key = gateway.new_key.as_ref().filter(|_| io::stderr().is_terminal());
-    let key = How::of(new_key, gateway.key_file.as_deref());
+    // Pasted lines must work from any folder.
+    let key_file = gateway.key_file.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
+    let key = How::of(new_key, key_file.as_deref());
     let text = welcome(settings, &gateway.endpoint, &admin, &key);
     // Nobody may be reading stderr; the gateway serves all the same.
     drop(io::stderr().lock().write_all(text.as_bytes()));

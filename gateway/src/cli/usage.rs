@@ -10,7 +10,8 @@ use crate::admin::view::{ReplicaView, Status, UsageLine, UsageView};
 /// `holdall where`
 #[derive(Debug, Args)]
 pub struct Where {
-    /// s3://bucket/key
+    /// `s3://bucket/key`
+    #[arg(value_name = "S3://BUCKET/KEY", help = "s3://bucket/key")]
     object: Target,
 }
 

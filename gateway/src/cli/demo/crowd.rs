@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use http::header::{ETAG, LAST_MODIFIED};
 use http::{Method, Response};
 use hyper::body::Incoming;
@@ -124,9 +125,10 @@ impl Crowd {
 
     /// Deletes the objects and the bucket.
     pub(super) async fn clean(&self) -> Result<(), Failure> {
-        for thing in &self.things {
-            expect(self.s3.send(Method::DELETE, &self.path(thing), &[], Bytes::new()).await?).await?;
-        }
+        let delete = |thing| async move {
+            expect(self.s3.send(Method::DELETE, &self.path(thing), &[], Bytes::new()).await?).await
+        };
+        stream::iter(&self.things).map(delete).buffer_unordered(CLIENTS).try_collect::<()>().await?;
         expect(self.s3.send(Method::DELETE, &format!("/{}", self.bucket), &[], Bytes::new()).await?).await
     }
 

@@ -23,8 +23,6 @@ use crate::config::Settings;
 use crate::gateway::{Gateway, Start};
 use crowd::Crowd;
 
-/// The drain is slowed down to take about this long: time to look at it.
-const DRAIN_SECONDS: u64 = 12;
 /// How long sweeping may take at the end.
 const SWEEPS: u32 = 60;
 
@@ -34,6 +32,9 @@ pub struct Demo {
     /// How many objects the bucket gets.
     #[arg(long, default_value = "600", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     objects: u32,
+    /// Slow the drain down to take about this many seconds: time to look at it.
+    #[arg(long, default_value = "12", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
     /// The silo to drain.
     #[arg(long, default_value = "hot")]
     from: String,
@@ -73,11 +74,8 @@ pub(super) async fn run(context: &Context, demo: &Demo) -> Result<(), Failure> {
     };
     stage.strike().await;
     let outcome = outcome?;
-    if context.global.json {
-        print::json(&outcome)?
-    } else {
-        print::text(&table(demo, &outcome))?
-    }
+    let shown = if context.global.json { print::json(&outcome) } else { print::text(&table(demo, &outcome)) };
+    shown?;
     let bad = outcome.failed_reads + outcome.failed_writes + outcome.changed_etags;
     if bad > 0 || outcome.left_in_source != 0 {
         return Err(Failure::failed("the demo did not show what it should: please report this"));
@@ -139,7 +137,7 @@ async fn fill(crowd: &Arc<Crowd>) -> Result<(), Failure> {
 
 async fn drain(demo: &Demo, stage: &Stage, bytes: u64) -> Result<JobView, Failure> {
     let order = Order::Drain { from: demo.from.clone(), to: demo.to.clone() };
-    let pace = Pace { bytes_per_second: Some((bytes / DRAIN_SECONDS).max(1 << 20)), concurrency: None };
+    let pace = Pace { bytes_per_second: Some((bytes / demo.seconds).max(1 << 20)), concurrency: None };
     let job: JobView = stage.admin.post("/v1/job", &JobRequest { order, pace }).await?;
     progress::follow(&stage.admin, job.id, JobState::Done, &mut progress::CtrlC::watch()?).await
 }
