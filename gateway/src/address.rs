@@ -132,6 +132,29 @@ impl Query {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_key_survives_its_encoding(key in "\\PC{1,200}") {
+            let path = format!("/abc/{}", utf8_percent_encode(&key, NON_ALPHANUMERIC));
+            prop_assert_eq!(parsed("h", &path), Ok((Some("abc".into()), Some(key))));
+        }
+
+        #[test]
+        fn two_paths_name_one_key_only_if_they_decode_alike(one in "[ab/.%25e]{1,8}", two in "[ab/.%25e]{1,8}") {
+            let key = |text: &str| parsed("h", &format!("/abc/{text}"));
+            if let (Ok(first), Ok(second)) = (key(&one), key(&two)) {
+                prop_assert_eq!(first == second, decode_path(&one) == decode_path(&two));
+            }
+        }
+
+        #[test]
+        fn any_target_is_an_answer(host: String, path: String, query: String) {
+            let _ = (parsed(&host, &path), Query::parse(Some(&query)));
+        }
+    }
 
     fn parsed(host: &str, path: &str) -> Result<(Option<String>, Option<String>), Code> {
         let domains = ["s3.example.org".to_owned(), "eu.s3.example.org".to_owned()];

@@ -95,12 +95,13 @@ pub fn kept(headers: &HeaderMap) -> Result<Headers, S3Error> {
             kept.system.push((name.as_str().to_owned(), value));
         }
     }
+    let mut size = 0;
     for name in headers.keys() {
         if let Some(short) = name.as_str().strip_prefix(META) {
+            size += short.len() + headers.get_all(name).iter().map(HeaderValue::len).sum::<usize>();
             kept.user.push((short.to_owned(), joined(headers, name).unwrap_or_default()));
         }
     }
-    let size = kept.user.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
     if size > MAX_METADATA {
         return Err(S3Error::new(Code::MetadataTooLarge)
             .detail("Size", size.to_string())

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use holdall_namespace::bucket::Bucket;
 use holdall_namespace::name::{BucketName, ObjectKey};
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::access_log::Subject;
 use crate::address::{Address, Query};
@@ -109,7 +109,6 @@ pub async fn handle(state: &Arc<State>, verified: Verified, id: RequestId) -> Re
     };
     subject.bucket = address.bucket.map(String::from);
     subject.key = address.key.map(String::from);
-    subject.request_id = Some(id.to_string());
     response.extensions_mut().insert(subject);
     response
 }
@@ -118,8 +117,9 @@ fn refuse(error: S3Error, call: &Call, address: &Address, subject: &mut Subject)
     subject.error = Some(error.code.as_str());
     if error.code.status().is_server_error() && error.code != Code::NotImplemented {
         tracing::error!(request = %call.id, code = error.code.as_str(), cause = error.cause.as_deref(), "request failed");
-    } else if let Some(cause) = &error.cause {
-        tracing::debug!(request = %call.id, code = error.code.as_str(), %cause, "request refused");
+    } else if error.code.status() == StatusCode::BAD_REQUEST {
+        let (code, method) = (error.code.as_str(), &call.parts.method);
+        tracing::info!(request = %call.id, code, %method, cause = error.cause.as_deref(), "request refused");
     }
     error.into_response(&Asked {
         bucket: address.bucket.as_ref().map(BucketName::as_str),

@@ -73,6 +73,19 @@ fn parse(header: &str) -> Option<Asked> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_range_is_never_outside_its_object(header in "(bytes=)?[0-9]{0,20}-?[0-9]{0,20}", size: u64) {
+            if let Ok(Wanted::Part(range)) = of_read(Some(&header), size) {
+                prop_assert!(range.start < range.end && range.end <= size);
+            }
+            if let Ok(range) = of_source(Some(&header), size) {
+                prop_assert!(range.start < range.end && range.end <= size);
+            }
+        }
+    }
 
     #[test]
     fn reads_take_one_range() {

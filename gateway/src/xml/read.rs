@@ -287,6 +287,27 @@ impl Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::xml::write::Document;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn whatever_comes_is_an_answer(body: Vec<u8>, text in "[<>/a-zA-Z&;# !\\-\\[\\]\"=?x0-9]{0,200}") {
+            for body in [body.as_slice(), text.as_bytes(), format!("<Delete>{text}</Delete>").as_bytes()] {
+                let _ = (delete(body), complete(body), create_bucket(body), tagging(body), access_control(body));
+            }
+        }
+
+        #[test]
+        fn what_is_written_is_read(key in "[^\\x00]{1,80}", value in "[^\\x00]{0,80}") {
+            let mut document = Document::new("Tagging");
+            document.nested("TagSet", |document| document.nested("Tag", |document| {
+                document.text("Key", &key);
+                document.text("Value", &value);
+            }));
+            prop_assert_eq!(tagging(document.finish().as_bytes()), Ok(vec![(key, value)]));
+        }
+    }
 
     fn key(key: &str) -> Doomed {
         Doomed { key: key.into(), ..Doomed::default() }
