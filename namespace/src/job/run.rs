@@ -26,9 +26,6 @@ use crate::table::{after_prefix, decode, key};
 /// Passes in a row that moved nothing though something was left, before a job gives up.
 const FRUITLESS: u32 = 8;
 
-/// Jobs are numbered from 1.
-const NO_JOB: JobId = 0;
-
 /// How long a job waits between passes that had failures.
 const BETWEEN_PASSES: Duration = Duration::from_millis(500);
 
@@ -106,7 +103,7 @@ impl Running {
 impl Core {
     /// Takes jobs that nobody runs, for ever.
     pub(crate) async fn run_jobs_forever(self: Arc<Self>) {
-        if let Err(fault) = self.forget_moves(NO_JOB).await {
+        if let Err(fault) = self.forget_moves(None).await {
             tracing::warn!(%fault, "the journal of earlier lives was not cleared");
         }
         loop {
