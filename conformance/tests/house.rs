@@ -43,10 +43,7 @@ fn needs(metadata: &Value, name: &str) -> Vec<String> {
 fn imports_go_one_way_and_each_engine_has_one_home() {
     let metadata = metadata();
     let refused = [
-        (
-            "holdall-silos",
-            &["holdall", "holdall-namespace", "redb", "axum", "tower", "hyper", "aws-sigv4"][..],
-        ),
+        ("holdall-silos", &["holdall", "holdall-namespace", "redb", "axum", "tower", "hyper", "aws-sigv4"][..]),
         (
             "holdall-namespace",
             &["holdall", "object_store", "reqwest", "axum", "tower", "hyper", "quick-xml", "aws-sigv4"],
