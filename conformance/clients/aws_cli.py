@@ -142,7 +142,11 @@ def presign(c):
     bucket, root = _bucket(c), _tree(c)
     key = "ünï code+%.txt"
     _aws(c, "s3", "cp", root / "plain.txt", f"s3://{bucket}/{key}")
-    url = _aws(c, "s3", "presign", f"s3://{bucket}/{key}", "--expires-in", "60").decode().strip()
+    # Left alone, this version signs URLs for us-east-1 the way of 2006, which is refused here.
+    (c.folder / "config").write_text("[default]\ns3 =\n  signature_version = s3v4\n")
+    env = c.gateway.aws_env() | {"AWS_CONFIG_FILE": str(c.folder / "config")}
+    url = _aws(c, "s3", "presign", f"s3://{bucket}/{key}", "--expires-in", "60", env=env).decode().strip()
+    c.check("X-Amz-Signature" in url, f"not signed by version 4: {url}")
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=20) as answer:
         c.equal(answer.read(), (root / "plain.txt").read_bytes())
@@ -226,8 +230,8 @@ def api_multipart_by_hand(c):
     _api(c, "complete-multipart-upload", "--bucket", bucket, "--key", "m", "--upload-id", upload, "--multipart-upload", f"file://{c.folder}/parts.json")
     _api(c, "get-object", "--bucket", bucket, "--key", "m", c.folder / "back")
     c.equal((c.folder / "back").read_bytes() == body, True, "same bytes")
-    second = _api(c, "get-object", "--bucket", bucket, "--key", "m", "--part-number", 2, c.folder / "part")
-    c.equal((second["ContentLength"], second["PartsCount"]), (5 << 20, 2), "the second part")
+    last = _api(c, "get-object", "--bucket", bucket, "--key", "m", "--part-number", 7, c.folder / "part")
+    c.equal((last["ContentLength"], last["PartsCount"]), (5 << 20, 2), "the part uploaded as 7")
     upload = _api(c, "create-multipart-upload", "--bucket", bucket, "--key", "n")["UploadId"]
     _api(c, "abort-multipart-upload", "--bucket", bucket, "--key", "n", "--upload-id", upload)
     c.equal(_api(c, "list-multipart-uploads", "--bucket", bucket).get("Uploads"), None, "uploads after abort")
@@ -248,7 +252,7 @@ def api_buckets(c):
     bucket = _bucket(c)
     _api(c, "head-bucket", "--bucket", bucket)
     _refused(c, "404", "head-bucket", "--bucket", "no-such-bucket-here")
-    c.equal(_api(c, "get-bucket-location", "--bucket", bucket)["LocationConstraint"], None, "location")
+    c.equal(_api(c, "get-bucket-location", "--bucket", bucket)["LocationConstraint"], c.gateway.region, "location")
     tags = "TagSet=[{Key=team,Value=blue}]"
     _api(c, "put-bucket-tagging", "--bucket", bucket, "--tagging", tags)
     c.equal(_api(c, "get-bucket-tagging", "--bucket", bucket)["TagSet"], [{"Key": "team", "Value": "blue"}], "tags")

@@ -282,14 +282,16 @@ def presigned_urls():
     b = bucket()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     key = "a b+ü"
-    put = S3.generate_presigned_url("put_object", Params={"Bucket": b, "Key": key, "ContentType": "x/y", "Metadata": {"a": "b"}})
+    # Left alone, boto3 signs URLs for us-east-1 the way of 2006, which is refused here.
+    s3 = client(signature_version="s3v4")
+    put = s3.generate_presigned_url("put_object", Params={"Bucket": b, "Key": key, "ContentType": "x/y", "Metadata": {"a": "b"}})
     request = urllib.request.Request(put, data=b"by url", method="PUT", headers={"Content-Type": "x/y", "x-amz-meta-a": "b"})
     equal(opener.open(request, timeout=20).status, 200, "PUT")
     params = {"Bucket": b, "Key": key, "ResponseContentType": "text/z", "ResponseContentDisposition": "attachment"}
-    with opener.open(S3.generate_presigned_url("get_object", Params=params), timeout=20) as answer:
+    with opener.open(s3.generate_presigned_url("get_object", Params=params), timeout=20) as answer:
         equal((answer.read(), answer.headers["Content-Type"]), (b"by url", "text/z"), "GET")
     # An x-amz-* header that was not signed is refused, not obeyed.
-    request = urllib.request.Request(S3.generate_presigned_url("put_object", Params={"Bucket": b, "Key": "x"}), data=b"y",
+    request = urllib.request.Request(s3.generate_presigned_url("put_object", Params={"Bucket": b, "Key": "x"}), data=b"y",
                                      method="PUT", headers={"x-amz-meta-added": "later"})
     try:
         opener.open(request, timeout=20)
@@ -334,9 +336,8 @@ def multipart_rules():
     sparse = [part(upload, 10_000, b"end"), part(upload, 3, b"z" * 5 * MIB)]
     complete(upload, sparse[::-1])
     equal(get(b, "m") == b"z" * 5 * MIB + b"end", True, "sparse parts in order")
-    third = S3.get_object(Bucket=b, Key="m", PartNumber=2)
-    equal((third["Body"].read(), third["PartsCount"]), (b"end", 2), "the second part")
-    S3.upload_part_copy  # noqa: B018 - the managed copy above uses it
+    last = S3.get_object(Bucket=b, Key="m", PartNumber=10_000)
+    equal((last["Body"].read(), last["PartsCount"]), (b"end", 2), "the part uploaded as 10,000")
 
 
 def errors_by_name():
