@@ -1,7 +1,7 @@
 //! `holdall check`: does the index agree with the silos, and with itself?
 //!
 //! Read-only and in constant memory: tables are read in pages, each page is held against the rows and blobs that it
-//! names, and what has to be matched the other way round goes through a [`ledger`] of fixed size. Writes may go on
+//! names, and what has to be matched the other way round goes through a ledger of fixed size. Writes may go on
 //! meanwhile. What looks wrong is looked at again: an object, a reference or a replica whose row stands as it stood
 //! before must have had all it names in between, so only what is still wrong then is a finding.
 //!

@@ -196,7 +196,9 @@ impl Namespace {
         let new = self.meet_new(silos.new).await?;
         self.commit_declared(new, writes).await?;
         self.refresh_inventory(true).await?;
-        changes.iter().for_each(|change| tracing::info!(what = %change.what, after = %change.after, "declared"));
+        for change in &changes {
+            tracing::info!(what = %change.what, after = %change.after, "declared");
+        }
         Ok(changes)
     }
 

@@ -37,7 +37,7 @@ pub fn pass(name: &'static str) {
     {
         tracing::warn!(failpoint = name, "killed at a failpoint");
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        std::thread::sleep(std::time::Duration::from_secs(60));
+        std::thread::sleep(std::time::Duration::from_mins(1));
     }
 }
 

@@ -37,11 +37,11 @@ pub const BEAT: Duration = Duration::from_millis(500);
 /// A session whose beat stood still this long, on the observer's clock, is dead.
 pub const LEASE: Duration = Duration::from_secs(15);
 /// How long a retired replica stays beside the rule that nobody reads it.
-pub const GRACE: Duration = Duration::from_secs(600);
+pub const GRACE: Duration = Duration::from_mins(10);
 /// Moves a job has under way at once, unless told otherwise.
 pub const MOVES_AT_ONCE: usize = 16;
 /// A completed upload answers a repeated Complete for this long.
-pub const COMPLETED_KEPT: Duration = Duration::from_secs(24 * 3600);
+pub const COMPLETED_KEPT: Duration = Duration::from_hours(24);
 /// Commits that wait for the index's writer; one more waits outside.
 pub const INDEX_QUEUE: usize = 4096;
 /// Commits that share one transaction: the last of them waits for all.

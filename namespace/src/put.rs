@@ -34,8 +34,11 @@ pub struct Upload {
     /// The checksum to compute and keep.
     pub algorithm: Option<ChecksumAlgorithm>,
     /// Asked after the last byte and before the commit: what the client said in headers or a trailer.
-    pub verify: Box<dyn FnOnce(&Computed) -> Result<(), BodyMismatch> + Send>,
+    pub verify: Verify,
 }
+
+/// Compares what was computed with what the client said.
+pub type Verify = Box<dyn FnOnce(&Computed) -> Result<(), BodyMismatch> + Send>;
 
 /// The bytes are not what the client said they are.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -85,12 +85,11 @@ impl Dropping {
     pub(crate) fn writes(&self, rows: &Rows, adding: &Adding, now: UnixMs, by: Number) -> Result<Vec<Write>, Stale> {
         let (mut writes, mut empty, mut settled) = (Vec::new(), 0, Vec::new());
         for (index, (target, witness)) in self.each.iter().enumerate() {
-            let found = match witness {
-                Some(witness) => Found::Witness(*witness, rows.get(&reference(*target, *witness)).is_some()),
-                None => {
-                    empty += 1;
-                    Found::Empty(rows.empty[empty - 1])
-                }
+            let found = if let Some(witness) = witness {
+                Found::Witness(*witness, rows.get(&reference(*target, *witness)).is_some())
+            } else {
+                empty += 1;
+                Found::Empty(rows.empty[empty - 1])
             };
             let Some(referrer) = self.referrer else { continue };
             if adding.targets.contains(target) && is_first(*target, referrer, rows)? {

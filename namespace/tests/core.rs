@@ -1,5 +1,7 @@
 //! The whole core on the memory engine and memory silos: what a client would see, and what lies in the silos.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

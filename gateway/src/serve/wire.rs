@@ -132,7 +132,7 @@ mod tests {
         let mut wire = Wire::new(near, Seats::new().sit().seat.clone());
         let client = async {
             let mut last = Vec::new();
-            far.write_all(&[0; 1 << 20]).await.unwrap();
+            far.write_all(&vec![0; 1 << 20]).await.unwrap();
             far.read_to_end(&mut last).await.unwrap();
             far.shutdown().await.unwrap();
             last

@@ -51,7 +51,7 @@ impl Walk {
         if self.by_object {
             return core.extents_of_objects(&page).await.map(Some);
         }
-        let rows = page.iter().filter_map(|(key, bytes)| Some(read_extent(key).map(|id| Ok((id, decode(bytes)?)))?));
+        let rows = page.iter().filter_map(|(key, bytes)| read_extent(key).map(|id| Ok((id, decode(bytes)?))));
         rows.collect::<Result<Vec<_>, Fault>>().map(Some)
     }
 }

@@ -112,6 +112,7 @@ fn search(
 }
 
 /// The register after an event: which write it holds. `None` when the event cannot happen now.
+#[expect(clippy::option_option, reason = "holding nothing is a state, impossible is none")]
 fn apply(events: &[&Event], at: usize, state: Option<usize>) -> Option<Option<usize>> {
     let held = state.map(|at| match events[at].what {
         What::Write { tag, modified, .. } => (tag, modified),

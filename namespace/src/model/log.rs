@@ -251,7 +251,7 @@ impl Log {
                     wrong("InvalidPart though the list matched all the time");
                 }
                 (None, Said::NoSuchUpload) if others.count() == 0 => {
-                    wrong("NoSuchUpload to an Abort of an open upload")
+                    wrong("NoSuchUpload to an Abort of an open upload");
                 }
                 _ => {}
             }

@@ -48,7 +48,7 @@ impl World {
         self.still_serves();
         self.read_all();
         self.clean_up();
-        self.sim.pass(COMPLETED_KEPT + Duration::from_secs(3 * 3600));
+        self.sim.pass(COMPLETED_KEPT + Duration::from_hours(3));
         self.clean_up();
         self.read_all();
         self.read_open_uploads();
@@ -61,6 +61,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "reads as what it is: now, in this world")]
     fn now<T>(&self, what: impl Future<Output = T>) -> T {
         what.now_or_never().expect("it is quiet")
     }

@@ -41,6 +41,7 @@ enum Late {
 }
 
 /// All silos of a case.
+#[expect(clippy::struct_field_names, reason = "they are the silos")]
 pub(super) struct Silos {
     sim: Arc<Sim>,
     truth: Truth,

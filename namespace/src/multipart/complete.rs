@@ -58,9 +58,8 @@ impl Namespace {
             };
             let object = assemble(&complete, &row, &parts)?;
             let finish = Finish { session: &session, key: &key, token, list, row: &row, complete: &complete, object };
-            match self.core.finish(finish, guard).await? {
-                Some(object) => return Ok(object),
-                None => continue,
+            if let Some(object) = self.core.finish(finish, guard).await? {
+                return Ok(object);
             }
         }
         Err(Fault::Unavailable("the upload changes while it is completed".to_owned()).into())
@@ -112,7 +111,9 @@ fn assemble(complete: &Complete<'_>, row: &UploadRow, parts: &[PartRow]) -> Resu
         return Err(CompleteError::Size { expected, actual: size });
     }
     let mut md5 = Md5::new();
-    parts.iter().for_each(|part| md5.update(part.md5));
+    for part in parts {
+        md5.update(part.md5);
+    }
     let etag = TagBytes { md5: md5.finalize().into(), parts: parts.len() as u32 };
     let checksum = row.checksum.and_then(|(algorithm, kind)| Some((algorithm, kind, whole(algorithm, kind, parts)?)));
     if let Some((algorithm, claimed)) = &complete.checksum {

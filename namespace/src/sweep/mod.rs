@@ -196,5 +196,5 @@ fn forget_replicas(row: &mut ExtentRow, gone: &[(SiloId, Location)], writes: &mu
 pub(crate) async fn live_sessions(engine: &dyn Engine) -> Result<Vec<(u64, BeatRow)>, Fault> {
     let range = vec![key::BEATS]..after_prefix(&[key::BEATS]);
     let rows = engine.range(range, usize::MAX, usize::MAX).await?;
-    rows.iter().filter_map(|(key, row)| Some(read_session(key).map(|id| decode(row).map(|row| (id, row)))?)).collect()
+    rows.iter().filter_map(|(key, row)| read_session(key).map(|id| decode(row).map(|row| (id, row)))).collect()
 }

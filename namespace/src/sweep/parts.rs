@@ -7,6 +7,7 @@ use crate::fault::Fault;
 use crate::limits::{COMMIT_TRIES, COMPLETED_KEPT};
 use crate::namespace::Core;
 use crate::reference::{Adding, Dropping, Stale, targets};
+use crate::session::Uncommitted;
 use crate::sweep::Swept;
 use crate::table::objects::Data;
 use crate::table::retired::{RetiredRow, retired as retired_key};
@@ -103,8 +104,7 @@ impl Core {
             };
             match session.commit(reads, decide).await {
                 Ok(()) => return Ok(()),
-                Err(crate::session::Uncommitted::Refused(Stale::Fault(fault))) => return Err(fault),
-                Err(crate::session::Uncommitted::Fault(fault)) => return Err(fault),
+                Err(Uncommitted::Refused(Stale::Fault(fault)) | Uncommitted::Fault(fault)) => return Err(fault),
                 // After a lost answer the part row tells: dropping it again does nothing.
                 Err(_) => {}
             }

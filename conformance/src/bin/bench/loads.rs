@@ -245,9 +245,9 @@ where
 async fn write_large(target: &Target, key: &str, size: u64) -> Outcome<()> {
     let mut client = Client::new(&target.endpoint);
     if size <= 256 * MIB {
-        put(&mut client, key, size).await?
+        put(&mut client, key, size).await?;
     } else {
-        multipart(&mut client, key, size).await.map(|_| ())?
+        multipart(&mut client, key, size).await?;
     }
     Ok(())
 }

@@ -59,7 +59,9 @@ pub(super) async fn sample(target: &Target, load: &Arc<Load>, clients: usize, li
     let rest = Arc::new(AtomicU64::new(load.budget(clients)));
     load.prepare(target, rest.load(Ordering::Relaxed)).await?;
     let pids = target.pids();
-    pids.iter().for_each(|pid| process::reset_peak(*pid));
+    for pid in &pids {
+        process::reset_peak(*pid);
+    }
     let cpu_before: Duration = pids.iter().map(|pid| process::cpu(*pid)).sum();
     let watch = Stopwatch::start();
     let mut workers = Vec::new();

@@ -33,12 +33,13 @@ pub(super) struct Target {
     /// Objects are files below this folder: a static server.
     pub(super) files: Option<PathBuf>,
     prepared: Mutex<HashSet<String>>,
-    _child: Option<Child>,
+    /// Ends with this.
+    child: Option<Child>,
 }
 
 impl Target {
     fn new(name: &str, endpoint: Endpoint, pid: Option<u32>) -> Self {
-        Self { name: name.to_owned(), endpoint, pid, files: None, prepared: Mutex::default(), _child: None }
+        Self { name: name.to_owned(), endpoint, pid, files: None, prepared: Mutex::default(), child: None }
     }
 
     /// Whether something is prepared for the first time.
@@ -215,7 +216,7 @@ impl Ratios<'_> {
         let endpoint = Endpoint { address: address.clone(), ..self.own.endpoint.clone() };
         let mut hello = Target::new("hello", endpoint, child.id());
         hello.files = Some(self.folder.join("hello"));
-        hello._child = Some(child);
+        hello.child = Some(child);
         answers(&address).await?;
         let pairs = self.pairs(&hello, Load::Head, 32).await?;
         // What reading a row costs beside HTTP: 4 µs, measured with 10^6 rows in cache.
@@ -441,7 +442,7 @@ async fn nginx(folder: &Path) -> Outcome<Option<Target>> {
     };
     let mut target = Target::new("nginx", endpoint, child.id());
     target.files = Some(root);
-    target._child = Some(child);
+    target.child = Some(child);
     Ok(Some(target))
 }
 
