@@ -80,8 +80,6 @@ pub struct Entry {
     pub user_agent: Option<String>,
     /// `Host`
     pub host: Option<String>,
-    /// Whether it came over TLS.
-    pub tls: bool,
 }
 
 /// Writes lines on a thread of its own.
@@ -159,7 +157,7 @@ fn line(entry: &Entry) -> String {
     let operation = subject.operation.map_or_else(|| "-".to_owned(), |name| rest_name(name, &entry.method));
     let written = write!(
         text,
-        "{} {} [{}] {} {} {} {operation} {} \"{}\" {} {} {} {} {} {} \"{}\" \"{}\" - - {} - {} {} {} - -",
+        "{} {} [{}] {} {} {} {operation} {} \"{}\" {} {} {} {} {} {} \"{}\" \"{}\" - - {} - {} {} - - -",
         bare(&subject.owner),
         bare(&subject.bucket),
         time.strftime("%d/%b/%Y:%H:%M:%S +0000"),
@@ -179,7 +177,6 @@ fn line(entry: &Entry) -> String {
         if subject.authentication.is_some() { "SigV4" } else { "-" },
         subject.authentication.unwrap_or("-"),
         bare(&entry.host),
-        if entry.tls { "TLSv1.3" } else { "-" },
     );
     written.expect("writing to a string cannot fail");
     text.push('\n');

@@ -164,8 +164,7 @@ impl Gateway {
             domains: settings.domains.clone(),
         });
         let metrics = Arc::new(Metrics::new());
-        let observer =
-            Arc::new(Observer { metrics: Arc::clone(&metrics), log: access_log.clone(), clock, tls: tls.is_some() });
+        let observer = Arc::new(Observer { metrics: Arc::clone(&metrics), log: access_log.clone(), clock });
         let acceptor = tls.as_ref().map(Certificates::acceptor).transpose()?;
         let stop = CancellationToken::new();
         let limits = Limits { drain_timeout: settings.drain_limit, ..Limits::default() };

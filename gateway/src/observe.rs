@@ -23,7 +23,6 @@ pub(crate) struct Observer {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) log: Option<Arc<AccessLog>>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) tls: bool,
 }
 
 impl Observer {
@@ -67,7 +66,6 @@ impl Record {
             entry.referer = header(REFERER);
             entry.user_agent = header(USER_AGENT);
             entry.host = header(HOST);
-            entry.tls = observer.tls;
         }
         request.method().as_str().clone_into(&mut entry.method);
         let started = observer.clock.monotonic();
@@ -166,7 +164,7 @@ mod tests {
 
     fn observer() -> Arc<Observer> {
         let clock = Arc::new(SystemClock::new());
-        Arc::new(Observer { metrics: Arc::new(Metrics::new()), log: None, clock, tls: false })
+        Arc::new(Observer { metrics: Arc::new(Metrics::new()), log: None, clock })
     }
 
     fn text(observer: &Observer) -> String {
