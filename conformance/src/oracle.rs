@@ -85,7 +85,8 @@ impl Oracle {
         self.with(&ticket.key, |history| {
             for write in &mut history.writes {
                 if write.start == ticket.start {
-                    write.end = Some(end);
+                    // A reading may have shown it before its answer came.
+                    write.end = Some(write.end.map_or(end, |seen| seen.min(end)));
                 }
             }
         });
@@ -182,17 +183,18 @@ impl Oracle {
 }
 
 impl History {
-    fn judge(&self, from: Moment, to: Moment, seen: Option<u64>) -> Result<(), String> {
+    fn judge(&mut self, from: Moment, to: Moment, seen: Option<u64>) -> Result<(), String> {
         let generation = |write: &Write| write.value.as_ref().map(|value| value.generation);
         let fits = |start: Moment, end: Option<Moment>| {
             let newer = |other: &&Write| {
                 end.is_some_and(|end| other.start > end) && other.end.is_some_and(|other_end| other_end < from)
             };
-            start < to && self.writes.iter().find(newer).is_none()
+            start < to && !self.writes.iter().any(|other| newer(&other))
         };
         // Before its first write a key is absent.
         let at_first = seen.is_none() && fits(0, Some(0));
         if at_first || self.writes.iter().any(|write| generation(write) == seen && fits(write.start, write.end)) {
+            self.shown(to, seen);
             return Ok(());
         }
         let known: Vec<String> = self
@@ -203,6 +205,17 @@ impl History {
             .map(|write| format!("{:?} from {} to {:?}", generation(write), write.start, write.end))
             .collect();
         Err(format!("shows {seen:?} between {from} and {to}; writes, newest first: {}", known.join(", ")))
+    }
+}
+
+impl History {
+    /// What a reading has shown is as good as acknowledged: it must not vanish.
+    fn shown(&mut self, to: Moment, seen: Option<u64>) {
+        for write in &mut self.writes {
+            if seen.is_some() && write.value.as_ref().map(|value| value.generation) == seen {
+                write.end = Some(write.end.map_or(to, |end| end.min(to)));
+            }
+        }
     }
 }
 
@@ -252,12 +265,25 @@ mod tests {
         oracle.done(&oracle.begin("k", Some(old.clone())));
         let new = oracle.value("k", 2, None);
         let _unknown = oracle.begin("k", Some(new.clone()));
-        for seen in [old.generation, new.generation] {
-            assert!(oracle.judge("k", oracle.now(), oracle.now(), Some(seen)).is_ok());
-        }
+        assert!(oracle.judge("k", oracle.now(), oracle.now(), Some(old.generation)).is_ok());
         assert_eq!(oracle.unsettled(), ["k"]);
+        assert!(oracle.judge("k", oracle.now(), oracle.now(), Some(new.generation)).is_ok());
+        assert!(oracle.unsettled().is_empty());
         oracle.settle("k", Some(old.generation));
         assert!(oracle.judge("k", oracle.now(), oracle.now(), Some(new.generation)).is_err());
+    }
+
+    /// A reading showed a write whose answer was lost; then the power went, and the old value was back. Once shown, a
+    /// value is committed, or the reading was a dream.
+    #[test]
+    fn a_value_that_was_shown_must_not_vanish() {
+        let oracle = Oracle::default();
+        let old = oracle.value("k", 1, None);
+        oracle.done(&oracle.begin("k", Some(old.clone())));
+        let new = oracle.value("k", 2, None);
+        let _unknown = oracle.begin("k", Some(new.clone()));
+        assert!(oracle.judge("k", oracle.now(), oracle.now(), Some(new.generation)).is_ok());
+        assert!(oracle.judge("k", oracle.now(), oracle.now(), Some(old.generation)).is_err());
     }
 
     #[test]

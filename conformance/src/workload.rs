@@ -112,7 +112,8 @@ pub struct World {
     pub wrong: AtomicU64,
     /// Writes acknowledged.
     pub acknowledged: AtomicU64,
-    told: Mutex<Vec<String>>,
+    /// Wrong answers first: failed requests must not crowd them out.
+    told: Mutex<(Vec<String>, Vec<String>)>,
 }
 
 impl World {
@@ -148,25 +149,25 @@ impl World {
 
     /// The first problems, in words.
     pub fn problems(&self) -> Vec<String> {
-        lock(&self.told).clone()
+        let told = lock(&self.told);
+        told.0.iter().chain(&told.1).cloned().collect()
+    }
+
+    /// The gateway was killed: that it did not answer is no failure.
+    pub fn forgive_failed(&self) {
+        self.failed.store(0, Ordering::Relaxed);
+        lock(&self.told).1.clear();
     }
 
     /// An answer that cannot be true.
     pub fn wrong(&self, what: String) {
         self.wrong.fetch_add(1, Ordering::Relaxed);
-        self.tell(what);
+        tell(&mut lock(&self.told).0, what);
     }
 
     fn failed(&self, what: String) {
         self.failed.fetch_add(1, Ordering::Relaxed);
-        self.tell(what);
-    }
-
-    fn tell(&self, what: String) {
-        let mut told = lock(&self.told);
-        if told.len() < TOLD {
-            told.push(what);
-        }
+        tell(&mut lock(&self.told).1, what);
     }
 
     fn acted(&self, act: Act, key: &str, from: u64) {
@@ -479,6 +480,12 @@ impl Actor {
 
 fn seen(headers: &http::HeaderMap) -> Option<u64> {
     headers.get(GENERATION)?.to_str().ok()?.parse().ok()
+}
+
+fn tell(told: &mut Vec<String>, what: String) {
+    if told.len() < TOLD {
+        told.push(what);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

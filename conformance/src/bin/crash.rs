@@ -1,0 +1,228 @@
+//! Rounds of kill -9, at random moments and at failpoints, under mixed load with a move running.
+//!
+//! Every acknowledged write must be there and whole, no unacknowledged one half-visible, and after recovery and sweep
+//! no byte is left that no row names. Unknown outcomes stay open until the gateway is dead; then what is read is the
+//! truth.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Parser;
+use holdall_conformance::client::Client;
+use holdall_conformance::clock::{self, Stopwatch};
+use holdall_conformance::gateway::{Gateway, Setup};
+use holdall_conformance::random::Random;
+use holdall_conformance::workload::{Actor, Sizes, World};
+use holdall_conformance::{Outcome, say, settle};
+
+/// Points where the gateway kills itself when told to; `holdall_namespace::failpoint::FAILPOINTS` is the list.
+const FAILPOINTS: &[&str] = &[
+    "put-stored",
+    "put-committed",
+    "delete-committed",
+    "part-stored",
+    "complete-sealed",
+    "complete-committed",
+    "move-journalled",
+    "move-put",
+    "move-copied",
+    "move-committed",
+    "sweep-deleted",
+];
+/// A round that no failpoint ends is ended by hand after this long.
+const ROUND: Duration = Duration::from_secs(20);
+
+#[derive(Parser)]
+#[command(about)]
+struct Options {
+    /// Kills.
+    #[arg(long, default_value_t = 20)]
+    rounds: u64,
+    /// Keys.
+    #[arg(long, default_value_t = 400)]
+    keys: usize,
+    /// Clients.
+    #[arg(long, default_value_t = 12)]
+    clients: u64,
+    /// Random kills come after at most so many milliseconds of load.
+    #[arg(long, default_value_t = 1500)]
+    within: u64,
+    /// Acknowledged writes the whole run must have.
+    #[arg(long, default_value_t = 1000)]
+    writes: u64,
+    /// Repeats the choices of another run.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where the data folder goes; kept.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let seed = options.seed.unwrap_or_else(|| clock::epoch_seconds(clock::wall()));
+    say::progress(format!("seed {seed}"));
+    match run(&options, seed).await {
+        Ok(line) => {
+            say::result(line);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            say::progress(format!("crash failed with seed {seed}: {failure}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: &Options, seed: u64) -> Outcome<String> {
+    let temp = tempfile::Builder::new().prefix("holdall-crash-").tempdir()?;
+    let folder = options.folder.clone().unwrap_or_else(|| temp.path().to_owned());
+    let mut setup = Setup::new(&folder.join("data"))?;
+    setup.config = Some("sweep_grace = \"0s\"\n".to_owned());
+    let world = Arc::new(World::new("crash", options.keys, Sizes { max: 3 << 20 }));
+    let mut hit: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut random = Random::new(seed, 0);
+    let mut gateway = setup.start().await?;
+    Client::new(&setup.endpoint()).create_bucket("crash").await?;
+    let mut settled = 0;
+
+    for round in 0..options.rounds {
+        // Two rounds of three die at a failpoint, each in its turn.
+        let point = (round % 3 != 2).then(|| FAILPOINTS[(round - round / 3) as usize % FAILPOINTS.len()]);
+        if let Some(point) = point {
+            gateway.stop().await?;
+            let at = 1 + random.below(if point.starts_with("put") { 60 } else { 6 });
+            setup.env = vec![("HOLDALL_FAILPOINT".to_owned(), format!("{point}:{at}"))];
+            gateway = setup.start().await?;
+        }
+        let ended_by_point = under_load(options, &world, gateway, seed + round, &mut random, point).await?;
+        if let Some(point) = point.filter(|_| ended_by_point) {
+            *hit.entry(point).or_default() += 1;
+        }
+        setup.env.clear();
+        let watch = Stopwatch::start();
+        gateway = setup.start().await?;
+        let recovery = watch.elapsed();
+        settled += settle::settle_unknown(&world, &setup.endpoint()).await?;
+        settle::read_all(&world, &setup.endpoint(), sample(&world, &mut random)).await?;
+        verdict(&world, round)?;
+        say::progress(format!(
+            "round {round}: {}, ready again after {recovery:.2?}, {} writes acknowledged so far",
+            point.map_or("killed at random".to_owned(), |point| format!(
+                "{point} {}",
+                if ended_by_point { "hit" } else { "not reached" }
+            )),
+            world.acknowledged.load(Ordering::Relaxed),
+        ));
+    }
+    conclude(options, &world, gateway, &hit, settled).await
+}
+
+/// Half of the keys, another half each round.
+fn sample(world: &World, random: &mut Random) -> Vec<String> {
+    world.keys.iter().filter(|_| random.percent(50)).cloned().collect()
+}
+
+/// Load and a drain, until the gateway dies; whether a failpoint did it.
+async fn under_load(
+    options: &Options,
+    world: &Arc<World>,
+    mut gateway: Gateway,
+    seed: u64,
+    random: &mut Random,
+    point: Option<&str>,
+) -> Outcome<bool> {
+    let setup = gateway.setup.clone();
+    let stop = Arc::new(AtomicBool::new(false));
+    let actors: Vec<_> = (0..options.clients)
+        .map(|number| {
+            let mut actor = Actor::new(world, &setup.endpoint(), Random::new(seed, 100 + number));
+            let (stop, world) = (Arc::clone(&stop), Arc::clone(world));
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let key = actor.any_key();
+                    let failed = world.failed.load(Ordering::Relaxed);
+                    actor.act(&key).await;
+                    // Dead: nobody hammers a closed port.
+                    if world.failed.load(Ordering::Relaxed) > failed {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                }
+            })
+        })
+        .collect();
+    let mover = tokio::spawn(keep_moving(setup.clone(), Arc::clone(&stop)));
+    let limit = if point.is_some() { ROUND } else { Duration::from_millis(random.below(options.within) + 50) };
+    let by_itself = gateway.ended(limit).await.is_some();
+    if !by_itself {
+        gateway.kill().await?;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for actor in actors {
+        actor.await?;
+    }
+    mover.await?;
+    if by_itself && point.is_none() {
+        return Err(format!("the gateway ended by itself: see {}", setup.log().display()).into());
+    }
+    // A dead gateway answers nobody: those are no failures here.
+    world.forgive_failed();
+    Ok(by_itself)
+}
+
+/// Drains there and back and sweeps, whatever becomes of it.
+async fn keep_moving(setup: Setup, stop: Arc<AtomicBool>) {
+    let holdall = setup.command();
+    let mut there = true;
+    while !stop.load(Ordering::Relaxed) {
+        let (from, to) = if there { ("hot", "cold") } else { ("cold", "hot") };
+        there = !there;
+        // The gateway may die at any of these: the next round begins anew.
+        let _ = holdall.run(&["drain", from, "--to", to, "--wait", "done"]).await;
+        let _ = holdall.run(&["sweep", "--now"]).await;
+    }
+}
+
+async fn conclude(
+    options: &Options,
+    world: &Arc<World>,
+    gateway: Gateway,
+    hit: &BTreeMap<&str, u64>,
+    settled: usize,
+) -> Outcome<String> {
+    let setup = gateway.setup.clone();
+    let (replicas, orphans) = settle::sweep(&setup.command()).await?;
+    settle::read_all(world, &setup.endpoint(), world.keys.clone()).await?;
+    verdict(world, options.rounds)?;
+    let checked = settle::check_deep(&setup.command()).await?;
+    gateway.stop().await?;
+    let writes = world.acknowledged.load(Ordering::Relaxed);
+    if writes < options.writes {
+        return Err(format!("only {writes} writes were acknowledged: the run shows too little").into());
+    }
+    // With enough rounds each point has had three turns; those that were never passed are told, not hidden.
+    let turns = options.rounds * 2 / 3 / FAILPOINTS.len() as u64;
+    let short: Vec<_> =
+        FAILPOINTS.iter().filter(|point| hit.get(*point).copied().unwrap_or_default() < turns.min(3)).collect();
+    if !short.is_empty() {
+        return Err(format!("failpoints hit too rarely: {short:?} of {hit:?}").into());
+    }
+    say::progress(format!("at the end swept {replicas} replicas and {orphans} orphans; check: {checked}; hit {hit:?}"));
+    Ok(format!(
+        "{} kills, {writes} acknowledged writes, 0 lost, {settled} unknown outcomes settled, 0 orphans",
+        options.rounds
+    ))
+}
+
+fn verdict(world: &World, round: u64) -> Outcome<()> {
+    let (failed, wrong) = (world.failed.load(Ordering::Relaxed), world.wrong.load(Ordering::Relaxed));
+    if failed == 0 && wrong == 0 {
+        return Ok(());
+    }
+    Err(format!("round {round}: {failed} unanswered, {wrong} wrong:\n{}", world.problems().join("\n")).into())
+}
