@@ -82,6 +82,13 @@ impl Setup {
 
     /// Starts it and waits until it is ready. An end before that is the error, with the log's end.
     pub async fn start(&self) -> Outcome<Gateway> {
+        let mut gateway = self.launch()?;
+        gateway.ready().await?;
+        Ok(gateway)
+    }
+
+    /// Starts it and does not wait.
+    pub fn launch(&self) -> Outcome<Gateway> {
         if let Some(folder) = self.data.parent() {
             std::fs::create_dir_all(folder)?;
         }
@@ -103,9 +110,7 @@ impl Setup {
             .stderr(log)
             .kill_on_drop(true);
         let child = command.spawn().map_err(|error| format!("{}: {error}", self.binary.display()))?;
-        let mut gateway = Gateway { child, setup: self.clone() };
-        gateway.ready().await?;
-        Ok(gateway)
+        Ok(Gateway { child, setup: self.clone() })
     }
 }
 
@@ -126,7 +131,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    async fn ready(&mut self) -> Outcome<()> {
+    /// Waits until it is ready, unless it ends before.
+    pub async fn ready(&mut self) -> Outcome<()> {
         let watch = Stopwatch::start();
         let mut connection = Connection::new(&self.setup.admin);
         loop {
@@ -166,6 +172,12 @@ impl Gateway {
     pub async fn kill(mut self) -> Outcome<ExitStatus> {
         self.child.start_kill()?;
         Ok(self.child.wait().await?)
+    }
+
+    /// Whether it is gone, by SIGKILL.
+    pub fn was_killed(&mut self) -> bool {
+        use std::os::unix::process::ExitStatusExt as _;
+        self.child.try_wait().ok().flatten().is_some_and(|status| status.signal() == Some(9))
     }
 
     /// Waits for it to end by itself.

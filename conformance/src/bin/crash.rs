@@ -14,6 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use holdall_conformance::client::Client;
 use holdall_conformance::clock::{self, Stopwatch};
+use holdall_conformance::command::Holdall;
 use holdall_conformance::gateway::{Gateway, Setup};
 use holdall_conformance::random::Random;
 use holdall_conformance::workload::{Actor, Sizes, World};
@@ -98,7 +99,13 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
             gateway.stop().await?;
             let at = 1 + random.below(passes(point));
             setup.env = vec![("HOLDALL_FAILPOINT".to_owned(), format!("{point}:{at}"))];
-            gateway = setup.start().await?;
+            gateway = setup.launch()?;
+            if let Err(failure) = gateway.ready().await {
+                // Jobs go on as soon as it starts: the point may be passed before the door opens.
+                if !gateway.was_killed() {
+                    return Err(failure);
+                }
+            }
         }
         let ended_by_point = under_load(options, &world, gateway, seed + round, &mut random, point).await?;
         if let Some(point) = point.filter(|_| ended_by_point) {
@@ -189,6 +196,8 @@ async fn under_load(
 /// Drains there and back and sweeps, whatever becomes of it.
 async fn keep_moving(setup: Setup, stop: Arc<AtomicBool>) {
     let holdall = setup.command();
+    // Those of earlier rounds would go on, in both directions at once.
+    let _ = cancel_jobs(&holdall).await;
     let mut there = true;
     while !stop.load(Ordering::Relaxed) {
         let (from, to) = if there { ("hot", "cold") } else { ("cold", "hot") };
@@ -199,6 +208,17 @@ async fn keep_moving(setup: Setup, stop: Arc<AtomicBool>) {
     }
 }
 
+async fn cancel_jobs(holdall: &Holdall) -> Outcome<()> {
+    let jobs = holdall.json(&["job", "list"]).await?;
+    for job in jobs.as_array().into_iter().flatten() {
+        if job.get("state").and_then(serde_json::Value::as_str) == Some("running") {
+            let id = job.get("id").map(ToString::to_string).unwrap_or_default();
+            holdall.json(&["job", "cancel", &id]).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn conclude(
     options: &Options,
     world: &Arc<World>,
@@ -207,6 +227,7 @@ async fn conclude(
     settled: usize,
 ) -> Outcome<String> {
     let setup = gateway.setup.clone();
+    cancel_jobs(&setup.command()).await?;
     let (replicas, orphans) = settle::sweep(&setup.command()).await?;
     settle::read_all(world, &setup.endpoint(), world.keys.clone()).await?;
     verdict(world, options.rounds)?;
