@@ -135,6 +135,7 @@ TESTS = [
 RIGS = [
     _rig("livemove", "a drain under load, disk to disk, back and forth", "livemove"),
     _rig("livemove-s3", "the same between a disk and another Holdall", "livemove", "--cold", "s3"),
+    _rig("crash", "kill -9 at random moments and failpoints under load", "crash"),
     _rig("memory", "stopped uploads, slow readers, a long listing: memory stays flat", "memory"),
 ]
 SOAK = [
