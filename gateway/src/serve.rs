@@ -31,10 +31,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::limits;
 
+mod heard;
 pub(crate) mod pace;
 mod seats;
 mod wire;
 
+use heard::Heard;
 use seats::{Guest, Order, Seat, Seats};
 use wire::Wire;
 
@@ -72,7 +74,7 @@ pub async fn serve<S, F>(
     shutdown: CancellationToken,
 ) -> usize
 where
-    S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+    S: Fn(Request<Heard>, SocketAddr) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let seats = Seats::new();
@@ -165,7 +167,7 @@ impl Drop for Open {
 impl Connection {
     async fn run<S, F>(self, stream: TcpStream, tls: Option<TlsAcceptor>, service: S)
     where
-        S: Fn(Request<Incoming>, SocketAddr) -> F,
+        S: Fn(Request<Heard>, SocketAddr) -> F,
         F: Future<Output = Response<Body>>,
     {
         if let Err(error) = stream.set_nodelay(true) {
@@ -194,18 +196,21 @@ impl Connection {
 
     async fn converse<S, F, I>(&self, stream: I, service: S)
     where
-        S: Fn(Request<Incoming>, SocketAddr) -> F,
+        S: Fn(Request<Heard>, SocketAddr) -> F,
         F: Future<Output = Response<Body>>,
         I: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let seat = &self.guest.seat;
         let answer = service_fn(|request| {
             seat.begin();
-            let last = is_ambiguous(&request);
+            let ambiguous = is_ambiguous(&request);
+            let (head, body) = request.into_parts();
+            let (body, unread) = Heard::new(body);
+            let request = Request::from_parts(head, body);
             let answered = AssertUnwindSafe(async { service(request, self.peer).await }).catch_unwind();
             async move {
                 let mut response = answered.await.unwrap_or_else(|_| broken());
-                if last {
+                if ambiguous || unread.get() {
                     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
                 }
                 Ok::<_, Infallible>(response.map(|body| Answer { body, seat: seat.clone() }))
@@ -310,7 +315,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let (started, waiting) = mpsc::unbounded_channel();
-        let service = move |request: Request<Incoming>, _peer: SocketAddr| {
+        let service = move |request: Request<Heard>, _peer: SocketAddr| {
             let started = started.clone();
             async move {
                 match request.uri().path() {
@@ -384,6 +389,23 @@ mod tests {
         let mut stream = TcpStream::connect(run.address).await.unwrap();
         send(&mut stream, "/").await;
         assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+    }
+
+    /// A client that waited for `100 Continue` got a refusal instead, kept the connection, and lost its next request to
+    /// the close that came after it.
+    #[tokio::test]
+    async fn an_answer_before_the_bodys_end_says_that_the_connection_closes() {
+        let run = start(Limits::default()).await;
+        for expect in ["expect: 100-continue\r\n", ""] {
+            let mut stream = TcpStream::connect(run.address).await.unwrap();
+            let head = format!("PUT / HTTP/1.1\r\nhost: x\r\n{expect}content-length: 9\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let refused = answer(&mut stream).await;
+            assert!(refused.contains("connection: close"), "{refused}");
+        }
+        let mut stream = TcpStream::connect(run.address).await.unwrap();
+        send(&mut stream, "/").await;
+        assert!(!answer(&mut stream).await.contains("connection: close"));
     }
 
     #[tokio::test]
