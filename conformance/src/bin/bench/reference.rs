@@ -46,7 +46,7 @@ pub(super) fn nginx_configuration(folder: &Path, address: &str) -> String {
         "daemon off;\nworker_processes 2;\npid {at}/nginx.pid;\nerror_log {at}/error.log;\n\
          events {{ worker_connections 1024; }}\n\
          http {{\n  access_log off;\n  sendfile off;\n  tcp_nodelay on;\n  keepalive_requests 100000000;\n\
-         keepalive_timeout 300;\n  output_buffers 2 256k;\n  open_file_cache max=10000;\n  default_type application/octet-stream;\n\
+         keepalive_timeout 300;\n  output_buffers 2 256k;\n  default_type application/octet-stream;\n\
          client_body_temp_path {at}/body;\n  proxy_temp_path {at}/proxy;\n  fastcgi_temp_path {at}/fastcgi;\n\
          uwsgi_temp_path {at}/uwsgi;\n  scgi_temp_path {at}/scgi;\n\
          server {{ listen {address}; root {at}/root; }}\n}}\n"

@@ -37,6 +37,16 @@ pub(super) struct Target {
     child: Option<Child>,
 }
 
+impl Drop for Target {
+    fn drop(&mut self) {
+        // nginx's workers outlive a master that is killed, not one that is asked to stop.
+        if let Some(pid) = self.child.as_ref().and_then(|child| rustix::process::Pid::from_raw(child.id()? as i32)) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+}
+
 impl Target {
     fn new(name: &str, endpoint: Endpoint, pid: Option<u32>) -> Self {
         Self { name: name.to_owned(), endpoint, pid, files: None, prepared: Mutex::default(), child: None }
