@@ -90,7 +90,7 @@ def _boto(report, only):
         )
         return [python() / "python", CONFORMANCE / "clients" / "boto.py", *only], env
 
-    _lines("boto3", report, program)
+    lines("boto3", report, program)
 
 
 def _sdk(report, only):
@@ -102,15 +102,15 @@ def _sdk(report, only):
         env = clean_env(HOLDALL_URL=gateway.url, HOLDALL_KEY=gateway.key, HOLDALL_SECRET=gateway.secret)
         return ["node", folder / "sdk.mjs", *only], env
 
-    _lines("aws-sdk-js", report, program)
+    lines("aws-sdk-js", report, program)
 
 
-def _lines(name, report, program):
+def lines(name, report, program, start=None, afterwards=None):
     """Runs a program that prints `passed NAME` or `failed NAME: WHY` for each of its tests."""
 
     def part():
         rust.build()
-        with Gateway(name, CONFIG) as gateway:
+        with start() if start else Gateway(name, CONFIG) as gateway:
             args, env = program(gateway)
             seen = 0
             with (LOGS / f"{name}.log").open("wb") as log:
@@ -132,6 +132,8 @@ def _lines(name, report, program):
                         child.wait()
             if code != 0 or not seen:
                 raise Failed(f"exit code {code} after {seen} tests: {tail(name)}")
+            if afterwards:
+                afterwards(gateway)
             if not gateway.stopped_cleanly():
                 raise Failed("the gateway's exit code after SIGTERM is not 0")
 

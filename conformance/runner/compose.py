@@ -19,8 +19,8 @@ from .install import debian
 LOG = "compose"
 PROJECT = "holdall-conformance"
 SUITE = "bookworm"
-# What each local image has beside a minimal Debian.
-PACKAGES = {"builder": "gcc,libc6-dev,ca-certificates", "runtime": "ca-certificates", "client": "awscli,ca-certificates"}
+# What each local image has beside a minimal Debian; debootstrap resolves no virtual packages, so those are named.
+PACKAGES = {"builder": "gcc,libc6-dev,ca-certificates", "runtime": "ca-certificates", "client": "awscli,python3-cffi-backend,ca-certificates"}
 DEFAULTS = {"builder": "rust:1.95-bookworm", "runtime": "gcr.io/distroless/cc-debian12", "client": "amazon/aws-cli:2.31.0"}
 
 

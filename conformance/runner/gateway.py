@@ -38,11 +38,13 @@ def wait_for(url, process, what, seconds=60):
 
 
 class Gateway:
-    """`holdall serve` with a data folder of its own."""
+    """`holdall serve` with a data folder of its own, empty or as `prepare` leaves it."""
 
-    def __init__(self, name, config=None, host="127.0.0.1"):
+    def __init__(self, name, config=None, host="127.0.0.1", prepare=None):
         self.name, self.host = name, host
         self.folder = Path(tempfile.mkdtemp(prefix=f"holdall-{name}-"))
+        if prepare:
+            prepare(self.folder)
         self.port, self.admin_port = free_port(), free_port()
         self.url, self.admin = f"http://{host}:{self.port}", f"http://{host}:{self.admin_port}"
         self.key, self.secret, self.region = KEY, SECRET, "us-east-1"

@@ -3,17 +3,20 @@ import argparse
 import os
 import time
 
-from . import clients, compose, rust, suite
+from . import clients, compose, format as formats, rust, suite
 from .house import HOME, LOGS, Report, fresh, say
 
 # In the order they run: what fails fastest first.
-PARTS = [*rust.CHECKS, *rust.TESTS, *clients.PARTS, *suite.PARTS, *rust.RIGS]
+PARTS = [*rust.CHECKS, *rust.TESTS, *clients.PARTS, *formats.PARTS, *suite.PARTS, *rust.RIGS]
 ASKED_FOR = {"compose": compose.PARTS, "soak": rust.SOAK}
 
 
 def main(argv):
     """Runs what was asked for; 0 when nothing failed."""
     options = _options(argv)
+    if options.write_format:
+        formats.write(options.write_format)
+        return 0
     parts = PARTS + [part for name, more in ASKED_FOR.items() if getattr(options, name) for part in more]
     if options.only:
         every = parts + [part for more in ASKED_FOR.values() for part in more if part not in parts]
@@ -51,6 +54,7 @@ def _options(argv):
     parser.add_argument("--list", action="store_true", help="name the parts and run nothing")
     parser.add_argument("--compose", action="store_true", help="the Compose demo too, where a Docker engine is")
     parser.add_argument("--soak", action="store_true", help="the large runs too: hours")
+    parser.add_argument("--write-format", type=int, metavar="N", help="write the fixture of format N, which this version writes")
     return parser.parse_args(argv)
 
 
