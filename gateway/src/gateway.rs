@@ -161,6 +161,7 @@ impl Gateway {
             namespace: Arc::clone(&namespace),
             clock: Arc::clone(&clock),
             region: settings.region.clone(),
+            scheme: scheme(tls.is_some()),
             domains: settings.domains.clone(),
         });
         let metrics = Arc::new(Metrics::new());
@@ -245,7 +246,11 @@ fn url_of(address: SocketAddr, tls: bool) -> String {
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::from(Ipv6Addr::LOCALHOST),
         ip => ip,
     };
-    format!("{}://{}", if tls { "https" } else { "http" }, SocketAddr::new(host, address.port()))
+    format!("{}://{}", scheme(tls), SocketAddr::new(host, address.port()))
+}
+
+fn scheme(tls: bool) -> &'static str {
+    if tls { "https" } else { "http" }
 }
 
 /// Takes an address without listening on it: nobody can connect yet.

@@ -13,6 +13,8 @@ pub struct State {
     pub clock: Arc<dyn Clock>,
     /// The region that signatures must name, `us-east-1`.
     pub region: String,
+    /// What clients' URLs begin with: `http` or `https`.
+    pub scheme: &'static str,
     /// Domains below which a host names a bucket: `bucket.s3.example.org`. Lower case.
     pub domains: Vec<String>,
 }

@@ -9,7 +9,6 @@ use holdall_namespace::name::ObjectKey;
 use holdall_namespace::object::{ChecksumAlgorithm, ChecksumKind, Part};
 use holdall_namespace::put::PutError;
 use http::{StatusCode, header as http_header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::bucket::owner;
 use super::checksum::{self, Announced};
@@ -20,9 +19,6 @@ use crate::error::{Code, S3Error};
 use crate::limits::{COPY_TRIES, MAX_COMPLETE_XML, MAX_PAGE};
 use crate::xml::read;
 use crate::xml::write::{Document, KeyEncoding, timestamp};
-
-/// What a path in a Location may hold as it is.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>
 pub(super) async fn create(call: &Call, bucket: &Bucket, key: &ObjectKey) -> Answer {
@@ -142,8 +138,7 @@ pub(super) async fn complete(call: &Call, bucket: &Bucket, key: &ObjectKey, body
     let object = call.state.namespace.complete_upload(request).await?;
     let mut document = Document::new("CompleteMultipartUploadResult");
     let host = call.host().unwrap_or_default();
-    let path = utf8_percent_encode(key.as_str(), PATH);
-    document.text("Location", &format!("http://{host}/{}/{path}", bucket.name));
+    document.text("Location", &format!("{}://{host}{}", call.state.scheme, call.parts.uri.path()));
     document.text("Bucket", bucket.name.as_str());
     document.text("Key", key.as_str());
     document.etag(&object.etag);

@@ -1,4 +1,4 @@
-use crate::house::House;
+use crate::house::{House, complete};
 
 /// A key is taken byte for byte: `a//b`, `a/`, `..`, a leading `/`, control characters and everything else name
 /// different objects, and none of them leaves its bucket.
@@ -60,10 +60,17 @@ async fn what_is_no_address_is_refused() {
 }
 
 /// Below a domain of the gateway the host's first part is the bucket and the path is the key; any other host is
-/// path-style.
+/// path-style. The Location of a completed upload is the address that the client used.
 #[tokio::test]
 async fn hosts_name_buckets() {
     let house = House::with_bucket().await;
+    let host = "abc.s3.example.org";
+    let id = house.post("/c/d?uploads").host(host).await.expect(200).element("UploadId");
+    let part = house.put(&format!("/c/d?partNumber=1&uploadId={id}")).host(host).body("1").await.expect(200);
+    let list = complete(&[(1, part.header("etag"))]);
+    let done = house.post(&format!("/c/d?uploadId={id}")).host(host).body(list).await.expect(200);
+    assert_eq!(done.element("Location"), "http://abc.s3.example.org/c/d");
+    house.delete("/c/d").host(host).await.expect(204);
     house.put("/a/b").host("abc.s3.example.org").body("1").await.expect(200);
     assert_eq!(house.get("/abc/a/b").host("s3.example.org:9000").await.expect(200).text(), "1");
     assert_eq!(house.get("/?list-type=2").host("ABC.s3.example.org:9000").await.expect(200).element("Key"), "a/b");
