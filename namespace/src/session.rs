@@ -1,8 +1,9 @@
 //! One life of one gateway: the numbers it hands out, the beats it publishes, the reads it has open.
 //!
 //! Every commit reads its session's *alive* row and is refused unless the session is alive under the epoch it knows.
-//! A number stays unfinished until everything that may still land under it is known; the published *floor* is the
-//! oldest unfinished one. A read registers in memory, before it opens its row, under the last acknowledged beat.
+//! A number stays unfinished until everything that may still land under it is known, also when whoever waited for its
+//! commit went away; the published *floor* is the oldest unfinished one. A read registers in memory, before it opens its
+//! row, under the last acknowledged beat.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -31,6 +32,23 @@ pub struct Session {
 struct Numbers {
     next: u64,
     unfinished: BTreeSet<u64>,
+    /// Commits that were given up and may still land: the floor as it stood then, by the order of giving up.
+    abandoned: BTreeMap<u64, u64>,
+    given_up: u64,
+}
+
+impl Numbers {
+    /// The oldest number under which something may still land.
+    fn floor(&self) -> u64 {
+        let oldest = self.unfinished.first().copied().unwrap_or(self.next);
+        self.abandoned.values().copied().fold(oldest, u64::min)
+    }
+
+    fn give_up(&mut self) {
+        let floor = self.floor();
+        self.given_up += 1;
+        self.abandoned.insert(self.given_up, floor);
+    }
 }
 
 /// Protects the registry of open reads; held for a few instructions.
@@ -62,21 +80,23 @@ pub enum Uncommitted<R> {
     /// The decision said no; nothing was written.
     Refused(R),
     /// The answer was lost. Nothing sent before can land any more (the epoch was raised, or the session is dead): read
-    /// to learn. Where not even that could be settled, the session takes no further part, and its numbers stay
-    /// unfinished until it is declared dead.
+    /// to learn. Where not even that could be settled, the floor stands still, so that bytes are kept, until it is.
     Unknown,
     /// Nothing was written.
     Fault(Fault),
 }
 
-/// A commit's outcome is open. Dropped before it is settled (a client that went away, an index that does not answer),
-/// the session takes no further part: its floor is never published again, and another life begins.
-struct Unsettled<'a>(Option<&'a Session>);
+/// A commit under way. Dropped before its outcome is known (a client that went away, an index that does not answer), it
+/// may still land: the floor stands still until an epoch was raised.
+struct InFlight<'a> {
+    session: &'a Session,
+    settled: bool,
+}
 
-impl Drop for Unsettled<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        if let Some(session) = self.0.take() {
-            session.dead.store(true, Ordering::Release);
+        if !self.settled && !crate::seeded_bug!("abandon-finishes") {
+            self.session.numbers.lock().expect("no holder panics").give_up();
         }
     }
 }
@@ -108,12 +128,17 @@ impl Session {
             epoch: AtomicU64::new(1),
             dead: AtomicBool::new(false),
             revision: AtomicI64::new(-1),
-            numbers: Mutex::new(Numbers { next: 1, unfinished: BTreeSet::new() }),
+            numbers: Mutex::new(Numbers {
+                next: 1,
+                unfinished: BTreeSet::new(),
+                abandoned: BTreeMap::new(),
+                given_up: 0,
+            }),
             readers: Mutex::new(Readers { acked: 1, sent: 1, open: BTreeMap::new() }),
         }))
     }
 
-    /// Whether this session is over: somebody declared it dead, or it could not settle a commit.
+    /// Whether somebody declared this session dead.
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Acquire)
     }
@@ -131,7 +156,7 @@ impl Session {
     /// Registers a read.
     pub fn open_read(self: &Arc<Self>) -> OpenRead {
         let mut readers = self.readers.lock().expect("no holder panics");
-        let beat = readers.acked;
+        let beat = if crate::seeded_bug!("reader-under-sent") { readers.sent } else { readers.acked };
         *readers.open.entry(beat).or_default() += 1;
         drop(readers);
         OpenRead { session: Arc::clone(self), beat }
@@ -142,51 +167,54 @@ impl Session {
         self.readers.lock().expect("no holder panics").open.values().sum::<usize>() as u64
     }
 
-    /// Commits under the fence: alive, and in this epoch.
+    /// Commits under the fence: alive, and in this epoch. What the fence alone refused was not written, and is decided
+    /// again under the epoch that stands; what has no known outcome is never sent again.
     pub async fn commit<T, R>(
         &self,
         mut reads: Vec<Read>,
-        decide: impl Fn(&Rows) -> Result<(Vec<Write>, T), R> + Send + 'static,
+        decide: impl Fn(&Rows) -> Result<(Vec<Write>, T), R> + Send + Sync + 'static,
     ) -> Result<T, Uncommitted<R>>
     where
         T: Send + 'static,
         R: Send + 'static,
     {
-        if self.is_dead() {
-            return Err(Uncommitted::Fault(Fault::Unavailable("the session is dead".to_owned())));
-        }
-        let (fence, epoch) = (alive(self.id), self.epoch.load(Ordering::Acquire));
+        let (decide, fence) = (Arc::new(decide), alive(self.id));
         reads.push(Read::Row(fence.clone()));
-        let fenced = move |rows: &Rows| match decode_row::<AliveRow>(rows.get(&fence)) {
-            Ok(Some(row)) if row.epoch == epoch => decide(rows).map_err(Fenced::Decided),
-            _ => Err(Fenced::Fence),
-        };
-        match engine::commit(&*self.engine, reads, fenced).await {
-            Ok(value) => Ok(value),
-            Err(NotCommitted::Refused(Fenced::Decided(refusal))) => Err(Uncommitted::Refused(refusal)),
-            Err(NotCommitted::Refused(Fenced::Fence)) => Err(Uncommitted::Fault(self.fenced().await)),
-            Err(NotCommitted::Engine(EngineError::Unknown(_))) => {
-                let mut unsettled = Unsettled(Some(self));
-                if self.raise_epoch().await {
-                    unsettled.0 = None;
-                }
-                Err(Uncommitted::Unknown)
+        for _ in 0..crate::limits::COMMIT_TRIES {
+            if self.is_dead() {
+                break;
             }
-            Err(NotCommitted::Engine(error)) => Err(Uncommitted::Fault(error.into())),
+            let (decide, fence, epoch) = (Arc::clone(&decide), fence.clone(), self.epoch.load(Ordering::Acquire));
+            let fenced = move |rows: &Rows| match decode_row::<AliveRow>(rows.get(&fence)) {
+                _ if crate::seeded_bug!("no-fence") => decide(rows).map_err(Fenced::Decided),
+                Ok(Some(row)) if row.epoch == epoch => decide(rows).map_err(Fenced::Decided),
+                _ => Err(Fenced::Fence),
+            };
+            let mut flight = InFlight { session: self, settled: false };
+            let outcome = engine::commit(&*self.engine, reads.clone(), fenced).await;
+            if let Err(NotCommitted::Engine(EngineError::Unknown(_))) = outcome {
+                flight.settled = crate::seeded_bug!("no-epoch-raise") || self.raise_epoch().await;
+                return Err(Uncommitted::Unknown);
+            }
+            flight.settled = true;
+            match outcome {
+                Ok(value) => return Ok(value),
+                Err(NotCommitted::Refused(Fenced::Decided(refusal))) => return Err(Uncommitted::Refused(refusal)),
+                Err(NotCommitted::Refused(Fenced::Fence)) => self.follow_epoch().await.map_err(Uncommitted::Fault)?,
+                Err(NotCommitted::Engine(error)) => return Err(Uncommitted::Fault(error.into())),
+            }
         }
+        Err(Uncommitted::Fault(Fault::Unavailable("the session changed under the request".to_owned())))
     }
 
     /// The fence refused: another commit of ours raised the epoch, perhaps one that was given up and landed late, or
     /// we are dead. The epoch that stands is ours in any case.
-    async fn fenced(&self) -> Fault {
-        if let Ok(rows) = self.engine.get(&[alive(self.id)]).await {
-            match decode_row::<AliveRow>(rows[0].as_ref()) {
-                Ok(Some(row)) => drop(self.epoch.fetch_max(row.epoch, Ordering::AcqRel)),
-                Ok(None) => self.dead.store(true, Ordering::Release),
-                Err(fault) => return fault,
-            }
+    async fn follow_epoch(&self) -> Result<(), Fault> {
+        match decode_row::<AliveRow>(self.engine.get(&[alive(self.id)]).await?[0].as_ref())? {
+            Some(row) => drop(self.epoch.fetch_max(row.epoch, Ordering::AcqRel)),
+            None => self.dead.store(true, Ordering::Release),
         }
-        Fault::Unavailable("the session changed under the request".to_owned())
+        Ok(())
     }
 
     /// Makes sure that no commit sent before can land; false when that is not certain.
@@ -219,15 +247,22 @@ impl Session {
                 Err(NotCommitted::Engine(_)) => {}
             }
         }
-        tracing::error!(session = self.id, "the index lost too many answers: another session begins");
+        tracing::error!(session = self.id, "the index lost too many answers");
         false
+    }
+
+    /// Settles the commits that were given up: after a raised epoch nothing sent before can land.
+    async fn settle(&self) {
+        let last = self.numbers.lock().expect("no holder panics").abandoned.keys().next_back().copied();
+        let Some(last) = last else { return };
+        if self.raise_epoch().await {
+            self.numbers.lock().expect("no holder panics").abandoned.retain(|given_up, _| *given_up > last);
+        }
     }
 
     /// Publishes the next beat. An error means that it may not have been published.
     pub async fn publish_beat(&self) -> Result<(), Fault> {
-        if self.is_dead() {
-            return Err(Fault::Unavailable("the session is over".to_owned()));
-        }
+        self.settle().await;
         let row = self.next_beat();
         let published = self.commit(Vec::new(), {
             let key = beat(self.id);
@@ -249,11 +284,12 @@ impl Session {
     fn next_beat(&self) -> BeatRow {
         let (floor, next) = {
             let numbers = self.numbers.lock().expect("no holder panics");
-            (numbers.unfinished.first().copied().unwrap_or(numbers.next), numbers.next)
+            (numbers.floor(), numbers.next)
         };
         let mut readers = self.readers.lock().expect("no holder panics");
         readers.sent += 1;
-        let oldest = readers.open.keys().next().copied().unwrap_or(readers.acked).min(readers.acked);
+        let newest = if crate::seeded_bug!("oldest-too-high") { readers.sent } else { readers.acked };
+        let oldest = readers.open.keys().next().copied().unwrap_or(newest).min(newest);
         BeatRow { beat: readers.sent, floor, next, oldest, revision: self.revision.load(Ordering::Acquire) }
     }
 
@@ -280,8 +316,10 @@ pub async fn end(engine: &dyn Engine, id: u64, seen: Option<u64>) -> Result<bool
             return Ok((Vec::new(), false));
         }
         let floor = last.map_or(1, |row| row.floor);
-        let writes =
-            vec![Write::Delete(alive(id)), Write::Delete(beat(id)), Write::Put(ended(id), encode(&EndedRow { floor }))];
+        let mut writes = vec![Write::Delete(beat(id)), Write::Put(ended(id), encode(&EndedRow { floor }))];
+        if !crate::seeded_bug!("bury-without-fence") {
+            writes.push(Write::Delete(alive(id)));
+        }
         Ok((writes, true))
     };
     engine::commit(engine, reads, decide).await.map_err(Fault::from)
@@ -316,5 +354,108 @@ impl Drop for OpenRead {
                 readers.open.remove(&self.beat);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+    use std::sync::atomic::AtomicBool;
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::engine::memory::Memory;
+    use crate::engine::{Decide, Fold, Folded, Key, Page};
+
+    /// The memory engine; while it is stuck, it forgets a commit's decision and never answers.
+    #[derive(Default)]
+    struct Stuck {
+        truth: Memory,
+        stuck: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Engine for Stuck {
+        async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Bytes>>, EngineError> {
+            self.truth.get(keys).await
+        }
+
+        async fn range(&self, range: Range<Key>, rows: usize, bytes: usize) -> Result<Page, EngineError> {
+            self.truth.range(range, rows, bytes).await
+        }
+
+        async fn fold(&self, fold: Fold) -> Result<Vec<Folded>, EngineError> {
+            self.truth.fold(fold).await
+        }
+
+        async fn commit(&self, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError> {
+            if self.stuck.load(Ordering::Acquire) {
+                drop(decide);
+                return std::future::pending().await;
+            }
+            self.truth.commit(reads, decide).await
+        }
+    }
+
+    fn begin() -> (Arc<Stuck>, Arc<Session>) {
+        let engine = Arc::new(Stuck::default());
+        let session = Session::begin(Arc::clone(&engine) as Arc<dyn Engine>, 0).now_or_never();
+        (engine, session.expect("it is ready at once").expect("the memory engine does not fail"))
+    }
+
+    fn row<T: serde::de::DeserializeOwned>(engine: &Stuck, key: Key) -> Option<T> {
+        let rows = engine.truth.get(&[key]).now_or_never().expect("it is ready at once").expect("it reads");
+        decode_row(rows[0].as_ref()).expect("the row reads")
+    }
+
+    fn write(session: &Session, held: Unfinished) -> impl Future<Output = Result<u64, Uncommitted<()>>> + '_ {
+        session.commit(Vec::new(), move |_| {
+            let held = &held;
+            Ok((Vec::new(), held.number.number))
+        })
+    }
+
+    /// A client went away while the commit of its PUT was on its way to an engine in another process: the number was
+    /// finished with the request, a beat published a floor past it, the collector deleted the bytes, and then the
+    /// commit landed and named them. Now the floor stands still until a raised epoch keeps the commit from landing.
+    #[test]
+    fn a_commit_that_was_given_up_holds_the_floor_until_the_epoch_is_raised() {
+        let (engine, session) = begin();
+        let number = session.take();
+        let given_up = number.number.number;
+        engine.stuck.store(true, Ordering::Release);
+        assert!(write(&session, number).now_or_never().is_none(), "nobody answers");
+        assert_eq!(session.next_beat().floor, given_up);
+        assert!(session.publish_beat().now_or_never().is_none(), "nor can the epoch be raised");
+        assert_eq!(session.next_beat().floor, given_up);
+        engine.stuck.store(false, Ordering::Release);
+        session.publish_beat().now_or_never().expect("it is ready at once").expect("it is published");
+        let (fence, beat) = (row::<AliveRow>(&engine, alive(session.id)), row::<BeatRow>(&engine, beat(session.id)));
+        assert_eq!((fence.map(|row| row.epoch), beat.map(|row| row.floor)), (Some(2), Some(given_up + 1)));
+    }
+
+    /// One lost answer made every other request under way a 503, since its commit still knew the epoch from before.
+    #[test]
+    fn what_the_fence_alone_refused_is_decided_again() {
+        let (_engine, session) = begin();
+        assert!(session.raise_epoch().now_or_never().expect("it is ready at once"));
+        session.epoch.store(1, Ordering::Release);
+        let number = session.take();
+        let outcome = write(&session, number).now_or_never().expect("it is ready at once");
+        assert!(matches!(outcome, Ok(1)), "{outcome:?}");
+    }
+
+    /// A session that somebody declared dead commits nothing, however often it asks.
+    #[test]
+    fn the_dead_do_not_commit() {
+        let (engine, session) = begin();
+        assert_eq!(end(&*engine, session.id, None).now_or_never(), Some(Ok(true)));
+        let number = session.take();
+        let outcome = write(&session, number).now_or_never().expect("it is ready at once");
+        assert!(matches!(outcome, Err(Uncommitted::Fault(_))), "{outcome:?}");
+        assert!(session.is_dead());
     }
 }

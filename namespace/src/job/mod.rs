@@ -302,7 +302,7 @@ impl Core {
     pub(crate) async fn change_job(
         &self,
         id: JobId,
-        change: impl Fn(&mut JobRow) + Send + 'static,
+        change: impl Fn(&mut JobRow) + Send + Sync + 'static,
     ) -> Result<Option<JobInfo>, Fault> {
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let Some(bytes) = rows.get(&job_key(id)) else { return Ok((Vec::new(), None)) };
