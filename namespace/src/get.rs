@@ -112,8 +112,9 @@ pub(crate) fn cut(slices: &[Slice], range: Range<u64>) -> Vec<Slice> {
 impl Namespace {
     /// Opens the current version.
     pub async fn open_object(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Opened, GetError> {
-        let guard = Arc::new(self.session().open_read());
+        let early = (!crate::seeded_bug!("reader-registers-late")).then(|| self.session().open_read());
         let (row, object) = self.core.current(bucket, key).await?.ok_or(GetError::NoSuchKey)?;
+        let guard = Arc::new(early.unwrap_or_else(|| self.session().open_read()));
         Ok(Opened { object, row, core: Arc::clone(&self.core), guard })
     }
 

@@ -107,7 +107,8 @@ impl Mover<'_> {
         let guard = session.take();
         let number = guard.number;
         let id = planned.extent;
-        let to = BlobName { session: number.session, number: number.number, extent: (id.session, id.number) };
+        let written = if crate::seeded_bug!("move-reuses-name") { id } else { number };
+        let to = BlobName { session: written.session, number: written.number, extent: (id.session, id.number) };
         let described = source.note(source.silo.describe(&from).await);
         let description = described.ok().and_then(|bytes| Description::decode(&bytes).ok());
         let plan = Plan { session, source, target, from, to, row, description };
@@ -233,9 +234,10 @@ impl Mover<'_> {
         let (reads, held) = (vec![Read::Row(extent(id))], Arc::clone(guard));
         let decide = move |rows: &Rows| {
             let row: Option<ExtentRow> = decode_row(rows.get(&extent(id))).map_err(Stale::Fault)?;
-            let mut row = row.filter(|row| row.first.is_some()).ok_or(Stale::Gone)?;
+            let live = |row: &ExtentRow| row.first.is_some() || crate::seeded_bug!("move-blind");
+            let mut row = row.filter(live).ok_or(Stale::Gone)?;
             let holds = row.verified_in(from).is_some_and(|replica| replica.location == source);
-            if !holds || row.verified_in(to).is_some() {
+            if (!holds && !crate::seeded_bug!("move-blind")) || row.verified_in(to).is_some() {
                 return Err(Stale::Gone);
             }
             let (replicas, mut writes) = retire_replicas(&mut row, |replica| replica.silo == from);

@@ -127,7 +127,7 @@ impl Adding {
     fn writes(&self, rows: &Rows, settled: &[Target]) -> Result<Vec<Write>, Stale> {
         let mut writes = Vec::new();
         for target in self.targets.iter().filter(|target| !settled.contains(target)) {
-            if first_of(*target, rows)?.is_none() {
+            if first_of(*target, rows)?.is_none() && !crate::seeded_bug!("copy-blind") {
                 return Err(Stale::Gone);
             }
             writes.push(Write::Put(reference(*target, self.referrer), Vec::new()));
@@ -159,6 +159,10 @@ fn drop_one(target: Target, referrer: Number, found: &Found, rows: &Rows, key: V
         return Ok(vec![Write::Delete(reference(target, referrer))]);
     }
     match *found {
+        _ if crate::seeded_bug!("ignores-references") => retire(target, guard, key).map_err(Stale::Fault),
+        Found::Empty(_) if crate::seeded_bug!("last-outside-commit") => {
+            retire(target, guard, key).map_err(Stale::Fault)
+        }
         Found::Witness(witness, true) => {
             let promoted = promote(target, guard, witness)?;
             Ok(vec![promoted, Write::Delete(reference(target, witness))])

@@ -92,17 +92,24 @@ impl Core {
         &self,
         replace: Replace<'_, R>,
     ) -> Result<ObjectRow, NotReplaced<R>> {
-        let Replace { session, bucket, key, row, attributes, condition, adding, beside, guards } = replace;
+        let Replace { session, bucket, key, row, attributes, condition, adding, beside, mut guards } = replace;
         let adding = Adding { targets: adding, referrer: row.version };
+        let version = row_version(&guards);
+        if crate::seeded_bug!("finish-early") {
+            guards.clear();
+        }
         let guards = Arc::new(guards);
         let key = object(bucket.incarnation, key);
-        for _ in 0..COMMIT_TRIES {
+        let _alone = if crate::seeded_bug!("mutex-for-commit") { Some(self.sweeping.lock().await) } else { None };
+        for tried in 0..COMMIT_TRIES {
             let plan = self.plan_replace(bucket, &key).await.map_err(NotReplaced::Fault)?;
             let mut reads = plan.reads();
             reads.extend(adding.reads());
             reads.extend(beside.reads.iter().cloned());
             let adding = adding.clone();
-            let (row, attributes, condition) = (row.clone(), attributes.clone(), condition.clone());
+            let (row, attributes) = (row.clone(), attributes.clone());
+            let forgotten = tried > 0 && crate::seeded_bug!("condition-once");
+            let condition = if forgotten { Condition::default() } else { condition.clone() };
             let (decide_beside, held, now) = (Arc::clone(&beside.decide), Arc::clone(&guards), self.clock.now());
             let decide = move |rows: &Rows| {
                 let _held = &held;
@@ -120,7 +127,8 @@ impl Core {
                 Err(Uncommitted::Refused(Refusal::Stale)) => {}
                 Err(Uncommitted::Refused(Refusal::Not(refusal))) => return Err(refusal),
                 Err(Uncommitted::Fault(fault)) => return Err(NotReplaced::Fault(fault)),
-                Err(Uncommitted::Unknown) => return self.probe(&key, row_version(&guards)).await,
+                Err(Uncommitted::Unknown) if crate::seeded_bug!("resend-unknown") => {}
+                Err(Uncommitted::Unknown) => return self.probe(&key, version).await,
             }
         }
         Err(NotReplaced::Fault(Fault::Unavailable("the key is written too often".to_owned())))
@@ -208,12 +216,14 @@ impl Plan {
             return Err(Refusal::Not(NotReplaced::NoSuchBucket));
         }
         let current = rows.get(&self.key);
-        if current != self.old.as_ref() {
+        if current != self.old.as_ref() && !crate::seeded_bug!("mutex-for-commit") {
             return Err(Refusal::Stale);
         }
         let old: Option<ObjectRow> = decode_row(current)?;
         let etag = old.as_ref().map(|row| row.etag.text());
-        condition.check(etag.as_deref()).map_err(|failed| Refusal::Not(NotReplaced::Condition(failed)))?;
+        if !crate::seeded_bug!("condition-ignored") {
+            condition.check(etag.as_deref()).map_err(|failed| Refusal::Not(NotReplaced::Condition(failed)))?;
+        }
         Ok(old)
     }
 

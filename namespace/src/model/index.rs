@@ -284,6 +284,7 @@ impl Engine for Door {
                 index.decide(&reads, &mut decide)
             };
             index.late.lock().expect("no holder panics").extend(late);
+            index.sim.long_step().await;
             return Err(self.unknown("it may happen later"));
         }
         let outcome = index.apply(reads, decide);

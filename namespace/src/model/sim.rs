@@ -58,8 +58,12 @@ struct State {
     now: Duration,
     /// No turns are taken: every call answers at once, and nothing breaks.
     quiet: bool,
-    /// How often a turn is a long one, in thousandths.
+    /// How often a turn of a slow task is a long one, in thousandths.
     stall: u32,
+    /// The same, of each task.
+    stalls: Vec<u32>,
+    /// Long turns so far.
+    stalled: u64,
     current: TaskId,
     parked: Vec<Parked>,
     /// Faults that were injected into each task.
@@ -88,6 +92,8 @@ impl Sim {
                 now: Duration::ZERO,
                 quiet: true,
                 stall: 0,
+                stalls: vec![0],
+                stalled: 0,
                 current: 0,
                 parked: Vec::new(),
                 faults: vec![0],
@@ -103,7 +109,12 @@ impl Sim {
 
     /// Waits for a turn.
     pub(super) fn step(self: &Arc<Self>) -> Step {
-        Step { sim: Arc::clone(self), entry: None }
+        Step { sim: Arc::clone(self), long: false, entry: None }
+    }
+
+    /// Waits for a turn that is long in coming, as an answer that got lost is.
+    pub(super) fn long_step(self: &Arc<Self>) -> Step {
+        Step { sim: Arc::clone(self), long: self.chance(600), entry: None }
     }
 
     pub(super) fn below(&self, end: u64) -> u64 {
@@ -133,6 +144,11 @@ impl Sim {
         state.faults[state.current]
     }
 
+    /// Long turns so far.
+    pub(super) fn stalled(&self) -> u64 {
+        self.state().stalled
+    }
+
     pub(super) fn turn(&self) -> u64 {
         self.state().turn
     }
@@ -152,8 +168,13 @@ impl Sim {
         self.state().quiet = quiet;
     }
 
+    /// How slow tasks become from now on; 0 hurries those that run, too.
     pub(super) fn set_stall(&self, stall: u32) {
-        self.state().stall = stall;
+        let mut state = self.state();
+        state.stall = stall;
+        if stall == 0 {
+            state.stalls.fill(0);
+        }
     }
 
     /// A line of the trace, made only when one is kept.
@@ -185,6 +206,7 @@ impl Sim {
 /// See [`Sim::step`].
 pub(super) struct Step {
     sim: Arc<Sim>,
+    long: bool,
     entry: Option<Arc<Entry>>,
 }
 
@@ -204,8 +226,10 @@ impl Future for Step {
             None => {
                 let waker = Mutex::new(context.waker().clone());
                 let entry = Arc::new(Entry { fired: AtomicBool::new(false), waker });
-                let stall = state.stall;
-                let until = if state.rng.chance(stall) { state.turn + 20 + state.rng.below(250) } else { 0 };
+                let stall = state.stalls[state.current];
+                let long = self.long || state.rng.chance(stall);
+                state.stalled += u64::from(long);
+                let until = if long { state.turn + 20 + state.rng.below(200) } else { 0 };
                 let task = state.current;
                 state.parked.push(Parked { task, until, entry: Arc::clone(&entry) });
                 self.entry = Some(entry);
@@ -229,6 +253,8 @@ struct Task {
     owner: usize,
     name: &'static str,
     client: bool,
+    /// Once it begins, nothing else goes on until it ends.
+    hasty: bool,
     future: Pin<Box<dyn Future<Output = ()> + Send>>,
     woken: Arc<Woken>,
 }
@@ -237,11 +263,14 @@ struct Task {
 pub(super) struct Executor {
     sim: Arc<Sim>,
     tasks: Vec<Task>,
+    /// How often the task that went on last goes on again, in thousandths.
+    sticky: u32,
+    last: TaskId,
 }
 
 impl Executor {
-    pub(super) fn new(sim: &Arc<Sim>) -> Self {
-        Self { sim: Arc::clone(sim), tasks: Vec::new() }
+    pub(super) fn new(sim: &Arc<Sim>, sticky: u32) -> Self {
+        Self { sim: Arc::clone(sim), tasks: Vec::new(), sticky, last: 0 }
     }
 
     /// Adds a task of gateway `owner`.
@@ -252,17 +281,26 @@ impl Executor {
         client: bool,
         future: impl Future<Output = ()> + Send + 'static,
     ) {
-        let id = {
+        let (id, hasty) = {
             let mut state = self.sim.state();
             state.faults.push(0);
-            state.faults.len() - 1
+            let hasty = state.rng.chance(if client { 200 } else { 700 });
+            let slow = if client { [0, 1, 4] } else { [0, 0, 1] }[state.rng.below(3) as usize];
+            let stall = if hasty { 0 } else { state.stall * slow };
+            state.stalls.push(stall);
+            (state.faults.len() - 1, hasty)
         };
         let woken = Arc::new(Woken(AtomicBool::new(true)));
-        self.tasks.push(Task { id, owner, name, client, future: Box::pin(future), woken });
+        self.tasks.push(Task { id, owner, name, client, hasty, future: Box::pin(future), woken });
     }
 
     pub(super) fn is_idle(&self) -> bool {
         self.tasks.is_empty()
+    }
+
+    /// Whether a client waits for an answer.
+    pub(super) fn has_clients(&self) -> bool {
+        self.tasks.iter().any(|task| task.client)
     }
 
     /// Whether a gateway has a task of that name.
@@ -286,6 +324,12 @@ impl Executor {
         self.drop_where(|task| task.id == chosen);
     }
 
+    /// Drops the request that went on last, if it is one.
+    pub(super) fn abandon_last(&mut self) {
+        let last = self.last;
+        self.drop_where(|task| task.client && task.id == last);
+    }
+
     fn drop_where(&mut self, which: impl Fn(&Task) -> bool) {
         let (gone, kept) = std::mem::take(&mut self.tasks).into_iter().partition(|task| which(task));
         self.tasks = kept;
@@ -294,8 +338,58 @@ impl Executor {
         drop(gone);
     }
 
-    /// Lets one task go on that is not frozen; false when none can now.
-    pub(super) fn run_one(&mut self, frozen: impl Fn(usize) -> bool) -> bool {
+    /// Lets one task go on that is not frozen.
+    pub(super) fn run_one(&mut self, frozen: impl Fn(usize) -> bool) {
+        let Some(chosen) = self.choose(frozen) else { return };
+        let (id, hasty) = (self.tasks[chosen].id, self.tasks[chosen].hasty);
+        self.last = id;
+        self.poll(chosen);
+        if hasty {
+            self.hurry(id);
+        }
+    }
+
+    /// Lets the task that was added last come to its end, as far as it depends on nobody else.
+    pub(super) fn rush(&mut self) {
+        let Some(id) = self.tasks.last().map(|task| task.id) else { return };
+        self.sim.state().stalls[id] = 0;
+        self.hurry(id);
+    }
+
+    /// Lets the task that was added last take some steps, and then waits long with it.
+    pub(super) fn hold(&mut self) {
+        let Some(id) = self.tasks.last().map(|task| task.id) else { return };
+        for _ in 0..=self.sim.below(7) {
+            let Some(at) = self.tasks.iter().position(|task| task.id == id) else { return };
+            if !self.is_ready(&self.tasks[at]) {
+                break;
+            }
+            self.poll(at);
+        }
+        let mut state = self.sim.state();
+        let until = state.turn + 30 + state.rng.below(150);
+        state.parked.iter_mut().filter(|parked| parked.task == id).for_each(|parked| parked.until = until);
+    }
+
+    fn hurry(&mut self, id: TaskId) {
+        while let Some(at) = self.tasks.iter().position(|task| task.id == id) {
+            if !self.is_ready(&self.tasks[at]) {
+                return;
+            }
+            self.poll(at);
+        }
+    }
+
+    fn is_ready(&self, task: &Task) -> bool {
+        let mut state = self.sim.state();
+        state.turn += 1;
+        let turn = state.turn;
+        let turned = || state.parked.iter().any(|parked| parked.task == task.id && parked.until <= turn);
+        task.woken.0.load(Ordering::Acquire) || turned()
+    }
+
+    /// A task that can go on now.
+    fn choose(&mut self, frozen: impl Fn(usize) -> bool) -> Option<usize> {
         let chosen = {
             let mut state = self.sim.state();
             state.turn += 1;
@@ -308,12 +402,15 @@ impl Executor {
                 })
                 .collect();
             if ready.is_empty() {
-                return false;
+                return None;
+            }
+            let again = ready.iter().find(|at| self.tasks[**at].id == self.last);
+            if let Some(again) = again.filter(|_| state.rng.chance(self.sticky)) {
+                return Some(*again);
             }
             ready[state.rng.below(ready.len() as u64) as usize]
         };
-        self.poll(chosen);
-        true
+        Some(chosen)
     }
 
     fn poll(&mut self, at: usize) {

@@ -30,6 +30,8 @@ pub(super) struct SiloChances {
     pub(super) full: u32,
     /// A delete answers `Unknown`: it happened, happens later, or never.
     pub(super) lose_delete: u32,
+    /// A copy is stored damaged, and nothing is said.
+    pub(super) damage_copy: u32,
     /// A read or listing fails.
     pub(super) fail_read: u32,
 }
@@ -216,6 +218,9 @@ impl Silo for OneSilo {
         if sim.breaks(chances.lose_put) {
             return Err(self.lose(late, || drop(silos.put_now(self.id, name, bytes.clone(), &describe))));
         }
+        let copy = (name.session, name.number) != name.extent;
+        let damaged = copy && !bytes.is_empty() && sim.breaks(chances.damage_copy);
+        let bytes = if damaged { bytes.iter().map(|byte| byte ^ 1).collect() } else { bytes };
         let stored = silos.put_now(self.id, name, bytes, &describe);
         if sim.chance(400) {
             sim.step().await;

@@ -10,6 +10,7 @@ use super::client::{Client, KEYS, PARTS};
 use super::history::Needs;
 use super::index::{Door, Index, IndexChances};
 use super::log::Log;
+use super::plan::{Ask, Focus, Plan, Rates};
 use super::sim::{Executor, Rng, Sim, VirtualClock};
 use super::store::{SiloChances, Silos};
 use crate::bucket::Bucket;
@@ -21,126 +22,12 @@ use crate::limits::LEASE;
 use crate::mover::{Mover, Pacer};
 use crate::namespace::{Namespace, Options};
 use crate::plan::Move;
+use crate::sweep::Swept;
 use crate::table::extents::{ExtentRow, read_extent};
 use crate::table::{after_prefix, decode, key};
 
 /// Gateways of a case.
 pub(super) const GATEWAYS: usize = 2;
-
-/// What a client may ask for; each case draws how often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ask {
-    Put,
-    PutIf,
-    Delete,
-    DeleteIf,
-    Get,
-    Head,
-    List,
-    Copy,
-    NewUpload,
-    Part,
-    PartCopy,
-    Complete,
-    Abort,
-    ListParts,
-}
-
-const ASKS: [Ask; 14] = [
-    Ask::Put,
-    Ask::PutIf,
-    Ask::Delete,
-    Ask::DeleteIf,
-    Ask::Get,
-    Ask::Head,
-    Ask::List,
-    Ask::Copy,
-    Ask::NewUpload,
-    Ask::Part,
-    Ask::PartCopy,
-    Ask::Complete,
-    Ask::Abort,
-    Ask::ListParts,
-];
-
-/// What beside requests happens in a case, in thousandths of all turns.
-#[derive(Debug, Clone, Copy)]
-struct Rates {
-    ask: u32,
-    beat: u32,
-    sweep: u32,
-    bury: u32,
-    moves: u32,
-    look: u32,
-    land: u32,
-    crash: u32,
-    freeze: u32,
-    abandon: u32,
-    open: u32,
-}
-
-/// How a case is drawn: each seed mixes its own, so that no mixture is rare.
-struct Plan {
-    asks: Vec<(Ask, u64)>,
-    rates: Rates,
-    requests: u32,
-    turns: u64,
-    index: IndexChances,
-    silos: SiloChances,
-    stall: u32,
-}
-
-impl Plan {
-    fn draw(rng: &mut Rng) -> Self {
-        let multipart = rng.chance(450);
-        let mut asks = Vec::new();
-        for ask in ASKS {
-            let of_uploads =
-                matches!(ask, Ask::NewUpload | Ask::Part | Ask::PartCopy | Ask::Complete | Ask::Abort | Ask::ListParts);
-            let weight = match ask {
-                Ask::Put => 3 + rng.below(4),
-                Ask::Get => 2 + rng.below(4),
-                Ask::NewUpload if multipart => 3,
-                Ask::Part | Ask::Complete if multipart => 6 + rng.below(6),
-                _ if of_uploads && !multipart => 0,
-                _ if rng.chance(500) => 1 + rng.below(4),
-                _ => 0,
-            };
-            asks.push((ask, weight));
-        }
-        let mut some = |chance: u32, rate: u64| if rng.chance(chance) { 1 + rng.below(rate) as u32 } else { 0 };
-        let rates = Rates {
-            ask: 40 + some(500, 80),
-            beat: 30 + some(500, 80),
-            sweep: 10 + some(700, 50),
-            bury: some(400, 20),
-            moves: some(500, 60),
-            look: 15,
-            land: 20 + some(500, 60),
-            crash: some(300, 8),
-            freeze: some(300, 10),
-            abandon: some(250, 15),
-            open: 60,
-        };
-        let index = IndexChances {
-            lose: some(300, 40),
-            vanish: some(200, 20),
-            delay: some(400, 60),
-            fail: some(200, 20),
-            fail_read: some(200, 15),
-        };
-        let silos = SiloChances {
-            fail_put: some(200, 60),
-            lose_put: some(300, 120),
-            full: some(150, 80),
-            lose_delete: some(250, 150),
-            fail_read: some(150, 30),
-        };
-        let stall = some(700, 120);
-        let requests = 5 + rng.below(14) as u32;
-        Self { asks, rates, requests, turns: 900, index, silos, stall }
-    }
-}
 
 /// One gateway: it may be down.
 pub(super) struct Gateway {
@@ -155,6 +42,45 @@ impl Gateway {
     }
 }
 
+/// Background work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Act {
+    Beat,
+    Sweep,
+    Collect,
+    Bury,
+    Look,
+    Move,
+}
+
+/// What happens while a task waits long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Surprise {
+    Any,
+    Read,
+    Change,
+    Beats,
+    Sweep,
+    Collect,
+    Move,
+    Land,
+    Bury,
+    Abandon,
+}
+
+impl Act {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Beat => "beat",
+            Self::Sweep => "sweep",
+            Self::Collect => "collect",
+            Self::Bury => "bury",
+            Self::Look => "look",
+            Self::Move => "move",
+        }
+    }
+}
+
 /// See the module.
 pub(super) struct World {
     pub(super) sim: Arc<Sim>,
@@ -166,14 +92,16 @@ pub(super) struct World {
     pub(super) executor: Executor,
     plan: Plan,
     written: u64,
+    /// Requests that may still come by ambush.
+    surprises: u32,
 }
 
 impl World {
     /// Draws a case and sets it up: nothing breaks while that goes on.
-    pub(super) fn new(seed: u64, traced: bool) -> Self {
+    pub(super) fn new(seed: u64, focus: Option<Focus>, traced: bool) -> Self {
         let sim = Sim::new(seed, traced);
         let mut rng = Rng::new(seed ^ 0x5eed);
-        let plan = Plan::draw(&mut rng);
+        let plan = Plan::draw(&mut rng, focus);
         let truth = Memory::new();
         let silos = Silos::new(Arc::clone(&sim), truth.clone());
         let index = Index::new(Arc::clone(&sim), truth, Arc::clone(&silos));
@@ -194,8 +122,24 @@ impl World {
         for gateway in &gateways {
             gateway.up().expect("it was opened").core.beat_once().now_or_never().expect("it is quiet");
         }
-        let (log, executor) = (Log::new(&sim), Executor::new(&sim));
-        Self { sim, index, silos, log, bucket, gateways, executor, plan, written: 0 }
+        let (log, executor) = (Log::new(&sim), Executor::new(&sim, plan.sticky));
+        let mut world = Self { sim, index, silos, log, bucket, gateways, executor, plan, written: 0, surprises: 12 };
+        if world.plan.begun {
+            world.begin();
+        }
+        world
+    }
+
+    fn begin(&mut self) {
+        let client = self.client(self.gateways[0].up().expect("it was opened"));
+        let [object, first, second] = [(); 3].map(|()| self.bytes());
+        let all = async {
+            client.clone().put(0, object, Needs::Nothing, false).await;
+            client.clone().create_upload(0).await;
+            client.clone().part(0, 1, first).await;
+            client.part(0, 2, second).await;
+        };
+        all.now_or_never().expect("it is quiet");
     }
 
     /// Runs the case to its end.
@@ -214,8 +158,12 @@ impl World {
             self.misfortune(&rates);
             let turn = self.sim.turn();
             let frozen: Vec<bool> = self.gateways.iter().map(|gateway| gateway.frozen_until > turn).collect();
+            let before = self.sim.stalled();
             self.executor.run_one(|owner| frozen[owner]);
-            if asked >= self.plan.requests && self.executor.is_idle() && self.sim.chance(50) {
+            if self.sim.stalled() > before && self.sim.chance(self.plan.ambush) {
+                self.ambush();
+            }
+            if asked >= self.plan.requests && !self.executor.has_clients() && self.sim.chance(20) {
                 break;
             }
         }
@@ -251,7 +199,11 @@ impl World {
 
     /// One request begins; false when it makes no sense now.
     fn ask(&mut self) -> bool {
-        let Some((owner, namespace)) = self.gateway() else { return false };
+        let (ask, key) = (self.draw_ask(), self.key());
+        self.begin_ask(ask, key)
+    }
+
+    fn draw_ask(&self) -> Ask {
         let all: u64 = self.plan.asks.iter().map(|(_, weight)| weight).sum();
         let mut drawn = self.sim.below(all);
         let ask = self.plan.asks.iter().find(|(_, weight)| {
@@ -259,9 +211,17 @@ impl World {
             drawn = drawn.saturating_sub(*weight);
             here
         });
-        let ask = ask.map_or(Ask::Put, |(ask, _)| *ask);
+        ask.map_or(Ask::Put, |(ask, _)| *ask)
+    }
+
+    /// One key is more popular.
+    fn key(&self) -> usize {
+        self.sim.below(KEYS as u64 + 1) as usize % KEYS
+    }
+
+    fn begin_ask(&mut self, ask: Ask, at: usize) -> bool {
+        let Some((owner, namespace)) = self.gateway() else { return false };
         let client = self.client(namespace);
-        let at = self.sim.below(KEYS as u64) as usize;
         match ask {
             Ask::Put | Ask::PutIf => {
                 let needs = if ask == Ask::PutIf { self.needs(at) } else { Needs::Nothing };
@@ -326,81 +286,147 @@ impl World {
         let mut list = Vec::new();
         for number in 1..=PARTS {
             let known: Vec<u32> = acked.iter().filter(|(of, _)| *of == number).map(|(_, tag)| *tag).collect();
-            if known.is_empty() || self.sim.chance(150) {
+            if known.is_empty() || self.sim.chance(250) {
                 continue;
             }
-            let older = if self.sim.chance(150) { self.sim.below(known.len() as u64) as usize } else { 0 };
+            let older = if self.sim.chance(100) { self.sim.below(known.len() as u64) as usize } else { 0 };
             list.push((number, known[known.len() - 1 - older]));
         }
         (!list.is_empty()).then_some(list)
     }
 
     fn background(&mut self, rates: &Rates) {
-        let once = |rate: u32| self.sim.chance(rate);
-        let (beat, sweep, bury, moves, look) =
-            (once(rates.beat), once(rates.sweep), once(rates.bury), once(rates.moves), once(rates.look));
-        if beat {
-            self.once("beat", |core, _| async move { core.beat_once().await });
-        }
-        if sweep {
-            self.once("sweep", |namespace, sim| async move {
-                let swept = namespace.sweep(true).await;
-                sim.note(|| format!("swept: {swept:?}"));
-            });
-        }
-        if bury {
-            // On this gateway's clock the lease passes between two looks: whoever does not beat meanwhile is dead.
-            self.once("bury", |namespace, sim| async move {
-                let _ = namespace.core.bury_silent().await;
-                sim.step().await;
-                sim.pass(LEASE + Duration::from_secs(1));
-                let _ = namespace.core.bury_silent().await;
-            });
-        }
-        if look {
-            self.once("look", |namespace, _| async move {
-                for open in namespace.inventory().silos.values() {
-                    open.ask(namespace.id()).await;
-                }
-                let _ = namespace.core.forget_moves(None).await;
-            });
-        }
-        if moves {
-            self.begin_move();
+        let each = [
+            (rates.beat, Act::Beat),
+            (rates.sweep, Act::Sweep),
+            (rates.collect, Act::Collect),
+            (rates.bury, Act::Bury),
+            (rates.look, Act::Look),
+            (rates.moves, Act::Move),
+        ];
+        for (rate, act) in each {
+            if self.sim.chance(rate)
+                && let Some((at, _)) = self.gateway()
+            {
+                self.act(at, act, None);
+            }
         }
     }
 
-    /// Background work that a gateway does one at a time.
-    fn once<F>(&mut self, name: &'static str, work: impl FnOnce(Arc<Namespace>, Arc<Sim>) -> F)
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let Some((owner, namespace)) = self.gateway() else { return };
-        if !self.executor.has(owner, name) {
-            self.executor.spawn(owner, name, false, work(namespace, Arc::clone(&self.sim)));
-        }
-    }
-
-    fn begin_move(&mut self) {
-        let Some((owner, namespace)) = self.gateway() else { return };
-        let rows = self.index.truth.range(vec![key::EXTENTS]..after_prefix(&[key::EXTENTS]), 99, usize::MAX);
-        let rows = rows.now_or_never().expect("it is ready at once").expect("the memory engine does not fail");
-        if rows.is_empty() {
+    /// A gateway begins background work, one of a kind at a time; with `hold` it also ends before anything else goes
+    /// on, or is held, this often.
+    fn act(&mut self, at: usize, act: Act, hold: Option<u32>) {
+        let frozen = self.gateways[at].frozen_until > self.sim.turn();
+        let Some(namespace) = self.gateways[at].up().filter(|_| !frozen) else { return };
+        if act != Act::Move && self.executor.has(at, act.name()) {
             return;
         }
-        let (row_key, bytes) = &rows[self.sim.below(rows.len() as u64) as usize];
-        let row: ExtentRow = decode(bytes).expect("the row reads");
-        let verified = row.replicas.iter().find(|replica| replica.state == ReplicaState::Verified);
-        let from = verified.map_or(1, |replica| replica.silo);
-        let extent = read_extent(row_key).expect("a key of the table");
-        let planned = Move { extent, bytes: row.size, from, to: 3 - from };
         let sim = Arc::clone(&self.sim);
-        self.executor.spawn(owner, "move", false, async move {
-            let pacer = Arc::new(Pacer::new(Arc::clone(&namespace.core.clock), None));
-            let mover = Mover { core: &namespace.core, job: 1, pacer: &pacer, watch: &|_, _| {} };
-            let moved = mover.carry_out(&planned).await;
-            sim.note(|| format!("moved {extent}: {moved:?}"));
-        });
+        let work = async move {
+            match act {
+                Act::Beat => namespace.core.beat_once().await,
+                Act::Sweep => {
+                    let swept = namespace.sweep(true).await;
+                    sim.note(|| format!("swept: {swept:?}"));
+                }
+                Act::Collect => {
+                    for open in namespace.inventory().silos.values() {
+                        let _ = namespace.core.collect_orphans(open, "", &mut Swept::default()).await;
+                    }
+                }
+                // On this gateway's clock the lease passes between two looks: who does not beat meanwhile is dead.
+                Act::Bury => {
+                    let _ = namespace.core.bury_silent().await;
+                    sim.step().await;
+                    sim.pass(LEASE + Duration::from_secs(1));
+                    let _ = namespace.core.bury_silent().await;
+                }
+                Act::Look => {
+                    for open in namespace.inventory().silos.values() {
+                        open.ask(namespace.id()).await;
+                    }
+                    let _ = namespace.core.forget_moves(None).await;
+                }
+                Act::Move => move_some(namespace, &sim).await,
+            }
+        };
+        self.executor.spawn(at, act.name(), false, work);
+        if let Some(hold) = hold {
+            self.rush_or_hold(hold);
+        }
+    }
+
+    /// The task that began last comes to its end, or is held somewhere on its way.
+    fn rush_or_hold(&mut self, hold: u32) {
+        if self.sim.chance(hold) { self.executor.hold() } else { self.executor.rush() }
+    }
+
+    /// While a task waits long, much happens at once: what a protocol is for. The sequences are those in which reads,
+    /// retirements, sweeps and floors meet, each with gaps, or any at all.
+    fn ambush(&mut self) {
+        use Surprise::{Abandon, Any, Beats, Bury, Change, Collect, Land, Move, Read, Sweep};
+        self.sim.note(|| "an ambush".to_owned());
+        let sequence: Vec<Surprise> = match self.sim.below(7) {
+            0 => vec![Read, Change, Sweep, Beats, Beats, Sweep],
+            1 => vec![Change, Sweep, Beats, Beats, Sweep],
+            2 => vec![Any, Any, Sweep, Beats, Beats, Sweep],
+            3 => vec![Beats, Collect, Land],
+            4 => vec![Abandon, Beats, Beats, Collect, Land],
+            5 => vec![Bury, Beats, Beats, Any, Any],
+            _ => {
+                let all = [Any, Any, Beats, Beats, Sweep, Sweep, Collect, Move, Land];
+                (0..2 + self.sim.below(9)).map(|_| all[self.sim.below(9) as usize]).collect()
+            }
+        };
+        let (sweeper, key) = (self.sim.below(GATEWAYS as u64) as usize, self.key());
+        for surprise in sequence {
+            if !self.sim.chance(80) {
+                self.surprise(surprise, sweeper, key);
+            }
+        }
+    }
+
+    fn surprise(&mut self, surprise: Surprise, sweeper: usize, key: usize) {
+        let ask = match surprise {
+            Surprise::Any => Some((self.draw_ask(), 400)),
+            Surprise::Read => Some((Ask::Get, 900)),
+            Surprise::Change => Some((if self.sim.chance(500) { Ask::Put } else { Ask::Delete }, 50)),
+            Surprise::Beats => {
+                (0..GATEWAYS).for_each(|at| self.act(at, Act::Beat, Some(150)));
+                None
+            }
+            Surprise::Sweep => {
+                self.act(sweeper, Act::Sweep, Some(100));
+                None
+            }
+            Surprise::Collect => {
+                self.act(sweeper, Act::Collect, Some(150));
+                None
+            }
+            Surprise::Bury => {
+                self.act(sweeper, Act::Bury, Some(100));
+                None
+            }
+            Surprise::Abandon => {
+                self.executor.abandon_last();
+                None
+            }
+            Surprise::Move => {
+                self.act(1 - sweeper, Act::Move, Some(400));
+                None
+            }
+            Surprise::Land => {
+                self.index.land_one(false);
+                self.silos.land_one(false);
+                None
+            }
+        };
+        if let Some((ask, hold)) = ask.filter(|_| self.surprises > 0) {
+            self.surprises -= 1;
+            if self.begin_ask(ask, key) {
+                self.rush_or_hold(hold);
+            }
+        }
     }
 
     fn misfortune(&mut self, rates: &Rates) {
@@ -461,6 +487,27 @@ impl World {
         let names = self.executor.names();
         self.sim.wrong(|| format!("these never end: {names:?}"));
     }
+}
+
+/// Carries out one move of some extent.
+async fn move_some(namespace: Arc<Namespace>, sim: &Arc<Sim>) {
+    let Ok(rows) = namespace.core.engine.range(vec![key::EXTENTS]..after_prefix(&[key::EXTENTS]), 99, usize::MAX).await
+    else {
+        return;
+    };
+    if rows.is_empty() {
+        return;
+    }
+    let (row_key, bytes) = &rows[sim.below(rows.len() as u64) as usize];
+    let row: ExtentRow = decode(bytes).expect("the row reads");
+    let verified = row.replicas.iter().find(|replica| replica.state == ReplicaState::Verified);
+    let from = verified.map_or(1, |replica| replica.silo);
+    let extent = read_extent(row_key).expect("a key of the table");
+    let planned = Move { extent, bytes: row.size, from, to: 3 - from };
+    let pacer = Arc::new(Pacer::new(Arc::clone(&namespace.core.clock), None));
+    let mover = Mover { core: &namespace.core, job: 1, pacer: &pacer, watch: &|_, _| {} };
+    let outcome = mover.carry_out(&planned).await;
+    sim.note(|| format!("moved {extent}: {outcome:?}"));
 }
 
 async fn open(sim: &Arc<Sim>, index: &Arc<Index>, off: i64) -> Result<Arc<Namespace>, String> {

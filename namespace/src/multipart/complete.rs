@@ -53,7 +53,11 @@ impl Namespace {
             let parts = match self.core.named_parts(&complete).await {
                 Ok(parts) => parts,
                 // A mismatch counts only if the upload is still open under this seal.
-                Err(error) if self.core.is_sealed(&key, token).await? => return Err(error),
+                Err(error)
+                    if crate::seeded_bug!("invalid-part-unasked") || self.core.is_sealed(&key, token).await? =>
+                {
+                    return Err(error);
+                }
                 Err(_) => continue,
             };
             let object = assemble(&complete, &row, &parts)?;
@@ -150,7 +154,7 @@ fn fits(named: &NamedPart, row: Option<&PartRow>, last: bool) -> Result<(), Comp
     let row = row.ok_or(CompleteError::InvalidPart(named.number))?;
     let checksum = named.checksum.as_ref().is_none_or(|(_, value)| row.checksum.as_ref() == Some(value));
     let etag = const_hex::encode(row.md5);
-    if etag != named.etag || !checksum {
+    if (etag != named.etag && !crate::seeded_bug!("complete-trusts-list")) || !checksum {
         return Err(CompleteError::InvalidPart(named.number));
     }
     if !last && row.size < MIN_PART && !crate::failpoint::small_parts() {
@@ -229,17 +233,22 @@ impl Core {
         let (row_key, kept) = (key.clone(), attributes.clone());
         let decide = Arc::new(move |rows: &Rows, row: &ObjectRow| {
             let open: Option<UploadRow> = decode_row(rows.get(&row_key)).map_err(SealBroken::Fault)?;
-            let open = open.filter(|open| open.state == UploadState::Open { seal: Some(token) });
+            let open = open.filter(|open| may_finish(&open.state, token));
             let open = open.ok_or(SealBroken::Broken)?;
             let answer = Box::new(row.clone());
             let state = UploadState::Completed { token, list, answer, trimmed: false, at: row.modified };
             let done = UploadRow { state, attributes: kept.clone(), ..open };
             let todo = RetiredRow::Upload { key: row_key.clone(), id };
-            Ok(vec![
+            let mut writes = vec![
                 Write::Put(manifest(id), encode(&head)),
-                Write::Put(row_key.clone(), encode(&done)),
                 Write::Put(retired(row.modified, token, 0), encode(&todo)),
-            ])
+            ];
+            if crate::seeded_bug!("complete-unrecorded") {
+                writes.push(Write::Delete(row_key.clone()));
+            } else if !crate::seeded_bug!("complete-stays-open") {
+                writes.push(Write::Put(row_key.clone(), encode(&done)));
+            }
+            Ok(writes)
         });
         let replace = Replace {
             session: Arc::clone(session),
@@ -274,6 +283,15 @@ impl Core {
             }
             _ => Err(lost().into()),
         }
+    }
+}
+
+/// Open, and sealed by nobody since.
+fn may_finish(state: &UploadState, token: Number) -> bool {
+    match state {
+        UploadState::Open { seal } => *seal == Some(token) || crate::seeded_bug!("complete-without-seal"),
+        UploadState::Aborted => crate::seeded_bug!("complete-over-abort"),
+        UploadState::Completed { .. } => false,
     }
 }
 

@@ -206,7 +206,8 @@ impl Core {
             let (adding, bytes) = (adding.clone(), Arc::clone(&bytes));
             let decide = move |rows: &Rows| {
                 let _held = &held;
-                let open = open_row(rows.get(&upload_key))?;
+                let open = open_row(rows.get(&upload_key));
+                let open = if crate::seeded_bug!("part-ignores-upload") { open.ok() } else { Some(open?) };
                 if rows.get(&key) != old.as_ref() {
                     return Err(Refusal::Stale);
                 }
@@ -214,7 +215,8 @@ impl Core {
                 writes.extend(bytes(now));
                 let row = PartRow { modified: now, ..(*row).clone() };
                 writes.push(Write::Put(key.clone(), encode(&row)));
-                if open.state != (UploadState::Open { seal: None }) {
+                let sealed = open.filter(|open| open.state != (UploadState::Open { seal: None }));
+                if let Some(open) = sealed.filter(|_| !crate::seeded_bug!("part-keeps-seal")) {
                     let open = UploadRow { state: UploadState::Open { seal: None }, ..open };
                     writes.push(Write::Put(upload_key.clone(), encode(&open)));
                 }

@@ -83,7 +83,8 @@ impl Core {
         let reads = vec![Read::Row(row_key.clone())];
         let decide = move |rows: &Rows| {
             let row: Option<UploadRow> = decode_row(rows.get(&row_key))?;
-            let row = row.filter(|row| matches!(row.state, UploadState::Open { .. }));
+            let open = |row: &UploadRow| matches!(row.state, UploadState::Open { .. });
+            let row = row.filter(|row| open(row) || crate::seeded_bug!("abort-completed"));
             let row = UploadRow { state: UploadState::Aborted, ..row.ok_or(UploadError::NoSuchUpload)? };
             let todo = RetiredRow::Upload { key: row_key.clone(), id };
             let writes = vec![

@@ -62,13 +62,22 @@ impl Core {
         swept: &mut Swept,
     ) -> Result<(), Fault> {
         loop {
+            let early = if crate::seeded_bug!("collector-sessions-first") {
+                Some(live_sessions(&*self.engine).await?)
+            } else {
+                None
+            };
             let page = open.note(open.silo.list(prefix, after.as_deref(), PAGE).await);
             let page = page.map_err(|error| crate::store::silo_failed(open, &error))?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.name.clone());
             let names: Vec<(BlobName, Listed)> =
                 page.into_iter().filter_map(|listed| Some((listed.name.parse().ok()?, listed))).collect();
-            for (blob, listed) in self.orphans_of(open.id, names).await? {
+            let orphans = match early {
+                Some(sessions) => self.unnamed(open.id, past(names, &sessions)).await?,
+                None => self.orphans_of(open.id, names).await?,
+            };
+            for (blob, listed) in orphans {
                 if open.note(open.silo.delete(&blob).await).is_ok() {
                     swept.orphans += 1;
                     swept.bytes += listed.stored;
@@ -79,28 +88,34 @@ impl Core {
         }
     }
 
-    /// Which of the listed names are orphans.
+    /// Which of the listed names are orphans: first whose sessions are past them, then which of those no row has.
     pub(crate) async fn orphans_of(
         &self,
         silo: SiloId,
         names: Vec<(BlobName, Listed)>,
     ) -> Result<Vec<(BlobName, Listed)>, Fault> {
-        let sessions: BTreeMap<u64, BeatRow> = live_sessions(&*self.engine).await?.into_iter().collect();
-        let settled = |blob: &BlobName| sessions.get(&blob.session).is_none_or(|row| row.floor > blob.number);
-        let names: Vec<_> = names.into_iter().filter(|(blob, _)| settled(blob)).collect();
+        if crate::seeded_bug!("collector-rows-first") {
+            let unnamed = self.unnamed(silo, names).await?;
+            return Ok(past(unnamed, &live_sessions(&*self.engine).await?));
+        }
+        let past = past(names, &live_sessions(&*self.engine).await?);
+        self.unnamed(silo, past).await
+    }
+
+    async fn unnamed(&self, silo: SiloId, names: Vec<(BlobName, Listed)>) -> Result<Vec<(BlobName, Listed)>, Fault> {
         let extents = names.iter().map(|(blob, _)| extent(Number { session: blob.extent.0, number: blob.extent.1 }));
         let rows = self.engine.get(&extents.collect::<Vec<_>>()).await?;
-        let mut orphans = Vec::new();
+        let mut unnamed = Vec::new();
         for ((blob, listed), row) in names.into_iter().zip(rows) {
             let row: Option<ExtentRow> = decode_row(row.as_ref())?;
             let named = row.is_some_and(|row| {
                 row.replicas.iter().any(|replica| replica.silo == silo && replica.location == Location::Blob(blob))
             });
             if !named {
-                orphans.push((blob, listed));
+                unnamed.push((blob, listed));
             }
         }
-        Ok(orphans)
+        Ok(unnamed)
     }
 
     /// Declares sessions dead whose beat stood still for the lease, on this gateway's own clock.
@@ -135,4 +150,14 @@ impl Core {
         self.forget_moves(None).await?;
         self.collect_ended().await
     }
+}
+
+/// The names whose session is dead or past them: nothing can refer to them that does not now.
+fn past(names: Vec<(BlobName, Listed)>, sessions: &[(u64, BeatRow)]) -> Vec<(BlobName, Listed)> {
+    let sessions: BTreeMap<u64, BeatRow> = sessions.iter().copied().collect();
+    let past = |blob: &BlobName| {
+        sessions.get(&blob.session).is_none_or(|row| row.floor > blob.number)
+            || crate::seeded_bug!("collector-ignores-floor")
+    };
+    names.into_iter().filter(|(blob, _)| past(blob)).collect()
 }

@@ -51,7 +51,8 @@ struct Noted {
 impl Noted {
     /// Nobody can be reading what was retired: each session is dead, or has no read open from then.
     fn is_over(&self, now: &BTreeMap<u64, BeatRow>) -> bool {
-        self.beats.iter().all(|(session, beat)| now.get(session).is_none_or(|row| row.oldest > *beat))
+        crate::seeded_bug!("sweep-ignores-readers")
+            || self.beats.iter().all(|(session, beat)| now.get(session).is_none_or(|row| row.oldest > *beat))
     }
 }
 
@@ -96,15 +97,21 @@ impl Core {
         // of that forgives clocks that were ahead of ours.
         let ahead = COMPLETED_KEPT.as_millis() as UnixMs / 2;
         let until = self.clock.now() + if skip_grace { ahead } else { -(self.options.grace.as_millis() as UnixMs) };
+        let early =
+            if crate::seeded_bug!("sweep-notes-early") { Some(live_sessions(&*self.engine).await?) } else { None };
         let rows = self.retired_rows(until).await?;
-        let beats: BTreeMap<u64, BeatRow> = live_sessions(&*self.engine).await?.into_iter().collect();
-        let current: Vec<(u64, u64)> = beats.iter().map(|(session, row)| (*session, row.beat)).collect();
+        let sessions = live_sessions(&*self.engine).await?;
+        let noted = early.as_ref().unwrap_or(&sessions);
+        let current: Vec<(u64, u64)> = noted.iter().map(|(session, row)| (*session, row.beat)).collect();
+        let beats: BTreeMap<u64, BeatRow> = sessions.into_iter().collect();
         let mut ready = Vec::new();
         let mut noted = HashMap::with_capacity(rows.len());
         for (key, row) in rows {
             let known = seen.noted.remove(&key).filter(|noted| noted.row == row);
             let known = known.unwrap_or_else(|| Noted { row, beats: current.clone() });
-            if known.is_over(&beats) {
+            let unwaited =
+                crate::seeded_bug!("manifest-unwaited") && matches!(decode(&known.row), Ok(RetiredRow::Manifest(_)));
+            if known.is_over(&beats) || unwaited {
                 ready.push((key.clone(), known.row.clone()));
             }
             noted.insert(key, known);
@@ -147,6 +154,8 @@ impl Core {
     /// The silo deletes, then the row goes.
     async fn sweep_replicas(&self, retired: &Key, id: Number, replicas: &[(SiloId, Location)]) -> Result<Swept, Fault> {
         let inventory = self.inventory();
+        let stale =
+            if crate::seeded_bug!("sweep-stale-row") { self.engine.get(&[extent(id)]).await?.remove(0) } else { None };
         for (silo, location) in replicas {
             let open = inventory.silo(*silo)?;
             let Location::Blob(blob) = location else {
@@ -162,7 +171,8 @@ impl Core {
                 return Ok((Vec::new(), Swept::default()));
             }
             let mut writes = vec![Write::Delete(retired.clone())];
-            let Some(mut row) = decode_row::<ExtentRow>(rows.get(&extent(id)))? else {
+            let row = stale.as_ref().or(rows.get(&extent(id)));
+            let Some(mut row) = decode_row::<ExtentRow>(row)? else {
                 return Ok((writes, Swept::default()));
             };
             let swept = forget_replicas(&mut row, &gone, &mut writes);

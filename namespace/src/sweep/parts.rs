@@ -20,11 +20,12 @@ const PAGE: usize = 100;
 impl Core {
     /// Nobody refers to the manifest, and nobody reads it any more.
     pub(super) async fn sweep_manifest(&self, todo: &Key, id: Number) -> Result<Swept, Fault> {
+        let writes = vec![Write::Delete(manifest(id)), Write::Delete(todo.clone())];
+        if crate::seeded_bug!("head-first") {
+            self.write_blind(writes.clone()).await?;
+        }
         self.drop_parts(id, None).await?;
-        let (todo, head) = (todo.clone(), manifest(id));
-        let decide =
-            move |_: &Rows| Ok::<_, Fault>((vec![Write::Delete(head.clone()), Write::Delete(todo.clone())], ()));
-        engine::commit(&*self.engine, Vec::new(), decide).await?;
+        self.write_blind(writes).await?;
         Ok(Swept::default())
     }
 
@@ -33,12 +34,18 @@ impl Core {
         let row: Option<UploadRow> = decode_row(self.engine.get(std::slice::from_ref(&upload)).await?[0].as_ref())?;
         match row.map(|row| (row.state.clone(), row)) {
             Some((UploadState::Aborted, _)) => {
+                let writes = vec![Write::Delete(upload), Write::Delete(todo.clone())];
+                if crate::seeded_bug!("aborted-first") {
+                    self.write_blind(writes.clone()).await?;
+                }
                 self.drop_parts(id, None).await?;
-                self.write_blind(vec![Write::Delete(upload), Write::Delete(todo.clone())]).await?;
+                self.write_blind(writes).await?;
             }
             Some((UploadState::Completed { token, list, answer, trimmed: false, at }, row)) => {
                 let head = self.engine.get(&[manifest(id)]).await?;
-                if let Some(head) = decode_row::<ManifestRow>(head[0].as_ref())? {
+                if let Some(head) =
+                    decode_row::<ManifestRow>(head[0].as_ref())?.filter(|_| !crate::seeded_bug!("untrimmed"))
+                {
                     let named: Vec<u32> = head.parts.iter().map(|(number, _)| *number).collect();
                     self.drop_parts(id, Some(&named)).await?;
                 }
