@@ -3,6 +3,11 @@
 # shows of them changes.
 set -eu
 
+# Before 2.13 the command line does not look at AWS_ENDPOINT_URL.
+aws() {
+    command aws --endpoint-url "$AWS_ENDPOINT_URL" "$@"
+}
+
 bucket() {
     aws s3 mb s3://archive
 }
