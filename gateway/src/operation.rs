@@ -204,8 +204,8 @@ pub fn route(method: &Method, address: &Address, query: &Query, headers: &Header
     let here = TABLE.iter().filter(|row| row.level == level && row.method == *method && row.state != State::Elsewhere);
     let fitting = here.filter(|row| row.fits(&asked, query, headers));
     let Some(row) = fitting.max_by_key(|row| row.weight()) else { return Err(unknown(&asked, method)) };
-    if row.method == Method::PUT && row.query.is_empty() && level == Level::Object {
-        refuse_half_meant(query)?;
+    if row.query.is_empty() && level == Level::Object {
+        refuse_half_meant(method, query)?;
     }
     Ok(row)
 }
@@ -251,15 +251,16 @@ fn unknown(asked: &[&str], method: &Method) -> S3Error {
     }
 }
 
-/// A PUT that names a part or a version means something else than "replace this object".
-fn refuse_half_meant(query: &Query) -> Result<(), S3Error> {
-    if let Some(number) = query.get("partNumber") {
-        return Err(S3Error::argument("partNumber", number, "A part number needs an upload id"));
+/// A write that names a part without its upload, or a PUT that names a version, means something else than this object.
+fn refuse_half_meant(method: &Method, query: &Query) -> Result<(), S3Error> {
+    let (put, delete) = (method == Method::PUT, method == Method::DELETE);
+    match (query.get("partNumber"), query.get("versionId")) {
+        (Some(number), _) if put || delete => {
+            Err(S3Error::argument("partNumber", number, "A part number needs an upload id"))
+        }
+        (_, Some(id)) if put => Err(S3Error::argument("versionId", id, "This operation does not accept a version-id.")),
+        _ => Ok(()),
     }
-    if let Some(id) = query.get("versionId") {
-        return Err(S3Error::argument("versionId", id, "This operation does not accept a version-id."));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

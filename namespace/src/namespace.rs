@@ -73,6 +73,8 @@ pub struct Core {
     pub(crate) running: Running,
     /// Woken when there may be a job to take.
     pub(crate) job_wanted: Notify,
+    /// Held while an order is looked at and written down: two that contradict each other are not both taken.
+    pub(crate) ordering: tokio::sync::Mutex<()>,
     /// One sweep at a time.
     pub(crate) sweeping: tokio::sync::Mutex<crate::sweep::Seen>,
     /// Other sessions' beats, and since when they stand, on this gateway's clock.
@@ -123,6 +125,7 @@ impl Namespace {
             stats,
             running: Running::default(),
             job_wanted: Notify::new(),
+            ordering: tokio::sync::Mutex::default(),
             sweeping: tokio::sync::Mutex::default(),
             watched: Mutex::default(),
         };

@@ -152,19 +152,16 @@ impl Core {
         upload: Upload,
     ) -> Result<StoredBytes, PutError> {
         let inventory = self.inventory();
-        let open = *inventory.candidates(whose.bucket, upload.size).first().ok_or(Fault::NoRoom)?;
+        let mut candidates = inventory.candidates(whose.bucket, upload.size).into_iter();
+        let mut open = candidates.next().ok_or(Fault::NoRoom)?;
         let hasher = StreamHasher::start(upload.algorithm);
-        let source = Arc::new(tokio::sync::Mutex::new(Source { body: upload.body, rest: Bytes::new() }));
+        let source = Arc::new(tokio::sync::Mutex::new(Source { body: upload.body, rest: Bytes::new(), begun: false }));
         let (mut guards, mut extents, mut offset) = (vec![session.take()], Vec::new(), 0);
         let version = guards[0].number;
         while offset < upload.size {
             let size = (upload.size - offset).min(MAX_EXTENT);
-            let id = if offset == 0 {
-                version
-            } else {
-                guards.push(session.take());
-                guards[guards.len() - 1].number
-            };
+            // The version's number is also its first extent's; a name is never used twice.
+            let id = guards[guards.len() - 1].number;
             let last = offset + size == upload.size;
             let (digest, sums) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
             let piece = Piece { source: Arc::clone(&source), tap: hasher.tap(), left: size, last };
@@ -172,13 +169,23 @@ impl Core {
             let blob = BlobName { session: id.session, number: id.number, extent: (id.session, id.number) };
             let describe = self.description(&whose, id, version, size, offset).describe(digest);
             match open.note(open.silo.put(&blob, size, body, describe).await) {
-                Ok(_) => open.note_written(size),
+                Ok(_) => {
+                    open.note_written(size);
+                    let sums: Vec<u64> = sums.get().cloned().ok_or_else(hashing_died)?;
+                    extents.push(StoredExtent { id, size, sums, silo: open.id, blob });
+                    offset += size;
+                }
                 Err(SiloError::Body(error)) => return Err(error.into()),
-                Err(error) => return Err(silo_failed(open, &error).into()),
+                Err(error) => {
+                    let failure = silo_failed(open, &error);
+                    // Nothing of the body is lost as long as nothing was taken from it.
+                    let begun = source.lock().await.begun;
+                    open = candidates.next().filter(|_| !begun).ok_or(failure)?;
+                }
             }
-            let sums: Vec<u64> = sums.get().cloned().ok_or_else(hashing_died)?;
-            extents.push(StoredExtent { id, size, sums, silo: open.id, blob });
-            offset += size;
+            if offset < upload.size {
+                guards.push(session.take());
+            }
         }
         drop(source);
         let Hashed { computed, .. } = hasher.finish().await.ok_or_else(hashing_died)?;
@@ -253,6 +260,8 @@ async fn read_whole(mut body: Body, size: u64) -> Result<Bytes, BodyError> {
 struct Source {
     body: Body,
     rest: Bytes,
+    /// Something was taken from it.
+    begun: bool,
 }
 
 struct Piece {
@@ -290,7 +299,10 @@ impl Source {
         while self.rest.is_empty() {
             match self.body.next().await {
                 None => return Ok(None),
-                Some(piece) => self.rest = piece?,
+                Some(piece) => {
+                    self.begun = true;
+                    self.rest = piece?;
+                }
             }
         }
         let take = (self.rest.len() as u64).min(most) as usize;

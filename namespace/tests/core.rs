@@ -13,7 +13,7 @@ use holdall_namespace::copy::CopyObject;
 use holdall_namespace::engine::{Engine, memory::Memory};
 use holdall_namespace::get::GetError;
 use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
-use holdall_namespace::job::{JobState, Order, Pace};
+use holdall_namespace::job::{JobState, Order, OrderError, Pace};
 use holdall_namespace::list::{Line, List};
 use holdall_namespace::multipart::{Complete, CreateUpload, NamedPart};
 use holdall_namespace::name::ObjectKey;
@@ -35,15 +35,17 @@ async fn open(engine: &Memory) -> Arc<Namespace> {
 }
 
 async fn house(test: &str) -> House {
+    let names = ["hot", "cold"].map(|name| format!("{test}-{name}"));
+    let urls = names.each_ref().map(|name| format!("memory:{name}"));
+    house_over(names, urls).await
+}
+
+async fn house_over(names: [String; 2], urls: [String; 2]) -> House {
     let engine = Memory::new();
     let namespace = open(&engine).await;
-    let names = ["hot", "cold"].map(|name| format!("{test}-{name}"));
-    let silo = |name: &String| DeclaredSilo {
-        url: format!("memory:{name}"),
-        credentials: CredentialsFrom::default(),
-        reserve_percent: 5,
-    };
-    let silos = [("hot".to_owned(), silo(&names[0])), ("cold".to_owned(), silo(&names[1]))].into();
+    let silo =
+        |url: &String| DeclaredSilo { url: url.clone(), credentials: CredentialsFrom::default(), reserve_percent: 5 };
+    let silos = [("hot".to_owned(), silo(&urls[0])), ("cold".to_owned(), silo(&urls[1]))].into();
     let to = |silo: &str| WriteTarget { silo: silo.into(), min_size: 0, max_size: None };
     let write = Some(WritePolicy { to: vec![to("hot"), to("cold")] });
     namespace.apply(&Declared { silos, write, ..Declared::default() }, false).await.unwrap();
@@ -292,6 +294,66 @@ async fn a_drain_moves_everything_and_changes_nothing_that_s3_shows() {
     house.put("new", b"goes to cold: hot is cordoned").await;
     assert_eq!(house.blobs(), [0, 50]);
     house.namespace.close().await;
+}
+
+fn drain(from: &str, to: &str) -> Order {
+    Order::Drain { from: from.into(), to: to.into() }
+}
+
+/// Two drains in opposite directions moved the same objects back and forth until the disk was full of retired copies.
+#[tokio::test]
+async fn orders_that_undo_each_other_are_not_both_taken() {
+    let house = house("conflict").await;
+    house.put("k", b"1").await;
+    let first = house.namespace.start_job(drain("hot", "cold"), Pace::default()).await.unwrap();
+    let place = Order::Place { bucket: "photos".parse().unwrap(), prefix: String::new(), on: "hot".into() };
+    for order in [drain("cold", "hot"), drain("hot", "cold"), place] {
+        let refused = house.namespace.start_job(order.clone(), Pace::default()).await.unwrap_err();
+        assert!(matches!(refused, OrderError::Conflict { id, .. } if id == first.id), "{order}: {refused}");
+        assert_eq!(house.namespace.plan(&order).await.unwrap_err(), refused);
+    }
+    house.namespace.cancel_job(first.id).await.unwrap();
+    house.namespace.start_job(drain("cold", "hot"), Pace::default()).await.unwrap();
+    house.put("l", b"hot takes writes again").await;
+    assert_eq!(house.blobs(), [2, 0]);
+}
+
+/// A drain that was done waited for ever for an empty silo after its data had been drained back.
+#[tokio::test]
+async fn nobody_waits_for_a_silo_that_is_used_again() {
+    let house = house("reopened").await;
+    house.put("k", &pattern(1, 600_000)).await;
+    // A reader keeps the old copy.
+    let opened = house.namespace.open_object(&house.bucket, &key("k")).await.unwrap();
+    let mut reading = opened.read(0..opened.object.size).await.unwrap();
+    reading.next().await.unwrap().unwrap();
+    house.namespace.start_background();
+    let wait = async |id, wanted| {
+        while house.namespace.job(id).await.unwrap().state != wanted {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let first = house.namespace.start_job(drain("hot", "cold"), Pace::default()).await.unwrap();
+    wait(first.id, JobState::Done).await;
+    let second = house.namespace.start_job(drain("cold", "hot"), Pace::default()).await.unwrap();
+    wait(first.id, JobState::Reopened).await;
+    drop((reading, opened));
+    wait(second.id, JobState::Empty).await;
+    assert_eq!(house.get("k").await.unwrap(), pattern(1, 600_000));
+    house.namespace.close().await;
+}
+
+/// A silo that went away took nothing of a long upload, and the upload was refused although another silo was up.
+#[tokio::test]
+async fn the_next_silo_takes_a_long_body_of_which_the_first_took_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["hot", "cold"].map(|name| folder.path().join(name).display().to_string());
+    let house = house_over(names.clone(), names.each_ref().map(|name| format!("file:{name}"))).await;
+    std::fs::remove_dir_all(&names[0]).unwrap();
+    house.put("k", &pattern(3, 1_000_000)).await;
+    assert_eq!(house.get("k").await.unwrap(), pattern(3, 1_000_000));
+    let replicas = house.namespace.where_is(&house.bucket.name, &key("k")).await.unwrap();
+    assert_eq!((replicas.len(), replicas[0].silo.as_str()), (1, "cold"));
 }
 
 #[tokio::test]

@@ -15,6 +15,8 @@ pub const BLOCK: usize = 256 << 10;
 pub const MAX_LIST_PAGE: usize = 1000;
 /// A silo reached over a network must answer the head of a response within this.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A read's answer from a bucket must begin within this. All tries together stay below the minute that clients wait.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// A transfer to or from a silo that moves no byte for this long is given up.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Threads one POSIX silo may keep busy; a hung mount stops only its own.

@@ -86,22 +86,16 @@ pub(super) fn sentence(job: &JobView) -> String {
         JobState::Empty => "is done and the silo is empty",
         JobState::Cancelled => "was cancelled",
         JobState::Failed => "failed",
+        JobState::Reopened => "is done, and the silo was taken into use again",
     };
-    format!("job {} ({}) {state}: {} moved", job.id, order(&job.order), progress::outcome(job))
-}
-
-fn order(order: &Order) -> String {
-    match order {
-        Order::Place { bucket, prefix, on } => format!("place s3://{bucket}/{prefix} on {on}"),
-        Order::Drain { from, to } => format!("drain {from} to {to}"),
-    }
+    format!("job {} ({}) {state}: {} moved", job.id, job.order, progress::outcome(job))
 }
 
 fn table(jobs: &[JobView]) -> Result<(), Failure> {
     let rows = jobs.iter().map(|job| {
         vec![
             job.id.to_string(),
-            order(&job.order),
+            job.order.to_string(),
             format!("{:?}", job.state).to_lowercase(),
             format!("{}/{}", job.moved_objects, job.planned_objects),
             format!("{}/{}", print::bytes(job.moved_bytes), print::bytes(job.planned_bytes)),

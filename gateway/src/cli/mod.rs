@@ -4,7 +4,9 @@
 //! Every command but `serve` finds its gateway by `--admin` and signs with `HOLDALL_ACCESS_KEY_ID` and
 //! `HOLDALL_SECRET_ACCESS_KEY`, or with the data folder's key file.
 
+use std::backtrace::Backtrace;
 use std::ffi::OsString;
+use std::panic::PanicHookInfo;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -127,6 +129,7 @@ pub(crate) struct Context {
 
 /// Parses the process's arguments, does it, answers how it ended.
 pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(panicked));
     let cli = match parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(error) => {
@@ -144,6 +147,15 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => end(&failure),
+    }
+}
+
+/// A panic costs one request or command, and a line: in the log where there is one.
+fn panicked(panic: &PanicHookInfo<'_>) {
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!(%panic, trace = %Backtrace::capture(), "a defect was met");
+    } else {
+        eprintln!("holdall: a defect was met: {panic}");
     }
 }
 

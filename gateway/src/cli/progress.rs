@@ -67,6 +67,11 @@ pub(super) fn ended(job: JobView, until: JobState) -> Option<Result<JobView, Fai
         JobState::Running => None,
         JobState::Done if until == JobState::Empty => None,
         JobState::Done | JobState::Empty => Some(Ok(job)),
+        JobState::Reopened if until == JobState::Done => Some(Ok(job)),
+        JobState::Reopened => {
+            let why = format!("job {} is done, but the silo was taken into use again: it will not be empty", job.id);
+            Some(Err(Failure::failed(why)))
+        }
         JobState::Cancelled => Some(Err(Failure::failed(format!("job {} was cancelled", job.id)))),
         JobState::Failed => {
             let why = job.error.unwrap_or_else(|| "for no reason given".to_owned());

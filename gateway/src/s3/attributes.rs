@@ -98,7 +98,8 @@ async fn parts(call: &Call, opened: &Opened, total: u32, document: &mut Document
 
 fn number(call: &Call, name: &str, default: usize) -> Result<usize, S3Error> {
     let Some(text) = header::text(call.headers(), name)? else { return Ok(default) };
-    let number = text.trim().parse::<u32>().map_err(|_| S3Error::argument(name, text, format!("Invalid {name}")))?;
+    let number =
+        header::whole::<u32>(text.trim()).ok_or_else(|| S3Error::argument(name, text, format!("Invalid {name}")))?;
     Ok(number as usize)
 }
 

@@ -8,7 +8,7 @@ use holdall_namespace::object::{Headers, Pairs};
 use holdall_namespace::put::PutError;
 
 use super::condition::{self, ReadCondition};
-use super::{Answer, Call, checksum, header, no_such_version, tagging};
+use super::{Answer, Call, checksum, current_version, header, tagging};
 use crate::address::decode_path;
 use crate::error::{Code, S3Error};
 use crate::limits::COPY_TRIES;
@@ -34,9 +34,9 @@ impl Source {
             None => (text, None),
             Some((path, query)) => (path, Some(query.strip_prefix("versionId=").ok_or_else(refused)?.to_owned())),
         };
-        let path = path.strip_prefix('/').unwrap_or(path);
-        // A client may encode the slash between bucket and key, too.
+        // A client may encode the slashes around the bucket, too.
         let path = decode_path(path).ok_or_else(refused)?;
+        let path = path.strip_prefix('/').unwrap_or(&path);
         let (bucket, key) = path.split_once('/').ok_or_else(refused)?;
         if key.is_empty() || bucket.contains(':') {
             return Err(refused());
@@ -53,9 +53,7 @@ impl Source {
 pub(super) async fn open(call: &Call) -> Result<(Source, Bucket, Opened), S3Error> {
     let source = Source::of(call)?;
     let bucket = call.bucket(&source.bucket, "x-amz-source-expected-bucket-owner").await?;
-    if let Some(version) = source.version.as_deref().filter(|version| *version != "null") {
-        return Err(no_such_version(version));
-    }
+    source.version.as_deref().map_or(Ok(()), current_version)?;
     let opened = call.state.namespace.open_object(&bucket, &source.key).await?;
     ReadCondition::of_source(call.headers())?.check_source(&opened.object)?;
     Ok((source, bucket, opened))

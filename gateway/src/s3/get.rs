@@ -101,7 +101,7 @@ fn part_number(call: &Call) -> Result<Option<u32>, S3Error> {
         let message = "Cannot specify both Range header and partNumber query parameter.";
         return Err(S3Error::with(Code::InvalidRequest, message));
     }
-    let number = text.parse().ok().filter(|number| (1..=MAX_PARTS).contains(number));
+    let number = header::whole(text).filter(|number| (1..=MAX_PARTS).contains(number));
     let message = || format!("Part number must be an integer between 1 and {MAX_PARTS}, inclusive");
     number.map(Some).ok_or_else(|| S3Error::argument(NAME, text, message()))
 }
@@ -220,7 +220,7 @@ async fn body(opened: Opened, range: Range<u64>, id: RequestId) -> Result<Body, 
     if first.len() as u64 == size {
         return Ok(Body::from(first));
     }
-    Ok(Body::new(Sending { first: Some(first), rest, left: size, id, _opened: opened }))
+    Ok(Body::new(Sending { first: Some(first), rest, left: size, failed: None, id, _opened: opened }))
 }
 
 /// An object on its way out. Ends well only after exactly the bytes announced.
@@ -228,6 +228,7 @@ struct Sending {
     first: Option<Bytes>,
     rest: Bytestream,
     left: u64,
+    failed: Option<Fault>,
     id: RequestId,
     /// Keeps the version's bytes from being swept.
     _opened: Opened,
@@ -244,6 +245,9 @@ impl http_body::Body for Sending {
     type Error = Fault;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if let Some(fault) = self.failed.take() {
+            return Poll::Ready(Some(Err(fault)));
+        }
         let piece = match self.first.take() {
             Some(first) => Some(Ok(first)),
             None => ready!(Pin::new(&mut self.rest).poll_next(context)),
@@ -261,7 +265,10 @@ impl http_body::Body for Sending {
             }
             Err(fault) => {
                 self.broken(&fault);
-                Poll::Ready(Some(Err(fault)))
+                // A pause lets status, headers and the bytes so far go out before the connection breaks.
+                self.failed = Some(fault);
+                context.waker().wake_by_ref();
+                Poll::Pending
             }
         }
     }

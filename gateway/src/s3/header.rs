@@ -1,5 +1,7 @@
 //! Headers in and out.
 
+use std::str::FromStr;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use axum::body::Body;
@@ -56,6 +58,12 @@ pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, S
     let Some(value) = headers.get(name) else { return Ok(None) };
     let text = std::str::from_utf8(value.as_bytes());
     text.map(Some).map_err(|_| S3Error::argument(name, "", format!("The value of {name} is not text")))
+}
+
+/// A number that is written in digits and nothing else: no sign, no space.
+pub fn whole<T: FromStr>(text: &str) -> Option<T> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
 }
 
 /// Refuses headers that imply what is not built.

@@ -228,16 +228,13 @@ impl Call {
 
     /// Refuses a version other than the only one there is.
     pub(crate) fn only_version(&self) -> Result<(), S3Error> {
-        match self.query.filled("versionId") {
-            None | Some("null") => Ok(()),
-            Some(version) => Err(no_such_version(version)),
-        }
+        self.query.get("versionId").map_or(Ok(()), current_version)
     }
 
     /// A whole number in the query, at most `limit`; `default` when it is not there.
     pub(crate) fn number(&self, name: &str, default: usize, limit: usize) -> Result<usize, S3Error> {
         let Some(text) = self.query.filled(name) else { return Ok(default) };
-        let number = text.parse::<i32>().ok().and_then(|number| usize::try_from(number).ok());
+        let number = header::whole::<i32>(text).and_then(|number| usize::try_from(number).ok());
         let message = || format!("Argument {name} must be an integer between 0 and {}", i32::MAX);
         let number = number.ok_or_else(|| S3Error::argument(name, text, message()))?;
         Ok(limit.min(number))
@@ -247,6 +244,15 @@ impl Call {
 /// Whether an owner that a client expects is this account: by canonical id, or by number as AWS writes account ids.
 fn is_account(expected: &str, account: &holdall_namespace::account::Account) -> bool {
     expected == account.canonical_id || expected.parse() == Ok(account.id)
+}
+
+/// Without versioning the current version is called `null`, and there is no other.
+pub(crate) fn current_version(version: &str) -> Result<(), S3Error> {
+    match version {
+        "null" => Ok(()),
+        "" => Err(S3Error::argument("versionId", "", "Version id cannot be the empty string")),
+        other => Err(no_such_version(other)),
+    }
 }
 
 pub(crate) fn no_such_version(version: &str) -> S3Error {

@@ -49,7 +49,7 @@ fn upload_id(call: &Call) -> Result<UploadId, S3Error> {
 
 fn part_number(call: &Call) -> Result<u32, S3Error> {
     let text = call.query.get("partNumber").unwrap_or("");
-    let number = text.parse().ok().filter(|number| (1..=MAX_PARTS).contains(number));
+    let number = header::whole(text).filter(|number| (1..=MAX_PARTS).contains(number));
     let message = || format!("Part number must be an integer between 1 and {MAX_PARTS}, inclusive");
     number.ok_or_else(|| S3Error::argument("partNumber", text, message()))
 }
@@ -153,7 +153,7 @@ fn object_size(call: &Call) -> Result<Option<u64>, S3Error> {
     const NAME: &str = "x-amz-mp-object-size";
     let Some(text) = header::text(call.headers(), NAME)? else { return Ok(None) };
     let message = "Value for x-amz-mp-object-size header is invalid.";
-    text.trim().parse().map(Some).map_err(|_| S3Error::with(Code::InvalidRequest, message))
+    header::whole(text.trim()).map(Some).ok_or_else(|| S3Error::with(Code::InvalidRequest, message))
 }
 
 /// `x-amz-checksum-type` must repeat what the upload began with. A completed upload has no type to compare; its answer

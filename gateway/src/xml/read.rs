@@ -11,6 +11,7 @@ use quick_xml::events::Event;
 use crate::error::{Code, S3Error};
 use crate::limits::{MAX_DELETE_KEYS, MAX_XML_DEPTH, MAX_XML_ELEMENTS};
 use crate::s3::checksum;
+use crate::s3::header::whole;
 
 /// The document is not what S3's schema says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,20 @@ pub struct Grant {
     pub permission: String,
 }
 
+/// The names of an element's children: one that comes twice leaves open which is meant.
+#[derive(Default)]
+struct Seen(Vec<String>);
+
+impl Seen {
+    fn once(&mut self, child: &Element) -> Result<(), Malformed> {
+        if self.0.contains(&child.name) {
+            return Err(Malformed);
+        }
+        self.0.push(child.name.clone());
+        Ok(())
+    }
+}
+
 /// DeleteObjects. <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>
 pub fn delete(body: &[u8]) -> Result<Delete, Malformed> {
     let mut request = Delete::default();
@@ -78,8 +93,9 @@ pub fn delete(body: &[u8]) -> Result<Delete, Malformed> {
 }
 
 fn doomed(element: Element) -> Result<Doomed, Malformed> {
-    let mut doomed = Doomed::default();
+    let (mut doomed, mut seen) = (Doomed::default(), Seen::default());
     for child in element.children {
+        seen.once(&child)?;
         match child.name.as_str() {
             "Key" => doomed.key = child.text,
             "VersionId" => doomed.version = Some(child.text).filter(|version| !version.is_empty()),
@@ -103,10 +119,11 @@ pub fn complete(body: &[u8]) -> Result<Vec<NamedPart>, Malformed> {
 }
 
 fn named_part(element: Element) -> Result<NamedPart, Malformed> {
-    let (mut number, mut etag, mut sum) = (None, None, None);
+    let (mut number, mut etag, mut sum, mut seen) = (None, None, None, Seen::default());
     for child in element.children {
+        seen.once(&child)?;
         match child.name.as_str() {
-            "PartNumber" => number = Some(child.text.trim().parse().map_err(|_| Malformed)?),
+            "PartNumber" => number = Some(whole(child.text.trim()).ok_or(Malformed)?),
             "ETag" => etag = Some(child.text.trim().trim_matches('"').to_owned()),
             name => {
                 let algorithm = name.strip_prefix("Checksum").and_then(checksum::by_name).ok_or(Malformed)?;
@@ -366,6 +383,7 @@ mod tests {
             "<Delete><Object><Key>a</Key></Object><Quiet>maybe</Quiet></Delete>",
             "<Delete><Object><Key></Key></Object></Delete>",
             "<Delete><Object/></Delete>",
+            "<Delete><Object><Key>a</Key><Key>b</Key></Object></Delete>",
             "<Delete><Object><Key>&unknown;</Key></Object></Delete>",
             "<Delete><Object><Key>&#xD800;</Key></Object></Delete>",
             "<Delete><Object><Key>& b</Key></Object></Delete>",
@@ -400,6 +418,8 @@ mod tests {
             "<Part><ETag>a</ETag></Part>",
             "<Part><PartNumber>-1</PartNumber><ETag>a</ETag></Part>",
             "<Part><PartNumber>x</PartNumber><ETag>a</ETag></Part>",
+            "<Part><PartNumber>+1</PartNumber><ETag>a</ETag></Part>",
+            "<Part><PartNumber>1</PartNumber><PartNumber>2</PartNumber><ETag>a</ETag></Part>",
             "<Part><PartNumber>1</PartNumber><ETag>a</ETag><ChecksumCRC32>AAAA</ChecksumCRC32></Part>",
             "<Part><PartNumber>1</PartNumber><ETag>a</ETag><Checksum>AAAA</Checksum></Part>",
             "<Teil><PartNumber>1</PartNumber><ETag>a</ETag></Teil>",

@@ -1,8 +1,10 @@
 //! Heads, bodies and connections that do not end where they say.
 
+use std::fs;
 use std::io::{Read, Write};
+use std::path::Path;
 
-use crate::support::{Ask, ID, RIG, SECRET, UNSIGNED, connect, holds, log, send};
+use crate::support::{Ask, ID, RIG, SECRET, UNSIGNED, connect, holds, largest, log, send};
 
 /// Ceph CVE-2019-10222, CVE-2019-19337: a head and then nothing, and a crafted length, took the server down.
 #[test]
@@ -235,5 +237,25 @@ fn n1_n4_slow_and_vanishing_clients_hold_up_nobody() {
         .collect();
     holds(&bucket, &[]);
     drop(waiting);
+    holds(&bucket, &[]);
+}
+
+/// A byte was flipped in a blob behind its first block: the connection closed before it had said anything, and clients
+/// took it for a network fault.
+#[test]
+fn a_damaged_object_has_a_head_and_no_damaged_byte() {
+    let bucket = crate::support::bucket("damaged");
+    let target = format!("/{bucket}/k");
+    let body: Vec<u8> = (0..1_000_003u32).map(|n| b'a' + (n % 17) as u8).collect();
+    Ask::new("PUT", &target).body(body.clone()).signed().send().expect(200, "");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile");
+    let blob = largest(&folder.join("hot"));
+    let mut stored = fs::read(&blob).unwrap();
+    stored[300_000] ^= 1;
+    fs::write(&blob, stored).unwrap();
+    let reply = Ask::new("GET", &target).signed().send();
+    assert_eq!(reply.status, 200, "{reply:#?}");
+    assert!(reply.body.len() < body.len() && body.starts_with(reply.body.as_bytes()), "{} bytes", reply.body.len());
+    Ask::new("DELETE", &target).signed().send().expect(204, "");
     holds(&bucket, &[]);
 }

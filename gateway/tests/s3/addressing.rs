@@ -104,6 +104,10 @@ async fn what_is_not_built_says_so() {
         ("PUT", "/abc/k?uploads", 405),
         ("PUT", "/abc/k?partNumber=1", 400),
         ("PUT", "/abc/k?versionId=1", 400),
+        // An Abort that lost its upload id deleted the object.
+        ("DELETE", "/abc/k?partNumber=1", 400),
+        ("DELETE", "/abc/k?versionId=", 400),
+        ("GET", "/abc/k?versionId=", 400),
         ("PUT", "/abc/k?acl&tagging", 400),
         ("DELETE", "/abc?policyStatus", 405),
     ] {

@@ -66,7 +66,10 @@ impl House {
         let (second, _) = namespace.create_account("second").await.unwrap();
         let first = namespace.accounts().await.unwrap().into_iter().find(|account| account.admin).unwrap();
         let domains = vec!["s3.example.org".to_owned()];
-        Self { state: Arc::new(State { namespace, clock, region: region.into(), scheme: "http", domains }), accounts: [first, second] }
+        Self {
+            state: Arc::new(State { namespace, clock, region: region.into(), scheme: "http", domains }),
+            accounts: [first, second],
+        }
     }
 
     /// A house with a bucket `abc`.

@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
@@ -320,6 +320,17 @@ fn parse(read: &[u8], method: &str, sent: String) -> Reply {
         _ => rest,
     };
     Reply { status, head: head.to_owned(), body: body.to_owned(), sent }
+}
+
+/// The largest file in a folder.
+pub(crate) fn largest(folder: &Path) -> PathBuf {
+    let files = walk(folder).into_iter().map(|path| (std::fs::metadata(&path).map_or(0, |file| file.len()), path));
+    files.max().unwrap().1
+}
+
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
 
 /// Everything that the gateway logs, down to the finest level, searched for what must not be there.

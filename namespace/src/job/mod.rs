@@ -64,6 +64,8 @@ pub enum JobState {
     Cancelled,
     /// It gave up; `error` says why.
     Failed,
+    /// `drain` only: done, and then the silo was taken into use again, so nobody waits for it to be empty.
+    Reopened,
 }
 
 /// A job as it is shown.
@@ -162,6 +164,14 @@ pub enum OrderError {
     /// The order contradicts itself.
     #[error("{0}")]
     Invalid(String),
+    /// A job that runs would undo it, or it that job.
+    #[error("job {id} still runs: {order}; `holdall job cancel {id}`, or wait for it")]
+    Conflict {
+        /// The job.
+        id: JobId,
+        /// What it does.
+        order: Order,
+    },
     /// See [`Fault`].
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -173,7 +183,7 @@ impl JobInfo {
         match self.state {
             JobState::Running => true,
             JobState::Done => matches!(self.order, Order::Drain { .. }),
-            JobState::Empty | JobState::Cancelled | JobState::Failed => false,
+            JobState::Empty | JobState::Cancelled | JobState::Failed | JobState::Reopened => false,
         }
     }
 }
@@ -182,6 +192,7 @@ impl Namespace {
     /// What an order would move now. Changes nothing.
     pub async fn plan(&self, order: &Order) -> Result<PlanSummary, OrderError> {
         let wish = self.core.wish(order)?;
+        self.core.refuse_conflict(order).await?;
         self.core.summarize(order, wish).await
     }
 
@@ -192,6 +203,8 @@ impl Namespace {
         if let Order::Place { bucket, .. } = &order {
             self.bucket(bucket).await.map_err(|_| OrderError::NoSuchBucket(bucket.to_string()))?;
         }
+        let _one_at_a_time = self.core.ordering.lock().await;
+        self.core.refuse_conflict(&order).await?;
         if let Order::Drain { from, to } = &order {
             // In this order: with both cordoned, be it for a moment, a write has nowhere to go.
             self.core.cordon(to, false).await.map_err(refused_silo)?;
@@ -246,6 +259,30 @@ impl Namespace {
     }
 }
 
+impl std::fmt::Display for Order {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Place { bucket, prefix, on } => write!(f, "place s3://{bucket}/{prefix} on {on}"),
+            Self::Drain { from, to } => write!(f, "drain {from} to {to}"),
+        }
+    }
+}
+
+impl Order {
+    /// Whether two orders at once would move the same bytes back and forth, or fill what the other empties.
+    fn contradicts(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Drain { from, to }, Self::Drain { from: source, to: target }) => {
+                from == source || from == target || to == source
+            }
+            (Self::Drain { from, .. }, Self::Place { on, .. }) | (Self::Place { on, .. }, Self::Drain { from, .. }) => {
+                from == on
+            }
+            (Self::Place { .. }, Self::Place { .. }) => false,
+        }
+    }
+}
+
 fn refused_silo(error: crate::inventory::SiloCommandError) -> OrderError {
     match error {
         crate::inventory::SiloCommandError::NoSuchSilo(name) => OrderError::NoSuchSilo(name),
@@ -267,6 +304,14 @@ impl Core {
             }
             Order::Drain { from, to } => Ok(Wish::OffOnto { from: silo(from)?, to: silo(to)? }),
         }
+    }
+
+    async fn refuse_conflict(&self, order: &Order) -> Result<(), OrderError> {
+        let rows = self.job_rows().await?;
+        let latest = rows.into_iter().map(|row| self.running.latest(row.info));
+        let running = latest.filter(|info| info.state == JobState::Running);
+        let mut against = running.filter(|info| order.contradicts(&info.order));
+        against.next().map_or(Ok(()), |info| Err(OrderError::Conflict { id: info.id, order: info.order }))
     }
 
     async fn write_new_job(&self, order: Order, pace: Pace) -> Result<JobInfo, OrderError> {

@@ -374,15 +374,18 @@ impl Core {
         }
     }
 
-    /// Waits until nothing of ours is left in a silo: the sweeps do the work.
+    /// Waits until nothing of ours is left in a silo, or it takes writes again: the sweeps do the work.
     async fn wait_empty(&self, silo: &str) -> Result<JobState, OrderError> {
         loop {
-            let id = self.inventory().named(silo).map(|open| open.id);
-            let id = id.ok_or_else(|| OrderError::NoSuchSilo(silo.to_owned()))?;
+            let found = self.inventory().named(silo).map(|open| (open.id, open.row.cordoned));
+            let (id, cordoned) = found.ok_or_else(|| OrderError::NoSuchSilo(silo.to_owned()))?;
             let keys = [usage::keys(Counted::Silo(id))[0].clone(), usage::keys(Counted::Retired(id))[0].clone()];
             let rows = self.engine.get(&keys).await.map_err(Fault::from)?;
             if rows.iter().all(|row| usage::read(row.as_ref()) == 0) {
                 return Ok(JobState::Empty);
+            }
+            if !cordoned {
+                return Ok(JobState::Reopened);
             }
             self.clock.sleep(crate::limits::BEAT).await;
         }

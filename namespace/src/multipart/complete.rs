@@ -2,6 +2,7 @@
 //! nothing stuck.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use md5::{Digest as _, Md5};
 
@@ -21,7 +22,10 @@ use crate::table::uploads::{ManifestRow, PartRow, UploadRow, UploadState, manife
 use crate::table::{decode_row, encode};
 
 /// How often another Complete or a late part may break the seal before 503.
-const SEALS: usize = 8;
+const SEALS: u32 = 8;
+
+/// The pause before it is sealed again; it doubles.
+const SEAL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Part rows read at a time.
 const PAGE: usize = 500;
@@ -42,9 +46,14 @@ impl Namespace {
         }
         let (session, key) = (self.session(), upload(complete.bucket.incarnation, complete.key, complete.id.0));
         let list = list_digest(&complete.parts);
-        for _ in 0..SEALS {
+        for attempt in 0..SEALS {
             let guard = session.take();
             let token = guard.number;
+            if attempt > 0 {
+                // Others who complete it are given time, and not all of them the same.
+                let pause = SEAL_PAUSE * (1 << attempt) + Duration::from_millis(token.number % 16);
+                self.clock.sleep(pause).await;
+            }
             let row = match self.core.seal(&session, &key, token).await? {
                 Sealed::Now(row) => row,
                 Sealed::Already(row) => return answer_again(&row, &list),

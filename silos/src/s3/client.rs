@@ -1,5 +1,7 @@
 //! One signed request and its answer: what was certainly not done, what may have been.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -9,7 +11,7 @@ use reqwest::{Body, Response};
 use serde::Deserialize;
 
 use crate::error::SiloError;
-use crate::limits::{MAX_ANSWER, MAX_REASON, READ_PAUSE, READ_TRIES, RESPONSE_TIMEOUT, STALL_TIMEOUT};
+use crate::limits::{MAX_ANSWER, MAX_REASON, READ_PAUSE, READ_TIMEOUT, READ_TRIES, RESPONSE_TIMEOUT, STALL_TIMEOUT};
 use crate::s3::connect::Place;
 
 /// Signs and sends.
@@ -94,9 +96,13 @@ impl Client {
 
     /// Sends a request with a short body or none, once.
     pub(crate) async fn send(&self, ask: &Ask, body: Bytes) -> Result<Response, Failure> {
+        self.send_within(RESPONSE_TIMEOUT, ask, body).await
+    }
+
+    async fn send_within(&self, limit: Duration, ask: &Ask, body: Bytes) -> Result<Response, Failure> {
         let length = body.len() as u64;
         let request = self.sign(ask, Body::from(body), length).await.map_err(Failure::Broken)?;
-        let answer = tokio::time::timeout(RESPONSE_TIMEOUT, self.http.execute(request)).await;
+        let answer = tokio::time::timeout(limit, self.http.execute(request)).await;
         let answer = answer.map_err(|_| Failure::Broken(Broken::Lost("no answer in time".to_owned())))?;
         accept(answer).await
     }
@@ -105,14 +111,14 @@ impl Client {
     pub(crate) async fn look(&self, ask: &Ask) -> Result<Response, Failure> {
         let mut pause = READ_PAUSE;
         for _ in 1..READ_TRIES {
-            match self.send(ask, Bytes::new()).await {
+            match self.send_within(READ_TIMEOUT, ask, Bytes::new()).await {
                 Err(failure) if failure.may_pass() => {}
                 answer => return answer,
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-        self.send(ask, Bytes::new()).await
+        self.send_within(READ_TIMEOUT, ask, Bytes::new()).await
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
@@ -85,10 +86,12 @@ pub(super) fn open_with(backend: impl StorageBackend, mode: ConcurrencyMode) -> 
 
 impl Store {
     pub(super) fn open(path: &Path, opener: Opener, shared: bool) -> Result<Self, OpenIndexError> {
-        let database = opener(Opening::First).map_err(|error| refusal(path, error))?;
+        let damaged = |broken: Broken| OpenIndexError::Damaged { path: path.to_owned(), reason: broken.reason };
+        let database = unless_damaged(|| opener(Opening::First)).map_err(damaged)?;
+        let database = database.map_err(|error| refusal(path, error))?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let store = Self { database: RwLock::new(Ok(database)), opener, folder: folder.to_owned(), shared };
-        store.make_table(path)?;
+        unless_damaged(|| store.make_table(path)).map_err(damaged)??;
         // A new file's name must be as durable as the first commit in it.
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(|source| OpenIndexError::Io { path: path.to_owned(), source })?;
@@ -272,12 +275,20 @@ impl Store {
     fn read<T>(&self, with: impl FnOnce(&Reading) -> Result<T, Broken>) -> Result<T, EngineError> {
         let guard = self.database();
         let database = guard.as_ref().map_err(Clone::clone)?;
-        let table = database.begin_read().map_err(Broken::from).and_then(|read| Ok(read.open_table(ROWS)?));
-        table.and_then(|table| with(&table)).map_err(|broken| broken.error())
+        let read = || with(&database.begin_read()?.open_table(ROWS)?);
+        unless_damaged(read).and_then(|read| read).map_err(|broken| broken.error())
     }
 }
 
 type Reading = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// redb panics at pages that make no sense: a reader of a damaged file gets an error instead.
+fn unless_damaged<T>(work: impl FnOnce() -> T) -> Result<T, Broken> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Broken { reason: format!("its pages make no sense: {}", said.unwrap_or("no reason given")), full: false }
+    })
+}
 
 /// What decisions read: the table inside the open transaction.
 struct Writing<'a, 'txn>(&'a Table<'txn, &'static [u8], &'static [u8]>);
