@@ -482,7 +482,6 @@ impl World {
             if self.executor.is_idle() || self.sim.found().is_some() {
                 return;
             }
-            self.sim.pass(Duration::from_millis(1));
             self.executor.run_one(|_| false);
         }
         let names = self.executor.names();
