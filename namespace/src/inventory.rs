@@ -243,15 +243,22 @@ impl OpenSilo {
         }
     }
 
-    fn candidate(&self) -> Candidate {
+    /// Bytes it takes before its reserve begins, where it can tell.
+    pub fn room(&self) -> Option<u64> {
+        if self.full.load(Ordering::Relaxed) {
+            return Some(0);
+        }
         let written = self.written.load(Ordering::Relaxed);
-        let room = self.space().map(|(space, reserve)| space.free.saturating_sub(reserve).saturating_sub(written));
+        self.space().map(|(space, reserve)| space.free.saturating_sub(reserve).saturating_sub(written))
+    }
+
+    fn candidate(&self) -> Candidate {
         Candidate {
             id: self.id,
             name: self.row.name.clone(),
             cordoned: self.row.cordoned,
             up: self.health() == Health::Up,
-            room: if self.full.load(Ordering::Relaxed) { Some(0) } else { room },
+            room: self.room(),
         }
     }
 }

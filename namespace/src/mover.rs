@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use holdall_silos::{BlobName, Body, BodyError, SiloError};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::describe::Description;
@@ -36,21 +37,30 @@ pub enum Moved {
     Failed(String),
 }
 
-/// Lets bytes pass at a rate. The lock is held for a few instructions.
+/// Lets bytes pass at a rate, until it is stopped. The lock is held for a few instructions.
 pub struct Pacer {
     clock: Arc<dyn Clock>,
+    stop: CancellationToken,
     per_second: Option<u64>,
     free_at: Mutex<Duration>,
 }
 
 impl Pacer {
-    /// At most `per_second` bytes a second; none is unlimited.
-    pub fn new(clock: Arc<dyn Clock>, per_second: Option<u64>) -> Self {
-        Self { clock, per_second: per_second.filter(|rate| *rate > 0), free_at: Mutex::default() }
+    /// At most `per_second` bytes a second, none is unlimited; and none at all after `stop`.
+    pub fn new(clock: Arc<dyn Clock>, per_second: Option<u64>, stop: CancellationToken) -> Self {
+        Self { clock, stop, per_second: per_second.filter(|rate| *rate > 0), free_at: Mutex::default() }
     }
 
-    /// Waits until `bytes` more may pass.
-    pub async fn pass(&self, bytes: u64) {
+    /// Waits until `bytes` more may pass; false when none may any more.
+    pub async fn pass(&self, bytes: u64) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = self.wait(bytes) => true,
+        }
+    }
+
+    async fn wait(&self, bytes: u64) {
         let Some(rate) = self.per_second else { return };
         let now = self.clock.monotonic();
         let wait = {
@@ -104,6 +114,9 @@ impl Mover<'_> {
         let Location::Blob(from) = replica.location else {
             return Ok(Moved::Failed("the bytes are in a place this version cannot read".to_owned()));
         };
+        if target.room().is_some_and(|room| room < planned.bytes) {
+            return Ok(Moved::Failed(format!("silo `{}` has no room above its reserve", target.row.name)));
+        }
         let guard = session.take();
         let number = guard.number;
         let id = planned.extent;
@@ -188,7 +201,12 @@ impl Mover<'_> {
         let stored = match plan.target.note(stored) {
             Ok(stored) => stored,
             Err(SiloError::Body(error)) => return Err(failure.get().cloned().unwrap_or(error.reason)),
-            Err(error) => return Err(format!("silo `{}`: {error}", plan.target.row.name)),
+            Err(error) => {
+                if matches!(error, SiloError::Unknown { .. }) {
+                    self.core.discard(&[(planned.to, plan.to)]).await;
+                }
+                return Err(format!("silo `{}`: {error}", plan.target.row.name));
+            }
         };
         plan.target.note_written(planned.bytes);
         crate::failpoint!("move-put");
@@ -201,7 +219,10 @@ impl Mover<'_> {
             match back.next().await {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
-                Err(fault) => return Err(format!("the copy does not read back: {fault}")),
+                Err(fault) => {
+                    self.core.discard(&[(planned.to, plan.to)]).await;
+                    return Err(format!("the copy does not read back: {fault}"));
+                }
             }
         }
     }
@@ -273,8 +294,10 @@ fn paced(reader: ExtentReader, pacer: Arc<Pacer>, failure: Arc<OnceLock<String>>
         match reader.next().await {
             Ok(None) => Ok(None),
             Ok(Some(bytes)) => {
-                pacer.pass(bytes.len() as u64).await;
-                Ok(Some((bytes, (reader, pacer, failure))))
+                if pacer.pass(bytes.len() as u64).await {
+                    return Ok(Some((bytes, (reader, pacer, failure))));
+                }
+                Err(BodyError { reason: "the job was stopped".to_owned() })
             }
             Err(fault) => {
                 let reason = format!("the source cannot be read: {fault}");

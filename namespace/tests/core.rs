@@ -29,7 +29,11 @@ struct House {
 }
 
 async fn open(engine: &Memory) -> Arc<Namespace> {
-    let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO };
+    open_with(engine, Duration::ZERO).await
+}
+
+async fn open_with(engine: &Memory, grace: Duration) -> Arc<Namespace> {
+    let options = Options { base: "/".into(), seal_key: [7; 32], grace };
     let engine: Arc<dyn Engine> = Arc::new(engine.clone());
     Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap()
 }
@@ -340,6 +344,73 @@ async fn nobody_waits_for_a_silo_that_is_used_again() {
     drop((reading, opened));
     wait(second.id, JobState::Empty).await;
     assert_eq!(house.get("k").await.unwrap(), pattern(1, 600_000));
+    house.namespace.close().await;
+}
+
+/// Every pass of the background's threw away what `sweep --now` had noted, which therefore deleted nothing.
+#[tokio::test]
+async fn a_pass_that_heeds_the_grace_period_keeps_the_notes_of_one_that_does_not() {
+    let mut house = house("notes").await;
+    house.namespace = open_with(&house.engine, Duration::from_mins(10)).await;
+    house.put("k", b"1").await;
+    house.put("k", b"2").await;
+    assert_eq!(house.namespace.sweep(true).await.unwrap().waiting, 1);
+    assert_eq!(house.namespace.sweep(false).await.unwrap().waiting, 1);
+    house.beats().await;
+    let swept = house.namespace.sweep(true).await.unwrap();
+    assert_eq!((swept.replicas, swept.waiting, house.blobs()), (1, 0, [1, 0]));
+}
+
+/// A cancelled job dropped its copies half made, and they stayed until somebody swept by hand.
+#[tokio::test]
+async fn a_cancelled_job_leaves_no_copy_behind() {
+    let house = house("cancel").await;
+    for number in 0..4 {
+        house.put(&format!("k{number}"), &pattern(number, 700_000)).await;
+    }
+    house.namespace.start_background();
+    let pace = Pace { bytes_per_second: Some(300_000), concurrency: Some(4) };
+    let job = house.namespace.start_job(drain("hot", "cold"), pace).await.unwrap();
+    while house.namespace.job_moves(job.id).await.unwrap().len() < 4 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    house.namespace.cancel_job(job.id).await.unwrap();
+    while !house.namespace.job_moves(job.id).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(house.namespace.job(job.id).await.unwrap().state, JobState::Cancelled);
+    let blobs = house.blobs();
+    house.namespace.close().await;
+    let moved = house.namespace.job(job.id).await.unwrap().moved_objects as usize;
+    assert_eq!(blobs[1], moved, "{blobs:?}");
+}
+
+/// A drain filled its target to the last byte: only uploads had looked at the reserve. (More than a tenth of any disk is in
+/// use.)
+#[tokio::test]
+async fn a_move_leaves_the_targets_reserve_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["hot", "cold"].map(|name| folder.path().join(name).display().to_string());
+    let house = house_over(names.clone(), names.each_ref().map(|name| format!("file:{name}"))).await;
+    house.put("k", b"1").await;
+    let silo = DeclaredSilo {
+        url: format!("file:{}", names[1]),
+        credentials: CredentialsFrom::default(),
+        reserve_percent: 90,
+    };
+    let silos = [("cold".to_owned(), silo)].into();
+    house.namespace.apply(&Declared { silos, ..Declared::default() }, false).await.unwrap();
+    house.namespace.start_background();
+    let job = house.namespace.start_job(drain("hot", "cold"), Pace::default()).await.unwrap();
+    let info = loop {
+        let info = house.namespace.job(job.id).await.unwrap();
+        if info.failed > 0 || info.moved_objects > 0 {
+            break info;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(info.error.as_ref().is_some_and(|error| error.contains("no room")), "{info:?}");
+    assert_eq!(info.moved_objects, 0);
     house.namespace.close().await;
 }
 

@@ -40,7 +40,8 @@ pub(super) struct Haste {
 }
 
 pub(super) async fn sweep(State(admin): State<Arc<Admin>>, Asked(haste): Asked<Haste>) -> Result<Json<Swept>, Problem> {
-    Ok(Json(admin.state.namespace.sweep(haste.skip_grace).await?))
+    let namespace = &admin.state.namespace;
+    Ok(Json(if haste.skip_grace { namespace.sweep_now().await? } else { namespace.sweep(false).await? }))
 }
 
 /// Streams findings as they are made, one JSON object a line; the last line says what was looked at.

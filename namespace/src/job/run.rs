@@ -1,13 +1,14 @@
 //! Running jobs: taken by a gateway, walked pass by pass until nothing is left to move, noted down as they go.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Rows, Write};
 use crate::extent::{JobId, Number};
@@ -26,6 +27,10 @@ use crate::table::{after_prefix, decode, key};
 /// Passes in a row that moved nothing though something was left, before a job gives up.
 const FRUITLESS: u32 = 8;
 
+/// How long a stopped job waits for its moves to end.
+const REST: Duration = Duration::from_secs(10);
+const REST_LOOK: Duration = Duration::from_millis(10);
+
 /// How long a job waits between passes that had failures.
 const BETWEEN_PASSES: Duration = Duration::from_millis(500);
 
@@ -37,8 +42,10 @@ pub struct Running(Mutex<BTreeMap<JobId, Arc<Live>>>);
 struct Live {
     info: Mutex<JobInfo>,
     moves: Mutex<BTreeMap<Number, MoveInfo>>,
-    cancelled: AtomicBool,
-    stop: Notify,
+    /// Cancelled, or this gateway ends.
+    stop: CancellationToken,
+    /// Another life takes it up.
+    handed_on: AtomicBool,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -51,8 +58,14 @@ impl Live {
         self.info.lock().expect("no holder panics").clone()
     }
 
-    fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
+    /// Waits, for a while, until no move is under way: a stopped one ends at its next piece and cleans up behind itself.
+    async fn rest(&self) {
+        let rested = async {
+            while !self.moves.lock().expect("no holder panics").is_empty() {
+                tokio::time::sleep(REST_LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(REST, rested).await;
     }
 }
 
@@ -94,8 +107,7 @@ impl Running {
     /// Tells a job to stop.
     pub(crate) fn cancel(&self, id: JobId) {
         if let Some(live) = self.get(id) {
-            live.cancelled.store(true, Ordering::Release);
-            live.stop.notify_waiters();
+            live.stop.cancel();
         }
     }
 }
@@ -120,10 +132,13 @@ impl Core {
     /// Stops all jobs that run here; another life takes them up.
     pub(crate) async fn stop_jobs(&self) {
         let all = std::mem::take(&mut *self.running.0.lock().expect("no holder panics"));
+        for live in all.values() {
+            live.handed_on.store(true, Ordering::Release);
+            live.stop.cancel();
+        }
         for live in all.into_values() {
             let task = live.task.lock().expect("no holder panics").take();
             if let Some(task) = task {
-                task.abort();
                 let _ = task.await;
             }
         }
@@ -160,8 +175,8 @@ impl Core {
         let live = Arc::new(Live {
             info: Mutex::new(info),
             moves: Mutex::default(),
-            cancelled: AtomicBool::new(false),
-            stop: Notify::new(),
+            stop: CancellationToken::new(),
+            handed_on: AtomicBool::new(false),
             task: Mutex::default(),
         });
         self.running.0.lock().expect("no holder panics").insert(id, Arc::clone(&live));
@@ -172,13 +187,22 @@ impl Core {
 
     async fn run_job(self: Arc<Self>, live: Arc<Live>) {
         let outcome = {
-            let (work, note) = (self.work(&live), self.note_forever(&live));
+            let (mut work, note) = (pin!(self.work(&live)), self.note_forever(&live));
             tokio::select! {
-                outcome = work => outcome,
+                outcome = &mut work => outcome,
                 () = note => Ok(JobState::Failed),
-                () = live.stop.notified() => Ok(JobState::Cancelled),
+                () = live.stop.cancelled() => {
+                    tokio::select! {
+                        _ = work => {}
+                        () = live.rest() => {}
+                    }
+                    Ok(JobState::Cancelled)
+                }
             }
         };
+        if live.handed_on.load(Ordering::Acquire) {
+            return;
+        }
         let now = self.clock.now();
         live.change(|info| match outcome {
             Ok(state) => {
@@ -211,7 +235,7 @@ impl Core {
             match self.note(live).await {
                 Ok(true) => {}
                 // Cancelled through another gateway.
-                Ok(false) => live.stop.notify_waiters(),
+                Ok(false) => live.stop.cancel(),
                 Err(fault) => tracing::debug!(%fault, "a job's progress was not noted"),
             }
         }
@@ -243,6 +267,9 @@ impl Core {
                 info.planned_bytes = info.moved_bytes + summary.bytes;
             });
             self.move_all(live, &info.order, wish).await?;
+            if live.stop.is_cancelled() {
+                return Ok(JobState::Cancelled);
+            }
             let now = self.clock.now();
             live.change(|info| {
                 info.state = JobState::Done;
@@ -258,10 +285,13 @@ impl Core {
     /// Passes until one finds nothing to move. A drain's last pass begins after every write that chose its source
     /// before the cordon has ended.
     async fn move_all(self: &Arc<Self>, live: &Arc<Live>, order: &Order, wish: Wish) -> Result<(), OrderError> {
-        let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), live.info().pace.bytes_per_second));
+        let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), live.info().pace.bytes_per_second, live.stop.clone()));
         let (mut fruitless, mut settled) = (0, matches!(order, Order::Place { .. }));
         loop {
             let pass = self.one_pass(live, order, wish, &pacer).await?;
+            if live.stop.is_cancelled() {
+                return Ok(());
+            }
             if pass.planned == 0 {
                 if settled {
                     return Ok(());
@@ -303,16 +333,17 @@ impl Core {
         let (mut walk, mut pass) = (Walk::begin(self, order).await?, Pass::default());
         let at_once = info.pace.concurrency.unwrap_or(MOVES_AT_ONCE).max(1);
         while let Some(extents) = walk.next(self).await? {
-            let planned = Self::planned(wish, &extents);
+            let planned: Vec<_> = Self::planned(wish, &extents);
             pass.planned += planned.len();
             let mover = &mover;
-            let moves = stream::iter(planned).map(|planned| async move { (mover.carry_out(&planned).await, planned) });
+            let wanted = stream::iter(planned).take_while(|_| std::future::ready(!live.stop.is_cancelled()));
+            let moves = wanted.map(|planned| async move { (mover.carry_out(&planned).await, planned) });
             let mut moves = moves.buffer_unordered(at_once);
             while let Some((outcome, planned)) = moves.next().await {
                 self.count_move(live, &outcome, &planned, &mut pass);
-                if live.is_cancelled() {
-                    return Ok(pass);
-                }
+            }
+            if live.stop.is_cancelled() {
+                return Ok(pass);
             }
         }
         Ok(pass)

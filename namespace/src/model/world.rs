@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, KEYS, PARTS};
 use super::history::Needs;
@@ -504,7 +505,7 @@ async fn move_some(namespace: Arc<Namespace>, sim: &Arc<Sim>) {
     let from = verified.map_or(1, |replica| replica.silo);
     let extent = read_extent(row_key).expect("a key of the table");
     let planned = Move { extent, bytes: row.size, from, to: 3 - from };
-    let pacer = Arc::new(Pacer::new(Arc::clone(&namespace.core.clock), None));
+    let pacer = Arc::new(Pacer::new(Arc::clone(&namespace.core.clock), None, CancellationToken::new()));
     let mover = Mover { core: &namespace.core, job: 1, pacer: &pacer, watch: &|_, _| {} };
     let outcome = mover.carry_out(&planned).await;
     sim.note(|| format!("moved {extent}: {outcome:?}"));
