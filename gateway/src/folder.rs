@@ -1,6 +1,6 @@
 //! The data folder: who may read it, and the key that seals secrets.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -44,13 +44,25 @@ pub enum FolderError {
     },
 }
 
-/// Makes the data folder, readable by its owner alone; one that exists is left as it is.
+/// Makes the data folder, readable by its owner alone; one that exists is left as it is. Its name is durable when this
+/// answers, and so are those above it: an index that is safe in a folder that is gone after a power loss is lost.
 pub fn prepare(path: &Path) -> Result<(), FolderError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| FolderError::Folder { path: path.to_owned(), source })
+    let failed = |source| FolderError::Folder { path: path.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    // Whoever made one of them may have been stopped before it was flushed.
+    let whole = fs::canonicalize(path).map_err(failed)?;
+    whole.ancestors().skip(1).try_for_each(flush_above).map_err(failed)
+}
+
+/// Flushes a folder's names. One that we may not read or that cannot be flushed holds no name that we made a moment ago.
+fn flush_above(folder: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem | InvalidInput | Unsupported) => {
+            Ok(())
+        }
+        flushed => flushed,
+    }
 }
 
 /// Reads the sealing key, or makes one if the index does not exist yet.
@@ -67,22 +79,52 @@ pub fn seal_key(path: &Path, index: &Path) -> Result<Zeroizing<[u8; 32]>, Folder
     }
 }
 
+/// Whole at its name or not there at all, whenever the power goes; where another process was first, its key is taken.
 fn make_seal_key(path: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(key.as_mut_slice()).map_err(io::Error::other)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(key.as_slice())?;
-    file.sync_all()?;
+    let staged = path.with_extension(format!("{:016x}", getrandom::u64().map_err(io::Error::other)?));
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
+    let placed = file.write_all(key.as_slice()).and_then(|()| file.sync_all()).and_then(|()| place(&staged, path));
+    // What a crash leaves here has never been anybody's key.
+    let _ = fs::remove_file(&staged);
+    placed?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::File::open(folder)?.sync_all()?;
+        File::open(folder)?.sync_all()?;
     }
-    Ok(key)
+    let kept = Zeroizing::new(fs::read(path)?);
+    kept.as_slice().try_into().map(Zeroizing::new).map_err(|_| io::Error::other("another process is making it"))
+}
+
+/// Gives a whole file its name unless the name is taken.
+fn place(staged: &Path, path: &Path) -> io::Result<()> {
+    match fs::hard_link(staged, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // File systems without links.
+        Err(_) if !path.exists() => fs::rename(staged, path),
+        placed => placed,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    /// The power went while the first start wrote the key: the file was there, empty, and no start after it came up. A
+    /// key has its name only once it is whole.
+    #[test]
+    fn a_key_that_was_not_finished_has_no_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, staged) = (folder.path().join("seal.key"), folder.path().join("seal.0123"));
+        fs::write(&staged, "").unwrap();
+        let key = seal_key(&path, &folder.path().join("index.redb")).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), *key);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "its own staged file is gone");
+        fs::write(&staged, [1; 32]).unwrap();
+        place(&staged, &path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), *key, "who came second takes what is there");
+    }
 
     #[test]
     fn a_sealing_key_is_made_once_and_never_replaced() {

@@ -27,6 +27,7 @@ use super::overlay::Decided;
 use super::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Read};
 use crate::limits::{INDEX_BATCH, INDEX_QUEUE};
 
+mod fresh;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -75,12 +76,14 @@ struct Job {
 impl Redb {
     /// Opens the index, made with mode 0600 when it is absent. After a crash it is repaired first.
     pub fn open(path: &Path) -> Result<Self, OpenIndexError> {
+        fresh::make(path)?;
         Self::start(path, store::exclusive(path), false)
     }
 
     /// Opens the index so that other processes that open it this way share it; for tests with several gateways.
     #[cfg(any(test, feature = "faults"))]
     pub fn open_shared(path: &Path) -> Result<Self, OpenIndexError> {
+        fresh::make(path)?;
         Self::start(path, store::shared(path), true)
     }
 

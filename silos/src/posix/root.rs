@@ -55,10 +55,16 @@ impl Root {
             }
         }
         let marker = read_marker(&dir)?.ok_or_else(Claim::refuse_unmarked)?;
+        let folder_sync = AtomicBool::new(true);
+        // The marker lasts before anything stands beside it, which would be a stranger's without it.
+        sync_folder(&dir, &folder_sync).map_err(|e| errno::writing("flushing the root", e))?;
+        if claim.fresh {
+            sync_name(&dir).map_err(|e| errno::writing("flushing the root's name", e))?;
+        }
         let kind = kind::of(&dir)?;
         make_folder(&dir, BLOBS).map_err(|e| errno::creating("making the blobs' folder", e))?;
         let blobs = open_folder(&dir, BLOBS).map_err(|e| errno::reading("opening the blobs' folder", e))?;
-        let root = Self { dir, blobs, folders: Folders::new(), kind, marker, folder_sync: AtomicBool::new(true) };
+        let root = Self { dir, blobs, folders: Folders::new(), kind, marker, folder_sync };
         root.sync_folder(&root.dir).map_err(|e| errno::writing("flushing the root", e))?;
         Ok(root)
     }
@@ -103,22 +109,40 @@ impl Root {
 
     /// Makes a folder's entries durable.
     pub(crate) fn sync_folder(&self, folder: impl AsFd) -> Result<(), Errno> {
-        if !self.folder_sync.load(Ordering::Relaxed) {
-            return Ok(());
-        }
-        match fs::fsync(folder) {
-            // Their server makes names durable by itself, or nothing does; the probe says so.
-            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::BADF) => {
-                self.folder_sync.store(false, Ordering::Relaxed);
-                Ok(())
-            }
-            synced => synced,
-        }
+        sync_folder(folder, &self.folder_sync)
     }
 
     /// Whether folders could be fsynced so far.
     pub(crate) fn syncs_folders(&self) -> bool {
         self.folder_sync.load(Ordering::Relaxed)
+    }
+}
+
+/// Makes a folder's entries durable where folders can be flushed, and notes where they cannot.
+fn sync_folder(folder: impl AsFd, possible: &AtomicBool) -> Result<(), Errno> {
+    if !possible.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    match fs::fsync(folder) {
+        // Their server makes names durable by itself, or nothing does; the probe says so.
+        Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::BADF) => {
+            possible.store(false, Ordering::Relaxed);
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Makes the root's own name durable, whoever made it: all bytes below a root that is gone are lost. What we may not
+/// read or write holds no name of ours.
+fn sync_name(root: &OwnedFd) -> Result<(), Errno> {
+    let parent = match fs::openat(root, "..", FOLDER, Mode::empty()) {
+        Err(Errno::ACCESS | Errno::PERM) => return Ok(()),
+        parent => parent?,
+    };
+    match sync_folder(parent, &AtomicBool::new(true)) {
+        Err(Errno::ROFS) => Ok(()),
+        synced => synced,
     }
 }
 
@@ -156,12 +180,7 @@ fn open_root(path: &Path, fresh: bool) -> Result<OwnedFd, SiloError> {
             fs::mkdirat(CWD, path, FOLDER_MODE).or_else(|e| if e == Errno::EXIST { Ok(()) } else { Err(e) }).map_err(
                 |e| SiloError::not_done(format!("the silo's root `{}` cannot be made: {e}", path.display())),
             )?;
-            let dir = open().map_err(|e| SiloError::not_done(format!("`{}`: {e}", path.display())))?;
-            if let Ok(parent) = fs::openat(&dir, "..", FOLDER, Mode::empty()) {
-                // The root's own name: its marker would be missing after a power loss, and say so.
-                let _ = fs::fsync(parent);
-            }
-            Ok(dir)
+            open().map_err(|e| SiloError::not_done(format!("`{}`: {e}", path.display())))
         }
         Err(Errno::NOENT) => Err(SiloError::not_done(format!("the silo's root `{}` does not exist", path.display()))),
         Err(e) => Err(SiloError::not_done(format!("the silo's root `{}`: {e}", path.display()))),
