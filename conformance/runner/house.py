@@ -15,7 +15,8 @@ LOGS = HOME / "logs"
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
 HOLDALL = TARGET / "debug" / "holdall"
 # One set of features for every build, so that no crate is built twice: failpoints and seeded bugs are in.
-FEATURES = "holdall/faults"
+# The rig that mounts a file system is in as well.
+FEATURES = "holdall/faults,holdall-conformance/powerloss"
 CI = os.environ.get("CI", "").lower() not in ("", "0", "false")
 
 

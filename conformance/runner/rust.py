@@ -136,11 +136,13 @@ RIGS = [
     _rig("livemove", "a drain under load, disk to disk, back and forth", "livemove"),
     _rig("livemove-s3", "the same between a disk and another Holdall", "livemove", "--cold", "s3"),
     _rig("crash", "kill -9 at random moments and failpoints under load", "crash"),
+    _rig("powerloss", "the power cut at random moments under load, on a disk that forgets what was not flushed", "powerloss"),
     _rig("memory", "stopped uploads, slow readers, a long listing: memory stays flat", "memory"),
 ]
 SOAK = [
     _rig("soak-livemove", "10,000 objects, 8 GiB, twice back and forth", "livemove", "--full", timeout=7200),
     _rig("soak-livemove-s3", "the same between a disk and another Holdall", "livemove", "--full", "--cold", "s3", timeout=7200),
-    _rig("soak-crash", "300 rounds", "crash", "--rounds", "300", timeout=7200),
+    _rig("soak-crash", "300 rounds", "crash", "--rounds", "300", "--within", "3000", "--writes", "50000", timeout=7200),
+    _rig("soak-powerloss", "300 cuts", "powerloss", "--cuts", "300", "--births", "100", "--writes", "20000", timeout=7200),
     _rig("soak-memory", "64 uploads and 64 readers of 5 GiB, 10^6 keys", "memory", "--full", timeout=7200),
 ]

@@ -27,6 +27,8 @@ pub struct Setup {
     pub binary: PathBuf,
     /// Its data folder.
     pub data: PathBuf,
+    /// Its log and its configuration lie here, with their own extensions; beside the data unless told otherwise.
+    pub notes: PathBuf,
     /// S3's `host:port`.
     pub listen: String,
     /// The admin API's `host:port`.
@@ -47,6 +49,7 @@ impl Setup {
         Ok(Self {
             binary: binary()?,
             data: data.to_owned(),
+            notes: data.to_owned(),
             listen: free_address()?,
             admin: free_address()?,
             config: None,
@@ -77,7 +80,7 @@ impl Setup {
 
     /// Where its messages go; kept over restarts.
     pub fn log(&self) -> PathBuf {
-        self.data.with_extension("log")
+        self.notes.with_extension("log")
     }
 
     /// Starts it and waits until it is ready. An end before that is the error, with the log's end.
@@ -89,7 +92,7 @@ impl Setup {
 
     /// Starts it and does not wait.
     pub fn launch(&self) -> Outcome<Gateway> {
-        if let Some(folder) = self.data.parent() {
+        if let Some(folder) = self.notes.parent() {
             std::fs::create_dir_all(folder)?;
         }
         let log = File::options().create(true).append(true).open(self.log())?;
@@ -97,7 +100,7 @@ impl Setup {
         command.arg("serve").arg("--data").arg(&self.data);
         command.args(["--listen", &self.listen, "--admin-listen", &self.admin]);
         if let Some(config) = &self.config {
-            let file = self.data.with_extension("toml");
+            let file = self.notes.with_extension("toml");
             std::fs::write(&file, config)?;
             command.arg("--config").arg(file);
         }

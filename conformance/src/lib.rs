@@ -24,6 +24,8 @@ pub mod flight;
 pub mod settle;
 pub mod workload;
 
+pub mod load;
+
 /// What goes wrong in a rig ends the rig: one line for a person.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 

@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use clap::Parser;
 use holdall_conformance::client::Client;
 use holdall_conformance::clock::{self, Stopwatch};
-use holdall_conformance::command::Holdall;
 use holdall_conformance::gateway::{Gateway, Setup};
+use holdall_conformance::load::Load;
 use holdall_conformance::random::Random;
-use holdall_conformance::workload::{Actor, Sizes, World};
-use holdall_conformance::{Outcome, say, settle};
+use holdall_conformance::workload::{Sizes, World};
+use holdall_conformance::{Outcome, load, say, settle};
 
 /// Points where the gateway kills itself when told to; `holdall_namespace::failpoint::FAILPOINTS` is the list.
 const FAILPOINTS: &[&str] = &[
@@ -116,8 +116,8 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
         gateway = setup.start().await?;
         let recovery = watch.elapsed();
         settled += settle::settle_unknown(&world, &setup.endpoint()).await?;
-        settle::read_all(&world, &setup.endpoint(), sample(&world, &mut random)).await?;
-        verdict(&world, round)?;
+        settle::read_all(&world, &setup.endpoint(), load::sample(&world, &mut random)).await?;
+        load::verdict(&world, &format!("round {round}"))?;
         say::progress(format!(
             "round {round}: {}, ready again after {recovery:.2?}, {} writes acknowledged so far",
             point.map_or("killed at random".to_owned(), |point| format!(
@@ -140,11 +140,6 @@ fn passes(point: &str) -> u64 {
     }
 }
 
-/// Half of the keys, another half each round.
-fn sample(world: &World, random: &mut Random) -> Vec<String> {
-    world.keys.iter().filter(|_| random.percent(50)).cloned().collect()
-}
-
 /// Load and a drain, until the gateway dies; whether a failpoint did it.
 async fn under_load(
     options: &Options,
@@ -155,68 +150,19 @@ async fn under_load(
     point: Option<&str>,
 ) -> Outcome<bool> {
     let setup = gateway.setup.clone();
-    let stop = Arc::new(AtomicBool::new(false));
-    let actors: Vec<_> = (0..options.clients)
-        .map(|number| {
-            let mut actor = Actor::new(world, &setup.endpoint(), Random::new(seed, 100 + number));
-            let (stop, world) = (Arc::clone(&stop), Arc::clone(world));
-            tokio::spawn(async move {
-                while !stop.load(Ordering::Relaxed) {
-                    let key = actor.any_key();
-                    let failed = world.failed.load(Ordering::Relaxed);
-                    actor.act(&key).await;
-                    // Dead: nobody hammers a closed port.
-                    if world.failed.load(Ordering::Relaxed) > failed {
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                }
-            })
-        })
-        .collect();
-    let mover = tokio::spawn(keep_moving(setup.clone(), Arc::clone(&stop)));
+    let load = Load::start(world, &[setup.endpoint()], setup.command(), options.clients, seed);
     let limit = if point.is_some() { ROUND } else { Duration::from_millis(random.below(options.within) + 50) };
     let by_itself = gateway.ended(limit).await.is_some();
     if !by_itself {
         gateway.kill().await?;
     }
-    stop.store(true, Ordering::Relaxed);
-    for actor in actors {
-        actor.await?;
-    }
-    // Its command waits for the gateway to come back; the job itself goes on without it.
-    mover.abort();
+    load.stop().await?;
     if by_itself && point.is_none() {
         return Err(format!("the gateway ended by itself: see {}", setup.log().display()).into());
     }
     // A dead gateway answers nobody: those are no failures here.
     world.forgive_failed();
     Ok(by_itself)
-}
-
-/// Drains there and back and sweeps, whatever becomes of it.
-async fn keep_moving(setup: Setup, stop: Arc<AtomicBool>) {
-    let holdall = setup.command();
-    // Those of earlier rounds would go on, in both directions at once.
-    let _ = cancel_jobs(&holdall).await;
-    let mut there = true;
-    while !stop.load(Ordering::Relaxed) {
-        let (from, to) = if there { ("hot", "cold") } else { ("cold", "hot") };
-        there = !there;
-        // The gateway may die at any of these: the next round begins anew.
-        let _ = holdall.run(&["drain", from, "--to", to, "--wait", "done"]).await;
-        let _ = holdall.run(&["sweep", "--now"]).await;
-    }
-}
-
-async fn cancel_jobs(holdall: &Holdall) -> Outcome<()> {
-    let jobs = holdall.json(&["job", "list"]).await?;
-    for job in jobs.as_array().into_iter().flatten() {
-        if job.get("state").and_then(serde_json::Value::as_str) == Some("running") {
-            let id = job.get("id").map(ToString::to_string).unwrap_or_default();
-            holdall.json(&["job", "cancel", &id]).await?;
-        }
-    }
-    Ok(())
 }
 
 async fn conclude(
@@ -227,10 +173,10 @@ async fn conclude(
     settled: usize,
 ) -> Outcome<String> {
     let setup = gateway.setup.clone();
-    cancel_jobs(&setup.command()).await?;
+    load::cancel_jobs(&setup.command()).await?;
     let (replicas, orphans) = settle::sweep(&setup.command()).await?;
     settle::read_all(world, &setup.endpoint(), world.keys.clone()).await?;
-    verdict(world, options.rounds)?;
+    load::verdict(world, "at the end")?;
     let checked = settle::check_deep(&setup.command()).await?;
     gateway.stop().await?;
     let writes = world.acknowledged.load(Ordering::Relaxed);
@@ -245,16 +191,11 @@ async fn conclude(
         return Err(format!("failpoints hit too rarely: {short:?} of {hit:?}").into());
     }
     say::progress(format!("at the end swept {replicas} replicas and {orphans} orphans; check: {checked}; hit {hit:?}"));
+    let least = FAILPOINTS.iter().map(|point| hit.get(point).copied().unwrap_or_default()).min().unwrap_or_default();
     Ok(format!(
-        "{} kills, {writes} acknowledged writes, 0 lost, {settled} unknown outcomes settled, 0 orphans",
-        options.rounds
+        "{} kills, {writes} acknowledged writes, 0 lost, {settled} unknown outcomes settled, 0 orphans; each of {} \
+         failpoints hit {least} times or more",
+        options.rounds,
+        FAILPOINTS.len()
     ))
-}
-
-fn verdict(world: &World, round: u64) -> Outcome<()> {
-    let (failed, wrong) = (world.failed.load(Ordering::Relaxed), world.wrong.load(Ordering::Relaxed));
-    if failed == 0 && wrong == 0 {
-        return Ok(());
-    }
-    Err(format!("round {round}: {failed} unanswered, {wrong} wrong:\n{}", world.problems().join("\n")).into())
 }
