@@ -137,6 +137,7 @@ RIGS = [
     _rig("livemove-s3", "the same between a disk and another Holdall", "livemove", "--cold", "s3"),
     _rig("crash", "kill -9 at random moments and failpoints under load", "crash"),
     _rig("powerloss", "the power cut at random moments under load, on a disk that forgets what was not flushed", "powerloss"),
+    _rig("twogateways", "two gateways over one index, one frozen past its lease and resumed, under load", "twogateways"),
     _rig("memory", "stopped uploads, slow readers, a long listing: memory stays flat", "memory"),
 ]
 SOAK = [
@@ -144,5 +145,9 @@ SOAK = [
     _rig("soak-livemove-s3", "the same between a disk and another Holdall", "livemove", "--full", "--cold", "s3", timeout=7200),
     _rig("soak-crash", "300 rounds", "crash", "--rounds", "300", "--within", "3000", "--writes", "50000", timeout=7200),
     _rig("soak-powerloss", "300 cuts", "powerloss", "--cuts", "300", "--births", "100", "--writes", "20000", timeout=7200),
+    _rig(
+        "soak-twogateways", "20 freezes", "twogateways", "--freezes", "20", "--races", "500", "--writes", "10000",
+        timeout=7200,
+    ),
     _rig("soak-memory", "64 uploads and 64 readers of 5 GiB, 10^6 keys", "memory", "--full", timeout=7200),
 ]

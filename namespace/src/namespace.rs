@@ -201,7 +201,10 @@ impl Core {
     pub(crate) async fn beat_once(&self) {
         if self.session().is_dead() {
             match Session::begin(Arc::clone(&self.engine), self.clock.now()).await {
-                Ok(session) => *self.session.write().expect("no holder panics") = session,
+                Ok(session) => {
+                    tracing::warn!(session = session.id, "another session begins, the last one is over");
+                    *self.session.write().expect("no holder panics") = session;
+                }
                 Err(fault) => tracing::error!(%fault, "no new session"),
             }
         }
