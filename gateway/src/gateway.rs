@@ -300,8 +300,18 @@ async fn declare(namespace: &Namespace, declared: Option<Declared>) -> Result<()
         None if namespace.has_silos() => return Ok(()),
         None => default_silos(),
     };
+    refuse_volatile(&declared)?;
     namespace.apply(&declared, false).await?;
     Ok(())
+}
+
+/// A silo that is lost with the process would make every acknowledgement a lie; a build for tests can open one.
+pub(crate) fn refuse_volatile(declared: &Declared) -> Result<(), ApplyError> {
+    let volatile = declared.silos.iter().find(|(_, silo)| silo.url.starts_with("memory:"));
+    volatile.map_or(Ok(()), |(name, silo)| {
+        let reason = format!("`{}`: what it takes would be lost with the process; known are `file:`, `s3:`", silo.url);
+        Err(ApplyError::Invalid { what: format!("silo.{name}.url"), reason })
+    })
 }
 
 /// `hot` and `cold`, folders below the data folder; new objects go to `hot` first.

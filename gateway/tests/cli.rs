@@ -168,6 +168,46 @@ fn what_is_wrong_at_the_start_is_one_line_and_no_port_opens() {
     }
 }
 
+/// A silo in memory was applied, took writes, and after a restart the data folder never opened again.
+#[test]
+fn a_silo_that_would_be_lost_with_the_process_is_refused_however_it_is_declared() {
+    let file = "[silo.fast]\nurl = \"memory:x\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("fast.toml"), file).unwrap();
+    let output = serve(folder.path(), &["--config", "fast.toml"]).output().unwrap();
+    let text = log(folder.path());
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("holdall: silo.fast.url: `memory:x`"), "{text}");
+    let served = Served::again(folder, &[], &[]);
+    for line in ["apply -f fast.toml --dry-run", "apply -f fast.toml"] {
+        let output = served.run(line);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.starts_with("holdall: silo.fast.url: `memory:x`"), "{text}");
+    }
+    assert_eq!(served.json("silo list").as_array().map(Vec::len), Some(2));
+    served.stop();
+}
+
+/// `place` moved bytes into a silo that its owner had cordoned so that it would get none.
+#[test]
+fn nothing_is_placed_on_a_cordoned_silo() {
+    let served = Served::start(&[], &[]);
+    store(&served, 1);
+    served.json("silo cordon cold");
+    for line in ["place s3://photos/ --on cold --dry-run", "place s3://photos/ --on cold"] {
+        let output = served.run(line);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(4), "{text}");
+        assert!(text.starts_with("holdall: refused (silo_cordoned): silo `cold` is cordoned"), "{text}");
+        assert!(text.contains("`holdall silo uncordon cold`"), "{text}");
+    }
+    assert_eq!(served.json("job list"), Value::Array(Vec::new()));
+    served.json("silo uncordon cold");
+    assert_eq!(served.json("place s3://photos/ --on cold")["moved_objects"], 1);
+    served.stop();
+}
+
 /// S66: elsewhere secrets and presigned signatures were found in logs at the finest level.
 #[test]
 fn secrets_are_in_no_log_at_any_level() {

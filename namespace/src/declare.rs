@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use holdall_silos::connect::BadAddress;
 use holdall_silos::{Address, Credentials, Silo, SiloError, connect};
 
 use crate::engine::{self, Engine, Read, Rows, Write};
@@ -109,24 +110,94 @@ fn show_silo(silo: &DeclaredSilo) -> String {
 fn show_policy(policy: &WritePolicy) -> String {
     let each = policy.to.iter().map(|to| match (to.min_size, to.max_size) {
         (0, None) => to.silo.clone(),
-        (min, None) => format!("{} from {min} B", to.silo),
-        (min, Some(max)) => format!("{} from {min} to {max} B", to.silo),
+        (min, None) => format!("{} from {}", to.silo, show_size(min)),
+        (0, Some(max)) => format!("{} up to {}", to.silo, show_size(max)),
+        (min, Some(max)) => format!("{} from {} to {}", to.silo, show_size(min), show_size(max)),
     });
     each.collect::<Vec<_>>().join(", ")
 }
 
-/// No silo's folder lies in another's.
-fn refuse_overlaps(all: &[(String, &DeclaredSilo)], base: &Path) -> Result<(), ApplyError> {
-    let mut roots: Vec<(String, PathBuf)> = Vec::new();
-    for (name, silo) in all {
-        let address = Address::parse(&silo.url, base);
-        let address = address.map_err(|error| invalid(format!("silo.{name}.url"), error.to_string()))?;
-        let Address::Posix(path) = address else { continue };
-        let path = path.canonicalize().unwrap_or(path);
-        if let Some((other, _)) = roots.iter().find(|(_, root)| root.starts_with(&path) || path.starts_with(root)) {
-            return Err(invalid(format!("silo.{name}.url"), format!("its folder overlaps silo `{other}`'s")));
+/// A size exactly, in the largest unit that it is a whole number of.
+fn show_size(bytes: u64) -> String {
+    let units: [(u64, &str); 8] = [
+        (1 << 40, "TiB"),
+        (1_000_000_000_000, "TB"),
+        (1 << 30, "GiB"),
+        (1_000_000_000, "GB"),
+        (1 << 20, "MiB"),
+        (1_000_000, "MB"),
+        (1 << 10, "KiB"),
+        (1000, "kB"),
+    ];
+    let whole = units.iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    whole.map_or_else(|| format!("{bytes} B"), |(unit, name)| format!("{}{name}", bytes / unit))
+}
+
+/// No silo's folder or bucket lies in another's.
+fn refuse_overlaps(
+    declared: &BTreeMap<String, DeclaredSilo>,
+    inventory: &Inventory,
+    base: &Path,
+) -> Result<(), ApplyError> {
+    let known = inventory.silos.values().map(|open| &open.row).filter(|row| !declared.contains_key(&row.name));
+    let mut others: Vec<(&str, &str, Root)> = known
+        .filter_map(|row| Some((row.name.as_str(), row.declared.url.as_str(), Root::of(&row.declared.url, base).ok()?)))
+        .collect();
+    for (name, silo) in declared {
+        let what = || format!("silo.{name}.url");
+        let root = Root::of(&silo.url, base).map_err(|error| invalid(what(), error.to_string()))?;
+        if let Some((other, url, _)) = others.iter().find(|(_, _, other)| root.overlaps(other)) {
+            return Err(invalid(what(), format!("`{}` overlaps silo `{other}`, which is `{url}`", silo.url)));
         }
-        roots.push((name.clone(), path));
+        others.push((name, &silo.url, root));
+    }
+    Ok(())
+}
+
+/// What a silo has for itself.
+enum Root {
+    Folder(PathBuf),
+    /// An endpoint and a bucket of it, and the prefix.
+    Bucket((Option<String>, String), PathBuf),
+    /// Nothing that could overlap.
+    Other,
+}
+
+impl Root {
+    fn of(url: &str, base: &Path) -> Result<Self, BadAddress> {
+        Ok(match Address::parse(url, base)? {
+            Address::Posix(path) => Self::Folder(path.canonicalize().unwrap_or(path)),
+            // On AWS a name is one bucket, whichever region is asked.
+            Address::S3 { bucket, prefix, endpoint, .. } => {
+                Self::Bucket((endpoint.map(|url| url.to_ascii_lowercase()), bucket), PathBuf::from(prefix))
+            }
+            _ => Self::Other,
+        })
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        let nested = |a: &Path, b: &Path| a.starts_with(b) || b.starts_with(a);
+        match (self, other) {
+            (Self::Folder(one), Self::Folder(other)) => nested(one, other),
+            (Self::Bucket(one, prefix), Self::Bucket(other, beside)) => one == other && nested(prefix, beside),
+            _ => false,
+        }
+    }
+}
+
+fn refuse_policy(what: &str, policy: &WritePolicy) -> Result<(), ApplyError> {
+    if policy.to.is_empty() {
+        return Err(invalid(what, "a write policy names at least one silo"));
+    }
+    for (index, to) in policy.to.iter().enumerate() {
+        let refused = |reason: String| Err(invalid(format!("{what}.to[{index}]"), reason));
+        if let Some(max) = to.max_size.filter(|max| *max < to.min_size) {
+            let (min, max) = (show_size(to.min_size), show_size(max));
+            return refused(format!("no size is at least {min} (min_size) and at most {max} (max_size)"));
+        }
+        if let Some(first) = policy.to[..index].iter().position(|before| before == to) {
+            return refused(format!("the same as to[{first}]: silo `{}` with the same bounds", to.silo));
+        }
     }
     Ok(())
 }
@@ -144,9 +215,7 @@ fn compare_policies(declared: &Declared, inventory: &Inventory) -> Result<(Vec<C
         if let Some(unknown) = policy.to.iter().find(|to| !known(&to.silo)) {
             return Err(invalid(what, format!("there is no silo `{}`", unknown.silo)));
         }
-        if policy.to.is_empty() {
-            return Err(invalid(what, "a write policy names at least one silo"));
-        }
+        refuse_policy(&what, policy)?;
         if before != Some(policy) {
             changes.push(Change { what, before: before.map(show_policy), after: show_policy(policy) });
             writes.push(Write::Put(key, encode(policy)));
@@ -179,10 +248,7 @@ impl Namespace {
     pub async fn apply(&self, declared: &Declared, dry_run: bool) -> Result<Vec<Change>, ApplyError> {
         let inventory = self.inventory();
         let mut silos = compare_silos(&declared.silos, &inventory)?;
-        let known = inventory.silos.values().filter(|open| !declared.silos.contains_key(&open.row.name));
-        let known = known.map(|open| (open.row.name.clone(), &open.row.declared));
-        let all: Vec<_> = declared.silos.iter().map(|(name, silo)| (name.clone(), silo)).chain(known).collect();
-        refuse_overlaps(&all, &self.options.base)?;
+        refuse_overlaps(&declared.silos, &inventory, &self.options.base)?;
         let (policies, mut writes) = compare_policies(declared, &inventory)?;
         let mut changes = std::mem::take(&mut silos.changes);
         changes.extend(policies);
@@ -228,5 +294,72 @@ impl Namespace {
         };
         let done = engine::commit(&*self.engine, vec![Read::Row(next_silo())], decide).await;
         done.map_err(|error| ApplyError::Fault(error.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::WriteTarget;
+
+    fn silo(url: &str) -> DeclaredSilo {
+        DeclaredSilo { url: url.to_owned(), credentials: CredentialsFrom::default(), reserve_percent: 5 }
+    }
+
+    fn overlap(one: &str, other: &str) -> Option<String> {
+        let declared = [("a".to_owned(), silo(one)), ("b".to_owned(), silo(other))].into();
+        let refused = refuse_overlaps(&declared, &Inventory::default(), Path::new("/nowhere"));
+        refused.err().map(|error| error.to_string())
+    }
+
+    /// A bucket and a prefix of the same bucket were accepted as two silos, where folders within folders were refused.
+    #[test]
+    fn no_silo_lies_within_another() {
+        for (one, other) in [
+            ("file:x", "file:x/y"),
+            ("file:/nowhere/x", "file:x"),
+            ("s3://archive", "s3://archive/sub"),
+            ("s3://archive/sub/deep?region=eu-west-1", "s3://archive/sub"),
+            ("s3://archive?endpoint=http://HOST:1", "s3://archive?endpoint=http://host:1/"),
+        ] {
+            let told = format!("silo.b.url: `{other}` overlaps silo `a`, which is `{one}`");
+            assert_eq!(overlap(one, other), Some(told));
+        }
+        for (one, other) in [
+            ("file:x", "file:xy"),
+            ("s3://archive/one", "s3://archive/other"),
+            ("s3://archive/sub", "s3://archive/subway"),
+            ("s3://archive", "s3://archives"),
+            ("s3://archive", "s3://archive?endpoint=http://host:1"),
+        ] {
+            assert_eq!(overlap(one, other), None, "{one} {other}");
+        }
+    }
+
+    /// Policies that no write can ever satisfy were accepted and shown in plain bytes.
+    #[test]
+    fn a_write_policy_that_cannot_work_is_refused_with_its_place() {
+        let target = |silo: &str, min_size: u64, max_size: Option<u64>| WriteTarget {
+            silo: silo.to_owned(),
+            min_size,
+            max_size,
+        };
+        let told = |to| refuse_policy("bucket.logs.write", &WritePolicy { to }).map_err(|error| error.to_string());
+        assert_eq!(told(Vec::new()).unwrap_err(), "bucket.logs.write: a write policy names at least one silo");
+        assert_eq!(
+            told(vec![target("a", 0, None), target("b", 2 << 20, Some(65536))]).unwrap_err(),
+            "bucket.logs.write.to[1]: no size is at least 2MiB (min_size) and at most 64KiB (max_size)"
+        );
+        assert_eq!(
+            told(vec![target("a", 0, Some(9)), target("b", 0, None), target("a", 0, Some(9))]).unwrap_err(),
+            "bucket.logs.write.to[2]: the same as to[0]: silo `a` with the same bounds"
+        );
+        assert_eq!(told(vec![target("a", 0, Some(9)), target("b", 9, Some(9)), target("a", 10, None)]), Ok(()));
+    }
+
+    #[test]
+    fn sizes_are_shown_exactly() {
+        let seen = [0, 1, 1000, 1024, 1025, 64 << 20, 1_000_000_000, 1_500_000_000, 3 << 40].map(show_size);
+        assert_eq!(seen, ["0 B", "1 B", "1kB", "1KiB", "1025 B", "64MiB", "1GB", "1500MB", "3TiB"]);
     }
 }

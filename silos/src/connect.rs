@@ -7,6 +7,7 @@ use std::sync::Arc;
 use percent_encoding::percent_decode_str;
 use url::{Host, Url, form_urlencoded};
 
+#[cfg(any(test, feature = "memory"))]
 use crate::memory::Memory;
 use crate::posix::Posix;
 use crate::s3::S3;
@@ -14,6 +15,7 @@ use crate::silo::Silo;
 
 /// Where a silo is.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Address {
     /// `file:///absolute` or `file:relative` (below the data folder).
     Posix(PathBuf),
@@ -31,6 +33,7 @@ pub enum Address {
         path_style: bool,
     },
     /// `memory:NAME`: lost with the process; for tests. The same name is the same silo within a process.
+    #[cfg(any(test, feature = "memory"))]
     Memory(String),
 }
 
@@ -70,7 +73,7 @@ pub struct BadAddress {
 
 /// The region requests are signed for where the URL names none.
 const DEFAULT_REGION: &str = "us-east-1";
-const SCHEMES: [&str; 3] = ["file", "s3", "memory"];
+const SCHEMES: [&str; 2] = ["file", "s3"];
 const S3_PARAMETERS: [&str; 3] = ["endpoint", "region", "path_style"];
 
 impl Address {
@@ -86,8 +89,8 @@ impl Address {
         match scheme {
             "file" => posix(rest, base).map(Self::Posix),
             "s3" => s3(rest),
+            #[cfg(any(test, feature = "memory"))]
             "memory" if !rest.is_empty() => Ok(Self::Memory(rest.to_owned())),
-            "memory" => Err("`memory:` needs a name behind it".to_owned()),
             _ => Err(unknown("scheme", scheme, &SCHEMES)),
         }
     }
@@ -196,10 +199,11 @@ fn check_endpoint(text: &str) -> Result<String, String> {
 }
 
 fn check_region(text: &str) -> Result<String, String> {
-    if !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')) {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if (1..=64).contains(&text.len()) && text.chars().all(good) {
         return Ok(text.to_owned());
     }
-    Err(format!("region `{text}` is empty or has characters other than letters, digits, `-` and `_`"))
+    Err(format!("region `{text}` is not 1 to 64 letters, digits, `-` and `_`"))
 }
 
 fn check_bool(text: &str) -> Result<bool, String> {
@@ -230,6 +234,7 @@ fn without_password(url: &str) -> String {
 /// Opens a silo's client. Touches nothing: `claim` and `probe` do.
 pub fn connect(address: &Address, credentials: &Credentials) -> Result<Arc<dyn Silo>, BadAddress> {
     match address {
+        #[cfg(any(test, feature = "memory"))]
         Address::Memory(name) => Ok(Memory::named(name)),
         Address::Posix(path) => Ok(Arc::new(Posix::new(path))),
         Address::S3 { bucket, .. } => match S3::new(address, credentials) {
@@ -288,16 +293,16 @@ mod tests {
     #[test]
     fn addresses_that_are_refused() {
         for (url, expected) in [
-            ("hot", "a silo's URL begins with one of `file:`, `s3:`, `memory:`; a folder is `file:hot`"),
+            ("hot", "a silo's URL begins with one of `file:`, `s3:`; a folder is `file:hot`"),
             ("files:///x", "unknown scheme `files`; did you mean `file`?"),
-            ("gopher://x", "unknown scheme `gopher`; known are `file`, `s3`, `memory`"),
+            ("gopher://x", "unknown scheme `gopher`; known are `file`, `s3`"),
             ("file://srv/hot", "`file://` is followed by a path, `/srv/hot` perhaps, not by a host"),
             ("file:../x", "the path contains `..`"),
             ("file:a/%2e%2e/x", "the path contains `..`"),
             ("file:", "the path is empty or contains NUL"),
             ("file:a%00", "the path is empty or contains NUL"),
             ("file:a?b=1", "a `file:` URL takes no parameters, but has `?b=1`; in a name write `%3F` or `%23`"),
-            ("memory:", "`memory:` needs a name behind it"),
+            ("memory:", "unknown scheme `memory`; known are `file`, `s3`"),
             ("s3:bucket", "an S3 silo is `s3://bucket`"),
             ("s3://ab", "`ab` is no name of a bucket"),
             ("s3://..%2f/", "`..%2f` is no name of a bucket"),
@@ -307,7 +312,7 @@ mod tests {
             ("s3://abc?pathstyle=true", "unknown parameter `pathstyle`; did you mean `path_style`?"),
             ("s3://abc?secret_key=x", "unknown parameter `secret_key`; known are `endpoint`, `region`, `path_style`"),
             ("s3://abc?region=a&region=b", "parameter `region` is given twice"),
-            ("s3://abc?region=", "region `` is empty or has characters other than letters, digits, `-` and `_`"),
+            ("s3://abc?region=", "region `` is not 1 to 64 letters, digits, `-` and `_`"),
             ("s3://abc?path_style=yes", "path_style is `true` or `false`, not `yes`"),
             ("s3://abc?endpoint=localhost:9000", "endpoint `localhost:9000` is neither `http://` nor `https://`"),
             ("s3://abc?endpoint=http://x/y", "endpoint `http://x/y` has more than scheme, host and port"),

@@ -15,6 +15,7 @@ mod exact;
 mod span;
 
 pub mod connect;
+#[cfg(any(test, feature = "memory"))]
 pub mod memory;
 pub mod posix;
 pub mod s3;

@@ -24,6 +24,7 @@ pub(super) async fn apply(
     Asked(how): Asked<How>,
     Sent(declared): Sent<Declared>,
 ) -> Result<Json<Applied>, Problem> {
+    crate::gateway::refuse_volatile(&declared)?;
     let changes = admin.state.namespace.apply(&declared, how.dry_run).await?;
     Ok(Json(Applied { dry_run: how.dry_run, changes }))
 }

@@ -104,6 +104,7 @@ impl From<OrderError> for Problem {
             OrderError::NoSuchBucket(_) => (StatusCode::NOT_FOUND, "no_such_bucket"),
             OrderError::NoSuchKey(_) => (StatusCode::NOT_FOUND, "no_such_object"),
             OrderError::NoSuchJob(_) => (StatusCode::NOT_FOUND, "no_such_job"),
+            OrderError::Cordoned(_) => (StatusCode::CONFLICT, "silo_cordoned"),
             OrderError::Conflict { .. } => (StatusCode::CONFLICT, "conflicting_job"),
             OrderError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_order"),
             OrderError::Fault(fault) => return fault.clone().into(),

@@ -164,6 +164,9 @@ pub enum OrderError {
     /// The order contradicts itself.
     #[error("{0}")]
     Invalid(String),
+    /// The silo takes no new bytes by order, and an order cannot do both.
+    #[error("silo `{0}` is cordoned and takes no new bytes; `holdall silo uncordon {0}` changes that")]
+    Cordoned(String),
     /// A job that runs would undo it, or it that job.
     #[error("job {id} still runs: {order}; `holdall job cancel {id}`, or wait for it")]
     Conflict {
@@ -192,6 +195,7 @@ impl Namespace {
     /// What an order would move now. Changes nothing.
     pub async fn plan(&self, order: &Order) -> Result<PlanSummary, OrderError> {
         let wish = self.core.wish(order)?;
+        self.core.refuse_cordoned(order)?;
         self.core.refuse_conflict(order).await?;
         self.core.summarize(order, wish).await
     }
@@ -204,6 +208,7 @@ impl Namespace {
             self.bucket(bucket).await.map_err(|_| OrderError::NoSuchBucket(bucket.to_string()))?;
         }
         let _one_at_a_time = self.core.ordering.lock().await;
+        self.core.refuse_cordoned(&order)?;
         self.core.refuse_conflict(&order).await?;
         if let Order::Drain { from, to } = &order {
             // In this order: with both cordoned, be it for a moment, a write has nowhere to go.
@@ -304,6 +309,13 @@ impl Core {
             }
             Order::Drain { from, to } => Ok(Wish::OffOnto { from: silo(from)?, to: silo(to)? }),
         }
+    }
+
+    /// A drain takes its target into use itself; placing does not.
+    fn refuse_cordoned(&self, order: &Order) -> Result<(), OrderError> {
+        let Order::Place { on, .. } = order else { return Ok(()) };
+        let cordoned = self.inventory().named(on).is_some_and(|open| open.row.cordoned);
+        if cordoned { Err(OrderError::Cordoned(on.clone())) } else { Ok(()) }
     }
 
     async fn refuse_conflict(&self, order: &Order) -> Result<(), OrderError> {
