@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -65,6 +65,20 @@ fn flush_above(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// The mode of what others than its owner may read or write: whoever can has the index, or every secret in it.
+pub fn exposed(path: &Path) -> Option<u32> {
+    let mode = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+    (mode & 0o077 != 0).then_some(mode)
+}
+
+/// Says so in the log. How a machine shares its files is its owner's business.
+pub fn warn_if_exposed(path: &Path) {
+    if let Some(mode) = exposed(path) {
+        let (path, mode) = (path.display(), format!("{mode:04o}"));
+        tracing::warn!(%path, mode, "others than the owner may read or write this");
+    }
+}
+
 /// Reads the sealing key, or makes one if the index does not exist yet.
 pub fn seal_key(path: &Path, index: &Path) -> Result<Zeroizing<[u8; 32]>, FolderError> {
     let failed = |source| FolderError::SealKey { path: path.to_owned(), source };
@@ -109,7 +123,6 @@ fn place(staged: &Path, path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     /// The power went while the first start wrote the key: the file was there, empty, and no start after it came up. A
     /// key has its name only once it is whole.
@@ -137,6 +150,11 @@ mod tests {
         assert_eq!(*seal_key(&path, &index).unwrap(), *key);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&data), mode(&path)), (0o700, 0o600));
+
+        // A folder that others may look into was used without a word.
+        assert_eq!((exposed(&data), exposed(&path), exposed(&index)), (None, None, None));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(exposed(&path), Some(0o640));
 
         fs::write(&index, "").unwrap();
         fs::write(&path, "short").unwrap();

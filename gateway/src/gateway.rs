@@ -133,6 +133,8 @@ impl Gateway {
         let access_log = open_access_log(&settings)?;
         folder::prepare(&settings.data)?;
         let namespace = open_namespace(&settings, &start).await?;
+        folder::warn_if_exposed(&settings.data);
+        folder::warn_if_exposed(&settings.seal_key);
         let opened = Opened { s3, admin, tls, access_log, namespace: Arc::clone(&namespace) };
         match Self::serve(settings, start, opened).await {
             Ok(gateway) => Ok(gateway),

@@ -149,19 +149,23 @@ fn exit_codes_say_what_kind_of_failure_it_was_in_one_line() {
 
 #[test]
 fn what_is_wrong_at_the_start_is_one_line_and_no_port_opens() {
+    // Broken files ended with 1 here, and with 2 when they were applied.
     let table = [
-        ("[silo.hot]\nulr = \"file:hot\"\n", "wrong.toml:2:1: unknown field `silo.hot.ulr`; did you mean `url`?"),
-        ("[silo.s]\nurl = \"s3://bucket?endpoint=http://127.0.0.1:1\"\n", "silo `s`: "),
-        ("[silo.s]\nurl = \"ftp://b\"\n", "silo.s.url: "),
-        ("[write]\nto = [\"nowhere\"]\n", "write"),
+        ("[silo.hot]\nulr = \"file:hot\"\n", 2, "wrong.toml:2:1: unknown field `silo.hot.ulr`; did you mean `url`?"),
+        ("[silo.s]\nurl = \"s3://bucket?endpoint=http://127.0.0.1:1\"\n", 1, "silo `s`: "),
+        ("[silo.s]\nurl = \"ftp://b\"\n", 2, "silo.s.url: "),
+        ("[write]\nto = [\"nowhere\"]\n", 2, "write"),
+        ("[log]\nlevel = \"loud\"\n", 2, "log level `loud` is not `error`, `warn`, "),
+        ("region = \"us east\"\n", 2, "region `us east` is not 1 to 64 of "),
+        ("domains = [\"s3.example.org:9000\"]\n", 2, "domain `s3.example.org:9000` is not a host's name"),
     ];
-    for (file, want) in table {
+    for (file, code, want) in table {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("wrong.toml"), file).unwrap();
         let env = [("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "x")];
         let output = serve(folder.path(), &["--config", "wrong.toml"]).envs(env).output().unwrap();
         let text = log(folder.path());
-        assert_eq!(output.status.code(), Some(1), "{file}: {text}");
+        assert_eq!(output.status.code(), Some(code), "{file}: {text}");
         assert!(output.stdout.is_empty(), "{file}");
         let last = text.lines().last().unwrap_or_default();
         assert!(last.starts_with(&format!("holdall: {want}")), "{file}: {text}");
@@ -176,7 +180,7 @@ fn a_silo_that_would_be_lost_with_the_process_is_refused_however_it_is_declared(
     std::fs::write(folder.path().join("fast.toml"), file).unwrap();
     let output = serve(folder.path(), &["--config", "fast.toml"]).output().unwrap();
     let text = log(folder.path());
-    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("holdall: silo.fast.url: `memory:x`"), "{text}");
     let served = Served::again(folder, &[], &[]);
     for line in ["apply -f fast.toml --dry-run", "apply -f fast.toml"] {
@@ -205,6 +209,77 @@ fn nothing_is_placed_on_a_cordoned_silo() {
     assert_eq!(served.json("job list"), Value::Array(Vec::new()));
     served.json("silo uncordon cold");
     assert_eq!(served.json("place s3://photos/ --on cold")["moved_objects"], 1);
+    served.stop();
+}
+
+/// With `--log-format json` the banner for people stood between the lines of JSON.
+#[test]
+fn a_log_in_json_is_nothing_but_json() {
+    let served = Served::start(&["--log-format", "json"], &[]);
+    let endpoint = served.told["endpoint"].clone();
+    let (code, text, folder) = served.stop();
+    assert_eq!(code, Some(0), "{text}");
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let serving = lines.iter().find(|line| line["message"] == "serving").unwrap();
+    assert_eq!(serving["s3"], endpoint);
+    let kept = std::fs::read_to_string(folder.path().join("data/credentials")).unwrap();
+    let secret = kept.lines().find_map(|line| line.strip_prefix("aws_secret_access_key = ")).unwrap();
+    assert!(!text.contains(secret), "a secret is in the log");
+}
+
+/// The first key was replaced by the environment's, and a folder that everybody may read was used, without a word.
+#[test]
+fn what_an_owner_should_know_at_the_start_is_in_the_log() {
+    use std::os::unix::fs::PermissionsExt;
+    let (.., folder) = Served::start(&[], &[]).stop();
+    let data = folder.path().join("data");
+    assert!(!log(folder.path()).contains("others than the owner"));
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let env = [("HOLDALL_ACCESS_KEY_ID", "CANARYKEY"), ("HOLDALL_SECRET_ACCESS_KEY", SECRET)];
+    let (code, text, folder) = Served::again(folder, &[], &env).stop();
+    assert_eq!(code, Some(0), "{text}");
+    let warned = text.lines().find(|line| line.contains("others than the owner may read or write this")).unwrap();
+    assert!(warned.contains("path=data") && warned.contains("0755"), "{warned}");
+    let replaced = |text: &str| text.matches("the first key was replaced").count();
+    assert_eq!(replaced(&text), 1, "{text}");
+    assert!(!text.contains(SECRET), "{text}");
+    let (_, text, _) = Served::again(folder, &[], &env).stop();
+    assert_eq!(replaced(&text), 1, "the same key again replaces nothing: {text}");
+}
+
+/// `holdall demo` drained a silo of the gateway that `HOLDALL_ADMIN` named, and left its bucket there after Ctrl-C.
+#[test]
+fn the_demo_leaves_a_gateway_of_the_environment_alone_and_one_it_was_given_as_it_was() {
+    let served = Served::start(&[], &[]);
+    let temporary = tempfile::tempdir().unwrap();
+    let mut own = served.command("demo --objects 20 --seconds 1 --json");
+    let output = own.env("TMPDIR", temporary.path()).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(served.json("job list"), Value::Array(Vec::new()));
+
+    let admin = served.told["admin"].as_str().unwrap().to_owned();
+    let mut given = served.command("demo --objects 60 --seconds 3600");
+    let given = given.args(["--admin", &admin]).stderr(Stdio::piped()).spawn().unwrap();
+    while served.json("job list").as_array().is_none_or(Vec::is_empty) {}
+    signal("-INT", &given);
+    let output = given.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert_eq!(served.json("job list")[0]["state"], "cancelled");
+    assert_eq!(served.json("du")["buckets"], Value::Array(Vec::new()));
+    let silos = served.json("silo list");
+    assert!(silos.as_array().unwrap().iter().all(|silo| silo["cordoned"] == false), "{silos}");
+    served.stop();
+}
+
+/// The S3 port's XML was printed when `--admin` named it.
+#[test]
+fn the_wrong_port_is_called_the_s3_port() {
+    let served = Served::start(&[], &[]);
+    let endpoint = served.told["endpoint"].as_str().unwrap();
+    let output = served.command("silo list").args(["--admin", endpoint]).output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.starts_with("holdall: this address speaks S3, not the admin API") && !text.contains('<'), "{text}");
     served.stop();
 }
 

@@ -100,7 +100,7 @@ pub enum AccountError {
     #[error("the account has {0} keys, which is the limit")]
     TooManyKeys(usize),
     /// The account still owns this many buckets.
-    #[error("the account owns {0} buckets")]
+    #[error("the account still owns buckets ({0})")]
     OwnsBuckets(u64),
     /// The first account and its last key stay.
     #[error("the first account cannot be disabled or deleted, nor can its last key")]
@@ -128,8 +128,9 @@ impl Namespace {
         if !given && self.account_row(FIRST).await?.is_some_and(|row| !row.keys.is_empty()) {
             return Ok(None);
         }
+        let replaced = stored.map(|(id, _)| id);
         let first = FirstKey {
-            old: stored.map(|(id, _)| id),
+            old: replaced.clone(),
             sealed: self.sealer().seal(&fresh.secret, &fresh.id),
             id: fresh.id.clone(),
             canonical_id: canonical_id(),
@@ -142,6 +143,9 @@ impl Namespace {
             Ok(landed.then_some(()))
         })
         .await?;
+        if let Some(old) = replaced {
+            tracing::info!(%old, new = %fresh.id, "the first key was replaced, as the start said");
+        }
         Ok(Some(fresh.shown(FIRST)))
     }
 

@@ -69,6 +69,8 @@ pub enum Finding {
         blob: String,
         /// What differs.
         reason: String,
+        /// An object that needs it, if one does.
+        object: Option<String>,
     },
     /// `--deep`: the blob says it is something else (a swapped pair).
     WrongBlob {

@@ -211,7 +211,7 @@ impl ExtentReader {
         if block_sum(&block) != sum {
             open.silo.note_damage();
             tracing::error!(silo = %open.silo.row.name, blob = ?open.location.1, block = index, "block does not match");
-            return Err(Failure::Damaged);
+            return Err(Failure::Damaged { block: index });
         }
         open.silo.note_read(length as u64);
         let (from, to) = (self.at - open.block_at, (self.end - open.block_at).min(length as u64));
@@ -243,7 +243,10 @@ impl ExtentReader {
         }
         match failure {
             Failure::Index(fault) => Err(fault.clone()),
-            Failure::Damaged => Err(Fault::Damaged(format!("extent {} in silo `{}`", self.id, silo.row.name))),
+            Failure::Damaged { block } => {
+                let reason = format!("block {block} of {} KiB does not match its checksum", BLOCK >> 10);
+                Err(Fault::Damaged(format!("extent {} in silo `{}`: {reason}", self.id, silo.row.name)))
+            }
             Failure::Silo(error @ SiloError::Mismatch { .. }) => {
                 Err(Fault::Damaged(format!("extent {} in silo `{}`: {error}", self.id, silo.row.name)))
             }
@@ -259,7 +262,10 @@ impl ExtentReader {
 enum Failure {
     Silo(SiloError),
     Index(Fault),
-    Damaged,
+    /// A block is not what was written.
+    Damaged {
+        block: u64,
+    },
 }
 
 async fn read_row(core: &Core, id: Number) -> Result<Option<ExtentRow>, Fault> {

@@ -186,7 +186,10 @@ fn say(finding: &Finding) -> String {
         Finding::Missing { object, .. } => format!("missing {}", object.as_deref().unwrap_or("-")),
         Finding::WrongSize { expected, actual, .. } => format!("wrong size {expected} {actual}"),
         Finding::Orphan { bytes, .. } => format!("orphan {bytes}"),
-        Finding::Damaged { .. } => "damaged".to_owned(),
+        Finding::Damaged { reason, object, .. } => {
+            let why = reason.rsplit(": ").next().unwrap_or_default();
+            format!("damaged {}: {why}", object.as_deref().unwrap_or("-"))
+        }
         Finding::WrongBlob { .. } => "wrong blob".to_owned(),
         Finding::NoBytes { object, .. } => format!("no bytes {object}"),
         Finding::Dangling { row } => format!("dangling {row}"),
@@ -247,7 +250,11 @@ async fn a_flipped_bit_is_found_by_reading() {
         house.hot.plant(&blob.to_string(), bytes, &says);
     }
     assert_eq!(house.finds(false).await, [""; 0]);
-    assert_eq!(house.finds(true).await, ["damaged", "damaged"]);
+    // What was found named neither an object that is concerned nor a reason.
+    let why = |object: &str, block: u32| {
+        format!("damaged photos/{object}: block {block} of 256 KiB does not match its checksum")
+    };
+    assert_eq!(house.finds(true).await, [why("long", 19), why("one", 0)]);
 }
 
 #[tokio::test]
@@ -416,14 +423,22 @@ async fn damaged_files_are_found() {
 
     let whole = std::fs::read(&one).unwrap();
     std::fs::write(&one, &whole[..whole.len() - 100]).unwrap();
-    assert_eq!(house.finds(false).await, ["damaged"], "a file that was cut");
+    assert_eq!(
+        house.finds(false).await,
+        ["damaged photos/one: the file was never finished, or was cut"],
+        "a file that was cut"
+    );
     std::fs::write(&one, &whole).unwrap();
 
     let mut bytes = std::fs::read(&long).unwrap();
     bytes[300_000] ^= 1;
     std::fs::write(&long, &bytes).unwrap();
     assert_eq!(house.finds(false).await, [""; 0]);
-    assert_eq!(house.finds(true).await, ["damaged"], "a flipped bit");
+    assert_eq!(
+        house.finds(true).await,
+        ["damaged photos/long: block 1 of 256 KiB does not match its checksum"],
+        "a flipped bit"
+    );
     bytes[300_000] ^= 1;
     std::fs::write(&long, &bytes).unwrap();
 

@@ -296,6 +296,11 @@ async fn a_drain_moves_everything_and_changes_nothing_that_s3_shows() {
     let replicas = house.namespace.where_is(&house.bucket.name, &key("k7")).await.unwrap();
     assert_eq!((replicas.len(), replicas[0].silo.as_str()), (1, "cold"));
     house.put("new", b"goes to cold: hot is cordoned").await;
+    // Placing moved bytes into a silo that was cordoned so that it gets none.
+    let back = Order::Place { bucket: "photos".parse().unwrap(), prefix: String::new(), on: "hot".into() };
+    let refused = house.namespace.start_job(back.clone(), Pace::default()).await.unwrap_err();
+    assert_eq!(refused, OrderError::Cordoned("hot".to_owned()));
+    assert_eq!(house.namespace.plan(&back).await.unwrap_err(), refused);
     assert_eq!(house.blobs(), [0, 50]);
     house.namespace.close().await;
 }

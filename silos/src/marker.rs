@@ -42,8 +42,12 @@ impl Claim {
         if self.accepts(found) {
             return Ok(());
         }
+        // The same name under another namespace is rarely somebody else's.
+        let lost = found.silo == self.marker.silo && found.namespace != self.marker.namespace;
+        let hint =
+            if lost { "; was this gateway's index lost or replaced? then bring back the one that made it" } else { "" };
         Err(SiloError::not_done(format!(
-            "the silo belongs to `{}` of namespace `{}` (marker `{}`), not to `{}` of `{}` (`{}`)",
+            "the silo belongs to `{}` of namespace `{}` (marker `{}`), not to `{}` of `{}` (`{}`){hint}",
             found.silo, found.namespace, found.id, self.marker.silo, self.marker.namespace, self.marker.id
         )))
     }
@@ -56,5 +60,25 @@ impl Claim {
     /// A new silo's root holds what is not ours.
     pub(crate) fn refuse_strangers() -> SiloError {
         SiloError::not_done(format!("the silo's root is not empty and has no `{MARKER}`"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With an empty index beside silos that have markers, all that was said is that they belong to another namespace.
+    #[test]
+    fn a_lost_index_is_called_by_its_name() {
+        let marker = |silo: &str, namespace: &str| Marker {
+            silo: silo.to_owned(),
+            namespace: namespace.to_owned(),
+            id: format!("{silo}-{namespace}"),
+        };
+        let claim = Claim { marker: marker("hot", "new"), fresh: true };
+        let told = |found: &Marker| claim.check(found).unwrap_err().to_string();
+        assert!(told(&marker("hot", "old")).contains("index lost or replaced"), "{}", told(&marker("hot", "old")));
+        assert!(!told(&marker("cold", "old")).contains("index"));
+        assert!(!told(&marker("cold", "new")).contains("index"));
     }
 }

@@ -60,7 +60,7 @@ pub(super) async fn check(context: &Context, command: &Check) -> Result<(), Fail
 async fn stopped(context: &Context, command: &Check) -> Result<Option<Arc<Namespace>>, Failure> {
     let Some(data) = context.global.data.clone() else { return Ok(None) };
     let args = ServeArgs { config: command.config.clone(), ..ServeArgs::default() };
-    let (settings, _) = config::load(&args, Some(data), None).map_err(|error| Failure::failed(error.to_string()))?;
+    let (settings, _) = config::load(&args, Some(data), None).map_err(|error| Failure::misuse(error.to_string()))?;
     if !settings.index.exists() {
         return Ok(None);
     }
@@ -129,7 +129,10 @@ fn sentence(finding: &Finding) -> String {
             format!("wrong size: {silo} {blob} has {actual} bytes instead of {expected}")
         }
         Finding::Orphan { silo, blob, bytes } => format!("orphan: {silo} {blob}, {}", print::bytes(*bytes)),
-        Finding::Damaged { silo, blob, reason } => format!("damaged: {silo} {blob}: {reason}"),
+        Finding::Damaged { silo, blob, reason, object } => {
+            let needs = object.as_ref().map_or_else(String::new, |object| format!(", needed by {object}"));
+            format!("damaged: {silo} {blob}: {reason}{needs}")
+        }
         Finding::WrongBlob { silo, blob, says } => format!("wrong blob: {silo} {blob} says it is {says}"),
         Finding::NoBytes { object, extent } => format!("no bytes: {object} needs {extent}, which is nowhere"),
         Finding::Dangling { row } => format!("dangling: {row}"),

@@ -198,6 +198,11 @@ async fn refused(response: Response<Incoming>) -> Result<Response<Incoming>, Fai
     }
     let status = response.status();
     let body = whole(response.into_body()).await?;
+    if body.trim_ascii_start().starts_with(b"<") {
+        return Err(Failure::misuse(
+            "this address speaks S3, not the admin API: --admin (HOLDALL_ADMIN) names the other port, usually 9001",
+        ));
+    }
     let problem = serde_json::from_slice(&body)
         .unwrap_or_else(|_| Problem::new(status, "unknown", String::from_utf8_lossy(&body).trim().to_owned()));
     Err(of_problem(problem))

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use holdall_namespace::clock::{Clock, SystemClock};
 use secrecy::SecretString;
 
@@ -66,6 +67,9 @@ pub struct Global {
         help = "Where the gateway's admin API is [default: http://127.0.0.1:9001]"
     )]
     pub admin: Option<String>,
+    /// Whether `--admin` was typed; `HOLDALL_ADMIN` says where a gateway is, not that it may be played with.
+    #[arg(skip)]
+    pub admin_typed: bool,
     /// The data folder: of the gateway to start, or whose key file to sign with [default: ./holdall-data].
     #[arg(long, global = true, value_name = "DIR", env = "HOLDALL_DATA")]
     pub data: Option<PathBuf>,
@@ -108,7 +112,8 @@ pub enum Command {
     Check(check::Check),
     /// Delete what was retired and nobody reads any more, and orphans.
     Sweep(check::Sweep),
-    /// See it work: fill a bucket, drain one silo into the other while clients read and overwrite.
+    /// See it work: fill a bucket, drain one silo into the other while clients read and overwrite. On a gateway of its
+    /// own, or on the one that `--admin` names (`HOLDALL_ADMIN` is left alone).
     Demo(demo::Demo),
     /// Show the gateway's endpoint, region and version.
     Status,
@@ -168,12 +173,19 @@ fn end(failure: &Failure) -> ExitCode {
 
 /// Parses arguments; no command means `serve`.
 pub fn parse(mut args: Vec<OsString>) -> Result<Cli, clap::Error> {
-    let cli = Cli::try_parse_from(&args)?;
+    let cli = parse_all(&args)?;
     if cli.command.is_some() {
         return Ok(cli);
     }
     args.push("serve".into());
-    Cli::try_parse_from(&args)
+    parse_all(&args)
+}
+
+fn parse_all(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(args)?;
+    let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut Cli::command()))?;
+    cli.global.admin_typed = matches.value_source("admin") == Some(ValueSource::CommandLine);
+    Ok(cli)
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
@@ -283,6 +295,18 @@ mod tests {
             "holdall completions bash",
         ] {
             assert!(parsed(line).is_ok_and(|cli| cli.command.is_some()), "{line}");
+        }
+    }
+
+    /// `holdall demo` drained a silo of whichever gateway `HOLDALL_ADMIN` named.
+    #[test]
+    fn an_address_that_is_typed_is_told_from_one_of_the_environment() {
+        for (line, typed) in [
+            ("holdall demo", false),
+            ("holdall demo --admin http://127.0.0.1:1", true),
+            ("holdall --admin http://127.0.0.1:1 demo", true),
+        ] {
+            assert_eq!(parsed(line).unwrap().global.admin_typed, typed, "{line}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write as _};
 use std::path::Path;
 
 use holdall_namespace::account::NewKey;
+use holdall_namespace::inventory::ApplyError;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,7 +14,7 @@ use super::credentials::PROFILE;
 use super::exit::Failure;
 use super::{Context, first_key_from_environment, print};
 use crate::config::{self, LogFormat, ServeArgs, Settings};
-use crate::gateway::{Gateway, Start};
+use crate::gateway::{Gateway, Start, StartError};
 
 /// What `serve --json` prints once it serves.
 #[derive(Debug, Serialize)]
@@ -27,7 +28,7 @@ struct Serving<'a> {
 
 pub(super) async fn run(context: &Context, args: &ServeArgs) -> Result<(), Failure> {
     let (data, region) = (context.global.data.clone(), context.global.region.clone());
-    let (settings, declared) = config::load(args, data, region).map_err(|error| Failure::failed(error.to_string()))?;
+    let (settings, declared) = config::load(args, data, region).map_err(|error| Failure::misuse(error.to_string()))?;
     start_log(&settings)?;
     let first_key = first_key_from_environment()?;
     let mut signals = Signals::watch().map_err(|error| Failure::failed(format!("cannot watch signals: {error}")))?;
@@ -36,7 +37,7 @@ pub(super) async fn run(context: &Context, args: &ServeArgs) -> Result<(), Failu
     #[cfg(not(feature = "faults"))]
     let shared = false;
     let start = Start { declared, first_key, shared, ..Start::default() };
-    let gateway = Gateway::start(settings.clone(), start).await.map_err(|error| Failure::failed(chain(&error)))?;
+    let gateway = Gateway::start(settings.clone(), start).await.map_err(|error| refused_start(&error))?;
     announce(context, &settings, &gateway)?;
     signals.until_stop(&gateway).await;
     tracing::info!(limit = ?settings.drain_limit, "stopping: no new requests, those in flight are finished");
@@ -45,6 +46,14 @@ pub(super) async fn run(context: &Context, args: &ServeArgs) -> Result<(), Failu
         () = signals.stop() => return Err(Failure::failed("told twice to stop: requests in flight were cut off")),
     }
     Ok(())
+}
+
+/// What is declared wrongly ends as it does for `holdall apply`.
+fn refused_start(error: &StartError) -> Failure {
+    match error {
+        StartError::Declared(ApplyError::Invalid { .. }) => Failure::misuse(chain(error)),
+        _ => Failure::failed(chain(error)),
+    }
 }
 
 /// An error and what lies beneath it, in one line.
@@ -116,10 +125,19 @@ fn announce(context: &Context, settings: &Settings, gateway: &Gateway) -> Result
     let new_key = gateway.new_key.as_ref().filter(|_| io::stderr().is_terminal());
     // Pasted lines must work from any folder.
     let key_file = gateway.key_file.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
-    let key = How::of(new_key, key_file.as_deref());
-    let text = welcome(settings, &gateway.endpoint, &admin, &key);
-    // Nobody may be reading stderr; the gateway serves all the same.
-    drop(io::stderr().lock().write_all(text.as_bytes()));
+    match settings.log_format {
+        LogFormat::Text => {
+            let key = How::of(new_key, key_file.as_deref());
+            let text = welcome(settings, &gateway.endpoint, &admin, &key);
+            // Nobody may be reading stderr; the gateway serves all the same.
+            drop(io::stderr().lock().write_all(text.as_bytes()));
+        }
+        // Whoever reads stderr line by line as JSON gets nothing else.
+        LogFormat::Json => {
+            let key_file = key_file.as_ref().map(|file| tracing::field::display(file.display()));
+            tracing::info!(s3 = gateway.endpoint, admin, data = %settings.data.display(), key_file, "serving");
+        }
+    }
     if context.global.json {
         let (endpoint, region, data) = (&gateway.endpoint, &settings.region, &settings.data);
         return print::ndjson(&Serving { endpoint, admin, region, data, key_file: gateway.key_file.as_deref() });

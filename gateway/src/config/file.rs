@@ -62,7 +62,7 @@ pub struct TlsFiles {
 pub struct LogFile {
     /// See [`LogFormat`].
     pub format: Option<LogFormat>,
-    /// A level, or tracing's own filter language: `info,holdall=debug`.
+    /// A level, or a list of them by module: `info,holdall=debug`.
     pub level: Option<String>,
 }
 

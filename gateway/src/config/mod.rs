@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use holdall_namespace::inventory::Declared;
 
+mod check;
 mod file;
 mod parse;
 
@@ -63,7 +64,7 @@ pub struct ServeArgs {
     /// How the log on stderr looks [default: text].
     #[arg(long, value_name = "FORMAT", env = "HOLDALL_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// What is logged: a level or tracing's filter language [default: info].
+    /// What is logged: error, warn, info, debug or trace, or a list such as info,holdall=debug [default: info].
     #[arg(long, value_name = "LEVEL", env = "HOLDALL_LOG_LEVEL")]
     pub log_level: Option<String>,
     /// How long a stopping gateway waits for requests in flight [default: 30s].
@@ -124,7 +125,9 @@ pub fn load(
 ) -> Result<(Settings, Option<Declared>), ConfigError> {
     let file = args.config.as_deref().map(read).transpose()?;
     let declared = file.as_ref().map(File::declared).filter(|declared| *declared != Declared::default());
-    Ok((settle(args, data, region, file.unwrap_or_default()), declared))
+    let settings = settle(args, data, region, file.unwrap_or_default());
+    check::check(&settings)?;
+    Ok((settings, declared))
 }
 
 fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file: File) -> Settings {
@@ -139,7 +142,12 @@ fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file:
         index: args.index.clone().or(file.index).unwrap_or_else(|| data.join("index.redb")),
         seal_key: args.seal_key.clone().or(file.seal_key).unwrap_or_else(|| data.join("seal.key")),
         region: region.or(file.region).unwrap_or_else(|| DEFAULT_REGION.to_owned()),
-        domains: domains.into_iter().map(|domain| domain.trim().trim_matches('.').to_ascii_lowercase()).collect(),
+        domains: domains
+            .into_iter()
+            .map(|domain| domain.trim().trim_matches('.').to_ascii_lowercase())
+            // `HOLDALL_DOMAINS=` is none.
+            .filter(|domain| !domain.is_empty())
+            .collect(),
         tls: cert_and_key.or(file.tls),
         access_log: args.access_log.clone().or(file.access_log),
         log_format: args.log_format.or(file.log.format).unwrap_or_default(),

@@ -32,6 +32,16 @@ pub enum ConfigError {
         /// One sentence fragment that names the field.
         reason: String,
     },
+    /// A setting, from wherever, cannot be.
+    #[error("{what} `{value}` is not {wanted}")]
+    Setting {
+        /// Which.
+        what: &'static str,
+        /// As given.
+        value: String,
+        /// What it should have been.
+        wanted: &'static str,
+    },
 }
 
 /// Reads a configuration file.

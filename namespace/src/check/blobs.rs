@@ -173,7 +173,9 @@ async fn look_at_replica(
         }
         Ok(_) => {}
         Err(SiloError::Missing) => return Ok(Some(Finding::Missing { silo, blob: name, object: None })),
-        Err(SiloError::Mismatch { reason }) => return Ok(Some(Finding::Damaged { silo, blob: name, reason })),
+        Err(SiloError::Mismatch { reason }) => {
+            return Ok(Some(Finding::Damaged { silo, blob: name, reason, object: None }));
+        }
         Err(error) => return Err(crate::store::silo_failed(open, &error)),
     }
     if !deep {
@@ -187,7 +189,9 @@ async fn look_at_replica(
         match reader.next().await {
             Ok(None) => return Ok(None),
             Ok(Some(block)) => *bytes += block.len() as u64,
-            Err(Fault::Damaged(reason)) => return Ok(Some(Finding::Damaged { silo, blob: name, reason })),
+            Err(Fault::Damaged(reason)) => {
+                return Ok(Some(Finding::Damaged { silo, blob: name, reason, object: None }));
+            }
             Err(fault) => match open.silo.stat(blob).await {
                 Err(SiloError::Missing) => return Ok(Some(Finding::Missing { silo, blob: name, object: None })),
                 _ => return Err(fault),
@@ -205,7 +209,8 @@ async fn described(
     blob: &BlobName,
 ) -> Result<Option<Finding>, Fault> {
     let (silo, name) = (open.row.name.clone(), blob.to_string());
-    let damaged = |reason: String| Some(Finding::Damaged { silo: silo.clone(), blob: name.clone(), reason });
+    let damaged =
+        |reason: String| Some(Finding::Damaged { silo: silo.clone(), blob: name.clone(), reason, object: None });
     let described = match open.note(open.silo.describe(blob).await) {
         Ok(described) if described.is_empty() => return Ok(None),
         Ok(described) => described,

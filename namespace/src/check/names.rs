@@ -21,6 +21,9 @@ impl Finding {
     fn named(self, name: &str) -> Self {
         match self {
             Self::Missing { silo, blob, object: None } => Self::Missing { silo, blob, object: Some(name.to_owned()) },
+            Self::Damaged { silo, blob, reason, object: None } => {
+                Self::Damaged { silo, blob, reason, object: Some(name.to_owned()) }
+            }
             Self::NoBytes { extent, .. } => Self::NoBytes { object: name.to_owned(), extent },
             other => other,
         }

@@ -195,8 +195,8 @@ impl Namespace {
     /// What an order would move now. Changes nothing.
     pub async fn plan(&self, order: &Order) -> Result<PlanSummary, OrderError> {
         let wish = self.core.wish(order)?;
-        self.core.refuse_cordoned(order)?;
         self.core.refuse_conflict(order).await?;
+        self.core.refuse_cordoned(order)?;
         self.core.summarize(order, wish).await
     }
 
@@ -208,8 +208,8 @@ impl Namespace {
             self.bucket(bucket).await.map_err(|_| OrderError::NoSuchBucket(bucket.to_string()))?;
         }
         let _one_at_a_time = self.core.ordering.lock().await;
-        self.core.refuse_cordoned(&order)?;
         self.core.refuse_conflict(&order).await?;
+        self.core.refuse_cordoned(&order)?;
         if let Order::Drain { from, to } = &order {
             // In this order: with both cordoned, be it for a moment, a write has nowhere to go.
             self.core.cordon(to, false).await.map_err(refused_silo)?;

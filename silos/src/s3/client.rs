@@ -84,7 +84,12 @@ impl Client {
         *request.method_mut() = ask.method.clone();
         *request.uri_mut() = self.place.url(&ask.key, &query).parse().map_err(|e| not_sent(&e))?;
         *request.headers_mut() = ask.headers.clone();
-        let credential = self.credentials.get_credential().await.map_err(|e| not_sent(&e))?;
+        let credential = self.credentials.get_credential().await.map_err(|error| {
+            not_sent(&format!(
+                "no credentials were found (the silo's `credentials` table says where they are; without it AWS's own \
+                 places are searched): {error}"
+            ))
+        })?;
         let authorizer = AwsAuthorizer::new(&credential, "s3", &self.place.region).with_sign_payload(false);
         authorizer.try_authorize(&mut request, None).map_err(|e| not_sent(&e))?;
         let (mut parts, _) = request.into_parts();

@@ -69,6 +69,11 @@ impl Crowd {
         Arc::new(Self { s3, bucket, things, seen: Seen::default(), stop: AtomicBool::new(false) })
     }
 
+    /// The bucket.
+    pub(super) fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
     /// Bytes that filling the bucket writes.
     pub(super) fn bytes(&self) -> u64 {
         self.things.iter().map(|thing| thing.size as u64).sum()

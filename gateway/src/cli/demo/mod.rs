@@ -2,15 +2,17 @@
 //! clients read and overwrite, and nobody notices.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::Args;
+use holdall_namespace::extent::JobId;
 use holdall_namespace::job::{JobState, Order, Pace};
 use holdall_namespace::sweep::Swept;
 use indicatif::ProgressBar;
 use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
 
 mod crowd;
 
@@ -67,11 +69,22 @@ struct Stage {
 }
 
 pub(super) async fn run(context: &Context, demo: &Demo) -> Result<(), Failure> {
+    // From here on: what is set up is also taken down.
+    let mut interrupt = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::failed(format!("cannot watch for Ctrl-C: {error}")))?;
     let stage = Stage::set(context).await?;
+    let bucket = format!("holdall-demo-{}", uuid::Uuid::new_v4().simple());
+    let crowd = Crowd::new(stage.s3.clone(), bucket, demo.objects as usize);
+    let job = OnceLock::new();
     let outcome = tokio::select! {
-        outcome = play(context, demo, &stage) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(Failure::failed("interrupted")),
+        // First, or following the drain would take the signal for its own and say that the job goes on.
+        biased;
+        _ = interrupt.recv() => Err(Failure::detached("interrupted")),
+        outcome = play(context, demo, &stage, &crowd, &job) => outcome,
     };
+    if outcome.is_err() && stage.own.is_none() {
+        tidy(demo, &stage, &crowd, job.get().copied()).await;
+    }
     stage.strike().await;
     let outcome = outcome?;
     let shown = if context.global.json { print::json(&outcome) } else { print::text(&table(demo, &outcome)) };
@@ -83,17 +96,43 @@ pub(super) async fn run(context: &Context, demo: &Demo) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn play(context: &Context, demo: &Demo, stage: &Stage) -> Result<Outcome, Failure> {
+/// Leaves nothing on somebody's own gateway that a demo made which did not come to its end.
+async fn tidy(demo: &Demo, stage: &Stage, crowd: &Crowd, job: Option<JobId>) {
+    say("Taking the demo's bucket away …");
+    if let Some(id) = job {
+        let cancelled = stage.admin.act::<JobView>(&format!("/v1/job/{id}/cancel")).await.map(drop);
+        let uncordoned = stage.admin.act::<SiloView>(&format!("/v1/silo/{}/uncordon", encode(&demo.from))).await;
+        if let Err(failure) = cancelled.and(uncordoned.map(drop)) {
+            say(&format!("cannot undo the drain of {}: {failure}", demo.from));
+        }
+    }
+    let mut cleaned = crowd.clean().await;
+    if cleaned.is_err() {
+        // A write that was under way may have landed behind its deletion.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        cleaned = crowd.clean().await;
+    }
+    if let Err(failure) = cleaned {
+        say(&format!("cannot remove s3://{}: {failure}", crowd.bucket()));
+    }
+}
+
+async fn play(
+    context: &Context,
+    demo: &Demo,
+    stage: &Stage,
+    crowd: &Arc<Crowd>,
+    ordered: &OnceLock<JobId>,
+) -> Result<Outcome, Failure> {
     let started = context.clock.monotonic();
-    let bucket = format!("holdall-demo-{}", uuid::Uuid::new_v4().simple());
-    let crowd = Crowd::new(stage.s3.clone(), bucket.clone(), demo.objects as usize);
+    let bucket = crowd.bucket();
     say(&format!("S3 at {}: two silos, {} and {}.", stage.s3.url(), demo.from, demo.to));
     say(&format!("Filling s3://{bucket} with {} objects, {} …", demo.objects, print::bytes(crowd.bytes())));
-    fill(&crowd).await?;
+    fill(crowd).await?;
 
     say(&format!("Draining {} into {} while {} clients read and overwrite …", demo.from, demo.to, crowd::CLIENTS));
     let mut clients = crowd.work();
-    let job = drain(demo, stage, crowd.bytes()).await;
+    let job = drain(demo, stage, crowd.bytes(), ordered).await;
     crowd.stop();
     while clients.join_next().await.is_some() {}
     let job = job?;
@@ -135,10 +174,12 @@ async fn fill(crowd: &Arc<Crowd>) -> Result<(), Failure> {
     filled
 }
 
-async fn drain(demo: &Demo, stage: &Stage, bytes: u64) -> Result<JobView, Failure> {
+async fn drain(demo: &Demo, stage: &Stage, bytes: u64, ordered: &OnceLock<JobId>) -> Result<JobView, Failure> {
     let order = Order::Drain { from: demo.from.clone(), to: demo.to.clone() };
     let pace = Pace { bytes_per_second: Some((bytes / demo.seconds).max(1 << 20)), concurrency: None };
     let job: JobView = stage.admin.post("/v1/job", &JobRequest { order, pace }).await?;
+    // Ordered once.
+    let _ = ordered.set(job.id);
     progress::follow(&stage.admin, job.id, JobState::Done, &mut progress::CtrlC::watch()?).await
 }
 
@@ -180,7 +221,7 @@ fn table(demo: &Demo, outcome: &Outcome) -> String {
 impl Stage {
     /// The gateway named by `--admin`, or one of the demo's own.
     async fn set(context: &Context) -> Result<Self, Failure> {
-        if context.global.admin.is_some() {
+        if context.global.admin_typed {
             let (keys, region) = context.keys()?;
             let admin = context.admin()?;
             let status: Status = admin.get("/v1/status").await?;

@@ -1,0 +1,90 @@
+//! What a settled setting may say: a value that would be taken and then never do anything is refused at the start.
+
+use super::Settings;
+use super::parse::ConfigError;
+
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+/// Refuses the first setting that makes no sense.
+pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
+    refuse("region", &settings.region, is_region, "1 to 64 of `a-z 0-9 -`")?;
+    for domain in &settings.domains {
+        refuse("domain", domain, is_host_name, "a host's name such as `s3.example.org`, without a port")?;
+    }
+    let levels = "`error`, `warn`, `info`, `debug` or `trace`, nor a list such as `info,holdall=debug`";
+    refuse("log level", &settings.log_level, is_log_filter, levels)
+}
+
+fn refuse(what: &'static str, value: &str, good: fn(&str) -> bool, wanted: &'static str) -> Result<(), ConfigError> {
+    if good(value) { Ok(()) } else { Err(ConfigError::Setting { what, value: value.to_owned(), wanted }) }
+}
+
+fn is_region(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(good)
+}
+
+/// Underscores are in no name of the public DNS, and in many of private ones.
+fn is_host_name(text: &str) -> bool {
+    let label = |label: &str| {
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(good) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+/// The filter language takes any other word for a target that is to be logged at its finest, and logs nothing else.
+fn is_log_filter(text: &str) -> bool {
+    let level = |word: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(word));
+    let target = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':';
+    text.split(',').map(str::trim).all(|directive| match directive.split_once('=') {
+        None => level(directive),
+        Some((name, word)) => {
+            !name.is_empty() && name.bytes().all(target) && (level(word) || word.eq_ignore_ascii_case("off"))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `--log-level warning` was taken for the name of a module, and nothing was logged any more, errors included.
+    #[test]
+    fn a_misspelt_log_level_is_refused() {
+        for good in ["warn", "INFO", "info,holdall=debug", "holdall_namespace::sweep=trace, warn", "warn,hyper=off"] {
+            assert!(is_log_filter(good), "{good}");
+        }
+        for bad in ["", "warning", "loud", "info,", "holdall", "info,holdall=loud", "=info", "info holdall=debug", "3"]
+        {
+            assert!(!is_log_filter(bad), "{bad}");
+        }
+    }
+
+    /// Regions with spaces and domains with ports were taken, and no request ever matched them.
+    #[test]
+    fn regions_and_domains_are_names() {
+        for good in ["us-east-1", "garage", "x"] {
+            assert!(is_region(good), "{good}");
+        }
+        for bad in ["", "US-EAST-1", "us east 1", "us_east", "a/b", &"r".repeat(65)] {
+            assert!(!is_region(bad), "{bad}");
+        }
+        for good in ["s3.example.org", "localhost", "my_s3", "10.0.0.1"] {
+            assert!(is_host_name(good), "{good}");
+        }
+        for bad in ["s3.example.org:9000", "s3 example", "http://s3", "a..b", "-a", "a-.b", "*.s3.org", &"a".repeat(64)]
+        {
+            assert!(!is_host_name(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_setting_and_its_value() {
+        let mut settings = Settings::in_folder(std::path::Path::new("x"));
+        assert!(check(&settings).is_ok());
+        settings.domains = vec!["s3:80".to_owned()];
+        let told = check(&settings).unwrap_err().to_string();
+        assert_eq!(told, "domain `s3:80` is not a host's name such as `s3.example.org`, without a port");
+    }
+}
