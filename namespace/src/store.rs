@@ -12,7 +12,7 @@ use crate::digest::{Hashed, StreamHasher, Tap, extent_digest, hash_at_once};
 use crate::engine::Write;
 use crate::extent::{Location, Number, Replica, ReplicaState, SiloId, Slice};
 use crate::fault::Fault;
-use crate::inventory::OpenSilo;
+use crate::inventory::{Health, OpenSilo};
 use crate::limits::{BUFFERED_BODY, INDEX_RESERVE, MAX_EXTENT};
 use crate::name::BucketName;
 use crate::namespace::Core;
@@ -219,9 +219,12 @@ fn hashing_died() -> Fault {
     Fault::Unavailable("the hashing thread died".to_owned())
 }
 
-/// What a client is told of a silo's failure; the log gets the rest.
+/// What a client is told of a silo's failure; the log gets the rest, loudly until the silo is known to be down.
 pub(crate) fn silo_failed(open: &OpenSilo, error: &SiloError) -> Fault {
-    tracing::warn!(silo = %open.row.name, %error, "silo failed");
+    match open.health() {
+        Health::Up => tracing::warn!(silo = %open.row.name, %error, "silo failed"),
+        Health::Down => tracing::debug!(silo = %open.row.name, %error, "silo failed"),
+    }
     match error {
         SiloError::Full => Fault::NoRoom,
         _ => Fault::Unavailable(format!("silo `{}` failed", open.row.name)),

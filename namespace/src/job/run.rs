@@ -376,7 +376,10 @@ impl Core {
             Moved::Superseded => {}
             Moved::Failed(reason) => {
                 pass.failed += 1;
-                tracing::warn!(extent = %planned.extent, reason, "move failed");
+                // One line a pass: a target that is down fails every move.
+                if pass.failed == 1 {
+                    tracing::warn!(extent = %planned.extent, reason, "move failed");
+                }
             }
         }
     }
