@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use holdall_namespace::staged::Staged;
 use zeroize::Zeroizing;
 
 /// Why the data folder or what must be in it is not usable.
@@ -97,12 +98,11 @@ pub fn seal_key(path: &Path, index: &Path) -> Result<Zeroizing<[u8; 32]>, Folder
 fn make_seal_key(path: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(key.as_mut_slice()).map_err(io::Error::other)?;
-    let staged = path.with_extension(format!("{:016x}", getrandom::u64().map_err(io::Error::other)?));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
-    let placed = file.write_all(key.as_slice()).and_then(|()| file.sync_all()).and_then(|()| place(&staged, path));
-    // What a crash leaves here has never been anybody's key.
-    let _ = fs::remove_file(&staged);
-    placed?;
+    let staged = Staged::beside(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(staged.path())?;
+    file.write_all(key.as_slice())?;
+    file.sync_all()?;
+    staged.place()?;
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         File::open(folder)?.sync_all()?;
     }
@@ -110,18 +110,10 @@ fn make_seal_key(path: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
     kept.as_slice().try_into().map(Zeroizing::new).map_err(|_| io::Error::other("another process is making it"))
 }
 
-/// Gives a whole file its name unless the name is taken.
-fn place(staged: &Path, path: &Path) -> io::Result<()> {
-    match fs::hard_link(staged, path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        // File systems without links.
-        Err(_) if !path.exists() => fs::rename(staged, path),
-        placed => placed,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use holdall_namespace::staged::place;
+
     use super::*;
 
     /// The power went while the first start wrote the key: the file was there, empty, and no start after it came up. A

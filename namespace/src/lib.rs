@@ -20,6 +20,7 @@ pub mod digest;
 pub mod fault;
 pub mod seal;
 pub mod session;
+pub mod staged;
 
 pub mod declare;
 pub mod inventory;

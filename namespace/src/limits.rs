@@ -35,7 +35,7 @@ pub const MAX_BUCKETS: usize = 10_000;
 /// How often a session publishes its beat.
 pub const BEAT: Duration = Duration::from_millis(500);
 /// Passes of a sweep that is to happen now, a beat apart: a read that ended is known to have ended after two.
-pub const PATIENT_PASSES: u32 = 8;
+pub const PATIENT_PASSES: u32 = 9;
 /// A session whose beat stood still this long, on the observer's clock, is dead.
 pub const LEASE: Duration = Duration::from_secs(15);
 /// How long a retired replica stays beside the rule that nobody reads it.

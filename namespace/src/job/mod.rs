@@ -195,8 +195,7 @@ impl Namespace {
     /// What an order would move now. Changes nothing.
     pub async fn plan(&self, order: &Order) -> Result<PlanSummary, OrderError> {
         let wish = self.core.wish(order)?;
-        self.core.refuse_conflict(order).await?;
-        self.core.refuse_cordoned(order)?;
+        self.core.refuse_at_odds(order).await?;
         self.core.summarize(order, wish).await
     }
 
@@ -208,8 +207,7 @@ impl Namespace {
             self.bucket(bucket).await.map_err(|_| OrderError::NoSuchBucket(bucket.to_string()))?;
         }
         let _one_at_a_time = self.core.ordering.lock().await;
-        self.core.refuse_conflict(&order).await?;
-        self.core.refuse_cordoned(&order)?;
+        self.core.refuse_at_odds(&order).await?;
         if let Order::Drain { from, to } = &order {
             // In this order: with both cordoned, be it for a moment, a write has nowhere to go.
             self.core.cordon(to, false).await.map_err(refused_silo)?;
@@ -311,19 +309,22 @@ impl Core {
         }
     }
 
-    /// A drain takes its target into use itself; placing does not.
-    fn refuse_cordoned(&self, order: &Order) -> Result<(), OrderError> {
-        let Order::Place { on, .. } = order else { return Ok(()) };
-        let cordoned = self.inventory().named(on).is_some_and(|open| open.row.cordoned);
-        if cordoned { Err(OrderError::Cordoned(on.clone())) } else { Ok(()) }
-    }
-
-    async fn refuse_conflict(&self, order: &Order) -> Result<(), OrderError> {
+    /// Refuses an order that a running job, or a cordon, stands against. A drain takes its target into use itself; placing
+    /// does not.
+    async fn refuse_at_odds(&self, order: &Order) -> Result<(), OrderError> {
         let rows = self.job_rows().await?;
         let latest = rows.into_iter().map(|row| self.running.latest(row.info));
         let running = latest.filter(|info| info.state == JobState::Running);
         let mut against = running.filter(|info| order.contradicts(&info.order));
-        against.next().map_or(Ok(()), |info| Err(OrderError::Conflict { id: info.id, order: info.order }))
+        if let Some(info) = against.next() {
+            return Err(OrderError::Conflict { id: info.id, order: info.order });
+        }
+        match order {
+            Order::Place { on, .. } if self.inventory().named(on).is_some_and(|open| open.row.cordoned) => {
+                Err(OrderError::Cordoned(on.clone()))
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn write_new_job(&self, order: Order, pace: Pace) -> Result<JobInfo, OrderError> {

@@ -333,7 +333,7 @@ impl Core {
         let (mut walk, mut pass) = (Walk::begin(self, order).await?, Pass::default());
         let at_once = info.pace.concurrency.unwrap_or(MOVES_AT_ONCE).max(1);
         while let Some(extents) = walk.next(self).await? {
-            let planned: Vec<_> = Self::planned(wish, &extents);
+            let planned = Self::planned(wish, &extents);
             pass.planned += planned.len();
             let mover = &mover;
             let wanted = stream::iter(planned).take_while(|_| std::future::ready(!live.stop.is_cancelled()));

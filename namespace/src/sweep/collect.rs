@@ -49,6 +49,14 @@ impl Core {
         self.collect_from(open, &BlobName::session_prefix(session), Some(first.to_string()), swept).await
     }
 
+    /// A pass over every silo.
+    pub(crate) async fn collect_all(&self, swept: &mut Swept) -> Result<(), Fault> {
+        for open in self.inventory().silos.values() {
+            self.collect_orphans(open, "", swept).await?;
+        }
+        Ok(())
+    }
+
     /// One pass over all names with a prefix.
     pub(crate) async fn collect_orphans(&self, open: &OpenSilo, prefix: &str, swept: &mut Swept) -> Result<(), Fault> {
         self.collect_from(open, prefix, None, swept).await

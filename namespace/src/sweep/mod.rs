@@ -35,6 +35,15 @@ pub struct Swept {
     pub waiting: u64,
 }
 
+impl Swept {
+    /// Counts what another deleted, too.
+    fn add(&mut self, other: &Self) {
+        self.replicas += other.replicas;
+        self.orphans += other.orphans;
+        self.bytes += other.bytes;
+    }
+}
+
 /// What a sweeper remembers between passes: the beats it noted after it saw a retirement. It has no session; its steps
 /// may be delayed for ever.
 #[derive(Default)]
@@ -61,27 +70,26 @@ impl Namespace {
     /// the rule about readers always holds. A pass may have to be repeated until `waiting` is 0.
     pub async fn sweep(&self, skip_grace: bool) -> Result<Swept, Fault> {
         let mut swept = self.core.sweep_retired(skip_grace).await?;
-        for open in self.inventory().silos.values() {
-            self.core.collect_orphans(open, "", &mut swept).await?;
-        }
+        self.core.collect_all(&mut swept).await?;
         Ok(swept)
     }
 
     /// The same without the grace period, and with patience: whatever nobody reads goes, within a few beats.
     pub async fn sweep_now(&self) -> Result<Swept, Fault> {
         let mut swept = Swept::default();
-        for _ in 0..PATIENT_PASSES {
-            let pass = self.core.sweep_retired(true).await?;
-            swept.replicas += pass.replicas;
-            swept.bytes += pass.bytes;
-            if pass.waiting == 0 {
+        for pass in 0..PATIENT_PASSES {
+            if pass > 0 {
+                self.clock.sleep(BEAT).await;
+            }
+            let done = self.core.sweep_retired(true).await?;
+            swept.add(&done);
+            swept.waiting = done.waiting;
+            if swept.waiting == 0 {
                 break;
             }
-            self.clock.sleep(BEAT).await;
         }
-        let last = self.sweep(true).await?;
-        let (replicas, bytes) = (swept.replicas + last.replicas, swept.bytes + last.bytes);
-        Ok(Swept { replicas, bytes, ..last })
+        self.core.collect_all(&mut swept).await?;
+        Ok(swept)
     }
 }
 
@@ -140,8 +148,7 @@ impl Core {
         let all = stream::iter(ready).map(|(key, row)| self.sweep_one(key, row)).buffer_unordered(SWEEPS_AT_ONCE);
         let outcomes: Vec<Option<Swept>> = all.collect().await;
         for one in outcomes.into_iter().flatten() {
-            swept.replicas += one.replicas;
-            swept.bytes += one.bytes;
+            swept.add(&one);
         }
         let left = self.retired_rows(now + ahead).await?.len() as u64;
         swept.waiting = left;

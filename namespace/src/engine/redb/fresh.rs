@@ -1,11 +1,11 @@
 //! A new index: whole at its name, or not there at all, whenever the power goes.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::path::Path;
 
 use super::OpenIndexError;
 use super::store::{Store, exclusive};
+use crate::staged::Staged;
 
 /// Makes an empty index unless there is one. Where another process is first, its index is taken.
 pub(super) fn make(path: &Path) -> Result<(), OpenIndexError> {
@@ -13,31 +13,17 @@ pub(super) fn make(path: &Path) -> Result<(), OpenIndexError> {
         return Ok(());
     }
     let failed = |source| OpenIndexError::Io { path: path.to_owned(), source };
-    let number = getrandom::u64().map_err(|error| failed(io::Error::other(error)))?;
-    let staged = path.with_extension(format!("{number:016x}"));
-    let made = Store::open(path, exclusive(&staged), false).and_then(|store| {
-        store.close();
-        File::open(&staged).and_then(|file| file.sync_all()).and_then(|()| place(&staged, path)).map_err(failed)
-    });
-    // What a crash leaves here holds nothing.
-    let _ = fs::remove_file(&staged);
-    made
-}
-
-/// Gives a whole file its name unless the name is taken.
-fn place(staged: &Path, path: &Path) -> io::Result<()> {
-    match fs::hard_link(staged, path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        // File systems without links.
-        Err(_) if !path.exists() => fs::rename(staged, path),
-        placed => placed,
-    }
+    let staged = Staged::beside(path).map_err(failed)?;
+    Store::open(path, exclusive(staged.path()), false)?.close();
+    let flushed = File::open(staged.path()).and_then(|file| file.sync_all());
+    flushed.and_then(|()| staged.place()).map_err(failed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::Redb;
-    use super::{make, place};
+    use super::make;
+    use crate::staged::place;
 
     /// The power went while the first start made the index: what was there was no index, and no start after it came
     /// up. An index has its name only once it is whole.

@@ -86,12 +86,14 @@ pub(super) fn open_with(backend: impl StorageBackend, mode: ConcurrencyMode) -> 
 
 impl Store {
     pub(super) fn open(path: &Path, opener: Opener, shared: bool) -> Result<Self, OpenIndexError> {
-        let damaged = |broken: Broken| OpenIndexError::Damaged { path: path.to_owned(), reason: broken.reason };
-        let database = unless_damaged(|| opener(Opening::First)).map_err(damaged)?;
-        let database = database.map_err(|error| refusal(path, error))?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let store = Self { database: RwLock::new(Ok(database)), opener, folder: folder.to_owned(), shared };
-        unless_damaged(|| store.make_table(path)).map_err(damaged)??;
+        let opened = unless_damaged(|| {
+            let database = opener(Opening::First).map_err(|error| refusal(path, error))?;
+            let store = Self { database: RwLock::new(Ok(database)), opener, folder: folder.to_owned(), shared };
+            store.make_table(path)?;
+            Ok(store)
+        });
+        let store = opened.unwrap_or_else(|broken| Err(broken.damaged(path)))?;
         // A new file's name must be as durable as the first commit in it.
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
         synced.map_err(|source| OpenIndexError::Io { path: path.to_owned(), source })?;
@@ -100,7 +102,7 @@ impl Store {
 
     /// Makes our table in an empty file, and refuses a redb file of somebody else.
     fn make_table(&self, path: &Path) -> Result<(), OpenIndexError> {
-        let damaged = |error: Broken| OpenIndexError::Damaged { path: path.to_owned(), reason: error.reason };
+        let damaged = |error: Broken| error.damaged(path);
         let guard = self.database();
         let Ok(database) = &*guard else { unreachable!("it was opened above") };
         let transaction = database.begin_write().map_err(|error| damaged(error.into()))?;
@@ -341,6 +343,11 @@ impl Broken {
     /// What a commit that certainly did not happen answers.
     fn error(&self) -> EngineError {
         if self.full { EngineError::Full } else { EngineError::Failed(self.reason.clone()) }
+    }
+
+    /// What an opening answers.
+    fn damaged(self, path: &Path) -> OpenIndexError {
+        OpenIndexError::Damaged { path: path.to_owned(), reason: self.reason }
     }
 }
 
