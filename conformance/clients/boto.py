@@ -9,13 +9,13 @@ import sys
 import tempfile
 import urllib.request
 
-import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore import UNSIGNED
-from botocore.client import Config
 from botocore.exceptions import ClientError
 
-URL, KEY, SECRET, DOMAIN = (os.environ[name] for name in ("HOLDALL_URL", "HOLDALL_KEY", "HOLDALL_SECRET", "HOLDALL_DOMAIN"))
+from connection import URL, client
+
+DOMAIN = os.environ["HOLDALL_DOMAIN"]
 OTHER = json.loads(os.environ["HOLDALL_OTHER"])
 MIB = 1 << 20
 ODD_KEYS = [
@@ -23,15 +23,6 @@ ODD_KEYS = [
     "Case", "case", "k" * 1024, "s" * 255 + "/" + "t" * 300, "tab\tand\x01control", "<xml>&'\"", "?query#fragment", "a\\b", "*", "~",
 ]
 _count = [0]
-
-
-def client(key=KEY, secret=SECRET, url=URL, **config):
-    """A client with retries off."""
-    options = {"s3": {"addressing_style": "path"}, "retries": {"total_max_attempts": 1}, "read_timeout": 60} | config
-    return boto3.client("s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=secret,
-                        config=Config(**options))
-
-
 S3 = client()
 
 

@@ -6,19 +6,12 @@ import os
 import subprocess
 import sys
 
-import boto3
-from botocore.client import Config
+from connection import client
 
-URL, KEY, SECRET = (os.environ[name] for name in ("HOLDALL_URL", "HOLDALL_KEY", "HOLDALL_SECRET"))
 HOLDALL = os.environ["HOLDALL_PROGRAM"]
 MIB = 1 << 20
 ODD_KEYS = ["a", "a/b", "a//b", "a/", "..", "/lead", "sp ace", "per%cent", "😀", "é", "e\u0301", "Case", "case", "k" * 1024, "tab\tx"]
 SHOWN = ["ETag", "ContentLength", "ContentType", "CacheControl", "Metadata", "TagCount", "PartsCount", "LastModified", "ChecksumCRC32"]
-
-
-def client(key, secret):
-    config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1})
-    return boto3.client("s3", endpoint_url=URL, region_name="us-east-1", aws_access_key_id=key, aws_secret_access_key=secret, config=config)
 
 
 def holdall(*args):
@@ -33,7 +26,7 @@ def compressible(length, seed):
 
 def fill():
     """One of everything that has a row."""
-    s3, other = client(KEY, SECRET), holdall("account", "create", "other")[0]
+    s3, other = client(), holdall("account", "create", "other")[0]
     theirs = client(other["access_key_id"], other["secret_access_key"])
     theirs.create_bucket(Bucket="theirs")
     theirs.put_object(Bucket="theirs", Key="k", Body=b"theirs")
@@ -61,7 +54,7 @@ def fill():
 
 def shown(other):
     """What the gateway shows of it all."""
-    s3, theirs = client(KEY, SECRET), client(other["access_key_id"], other["secret_access_key"])
+    s3, theirs = client(), client(other["access_key_id"], other["secret_access_key"])
     objects = {}
     for entry in s3.list_objects_v2(Bucket="kept")["Contents"]:
         key = entry["Key"]
@@ -83,7 +76,7 @@ def shown(other):
 
 def finish(upload):
     """The upload that was open is completed, and an object is written and moved: the folder is in use again."""
-    s3 = client(KEY, SECRET)
+    s3 = client()
     s3.complete_multipart_upload(Bucket="kept", Key="open", UploadId=upload["id"], MultipartUpload={"Parts": upload["parts"]})
     got = s3.get_object(Bucket="kept", Key="open")
     assert got["Metadata"] == {"of": "the upload"} and got["Body"].read() == compressible(5 * MIB, "open"), "the upload"

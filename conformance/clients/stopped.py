@@ -7,18 +7,12 @@ import os
 import sys
 import threading
 
-import boto3
-from botocore.client import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError, HTTPClientError
 
-URL, KEY, SECRET = (os.environ[name] for name in ("HOLDALL_URL", "HOLDALL_KEY", "HOLDALL_SECRET"))
+from connection import client
+
 MIB = 1 << 20
 LARGE = bytes(range(256)) * (8 * MIB // 256)
-
-
-def client():
-    config = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, read_timeout=60)
-    return boto3.client("s3", endpoint_url=URL, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET, config=config)
 
 
 def work(number, acknowledged, cut, answered):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import rust
 from .gateway import Gateway
-from .house import CONFORMANCE, LOGS, Failed, clean_env, tail
+from .house import CONFORMANCE, LOGS, Failed, tail
 from .install import npm, python
 
 # A gateway that also answers to virtual-host names, for the clients that can be told where those are.
@@ -84,10 +84,7 @@ def _boto(report, only):
     """boto3 lives in the virtual environment: its tests run in a program of their own that prints a line for each."""
 
     def program(gateway):
-        env = clean_env(
-            HOLDALL_URL=gateway.url, HOLDALL_KEY=gateway.key, HOLDALL_SECRET=gateway.secret, HOLDALL_DOMAIN=DOMAIN,
-            HOLDALL_OTHER=json.dumps(gateway.account("other")), PYTHONPATH=CONFORMANCE,
-        )
+        env = gateway.program_env(HOLDALL_DOMAIN=DOMAIN, HOLDALL_OTHER=json.dumps(gateway.account("other")))
         return [python() / "python", CONFORMANCE / "clients" / "boto.py", *only], env
 
     lines("boto3", report, program)
@@ -99,8 +96,7 @@ def _sdk(report, only):
     def program(gateway):
         folder = npm()
         shutil.copy(CONFORMANCE / "clients" / "sdk.mjs", folder)
-        env = clean_env(HOLDALL_URL=gateway.url, HOLDALL_KEY=gateway.key, HOLDALL_SECRET=gateway.secret)
-        return ["node", folder / "sdk.mjs", *only], env
+        return ["node", folder / "sdk.mjs", *only], gateway.program_env()
 
     lines("aws-sdk-js", report, program)
 

@@ -5,7 +5,7 @@ import tarfile
 from . import rust
 from .clients import lines
 from .gateway import Gateway
-from .house import CONFORMANCE, HOLDALL, Failed, clean_env
+from .house import CONFORMANCE, HOLDALL, Failed
 from .install import python
 
 FIXTURES = CONFORMANCE / "fixtures"
@@ -13,8 +13,7 @@ NOTE = "shown.json"
 
 
 def _program(mode, gateway):
-    env = clean_env(HOLDALL_URL=gateway.url, HOLDALL_KEY=gateway.key, HOLDALL_SECRET=gateway.secret, HOLDALL_PROGRAM=HOLDALL,
-                    **{name: value for name, value in gateway.env().items() if name.startswith("HOLDALL_")})
+    env = gateway.env() | gateway.program_env(HOLDALL_PROGRAM=HOLDALL)
     return [python() / "python", CONFORMANCE / "clients" / "kept.py", mode, gateway.folder / NOTE], env
 
 

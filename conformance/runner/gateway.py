@@ -53,20 +53,30 @@ class Gateway:
         if config:
             (self.folder / "holdall.toml").write_text(config)
             args += ["--config", self.folder / "holdall.toml"]
+        self.args = [str(arg) for arg in args]
         self.log = LOGS / f"gateway-{name}.log"
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._launch()
+
+    def _launch(self):
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [str(arg) for arg in args], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env(),
-            )
+            self.process = subprocess.Popen(self.args, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.env())
 
     def env(self):
         """What the gateway and its command line take from the environment."""
         return clean_env(HOLDALL_ACCESS_KEY_ID=KEY, HOLDALL_SECRET_ACCESS_KEY=SECRET, HOLDALL_ADMIN=self.admin)
 
+    def again(self):
+        """Starts it on what it left; it was stopped before."""
+        self._launch()
+        self._wait()
+
+    def _wait(self):
+        wait_for(f"{self.admin}/readyz", self.process, f"the gateway for {self.name}")
+
     def __enter__(self):
         try:
-            wait_for(f"{self.admin}/readyz", self.process, f"the gateway for {self.name}")
+            self._wait()
         except Failed as failed:
             self.__exit__(None, None, None)
             raise Failed(f"{failed}: {self.log.read_text(errors='replace')[-500:]}") from None
@@ -102,6 +112,10 @@ class Gateway:
             AWS_ACCESS_KEY_ID=self.key, AWS_SECRET_ACCESS_KEY=self.secret, AWS_DEFAULT_REGION=self.region,
             AWS_ENDPOINT_URL=self.url, AWS_MAX_ATTEMPTS=1, **more,
         )
+
+    def program_env(self, **more):
+        """The environment of a client program of ours, as `clients/connection.py` reads it."""
+        return clean_env(HOLDALL_URL=self.url, HOLDALL_KEY=self.key, HOLDALL_SECRET=self.secret, **more)
 
     def stopped_cleanly(self):
         """SIGTERM, and whether it ended by itself with exit code 0."""

@@ -1,24 +1,24 @@
 """SIGTERM under load: requests in flight are finished, the rest is refused, nothing acknowledged is lost."""
-import shutil
 import subprocess
 import time
 
 from . import rust
 from .gateway import Gateway
-from .house import CONFORMANCE, Failed, clean_env
+from .house import CONFORMANCE, Failed
 from .install import python
 
 PATIENCE = 30
 
 
-def _client(mode, gateway, note, **more):
-    env = clean_env(HOLDALL_URL=gateway.url, HOLDALL_KEY=gateway.key, HOLDALL_SECRET=gateway.secret)
+def _client(mode, gateway, note):
     args = [python() / "python", CONFORMANCE / "clients" / "stopped.py", mode, note]
-    return subprocess.Popen([str(arg) for arg in args], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, **more)
+    return subprocess.Popen(
+        [str(arg) for arg in args], env=gateway.program_env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+    )
 
 
 def _stop(gateway, note):
-    """Loads it for a moment, stops it, and keeps its folder."""
+    """Loads it for a moment and stops it."""
     with _client("load", gateway, note) as load:
         load.stdout.readline()
         time.sleep(2)
@@ -35,21 +35,15 @@ def _stop(gateway, note):
 def _run(report, _only):
     def test():
         rust.build()
-        kept = None
         with Gateway("stop") as gateway:
-            note = gateway.folder.parent / f"{gateway.folder.name}.json"
+            note = gateway.folder / "acknowledged.json"
             _stop(gateway, note)
-            kept = shutil.move(gateway.folder / "data", f"{gateway.folder}-data")
-        try:
-            with Gateway("stop", prepare=lambda folder: shutil.move(kept, folder / "data")) as again:
-                with _client("look", again, note) as look:
-                    told = look.stdout.read().strip()
-                if look.returncode != 0:
-                    raise Failed(told)
-                again.command("check", "--deep")
-        finally:
-            note.unlink(missing_ok=True)
-            shutil.rmtree(kept, ignore_errors=True)
+            gateway.again()
+            with _client("look", gateway, note) as look:
+                told = look.stdout.read().strip()
+            if look.returncode != 0:
+                raise Failed(told)
+            gateway.command("check", "--deep")
 
     report.run("stop", test)
 

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use holdall_conformance::client::{Client, Endpoint, Listing};
-use holdall_conformance::clock::{self, Stopwatch};
+use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::flight::{self, Flight, Hits};
 use holdall_conformance::gateway::{Gateway, Setup, cold_on};
 use holdall_conformance::random::Random;
 use holdall_conformance::workload::{Actor, PART, Sizes, World};
-use holdall_conformance::{Outcome, say, settle};
+use holdall_conformance::{Outcome, rig, say, settle};
 use tokio::task::JoinHandle;
 
 #[derive(Parser)]
@@ -83,18 +83,7 @@ async fn main() -> ExitCode {
         (options.objects, options.multipart, options.max_size) = (10_000, 200, 64 << 20);
         (options.legs, options.reads, options.overwrites, options.deletes) = (4, 1000, 100, 100);
     }
-    let seed = options.seed.unwrap_or_else(|| clock::epoch_seconds(clock::wall()));
-    say::progress(format!("seed {seed}"));
-    match run(&options, seed).await {
-        Ok(line) => {
-            say::result(line);
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            say::progress(format!("livemove failed with seed {seed}: {failure}"));
-            ExitCode::FAILURE
-        }
-    }
+    rig::run("livemove", options.seed, |seed| run(&options, seed)).await
 }
 
 /// The gateway under test, and the one that is its S3 silo.

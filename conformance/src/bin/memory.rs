@@ -12,7 +12,7 @@ use holdall_conformance::client::{Client, Endpoint, Listing};
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::gateway::{Gateway, Setup, cold_on};
 use holdall_conformance::wire::Body;
-use holdall_conformance::{Outcome, process, say};
+use holdall_conformance::{Outcome, process, rig};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
@@ -68,16 +68,7 @@ async fn main() -> ExitCode {
     if options.full {
         (options.stop_after, options.object, options.seconds, options.keys) = (256, 5 << 10, 60, 1_000_000);
     }
-    match run(&options).await {
-        Ok(line) => {
-            say::result(line);
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            say::progress(format!("memory failed: {failure}"));
-            ExitCode::FAILURE
-        }
-    }
+    rig::end("memory failed", run(&options).await)
 }
 
 async fn run(options: &Options) -> Outcome<String> {

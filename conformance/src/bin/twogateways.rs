@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use holdall_conformance::client::{CallError, Client, Endpoint};
-use holdall_conformance::clock::{self, Stopwatch};
+use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::gateway::{Gateway, Setup};
 use holdall_conformance::load::Load;
 use holdall_conformance::random::Random;
 use holdall_conformance::wire::Body;
 use holdall_conformance::workload::{Sizes, World};
-use holdall_conformance::{Outcome, load, say, settle};
+use holdall_conformance::{Outcome, load, rig, say, settle};
 use rustix::process::Signal;
 
 /// The bucket.
@@ -72,18 +72,7 @@ struct Pair {
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let seed = options.seed.unwrap_or_else(|| clock::epoch_seconds(clock::wall()));
-    say::progress(format!("seed {seed}"));
-    match run(&options, seed).await {
-        Ok(line) => {
-            say::result(line);
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            say::progress(format!("twogateways failed with seed {seed}: {failure}"));
-            ExitCode::FAILURE
-        }
-    }
+    rig::run("twogateways", options.seed, |seed| run(&options, seed)).await
 }
 
 async fn run(options: &Options, seed: u64) -> Outcome<String> {

@@ -19,12 +19,12 @@ use std::time::Duration;
 use clap::Parser;
 use fuser::BackgroundSession;
 use holdall_conformance::client::Client;
-use holdall_conformance::clock::{self, Stopwatch};
+use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::gateway::{Gateway, Setup};
 use holdall_conformance::load::Load;
 use holdall_conformance::random::Random;
 use holdall_conformance::workload::{Sizes, World};
-use holdall_conformance::{Failure, Outcome, load, say, settle};
+use holdall_conformance::{Failure, Outcome, load, rig, say, settle};
 
 use crate::disk::{Disk, End, Lie, Tally};
 use crate::mount::Shared;
@@ -82,8 +82,6 @@ fn main() -> ExitCode {
         let error = inside().exec();
         say::progress(format!("no mounts of its own ({error}): mounting for all to see"));
     }
-    let seed = options.seed.unwrap_or_else(|| clock::epoch_seconds(clock::wall()));
-    say::progress(format!("seed {seed}"));
     if let Err(why) = can_mount() {
         say::progress(format!("cannot run here: no FUSE file system can be mounted: {why}"));
         return ExitCode::from(CANNOT_RUN);
@@ -95,16 +93,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(&options, seed)) {
-        Ok(line) => {
-            say::result(line);
-            ExitCode::SUCCESS
-        }
-        Err(failure) => {
-            say::progress(format!("powerloss failed with seed {seed}: {failure}"));
-            ExitCode::FAILURE
-        }
-    }
+    runtime.block_on(rig::run("powerloss", options.seed, |seed| run(&options, seed)))
 }
 
 /// This program again, with mounts of its own.
