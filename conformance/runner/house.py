@@ -77,7 +77,7 @@ class Report:
     def close(self):
         """The closing line and the exit code."""
         for name, why in self.failed:
-            say(f"FAILED  {name}  {why[:300]}")
+            say(f"FAILED  {name}  {why[:600]}")
         say(f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped")
         return 1 if self.failed or not self.passed else 0
 

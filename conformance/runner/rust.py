@@ -51,12 +51,18 @@ def _cargo_tests(name, args, env=None):
         failed = FAILED_TEST.findall(text)
         passed = sum(row[0] for row in counts)
         ignored = [(test, "ignored") for test in IGNORED_TEST.findall(text)]
-        report.count(passed, [(f"{name} {test}", "") for test in failed], ignored)
+        report.count(passed, [(f"{name} {test}", _why(text, test)) for test in failed], ignored)
         if code != 0 and not failed:
             report.add(name, "failed", f"exit code {code}: {tail(name)}")
         return f"{passed} passed, {len(failed)} failed, {len(ignored)} ignored"
 
     return run
+
+
+def _why(text, test):
+    """What a failed test printed, in one line."""
+    said = text.rpartition(f"---- {test} stdout ----")[2].split("\n----", 1)[0].split("\nfailures:", 1)[0]
+    return " | ".join(line.strip() for line in said.splitlines() if line.strip())
 
 
 def _rust_tests(report, _only):

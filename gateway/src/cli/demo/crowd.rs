@@ -10,7 +10,7 @@ use http::{Method, Response};
 use hyper::body::Incoming;
 use md5::{Digest, Md5};
 use tokio::sync::RwLock;
-use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
 
 use crate::cli::client::{Endpoint, whole};
 use crate::cli::exit::Failure;
@@ -54,6 +54,8 @@ pub(super) struct Crowd {
     bucket: String,
     things: Vec<Thing>,
     pub(super) seen: Seen,
+    /// Whatever has sent something that must be answered before anybody leaves.
+    pub(super) tasks: TaskTracker,
     stop: AtomicBool,
 }
 
@@ -66,7 +68,8 @@ impl Crowd {
             Thing { key: format!("album {}/{number:05}", number % 7), size, truth: RwLock::default() }
         };
         let things = (0..objects).map(thing).collect();
-        Arc::new(Self { s3, bucket, things, seen: Seen::default(), stop: AtomicBool::new(false) })
+        let tasks = TaskTracker::new();
+        Arc::new(Self { s3, bucket, things, seen: Seen::default(), tasks, stop: AtomicBool::new(false) })
     }
 
     /// The bucket.
@@ -83,29 +86,32 @@ impl Crowd {
     pub(super) async fn fill(self: &Arc<Self>, written: Arc<dyn Fn(u64) + Send + Sync>) -> Result<(), Failure> {
         expect(self.s3.send(Method::PUT, &format!("/{}", self.bucket), &[], Bytes::new()).await?).await?;
         let next = Arc::new(AtomicU64::new(0));
-        let mut clients = JoinSet::new();
-        for _ in 0..CLIENTS {
+        let client = |_| {
             let (crowd, next, written) = (Arc::clone(self), Arc::clone(&next), Arc::clone(&written));
-            clients.spawn(async move {
-                while let Some(thing) = crowd.things.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+            self.tasks.spawn(async move {
+                while let Some(thing) = crowd.next(&next) {
                     crowd.write(thing, 1).await?;
                     written(thing.size as u64);
                 }
                 Ok::<(), Failure>(())
-            });
-        }
-        while let Some(done) = clients.join_next().await {
+            })
+        };
+        for done in futures_util::future::join_all((0..CLIENTS).map(client)).await {
             done.map_err(|error| Failure::failed(error.to_string()))??;
         }
         Ok(())
     }
 
+    fn next(&self, next: &AtomicU64) -> Option<&Thing> {
+        let number = next.fetch_add(1, Ordering::Relaxed) as usize;
+        self.things.get(number).filter(|_| !self.stop.load(Ordering::Relaxed))
+    }
+
     /// Reads and overwrites at random until [`Crowd::stop`].
-    pub(super) fn work(self: &Arc<Self>) -> JoinSet<()> {
-        let mut clients = JoinSet::new();
+    pub(super) fn work(self: &Arc<Self>) {
         for client in 0..CLIENTS {
             let crowd = Arc::clone(self);
-            clients.spawn(async move {
+            self.tasks.spawn(async move {
                 let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ (client as u64 + 1));
                 while !crowd.stop.load(Ordering::Relaxed) {
                     let thing = &crowd.things[dice.below(crowd.things.len())];
@@ -113,12 +119,13 @@ impl Crowd {
                 }
             });
         }
-        clients
     }
 
-    /// Lets the clients finish what they are at.
-    pub(super) fn stop(&self) {
+    /// Lets the clients finish what they are at, and waits for it.
+    pub(super) async fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
+        self.tasks.close();
+        self.tasks.wait().await;
     }
 
     /// Reads everything once more, at rest: bytes, ETag and Last-Modified must be those of the last write.

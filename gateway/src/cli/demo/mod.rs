@@ -75,15 +75,17 @@ pub(super) async fn run(context: &Context, demo: &Demo) -> Result<(), Failure> {
     let stage = Stage::set(context).await?;
     let bucket = format!("holdall-demo-{}", uuid::Uuid::new_v4().simple());
     let crowd = Crowd::new(stage.s3.clone(), bucket, demo.objects as usize);
-    let job = OnceLock::new();
+    let ordered = Arc::new(OnceLock::new());
     let outcome = tokio::select! {
         // First, or following the drain would take the signal for its own and say that the job goes on.
         biased;
         _ = interrupt.recv() => Err(Failure::detached("interrupted")),
-        outcome = play(context, demo, &stage, &crowd, &job) => outcome,
+        outcome = play(context, demo, &stage, &crowd, &ordered) => outcome,
     };
+    // Whatever was sent is answered first: an order or a write whose outcome nobody waits for cannot be undone.
+    crowd.stop().await;
     if outcome.is_err() && stage.own.is_none() {
-        tidy(demo, &stage, &crowd, job.get().copied()).await;
+        tidy(demo, &stage, &crowd, ordered.get().copied()).await;
     }
     stage.strike().await;
     let outcome = outcome?;
@@ -106,13 +108,7 @@ async fn tidy(demo: &Demo, stage: &Stage, crowd: &Crowd, job: Option<JobId>) {
             say(&format!("cannot undo the drain of {}: {failure}", demo.from));
         }
     }
-    let mut cleaned = crowd.clean().await;
-    if cleaned.is_err() {
-        // A write that was under way may have landed behind its deletion.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        cleaned = crowd.clean().await;
-    }
-    if let Err(failure) = cleaned {
+    if let Err(failure) = crowd.clean().await {
         say(&format!("cannot remove s3://{}: {failure}", crowd.bucket()));
     }
 }
@@ -122,7 +118,7 @@ async fn play(
     demo: &Demo,
     stage: &Stage,
     crowd: &Arc<Crowd>,
-    ordered: &OnceLock<JobId>,
+    ordered: &Arc<OnceLock<JobId>>,
 ) -> Result<Outcome, Failure> {
     let started = context.clock.monotonic();
     let bucket = crowd.bucket();
@@ -131,11 +127,9 @@ async fn play(
     fill(crowd).await?;
 
     say(&format!("Draining {} into {} while {} clients read and overwrite …", demo.from, demo.to, crowd::CLIENTS));
-    let mut clients = crowd.work();
-    let job = drain(demo, stage, crowd.bytes(), ordered).await;
-    crowd.stop();
-    while clients.join_next().await.is_some() {}
-    let job = job?;
+    crowd.work();
+    let job = drain(demo, stage, crowd, ordered).await?;
+    crowd.stop().await;
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let reads = count(&crowd.seen.reads);
 
@@ -174,13 +168,16 @@ async fn fill(crowd: &Arc<Crowd>) -> Result<(), Failure> {
     filled
 }
 
-async fn drain(demo: &Demo, stage: &Stage, bytes: u64, ordered: &OnceLock<JobId>) -> Result<JobView, Failure> {
+async fn drain(demo: &Demo, stage: &Stage, crowd: &Crowd, ordered: &Arc<OnceLock<JobId>>) -> Result<JobView, Failure> {
     let order = Order::Drain { from: demo.from.clone(), to: demo.to.clone() };
-    let pace = Pace { bytes_per_second: Some((bytes / demo.seconds).max(1 << 20)), concurrency: None };
-    let job: JobView = stage.admin.post("/v1/job", &JobRequest { order, pace }).await?;
-    // Ordered once.
-    let _ = ordered.set(job.id);
-    progress::follow(&stage.admin, job.id, JobState::Done, &mut progress::CtrlC::watch()?).await
+    let pace = Pace { bytes_per_second: Some((crowd.bytes() / demo.seconds).max(1 << 20)), concurrency: None };
+    let (admin, ordered) = (stage.admin.clone(), Arc::clone(ordered));
+    let order = crowd.tasks.spawn(async move {
+        let job: JobView = admin.post("/v1/job", &JobRequest { order, pace }).await?;
+        Ok::<_, Failure>(*ordered.get_or_init(|| job.id))
+    });
+    let id = order.await.map_err(|error| Failure::failed(error.to_string()))??;
+    progress::follow(&stage.admin, id, JobState::Done, &mut progress::CtrlC::watch()?).await
 }
 
 /// Sweeps without the grace period until the drained silo is empty.
