@@ -59,6 +59,16 @@ impl Setup {
         })
     }
 
+    /// The index may be opened by others that say so as well.
+    pub fn share_index(&mut self) {
+        self.env.push(("HOLDALL_SHARED_INDEX".to_owned(), "true".to_owned()));
+    }
+
+    /// Another gateway over the same data folder, with its notes there.
+    pub fn beside(&self, notes: &Path) -> Outcome<Self> {
+        Ok(Self { notes: notes.to_owned(), listen: free_address()?, admin: free_address()?, ..self.clone() })
+    }
+
     /// S3's side.
     pub fn endpoint(&self) -> Endpoint {
         Endpoint {

@@ -212,6 +212,53 @@ fn nothing_is_placed_on_a_cordoned_silo() {
     served.stop();
 }
 
+/// A silo that was drained could not be taken out: without its folder the gateway did not start any more.
+#[test]
+fn a_drained_silo_is_taken_out_and_its_folder_may_go() {
+    let served = Served::start(&[], &[]);
+    store(&served, 3);
+    let refused = |line: &str, want: &str| {
+        let output = served.run(line);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(4), "{line}: {text}");
+        assert!(text.starts_with(&format!("holdall: refused ({want}")), "{line}: {text}");
+    };
+    refused("silo delete hot", "silo_not_cordoned): silo `hot` takes new bytes");
+    served.json("silo cordon hot");
+    refused("silo delete hot", "silo_in_policy): `write` sends new objects");
+    std::fs::write(served.folder.path().join("cold.toml"), "[write]\nto = [\"cold\"]\n").unwrap();
+    served.json("apply -f cold.toml");
+    refused("silo delete hot", "silo_not_empty): silo `hot` holds 3 extents, 307200 bytes");
+    let job = served.json("drain hot --to cold --wait done")["id"].as_u64().unwrap();
+    refused("silo delete hot", &format!("silo_in_job): job {job} is about"));
+    served.json("sweep --now");
+    assert!(served.run(&format!("job watch {job} --wait empty")).status.success());
+    assert!(served.run("silo delete hot").status.success());
+    refused("silo delete cold", "silo_not_cordoned");
+    served.json("silo cordon cold");
+    refused("silo delete cold", "last_silo): silo `cold` is the only one");
+    served.json("silo uncordon cold");
+
+    let (code, text, folder) = served.stop();
+    assert_eq!(code, Some(0), "{text}");
+    std::fs::remove_dir_all(folder.path().join("data/hot")).unwrap();
+    let served = Served::again(folder, &[], &[]);
+    assert_eq!(served.json("du")["buckets"][0]["objects"], 3);
+    assert_eq!(served.json("check --deep")["summary"]["findings"].as_u64().unwrap_or(0), 0);
+
+    let dry = served.json("silo create hot file:hot --reserve 7% --dry-run");
+    assert_eq!(dry["changes"][0]["after"], "file:hot reserve 7%");
+    assert_eq!(served.json("silo list").as_array().map(Vec::len), Some(1));
+    served.json("silo create hot file:hot --reserve 7%");
+    assert_eq!(served.json("silo list").as_array().map(Vec::len), Some(2));
+    let again = served.run("silo create hot file:other");
+    assert!(stderr(&again).starts_with("holdall: refused (silo_exists): "), "{}", stderr(&again));
+    let inside = served.run("silo create deep file:hot/deep");
+    assert_eq!(inside.status.code(), Some(2), "{}", stderr(&inside));
+    assert_eq!(served.json("place s3://photos/ --on hot")["moved_objects"], 3);
+    served.stop();
+}
+
 /// With `--log-format json` the banner for people stood between the lines of JSON.
 #[test]
 fn a_log_in_json_is_nothing_but_json() {

@@ -25,6 +25,7 @@ pub mod staged;
 pub mod declare;
 pub mod inventory;
 pub mod placement;
+pub mod remove_silo;
 
 pub mod account;
 pub mod bucket;

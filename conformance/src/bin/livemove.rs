@@ -59,6 +59,9 @@ struct Options {
     /// What `cold` is.
     #[arg(long, value_enum, default_value_t = Cold::Disk)]
     cold: Cold,
+    /// A second gateway over the same index serves every other client.
+    #[arg(long)]
+    beside: bool,
     /// 10,000 objects to 64 MiB, 200 in parts, twice back and forth, 1,000 reads and 100 writes and deletes that met.
     #[arg(long)]
     full: bool,
@@ -86,10 +89,24 @@ async fn main() -> ExitCode {
     rig::run("livemove", options.seed, |seed| run(&options, seed)).await
 }
 
-/// The gateway under test, and the one that is its S3 silo.
+/// The gateway under test, the one beside it, and the one that is its S3 silo.
 struct Servers {
     gateway: Gateway,
+    beside: Option<Gateway>,
     behind: Option<Gateway>,
+}
+
+impl Servers {
+    fn endpoints(&self) -> Vec<Endpoint> {
+        [Some(&self.gateway), self.beside.as_ref()].into_iter().flatten().map(|one| one.setup.endpoint()).collect()
+    }
+
+    async fn stop(self) -> Outcome<()> {
+        for gateway in [Some(self.gateway), self.beside, self.behind].into_iter().flatten() {
+            gateway.stop().await?;
+        }
+        Ok(())
+    }
 }
 
 async fn start(options: &Options, folder: &Path) -> Outcome<Servers> {
@@ -97,7 +114,9 @@ async fn start(options: &Options, folder: &Path) -> Outcome<Servers> {
     let mut config = String::from("sweep_grace = \"0s\"\n");
     let mut behind = None;
     if options.cold == Cold::S3 {
-        let other = Setup::new(&folder.join("behind"))?;
+        let mut other = Setup::new(&folder.join("behind"))?;
+        // What is deleted there makes room at once, or a long run fills the disk.
+        other.config = Some("sweep_grace = \"0s\"\n".to_owned());
         let gateway = other.start().await?;
         Client::new(&other.endpoint()).create_bucket("cold").await?;
         config.push_str(&cold_on(&other.listen));
@@ -106,7 +125,13 @@ async fn start(options: &Options, folder: &Path) -> Outcome<Servers> {
         behind = Some(gateway);
     }
     setup.config = Some(config);
-    Ok(Servers { gateway: setup.start().await?, behind })
+    if !options.beside {
+        return Ok(Servers { gateway: setup.start().await?, beside: None, behind });
+    }
+    setup.share_index();
+    let gateway = setup.start().await?;
+    let beside = setup.beside(&folder.join("beside"))?.start().await?;
+    Ok(Servers { gateway, beside: Some(beside), behind })
 }
 
 async fn run(options: &Options, seed: u64) -> Outcome<String> {
@@ -139,17 +164,16 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
 
     let (replicas, orphans) = settle::sweep(&setup.command()).await?;
     compare(&world, &before, &listing(&world, &endpoint).await?);
-    settle::read_all(&world, &endpoint, world.keys.clone()).await?;
+    for endpoint in &servers.endpoints() {
+        settle::read_all(&world, endpoint, world.keys.clone()).await?;
+    }
     verdict(&world)?;
     let checked = settle::check_deep(&setup.command()).await?;
     say::progress(format!("swept {replicas} replicas and {orphans} orphans at the end; check: {checked}"));
     if few(options, &hits) {
         return Err(format!("too few acts met a move: {hits:?}").into());
     }
-    servers.gateway.stop().await?;
-    if let Some(behind) = servers.behind {
-        behind.stop().await?;
-    }
+    servers.stop().await?;
     let acts: u64 = world.counts().values().sum();
     Ok(format!(
         "{acts} requests, 0 failed, 0 wrong, 0 changed; {legs} drains; met a move: {} reads, {} overwrites, {} deletes",
@@ -215,7 +239,7 @@ async fn leg(
     let flight = Arc::new(Flight::default());
     let stop = Arc::new(AtomicBool::new(false));
     world.keep_acts(true);
-    let clients = clients(world, setup, options, seed, &flight, &stop);
+    let clients = clients(world, &servers.endpoints(), options, seed, &flight, &stop);
 
     let watch = Stopwatch::start();
     let concurrency = options.concurrency.to_string();
@@ -281,16 +305,17 @@ async fn emptied_bucket(servers: &Servers) -> Outcome<()> {
 
 fn clients(
     world: &Arc<World>,
-    setup: &Setup,
+    endpoints: &[Endpoint],
     options: &Options,
     seed: u64,
     flight: &Arc<Flight>,
     stop: &Arc<AtomicBool>,
 ) -> Vec<JoinHandle<()>> {
-    let endpoint = setup.endpoint();
     let mut clients: Vec<JoinHandle<()>> = (0..options.clients)
         .map(|number| {
-            let mut actor = Actor::new(world, &endpoint, Random::new(seed, 100 + number));
+            // Of each gateway some draw their keys from those that are moving.
+            let endpoint = &endpoints[number as usize / 2 % endpoints.len()];
+            let mut actor = Actor::new(world, endpoint, Random::new(seed, 100 + number));
             let (flight, stop) = (Arc::clone(flight), Arc::clone(stop));
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
@@ -302,7 +327,8 @@ fn clients(
             })
         })
         .collect();
-    clients.push(tokio::spawn(slow_reader(Arc::clone(world), endpoint, Arc::clone(stop))));
+    let last = endpoints[endpoints.len() - 1].clone();
+    clients.push(tokio::spawn(slow_reader(Arc::clone(world), last, Arc::clone(stop))));
     clients
 }
 

@@ -1,7 +1,8 @@
-//! Two gateways over one index, under load with moves running: one is frozen past its lease and resumed.
+//! Two gateways over one index, under load with moves running: one is killed and started again, one is frozen past its
+//! lease and resumed.
 //!
-//! Whatever either acknowledged must be there and whole on both. The one that was buried must acknowledge nothing
-//! under its old session; it begins another. Of many conditional creates of one key, sent to both, exactly one wins.
+//! Whatever either acknowledged must be there and whole on both, and while one is dead the other works on. The one that
+//! was buried must acknowledge nothing under its old session; it begins another. Of many conditional creates of one key, sent to both, exactly one wins.
 //! At the end `check --deep` is clean.
 
 use std::path::PathBuf;
@@ -39,6 +40,9 @@ const RACERS: u64 = 8;
 #[derive(Parser)]
 #[command(about)]
 struct Options {
+    /// Kills, of one and the other in turn.
+    #[arg(long, default_value_t = 4)]
+    kills: u64,
     /// Freezes, of one and the other in turn.
     #[arg(long, default_value_t = 1)]
     freezes: u64,
@@ -81,6 +85,9 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
     let mut pair = Pair::start(&folder, options.keys, seed).await?;
     at_work(options, &pair, seed).await?;
     races(options, &pair).await?;
+    for kill in 0..options.kills {
+        killed(options, &mut pair, seed + 1000 + kill, kill).await?;
+    }
     let (mut moments, mut refused) = (0, 0);
     for freeze in 0..options.freezes {
         let (tried, late) = frozen(options, &mut pair, seed + 1 + freeze, freeze).await?;
@@ -97,7 +104,9 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
     }
     say::progress(format!("check: {checked}; {moments} moments were tried to freeze outside of a transaction"));
     Ok(format!(
-        "{} freezes, {writes} acknowledged writes, 0 lost, {refused} late creates refused, {} races with one winner each",
+        "{} kills, {} freezes, {writes} acknowledged writes, 0 lost, {refused} late creates refused, {} races with one \
+         winner each",
+        options.kills,
         options.freezes,
         2 * options.races
     ))
@@ -105,15 +114,11 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
 
 impl Pair {
     async fn start(folder: &std::path::Path, keys: usize, seed: u64) -> Outcome<Self> {
-        let mut gateways = Vec::new();
-        for name in ["one", "other"] {
-            let mut setup = Setup::new(&folder.join("data"))?;
-            setup.notes = folder.join(name);
-            setup.config = Some("sweep_grace = \"0s\"\n".to_owned());
-            setup.env = vec![("HOLDALL_SHARED_INDEX".to_owned(), "true".to_owned())];
-            gateways.push(setup.start().await?);
-        }
-        let gateways: [Gateway; 2] = gateways.try_into().map_err(|_| "two were started")?;
+        let mut setup = Setup::new(&folder.join("data"))?;
+        setup.notes = folder.join("one");
+        setup.config = Some("sweep_grace = \"0s\"\n".to_owned());
+        setup.share_index();
+        let gateways = [setup.start().await?, setup.beside(&folder.join("other"))?.start().await?];
         let world = Arc::new(World::new(BUCKET, keys, Sizes { max: 512 << 10 }));
         let pair = Self { gateways, world, random: Random::new(seed, 0) };
         Client::new(&pair.endpoints()[0]).create_bucket(BUCKET).await?;
@@ -174,6 +179,43 @@ async fn at_work(options: &Options, pair: &Pair, seed: u64) -> Outcome<()> {
     load::verdict(&pair.world, "both at work")
 }
 
+/// Kills one under load and starts it again, while the other works on.
+async fn killed(options: &Options, pair: &mut Pair, seed: u64, number: u64) -> Outcome<()> {
+    let (victim, other) = ((number % 2) as usize, 1 - (number % 2) as usize);
+    let load = pair.load(options, seed);
+    tokio::time::sleep(Duration::from_millis(50 + pair.random.below(1500))).await;
+    pair.gateways[victim].signal(Signal::KILL)?;
+    pair.gateways[victim].ended(UNHINDERED).await.ok_or("it survived a kill")?;
+    if !pair.commits(other).await {
+        return Err(format!(
+            "kill {number}: the other one does not commit any more: {}",
+            pair.gateways[other].log_tail()
+        )
+        .into());
+    }
+    tokio::time::sleep(Duration::from_millis(pair.random.below(500))).await;
+    let setup = pair.gateways[victim].setup.clone();
+    pair.gateways[victim] = setup.start().await?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    load.stop().await?;
+    // Those of the dead one.
+    pair.world.forgive_failed();
+    let settled = settled_on_both(pair, other).await?;
+    load::verdict(&pair.world, &format!("kill {number}"))?;
+    say::progress(format!("kill {number}: {settled} unknown outcomes settled"));
+    Ok(())
+}
+
+/// What is unknown is settled by one, and a sample is right on both.
+async fn settled_on_both(pair: &mut Pair, by: usize) -> Outcome<usize> {
+    let endpoints = pair.endpoints();
+    let settled = settle::settle_unknown(&pair.world, &endpoints[by]).await?;
+    for endpoint in &endpoints {
+        settle::read_all(&pair.world, endpoint, load::sample(&pair.world, &mut pair.random)).await?;
+    }
+    Ok(settled)
+}
+
 /// Freezes one past its lease and resumes it; answers how many moments were tried, and how many late creates refused.
 async fn frozen(options: &Options, pair: &mut Pair, seed: u64, number: u64) -> Outcome<(u32, u64)> {
     let (frozen, other) = ((number % 2) as usize, 1 - (number % 2) as usize);
@@ -209,10 +251,8 @@ async fn frozen(options: &Options, pair: &mut Pair, seed: u64, number: u64) -> O
     // Those of the frozen one: refused under a session that is over.
     let unanswered = pair.world.failed.load(Ordering::Relaxed);
     pair.world.forgive_failed();
-    let endpoints = pair.endpoints();
-    let settled = settle::settle_unknown(&pair.world, &endpoints[other]).await?;
-    for endpoint in &endpoints {
-        settle::read_all(&pair.world, endpoint, load::sample(&pair.world, &mut pair.random)).await?;
+    let settled = settled_on_both(pair, other).await?;
+    for endpoint in &pair.endpoints() {
         shows(endpoint, &late, 1).await?;
     }
     load::verdict(&pair.world, &format!("freeze {number}"))?;

@@ -24,7 +24,12 @@ pub(super) async fn apply(
     Asked(how): Asked<How>,
     Sent(declared): Sent<Declared>,
 ) -> Result<Json<Applied>, Problem> {
-    crate::gateway::refuse_volatile(&declared)?;
-    let changes = admin.state.namespace.apply(&declared, how.dry_run).await?;
+    declare(&admin, &declared, &how).await
+}
+
+/// All of it or nothing.
+pub(super) async fn declare(admin: &Admin, declared: &Declared, how: &How) -> Result<Json<Applied>, Problem> {
+    crate::gateway::refuse_volatile(declared)?;
+    let changes = admin.state.namespace.apply(declared, how.dry_run).await?;
     Ok(Json(Applied { dry_run: how.dry_run, changes }))
 }

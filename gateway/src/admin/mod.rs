@@ -63,6 +63,8 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/account/{name}/key", "key.create", post(accounts::create_key)),
         route("DELETE", "/v1/account/{name}/key/{id}", "key.delete", delete(accounts::delete_key)),
         route("GET", "/v1/silo", "silo.list", get(silos::list)),
+        route("POST", "/v1/silo/{name}", "silo.create", post(silos::create)),
+        route("DELETE", "/v1/silo/{name}", "silo.delete", delete(silos::delete)),
         route("POST", "/v1/silo/{name}/cordon", "silo.cordon", post(silos::cordon)),
         route("POST", "/v1/silo/{name}/uncordon", "silo.uncordon", post(silos::uncordon)),
         route("POST", "/v1/apply", "apply", post(declare::apply)),

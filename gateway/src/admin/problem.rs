@@ -7,6 +7,7 @@ use holdall_namespace::account::AccountError;
 use holdall_namespace::fault::Fault;
 use holdall_namespace::inventory::{ApplyError, SiloCommandError};
 use holdall_namespace::job::OrderError;
+use holdall_namespace::remove_silo::RemoveSiloError;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,20 @@ impl From<SiloCommandError> for Problem {
             SiloCommandError::NoSuchSilo(_) => Self::new(StatusCode::NOT_FOUND, "no_such_silo", error.to_string()),
             SiloCommandError::Fault(fault) => fault.clone().into(),
         }
+    }
+}
+
+impl From<RemoveSiloError> for Problem {
+    fn from(error: RemoveSiloError) -> Self {
+        let code = match &error {
+            RemoveSiloError::NotCordoned { .. } => "silo_not_cordoned",
+            RemoveSiloError::Holds { .. } | RemoveSiloError::Retired { .. } => "silo_not_empty",
+            RemoveSiloError::InPolicy { .. } => "silo_in_policy",
+            RemoveSiloError::InJob { .. } => "silo_in_job",
+            RemoveSiloError::Last { .. } => "last_silo",
+            RemoveSiloError::Silo(error) => return error.clone().into(),
+        };
+        Self::new(StatusCode::CONFLICT, code, error.to_string())
     }
 }
 

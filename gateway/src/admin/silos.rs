@@ -4,15 +4,36 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use holdall_namespace::inventory::{Declared, DeclaredSilo};
+use http::StatusCode;
 
 use super::Admin;
-use super::extract::Named;
+use super::declare::{How, declare};
+use super::extract::{Asked, Named, Sent};
 use super::problem::Problem;
-use super::view::{SiloView, UsageView};
+use super::view::{Applied, SiloView, UsageView};
 
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<SiloView>>, Problem> {
     let silos = admin.state.namespace.silos().await?;
     Ok(Json(silos.into_iter().map(SiloView::from).collect()))
+}
+
+/// Declares one silo that is not there yet.
+pub(super) async fn create(
+    State(admin): State<Arc<Admin>>,
+    Named(name): Named<String>,
+    Asked(how): Asked<How>,
+    Sent(silo): Sent<DeclaredSilo>,
+) -> Result<Json<Applied>, Problem> {
+    if admin.state.namespace.silos().await?.iter().any(|silo| silo.name == name) {
+        return Err(Problem::new(StatusCode::CONFLICT, "silo_exists", format!("a silo `{name}` exists")));
+    }
+    declare(&admin, &Declared { silos: [(name, silo)].into(), ..Declared::default() }, &how).await
+}
+
+pub(super) async fn delete(State(admin): State<Arc<Admin>>, Named(name): Named<String>) -> Result<StatusCode, Problem> {
+    admin.state.namespace.remove_silo(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn cordon(

@@ -31,7 +31,10 @@ pub struct Config {
 pub(super) async fn run(context: &Context, command: &Apply) -> Result<(), Failure> {
     let declared = config::read_declared(&command.file).map_err(|error| Failure::misuse(error.to_string()))?;
     let admin = context.admin()?;
-    let applied: Applied = admin.post(&format!("/v1/apply?dry_run={}", command.dry_run), &declared).await?;
+    show(context, admin.post(&format!("/v1/apply?dry_run={}", command.dry_run), &declared).await?)
+}
+
+pub(super) fn show(context: &Context, applied: Applied) -> Result<(), Failure> {
     if context.global.json {
         return print::json(&applied);
     }

@@ -1,12 +1,13 @@
 //! `holdall silo …`
 
-use clap::Subcommand;
-use holdall_namespace::inventory::Health;
+use clap::{Args, Subcommand};
+use holdall_namespace::inventory::{CredentialsFrom, DeclaredSilo, Health};
 
 use super::exit::Failure;
 use super::target::encode;
-use super::{Context, print};
+use super::{Context, apply, print};
 use crate::admin::view::SiloView;
+use crate::config::Percent;
 
 /// `holdall silo`
 #[derive(Debug, Subcommand)]
@@ -16,6 +17,13 @@ pub enum Command {
         /// Show the facts found while probing too.
         #[arg(long)]
         facts: bool,
+    },
+    /// Register a silo: a folder or a bucket, seen and probed before it counts. `holdall apply` sends objects there.
+    Create(Create),
+    /// Take an empty, cordoned silo out. What lies in its folder or bucket is left as it is.
+    Delete {
+        /// The silo.
+        name: String,
     },
     /// Give a silo no new bytes. What it holds stays readable.
     Cordon {
@@ -29,6 +37,46 @@ pub enum Command {
     },
 }
 
+/// `holdall silo create`
+#[derive(Debug, Args)]
+pub struct Create {
+    /// What it is called.
+    name: String,
+    /// `file:///path`, or `s3://bucket/prefix?endpoint=URL&region=NAME`.
+    url: String,
+    /// Room kept free.
+    #[arg(long, value_name = "PERCENT", default_value = "5%")]
+    reserve: Percent,
+    /// The gateway's environment variable with the access key id. Without any of these, credentials are found the
+    /// cloud's own ways.
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "access_key_id_file")]
+    access_key_id_env: Option<String>,
+    /// The gateway's environment variable with the secret.
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "secret_access_key_file")]
+    secret_access_key_env: Option<String>,
+    /// A file the gateway reads, with the access key id.
+    #[arg(long, value_name = "FILE")]
+    access_key_id_file: Option<String>,
+    /// A file the gateway reads, with the secret.
+    #[arg(long, value_name = "FILE")]
+    secret_access_key_file: Option<String>,
+    /// Show what would be registered and touch nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Create {
+    fn declared(self) -> DeclaredSilo {
+        let credentials = CredentialsFrom {
+            access_key_id_env: self.access_key_id_env,
+            secret_access_key_env: self.secret_access_key_env,
+            access_key_id_file: self.access_key_id_file,
+            secret_access_key_file: self.secret_access_key_file,
+        };
+        DeclaredSilo { url: self.url, credentials, reserve_percent: self.reserve.0 }
+    }
+}
+
 pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
     let admin = context.admin()?;
     match command {
@@ -40,6 +88,11 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             table(&silos)?;
             if facts { silos.iter().try_for_each(show_facts) } else { Ok(()) }
         }
+        Command::Create(create) => {
+            let path = format!("/v1/silo/{}?dry_run={}", encode(&create.name), create.dry_run);
+            apply::show(context, admin.post(&path, &create.declared()).await?)
+        }
+        Command::Delete { name } => admin.delete(&format!("/v1/silo/{}", encode(&name))).await,
         Command::Cordon { name } => show(context, &admin.act(&format!("/v1/silo/{}/cordon", encode(&name))).await?),
         Command::Uncordon { name } => show(context, &admin.act(&format!("/v1/silo/{}/uncordon", encode(&name))).await?),
     }

@@ -385,7 +385,7 @@ impl Core {
     }
 
     /// Waits until every gateway works by the settings of now, and every number taken before is finished.
-    async fn settle(&self) -> Result<(), Fault> {
+    pub(crate) async fn settle(&self) -> Result<(), Fault> {
         let revision = self.inventory().revision;
         let mut waited_for: Option<Vec<(u64, u64)>> = None;
         loop {

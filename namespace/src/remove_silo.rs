@@ -1,0 +1,188 @@
+//! Taking a silo out: its row goes once nothing of ours is in it and nothing can get into it any more.
+
+use crate::engine::{self, NotCommitted, Read, Rows, Write};
+use crate::extent::{JobId, SiloId};
+use crate::fault::Fault;
+use crate::inventory::{Inventory, SiloCommandError, WritePolicy};
+use crate::job::Order;
+use crate::limits::COMMIT_TRIES;
+use crate::namespace::{Core, Namespace};
+use crate::table::silos::{SiloRow, revision, silo as silo_key};
+use crate::table::usage::{self, Counted};
+use crate::table::{decode, decode_row};
+use crate::usage::Usage;
+
+/// Why a silo was not taken out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RemoveSiloError {
+    /// New bytes may be on their way to it.
+    #[error("silo `{silo}` takes new bytes: `holdall silo cordon {silo}` first")]
+    NotCordoned {
+        /// Which.
+        silo: String,
+    },
+    /// It holds bytes that objects are made of.
+    #[error("silo `{silo}` holds {extents} extents, {bytes} bytes: `holdall drain {silo} --to SILO` moves them")]
+    Holds {
+        /// Which.
+        silo: String,
+        /// Verified replicas.
+        extents: i64,
+        /// Their stored bytes.
+        bytes: i64,
+    },
+    /// It holds bytes that may still be read.
+    #[error("silo `{silo}` holds {replicas} retired replicas that wait for the sweep (`holdall sweep --now`)")]
+    Retired {
+        /// Which.
+        silo: String,
+        /// How many.
+        replicas: i64,
+    },
+    /// A write policy would name nothing.
+    #[error("`{policy}` sends new objects to silo `{silo}`: declare it without that silo first")]
+    InPolicy {
+        /// Which.
+        silo: String,
+        /// `write` or `bucket.logs.write`.
+        policy: String,
+    },
+    /// A job is at work on it.
+    #[error("job {job} is about silo `{silo}`: it must end or be cancelled first")]
+    InJob {
+        /// Which.
+        silo: String,
+        /// The job.
+        job: JobId,
+    },
+    /// A namespace without silos holds nothing.
+    #[error("silo `{silo}` is the only one")]
+    Last {
+        /// Which.
+        silo: String,
+    },
+    /// See [`SiloCommandError`].
+    #[error(transparent)]
+    Silo(#[from] SiloCommandError),
+}
+
+impl From<Fault> for RemoveSiloError {
+    fn from(fault: Fault) -> Self {
+        Self::Silo(fault.into())
+    }
+}
+
+enum Refusal {
+    /// Silos or settings changed since everybody was waited for.
+    Changed,
+    Not(RemoveSiloError),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Not(fault.into())
+    }
+}
+
+impl Namespace {
+    /// Takes a silo out of the namespace. It must be cordoned and empty, and is looked at only after every write that
+    /// may have chosen it has ended; refusals say what is in the way, with the count. Nothing in the silo is touched:
+    /// its marker stays, so that the same namespace may register it again.
+    pub async fn remove_silo(&self, name: &str) -> Result<(), RemoveSiloError> {
+        let _one_at_a_time = self.core.ordering.lock().await;
+        for _ in 0..COMMIT_TRIES {
+            self.core.refresh_inventory(true).await?;
+            let inventory = self.core.inventory();
+            let open = inventory.named(name).ok_or_else(|| SiloCommandError::NoSuchSilo(name.to_owned()))?;
+            self.core.refuse_in_use(&inventory, name).await?;
+            refuse_held(name, self.core.counted(Counted::Silo(open.id)).await?, Usage::default())?;
+            self.core.settle().await?;
+            match self.core.commit_removal(open.id, name, inventory.revision).await {
+                Ok(()) => {
+                    self.core.refresh_inventory(true).await?;
+                    tracing::info!(silo = name, "silo taken out");
+                    return Ok(());
+                }
+                Err(Refusal::Changed) => {}
+                Err(Refusal::Not(error)) => return Err(error),
+            }
+        }
+        Err(Fault::Unavailable("silos and settings are changed too often".to_owned()).into())
+    }
+}
+
+impl Core {
+    /// What names the silo, and would name nothing.
+    async fn refuse_in_use(&self, inventory: &Inventory, name: &str) -> Result<(), RemoveSiloError> {
+        let silo = || name.to_owned();
+        if inventory.named(name).is_some_and(|open| !open.row.cordoned) {
+            return Err(RemoveSiloError::NotCordoned { silo: silo() });
+        }
+        if inventory.silos.len() == 1 {
+            return Err(RemoveSiloError::Last { silo: silo() });
+        }
+        let sends = |policy: &WritePolicy| policy.to.iter().any(|to| to.silo == name);
+        let of_bucket = inventory.bucket_write.iter().find(|(_, policy)| sends(policy));
+        let of_bucket = of_bucket.map(|(bucket, _)| format!("bucket.{bucket}.write"));
+        let default = inventory.write.as_ref().filter(|policy| sends(policy)).map(|_| "write".to_owned());
+        if let Some(policy) = default.or(of_bucket) {
+            return Err(RemoveSiloError::InPolicy { silo: silo(), policy });
+        }
+        let about = |order: &Order| match order {
+            Order::Place { on, .. } => on == name,
+            Order::Drain { from, to } => from == name || to == name,
+        };
+        let rows = self.job_rows().await?;
+        match rows.into_iter().find(|row| row.info.is_active() && about(&row.info.order)) {
+            Some(row) => Err(RemoveSiloError::InJob { silo: silo(), job: row.info.id }),
+            None => Ok(()),
+        }
+    }
+
+    /// The counts are read in the commit: what was on its way has arrived by now, and nothing sets out any more as long
+    /// as the settings are those that everybody was waited for.
+    async fn commit_removal(&self, id: SiloId, name: &str, settled_at: i64) -> Result<(), Refusal> {
+        let (live, retired) = (usage::keys(Counted::Silo(id)), usage::keys(Counted::Retired(id)));
+        let counters: Vec<_> = live.iter().chain(&retired).cloned().collect();
+        let mut reads = vec![Read::Row(silo_key(id)), Read::Row(revision())];
+        reads.extend(counters.iter().cloned().map(Read::Row));
+        let name = name.to_owned();
+        let decide = move |rows: &Rows| -> Result<_, Refusal> {
+            let Some(row) = rows.get(&silo_key(id)) else { return Err(Refusal::Changed) };
+            let row: SiloRow = decode(row)?;
+            if !row.cordoned || usage::read(rows.get(&revision())) != settled_at {
+                return Err(Refusal::Changed);
+            }
+            let count = |keys: &[Vec<u8>; 2]| Usage {
+                objects: usage::read(rows.get(&keys[0])),
+                bytes: usage::read(rows.get(&keys[1])),
+            };
+            refuse_held(&name, count(&live), count(&retired)).map_err(Refusal::Not)?;
+            let mut writes = vec![Write::Delete(silo_key(id)), Write::Add(revision(), 1)];
+            writes.extend(counters.iter().cloned().map(Write::Delete));
+            Ok((writes, ()))
+        };
+        match engine::commit(&*self.engine, reads, decide).await {
+            Ok(()) => Ok(()),
+            Err(NotCommitted::Refused(refusal)) => Err(refusal),
+            Err(NotCommitted::Engine(error)) => {
+                // A lost answer: the row says what became of it.
+                let rows = self.engine.get(&[silo_key(id)]).await.map_err(Fault::from)?;
+                let left: Option<SiloRow> = decode_row(rows[0].as_ref())?;
+                left.map_or(Ok(()), |_| Err(Fault::from(error).into()))
+            }
+        }
+    }
+}
+
+/// Bytes of ours are in the way.
+fn refuse_held(silo: &str, live: Usage, retired: Usage) -> Result<(), RemoveSiloError> {
+    let silo = || silo.to_owned();
+    if live.objects != 0 {
+        return Err(RemoveSiloError::Holds { silo: silo(), extents: live.objects, bytes: live.bytes });
+    }
+    if retired.objects != 0 {
+        return Err(RemoveSiloError::Retired { silo: silo(), replicas: retired.objects });
+    }
+    Ok(())
+}
