@@ -55,8 +55,9 @@ pub const ADMIN_BODY: usize = 1 << 20;
 
 /// A request's XML, unless it says otherwise.
 pub const MAX_XML: usize = 1 << 20;
-/// A `CompleteMultipartUpload` XML: 10,000 parts with their `ETag`s and the longest checksum stay under 4 MiB.
-pub const MAX_COMPLETE_XML: usize = 8 << 20;
+/// A `CompleteMultipartUpload` (10,000 parts with their `ETag`s and the longest checksum stay under 4 MiB) or a
+/// `DeleteObjects` (1,000 keys of 1,024 bytes, each written as `&quot;`, stay under 7 MiB).
+pub const MAX_LONG_XML: usize = 8 << 20;
 /// How deep a request's elements may nest; S3's own need 6.
 pub const MAX_XML_DEPTH: usize = 16;
 /// Elements of a request's XML; each costs memory beyond its bytes. A part has at most a dozen.

@@ -76,6 +76,7 @@ pub struct BucketPage {
 impl Namespace {
     /// Creates a bucket of `owner`'s. <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html>
     pub async fn create_bucket(&self, name: &BucketName, owner: AccountId) -> Result<Bucket, CreateBucketError> {
+        self.core.room_in_index()?;
         let own = self.engine.range(owned_by(owner), MAX_BUCKETS, usize::MAX).await.map_err(Fault::from)?;
         if own.len() >= MAX_BUCKETS {
             return Err(CreateBucketError::TooMany);

@@ -42,6 +42,7 @@ impl Namespace {
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
     pub async fn copy(&self, request: CopyObject<'_>) -> Result<PutDone, PutError> {
         let CopyObject { source, bucket, key, headers, tags, storage_class, algorithm, condition } = request;
+        self.core.room_in_index()?;
         let session = self.session();
         let checksum = self.checksum_of_copy(source, algorithm).await?;
         let guard = session.take();

@@ -9,7 +9,7 @@ pub enum Fault {
     #[error("unavailable for now: {0}")]
     Unavailable(String),
     /// No silo takes new bytes, or the index's disk is nearly full. 507.
-    #[error("no room for new bytes")]
+    #[error("no room: every silo that may take new bytes is full, or the index's disk is")]
     NoRoom,
     /// Stored bytes do not match their checksums, or a row does not read. 500.
     #[error("stored data is damaged: {0}")]

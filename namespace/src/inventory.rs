@@ -15,7 +15,7 @@ use crate::fault::Fault;
 use crate::limits::FAILURES_UNTIL_DOWN;
 use crate::name::BucketName;
 use crate::namespace::{Core, Namespace, OpenError, Options};
-use crate::placement::{Candidate, choose};
+use crate::placement::{Candidate, choose, down};
 use crate::stats::Stats;
 use crate::table::silos::{SiloRow, read_silo, revision};
 use crate::table::usage::{self, Counted};
@@ -315,11 +315,16 @@ impl Inventory {
         self.silos.get(&id).ok_or_else(|| Fault::Unavailable(format!("silo {id} is not open here")))
     }
 
-    /// The silos a body for this bucket may go to, best first.
-    pub fn candidates(&self, bucket: &BucketName, size: u64) -> Vec<&Arc<OpenSilo>> {
+    /// The silos a body for this bucket may go to, best first; at least one.
+    pub fn candidates(&self, bucket: &BucketName, size: u64) -> Result<Vec<&Arc<OpenSilo>>, Fault> {
         let policy = self.bucket_write.get(bucket.as_str()).or(self.write.as_ref());
         let silos: Vec<Candidate> = self.silos.values().map(|open| open.candidate()).collect();
-        choose(policy, &silos, size).into_iter().filter_map(|id| self.silos.get(&id)).collect()
+        let chosen: Vec<_> = choose(policy, &silos, size).into_iter().filter_map(|id| self.silos.get(&id)).collect();
+        if !chosen.is_empty() {
+            return Ok(chosen);
+        }
+        let down = down(policy, &silos, size).and_then(|id| self.silos.get(&id));
+        Err(down.map_or(Fault::NoRoom, |open| Fault::Unavailable(format!("silo `{}` is down", open.row.name))))
     }
 }
 

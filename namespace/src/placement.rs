@@ -30,6 +30,12 @@ pub fn choose(policy: Option<&WritePolicy>, silos: &[Candidate], size: u64) -> V
     }
 }
 
+/// Why [`choose`] answers nothing, where that may pass: a silo that would have been chosen, but is down.
+pub fn down(policy: Option<&WritePolicy>, silos: &[Candidate], size: u64) -> Option<SiloId> {
+    let as_if_up: Vec<_> = silos.iter().map(|silo| Candidate { up: true, ..silo.clone() }).collect();
+    choose(policy, &as_if_up, size).into_iter().find(|id| silos.iter().any(|silo| silo.id == *id && !silo.up))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +56,15 @@ mod tests {
         assert_eq!(choose(None, &silos, 10), [4]);
         assert_eq!(choose(None, &silos, 9), [3, 4]);
         assert_eq!(choose(None, &silos, 100), [0; 0]);
+    }
+
+    /// A policy's only silo was down, and clients were told that there is no room, which they do not try again.
+    #[test]
+    fn a_silo_that_is_down_is_told_from_one_that_is_full() {
+        let silos = [Candidate { up: false, ..silo(1, 99) }, Candidate { cordoned: true, up: false, ..silo(2, 999) }];
+        assert_eq!((choose(None, &silos, 10), down(None, &silos, 10)), (Vec::new(), Some(1)));
+        assert_eq!(down(None, &silos, 100), None);
+        assert_eq!(down(None, &[silo(3, 9)], 10), None);
     }
 
     #[test]

@@ -97,14 +97,17 @@ impl Core {
         whose: For<'_>,
         upload: Upload,
     ) -> Result<StoredBytes, PutError> {
-        if self.engine.room().is_some_and(|room| room < INDEX_RESERVE) {
-            return Err(Fault::NoRoom.into());
-        }
+        self.room_in_index()?;
         if upload.size <= BUFFERED_BODY {
             self.store_short(session, whose, upload).await
         } else {
             self.store_long(session, whose, upload).await
         }
+    }
+
+    /// Refuses what makes the index grow, so that deletes still have room.
+    pub(crate) fn room_in_index(&self) -> Result<(), Fault> {
+        if self.engine.room().is_some_and(|room| room < INDEX_RESERVE) { Err(Fault::NoRoom) } else { Ok(()) }
     }
 
     /// A short body is read whole and checked before a silo is asked; when one fails, the next takes it.
@@ -121,7 +124,7 @@ impl Core {
         let Some(sums) = hashed.extents.into_iter().next() else { return Ok(stored) };
         let inventory = self.inventory();
         let mut failure = Fault::NoRoom;
-        for (attempt, open) in inventory.candidates(whose.bucket, upload.size).into_iter().enumerate() {
+        for (attempt, open) in inventory.candidates(whose.bucket, upload.size)?.into_iter().enumerate() {
             // The first attempt shares the version's number; another attempt needs a name of its own.
             let id = if attempt == 0 { stored.version() } else { take_another(session, &mut stored) };
             let digest = Arc::new(OnceLock::from(extent_digest(&sums)));
@@ -152,7 +155,7 @@ impl Core {
         upload: Upload,
     ) -> Result<StoredBytes, PutError> {
         let inventory = self.inventory();
-        let mut candidates = inventory.candidates(whose.bucket, upload.size).into_iter();
+        let mut candidates = inventory.candidates(whose.bucket, upload.size)?.into_iter();
         let mut open = candidates.next().ok_or(Fault::NoRoom)?;
         let hasher = StreamHasher::start(upload.algorithm);
         let source = Arc::new(tokio::sync::Mutex::new(Source { body: upload.body, rest: Bytes::new(), begun: false }));

@@ -269,6 +269,42 @@ async fn an_upload_becomes_an_object_once() {
     assert_eq!(house.blobs(), [0, 0]);
 }
 
+/// A drain was shown as done a second before its row said so: after a kill in that second it ran again, against the
+/// opposite drain that had been taken meanwhile, and the two moved bytes back and forth.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_is_written_down_as_done_before_it_is_shown_as_done() {
+    let house = house("shown").await;
+    house.put("one", &pattern(1, 9000)).await;
+    house.namespace.start_background();
+    let job = house.namespace.start_job(drain("hot", "cold"), Pace::default()).await.unwrap();
+    while house.namespace.job(job.id).await.unwrap().state == JobState::Running {
+        tokio::task::yield_now().await;
+    }
+    let rows = house.engine.snapshot();
+    let row = rows.iter().find(|(key, _)| key[0] == holdall_namespace::table::key::JOBS).unwrap();
+    let text = String::from_utf8_lossy(&row.1).into_owned();
+    assert!(!text.contains("\"running\""), "{text}");
+    house.namespace.close().await;
+}
+
+#[tokio::test]
+async fn a_drain_whose_source_was_taken_into_use_again_is_not_resumed() {
+    let house = house("resumed").await;
+    house.put("one", &pattern(1, 9000)).await;
+    let job = house.namespace.start_job(drain("hot", "cold"), Pace::default()).await.unwrap();
+    house.namespace.set_cordon("hot", false).await.unwrap();
+    house.namespace.start_background();
+    let ended = loop {
+        let info = house.namespace.job(job.id).await.unwrap();
+        if !info.is_active() {
+            break info;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!((ended.state, ended.moved_objects), (JobState::Reopened, 0), "{ended:?}");
+    house.namespace.close().await;
+}
+
 #[tokio::test]
 async fn a_drain_moves_everything_and_changes_nothing_that_s3_shows() {
     let house = house("drain").await;

@@ -13,6 +13,7 @@ pub enum Command {
     /// Create an account with one key; its secret is shown now and never again.
     Create {
         /// 1 to 64 of a-z A-Z 0-9 - _ . @
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         name: String,
     },
     /// List all accounts.

@@ -15,7 +15,8 @@ pub struct Apply {
     /// The TOML file that declares; process settings in it are left alone.
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
-    /// Show what would change and change nothing.
+    /// Show what would change and change nothing. Whether a silo can be reached and is ours is seen only when it is
+    /// applied.
     #[arg(long)]
     dry_run: bool,
 }

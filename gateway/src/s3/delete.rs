@@ -10,7 +10,7 @@ use super::checksum::Announced;
 use super::{Answer, Call, condition, header, no_such_version, read_checked};
 use crate::auth::VerifiedBody;
 use crate::error::{Code, S3Error};
-use crate::limits::{DELETES_AT_ONCE, MAX_XML};
+use crate::limits::{DELETES_AT_ONCE, MAX_LONG_XML};
 use crate::xml::read::{self, Doomed};
 use crate::xml::write::Document;
 
@@ -36,7 +36,7 @@ pub(super) async fn objects(call: &Call, bucket: &Bucket, body: VerifiedBody) ->
     if announced.is_empty() {
         return Err(S3Error::with(Code::InvalidRequest, "Missing required header for this request: Content-MD5"));
     }
-    let request = read::delete(&read_checked(body, MAX_XML, &announced).await?)?;
+    let request = read::delete(&read_checked(body, MAX_LONG_XML, &announced).await?)?;
     let each = stream::iter(request.objects).map(|doomed| async {
         let done = one(call, bucket, &doomed).await;
         (doomed, done)

@@ -16,7 +16,7 @@ use super::put::{Incoming, answer_checksum, failed};
 use super::{Answer, Call, condition, copy, header, list, range, read_checked, tagging};
 use crate::auth::VerifiedBody;
 use crate::error::{Code, S3Error};
-use crate::limits::{COPY_TRIES, MAX_COMPLETE_XML, MAX_PAGE};
+use crate::limits::{COPY_TRIES, MAX_LONG_XML, MAX_PAGE};
 use crate::xml::read;
 use crate::xml::write::{Document, KeyEncoding, timestamp};
 
@@ -122,7 +122,7 @@ pub(super) async fn upload_part_copy(call: &Call, bucket: &Bucket, key: &ObjectK
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>
 pub(super) async fn complete(call: &Call, bucket: &Bucket, key: &ObjectKey, body: VerifiedBody) -> Answer {
     let id = upload_id(call)?;
-    let parts = read::complete(&read_checked(body, MAX_COMPLETE_XML, &Announced::default()).await?)?;
+    let parts = read::complete(&read_checked(body, MAX_LONG_XML, &Announced::default()).await?)?;
     if let Some(part) = parts.iter().find(|part| !(1..=MAX_PARTS).contains(&part.number)) {
         let message = format!("Part number must be an integer between 1 and {MAX_PARTS}, inclusive");
         return Err(S3Error::argument("partNumber", &part.number.to_string(), message));

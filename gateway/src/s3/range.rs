@@ -55,7 +55,9 @@ enum Asked {
 }
 
 fn parse(header: &str) -> Option<Asked> {
-    let (first, last) = header.trim().strip_prefix("bytes=")?.split_once('-')?;
+    let (unit, range) = header.trim().split_once('=')?;
+    // RFC 9110, 14.1: units are read in any case.
+    let (first, last) = range.split_once('-').filter(|_| unit.eq_ignore_ascii_case("bytes"))?;
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         digits.then(|| text.parse().unwrap_or(u64::MAX))
@@ -93,6 +95,8 @@ mod tests {
         let (whole, refused) = (Ok(Wanted::Whole), Err(Code::InvalidRange));
         for (header, size, expected) in [
             ("bytes=4-7", 11, part(4..8)),
+            ("BYTES=4-", 11, part(4..11)),
+            ("octets=4-", 11, whole.clone()),
             ("bytes=4-", 11, part(4..11)),
             ("bytes=-7", 11, part(4..11)),
             ("bytes=-70", 11, part(0..11)),

@@ -439,10 +439,19 @@ mod tests {
         };
         let parts: String = (1..=10_000).map(part).collect();
         let body = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
-        assert!(body.len() < crate::limits::MAX_COMPLETE_XML);
+        assert!(body.len() < crate::limits::MAX_LONG_XML);
         assert_eq!(complete(body.as_bytes()).map(|parts| parts.len()), Ok(10_000));
         let more = body.replace("</Complete", &format!("{}</Complete", part(10_001)));
         assert_eq!(complete(more.as_bytes()), Err(Malformed));
+    }
+
+    /// A thousand keys of the greatest length were more than the limit of a request's XML.
+    #[test]
+    fn a_thousand_of_the_longest_keys_fit() {
+        let object = format!("<Object><Key>{}</Key></Object>", "&quot;".repeat(1024));
+        let body = format!("<Delete>{}</Delete>", object.repeat(1000));
+        assert!(body.len() < crate::limits::MAX_LONG_XML);
+        assert_eq!(delete(body.as_bytes()).map(|delete| delete.objects.len()), Ok(1000));
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub enum JobState {
     Cancelled,
     /// It gave up; `error` says why.
     Failed,
-    /// `drain` only: done, and then the silo was taken into use again, so nobody waits for it to be empty.
+    /// `drain` only: the silo was taken into use again, so nobody empties it, or waits for it to be empty.
     Reopened,
 }
 
@@ -203,6 +203,9 @@ impl Namespace {
     /// before this answers.
     pub async fn start_job(&self, order: Order, pace: Pace) -> Result<JobInfo, OrderError> {
         self.core.wish(&order)?;
+        if pace.bytes_per_second == Some(0) || pace.concurrency == Some(0) {
+            return Err(OrderError::Invalid("a rate or a concurrency of 0 moves nothing".to_owned()));
+        }
         if let Order::Place { bucket, .. } = &order {
             self.bucket(bucket).await.map_err(|_| OrderError::NoSuchBucket(bucket.to_string()))?;
         }

@@ -203,28 +203,23 @@ impl Core {
         if live.handed_on.load(Ordering::Acquire) {
             return;
         }
-        let now = self.clock.now();
-        live.change(|info| match outcome {
-            Ok(state) => {
-                info.state = state;
-                info.finished = info.finished.or(Some(now));
-            }
+        let mut ended = live.info();
+        ended.finished = ended.finished.or(Some(self.clock.now()));
+        match outcome {
+            Ok(state) => ended.state = state,
             Err(error) => {
-                info.state = JobState::Failed;
-                info.error = Some(error.to_string());
-                info.finished = Some(now);
+                ended.state = JobState::Failed;
+                ended.error = Some(error.to_string());
             }
-        });
-        let (id, state) = {
-            let info = live.info();
-            (info.id, info.state)
-        };
+        }
+        let (id, state) = (ended.id, ended.state);
         if let Err(fault) = self.forget_moves(Some(id)).await {
             tracing::warn!(job = id, %fault, "a job's journal was not cleared");
         }
-        if let Err(fault) = self.note(&live).await {
+        if let Err(fault) = self.note(ended.clone()).await {
             tracing::warn!(job = id, %fault, "a job's end was not noted");
         }
+        live.change(|info| *info = ended);
         self.running.0.lock().expect("no holder panics").remove(&id);
         tracing::info!(job = id, ?state, "job ended");
     }
@@ -232,7 +227,7 @@ impl Core {
     async fn note_forever(&self, live: &Live) {
         loop {
             self.clock.sleep(JOB_NOTE).await;
-            match self.note(live).await {
+            match self.note(live.info()).await {
                 Ok(true) => {}
                 // Cancelled through another gateway.
                 Ok(false) => live.stop.cancel(),
@@ -242,8 +237,7 @@ impl Core {
     }
 
     /// Writes down how far a job came; a cancelled row stays cancelled. Answers whether it goes on.
-    async fn note(&self, live: &Live) -> Result<bool, Fault> {
-        let info = live.info();
+    async fn note(&self, info: JobInfo) -> Result<bool, Fault> {
         let noted = self.change_job(info.id, move |row| {
             let cancelled = row.info.state == JobState::Cancelled;
             let (state, finished) = (row.info.state, row.info.finished);
@@ -261,6 +255,9 @@ impl Core {
         let wish = self.wish(&info.order)?;
         self.forget_moves(Some(info.id)).await?;
         if info.state == JobState::Running {
+            if self.is_reopened(&info.order) {
+                return Ok(JobState::Reopened);
+            }
             let summary = self.summarize(&info.order, wish).await?;
             live.change(|info| {
                 info.planned_objects = info.moved_objects + summary.objects;
@@ -270,16 +267,21 @@ impl Core {
             if live.stop.is_cancelled() {
                 return Ok(JobState::Cancelled);
             }
-            let now = self.clock.now();
-            live.change(|info| {
-                info.state = JobState::Done;
-                info.finished = Some(now);
-            });
+            // Written down before anybody is told: orders are taken that contradict this one.
+            let done = JobInfo { state: JobState::Done, finished: Some(self.clock.now()), ..live.info() };
+            self.note(done.clone()).await?;
+            live.change(|info| *info = done);
         }
         match &info.order {
             Order::Place { .. } => Ok(JobState::Done),
             Order::Drain { from, .. } => self.wait_empty(from).await,
         }
+    }
+
+    /// A drain cordons its source before it is written down: one that was taken into use since has been given up.
+    fn is_reopened(&self, order: &Order) -> bool {
+        let Order::Drain { from, .. } = order else { return false };
+        self.inventory().named(from).is_some_and(|open| !open.row.cordoned)
     }
 
     /// Passes until one finds nothing to move. A drain's last pass begins after every write that chose its source

@@ -22,6 +22,7 @@ impl Namespace {
         key: &ObjectKey,
         create: CreateUpload,
     ) -> Result<UploadId, UploadError> {
+        self.core.room_in_index()?;
         let session = self.session();
         let guard = session.take();
         let id = guard.number;
