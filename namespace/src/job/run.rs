@@ -255,6 +255,8 @@ impl Core {
         let wish = self.wish(&info.order)?;
         self.forget_moves(Some(info.id)).await?;
         if info.state == JobState::Running {
+            // Ordered through another gateway, perhaps, which cordoned the source a moment ago.
+            self.refresh_inventory(false).await?;
             if self.is_reopened(&info.order) {
                 return Ok(JobState::Reopened);
             }
