@@ -19,9 +19,9 @@ use holdall_namespace::remove_silo::RemoveSiloError;
 use holdall_namespace::{Namespace, Options};
 use tokio::sync::oneshot;
 
-fn to(silos: &[&str]) -> Option<WritePolicy> {
+fn to(silos: &[&str]) -> WritePolicy {
     let target = |silo: &&str| WriteTarget { silo: (*silo).to_owned(), min_size: 0, max_size: None };
-    Some(WritePolicy { to: silos.iter().map(target).collect() })
+    WritePolicy { to: silos.iter().map(target).collect() }
 }
 
 /// Two silos in memory, `hot` first, and a bucket.
@@ -34,7 +34,10 @@ async fn house(test: &str) -> (Arc<Namespace>, Bucket) {
         (name.to_owned(), DeclaredSilo { url: format!("memory:{test}-{name}"), credentials, reserve_percent: 5 })
     };
     let silos = ["hot", "cold"].map(silo).into();
-    namespace.apply(&Declared { silos, write: to(&["hot", "cold"]), ..Declared::default() }, false).await.unwrap();
+    namespace
+        .apply(&Declared { silos, write: Some(to(&["hot", "cold"])), ..Declared::default() }, false)
+        .await
+        .unwrap();
     namespace.ensure_first_key(None).await.unwrap();
     let bucket = namespace.create_bucket(&"photos".parse().unwrap(), 1).await.unwrap();
     namespace.start_background();
@@ -73,7 +76,7 @@ async fn a_write_on_its_way_is_waited_for_and_seen() {
     // Its first piece is in the silo by then, or on its way there.
     tokio::time::sleep(Duration::from_millis(300)).await;
     namespace.set_cordon("hot", true).await.unwrap();
-    namespace.apply(&Declared { write: to(&["cold"]), ..Declared::default() }, false).await.unwrap();
+    namespace.apply(&Declared { write: Some(to(&["cold"])), ..Declared::default() }, false).await.unwrap();
     let removing = tokio::spawn({
         let namespace = Arc::clone(&namespace);
         async move { namespace.remove_silo("hot").await }
@@ -107,12 +110,12 @@ async fn what_is_in_the_way_is_named() {
     namespace.set_cordon("hot", true).await.unwrap();
     let told = remove("hot").await.unwrap_err();
     assert_eq!(told, "`write` sends new objects to silo `hot`: declare it without that silo first");
-    let bucket_write = [("logs".parse().unwrap(), to(&["hot"]).unwrap())].into();
-    let declared = Declared { write: to(&["cold"]), bucket_write, ..Declared::default() };
+    let bucket_write = [("logs".parse().unwrap(), to(&["hot"]))].into();
+    let declared = Declared { write: Some(to(&["cold"])), bucket_write, ..Declared::default() };
     namespace.apply(&declared, false).await.unwrap();
     let told = remove("hot").await.unwrap_err();
     assert_eq!(told, "`bucket.logs.write` sends new objects to silo `hot`: declare it without that silo first");
-    let bucket_write = [("logs".parse().unwrap(), to(&["cold"]).unwrap())].into();
+    let bucket_write = [("logs".parse().unwrap(), to(&["cold"]))].into();
     namespace.apply(&Declared { bucket_write, ..Declared::default() }, false).await.unwrap();
     remove("hot").await.unwrap();
     namespace.set_cordon("cold", true).await.unwrap();

@@ -68,7 +68,7 @@ async fn a_list_that_is_none_deletes_nothing() {
     ] {
         delete(&house, &bad).await.refused(400, "MalformedXML");
     }
-    let large = "x".repeat((1 << 20) + 1);
+    let large = "x".repeat((8 << 20) + 1);
     delete(&house, &large).await.refused(400, "MaxMessageLengthExceeded");
     house.get("/abc/a").await.expect(200);
 }
