@@ -138,9 +138,11 @@ TESTS = [
     Part("rust-tests", "the tests of all crates", _rust_tests),
     Part("silos", "the silo contract against moto and against another Holdall", _silo_tests),
 ]
+# A drain at a rate lasts long enough to be met by as many reads, overwrites and deletes as the run must show.
+PACED = ("--rate", "64MiB")
 RIGS = [
-    _rig("livemove", "a drain under load, disk to disk, back and forth", "livemove"),
-    _rig("livemove-s3", "the same between a disk and another Holdall", "livemove", "--cold", "s3"),
+    _rig("livemove", "a drain under load, disk to disk, back and forth", "livemove", *PACED),
+    _rig("livemove-s3", "the same between a disk and another Holdall", "livemove", "--cold", "s3", *PACED),
     _rig("crash", "kill -9 at random moments and failpoints under load", "crash"),
     _rig("powerloss", "the power cut at random moments under load, on a disk that forgets what was not flushed", "powerloss"),
     _rig("twogateways", "two gateways over one index, one frozen past its lease and resumed, under load", "twogateways"),
@@ -149,6 +151,10 @@ RIGS = [
 SOAK = [
     _rig("soak-livemove", "10,000 objects, 8 GiB, twice back and forth", "livemove", "--full", timeout=7200),
     _rig("soak-livemove-s3", "the same between a disk and another Holdall", "livemove", "--full", "--cold", "s3", timeout=7200),
+    _rig(
+        "soak-livemove-beside", "the same with a second gateway over the index", "livemove", "--full", "--beside",
+        timeout=7200,
+    ),
     _rig("soak-crash", "300 rounds", "crash", "--rounds", "300", "--within", "3000", "--writes", "50000", timeout=7200),
     _rig("soak-powerloss", "300 cuts", "powerloss", "--cuts", "300", "--births", "100", "--writes", "20000", timeout=7200),
     _rig(
