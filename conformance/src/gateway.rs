@@ -20,6 +20,9 @@ const READY: Duration = Duration::from_mins(1);
 /// How long a stopped gateway may finish what it has in flight.
 const STOPPED: Duration = Duration::from_mins(1);
 
+/// What is retired goes with the next sweep.
+pub const NO_GRACE: &str = "sweep_grace = \"0s\"\n";
+
 /// How to start one. The ports stay the same over restarts.
 #[derive(Debug, Clone)]
 pub struct Setup {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use holdall_conformance::client::Client;
 use holdall_conformance::clock::Stopwatch;
-use holdall_conformance::gateway::{Gateway, Setup};
+use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup};
 use holdall_conformance::load::Load;
 use holdall_conformance::random::Random;
 use holdall_conformance::workload::{Sizes, World};
@@ -73,7 +73,7 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
     let temp = tempfile::Builder::new().prefix("holdall-crash-").tempdir()?;
     let folder = options.folder.clone().unwrap_or_else(|| temp.path().to_owned());
     let mut setup = Setup::new(&folder.join("data"))?;
-    setup.config = Some("sweep_grace = \"0s\"\n".to_owned());
+    setup.config = Some(NO_GRACE.to_owned());
     let world = Arc::new(World::new("crash", options.keys, Sizes { max: 512 << 10 }));
     let mut hit: BTreeMap<&str, u64> = BTreeMap::new();
     let mut random = Random::new(seed, 0);

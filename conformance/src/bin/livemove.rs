@@ -14,7 +14,7 @@ use clap::{Parser, ValueEnum};
 use holdall_conformance::client::{Client, Endpoint, Listing};
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::flight::{self, Flight, Hits};
-use holdall_conformance::gateway::{Gateway, Setup, cold_on};
+use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup, cold_on};
 use holdall_conformance::random::Random;
 use holdall_conformance::workload::{Actor, PART, Sizes, World};
 use holdall_conformance::{Outcome, rig, say, settle};
@@ -111,12 +111,12 @@ impl Servers {
 
 async fn start(options: &Options, folder: &Path) -> Outcome<Servers> {
     let mut setup = Setup::new(&folder.join("data"))?;
-    let mut config = String::from("sweep_grace = \"0s\"\n");
+    let mut config = String::from(NO_GRACE);
     let mut behind = None;
     if options.cold == Cold::S3 {
         let mut other = Setup::new(&folder.join("behind"))?;
         // What is deleted there makes room at once, or a long run fills the disk.
-        other.config = Some("sweep_grace = \"0s\"\n".to_owned());
+        other.config = Some(NO_GRACE.to_owned());
         let gateway = other.start().await?;
         Client::new(&other.endpoint()).create_bucket("cold").await?;
         config.push_str(&cold_on(&other.listen));

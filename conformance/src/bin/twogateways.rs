@@ -2,8 +2,8 @@
 //! lease and resumed.
 //!
 //! Whatever either acknowledged must be there and whole on both, and while one is dead the other works on. The one that
-//! was buried must acknowledge nothing under its old session; it begins another. Of many conditional creates of one key, sent to both, exactly one wins.
-//! At the end `check --deep` is clean.
+//! was buried must acknowledge nothing under its old session; it begins another. Of many conditional creates of one key,
+//! sent to both, exactly one wins. At the end `check --deep` is clean.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use holdall_conformance::client::{CallError, Client, Endpoint};
 use holdall_conformance::clock::Stopwatch;
-use holdall_conformance::gateway::{Gateway, Setup};
+use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup};
 use holdall_conformance::load::Load;
 use holdall_conformance::random::Random;
 use holdall_conformance::wire::Body;
@@ -116,7 +116,7 @@ impl Pair {
     async fn start(folder: &std::path::Path, keys: usize, seed: u64) -> Outcome<Self> {
         let mut setup = Setup::new(&folder.join("data"))?;
         setup.notes = folder.join("one");
-        setup.config = Some("sweep_grace = \"0s\"\n".to_owned());
+        setup.config = Some(NO_GRACE.to_owned());
         setup.share_index();
         let gateways = [setup.start().await?, setup.beside(&folder.join("other"))?.start().await?];
         let world = Arc::new(World::new(BUCKET, keys, Sizes { max: 512 << 10 }));

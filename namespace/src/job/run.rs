@@ -204,22 +204,25 @@ impl Core {
             return;
         }
         let mut ended = live.info();
-        ended.finished = ended.finished.or(Some(self.clock.now()));
+        let now = self.clock.now();
         match outcome {
-            Ok(state) => ended.state = state,
+            Ok(state) => {
+                ended.state = state;
+                ended.finished = ended.finished.or(Some(now));
+            }
             Err(error) => {
                 ended.state = JobState::Failed;
                 ended.error = Some(error.to_string());
+                ended.finished = Some(now);
             }
         }
         let (id, state) = (ended.id, ended.state);
         if let Err(fault) = self.forget_moves(Some(id)).await {
             tracing::warn!(job = id, %fault, "a job's journal was not cleared");
         }
-        if let Err(fault) = self.note(ended.clone()).await {
+        if let Err(fault) = self.note(ended).await {
             tracing::warn!(job = id, %fault, "a job's end was not noted");
         }
-        live.change(|info| *info = ended);
         self.running.0.lock().expect("no holder panics").remove(&id);
         tracing::info!(job = id, ?state, "job ended");
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use holdall_conformance::client::{Client, Endpoint};
 use holdall_conformance::clock::Stopwatch;
-use holdall_conformance::gateway::{Gateway, Setup, free_address};
+use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup, free_address};
 use holdall_conformance::sign::Signer;
 use holdall_conformance::{Outcome, process, say, settle};
 use tokio::process::{Child, Command};
@@ -73,7 +73,7 @@ pub(super) async fn run(options: &Options) -> Outcome<()> {
     let mut own = None;
     if !options.without_own {
         let mut setup = Setup::new(&folder.join("data"))?;
-        setup.config = Some("sweep_grace = \"0s\"\n[log]\nlevel = \"warn\"\n".to_owned());
+        setup.config = Some(format!("{NO_GRACE}[log]\nlevel = \"warn\"\n"));
         let gateway = setup.start().await?;
         let mut endpoint = setup.endpoint();
         endpoint.sign_payload = options.sign_payload;
@@ -241,7 +241,7 @@ impl Ratios<'_> {
         if !self.wants(name) {
             return Ok(());
         }
-        let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ratios, mut ours, mut theirs, mut places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for round in 0..self.options.rounds {
             let place = self.folder.join(format!("files-{round}"));
             std::fs::create_dir_all(&place)?;
@@ -255,11 +255,9 @@ impl Ratios<'_> {
             ratios.push(rate / bare);
             ours.push(rate);
             theirs.push(bare);
+            places.push(place);
         }
-        // Not before: ext4 steps over every inode freed of late, one by one, whoever needs one.
-        for round in 0..self.options.rounds {
-            std::fs::remove_dir_all(self.folder.join(format!("files-{round}")))?;
-        }
+        remove_at_last(&places)?;
         let log = reference::group_log(self.folder, 4 << 10, 64, self.options.sample())?;
         let figures = format!("{:.0}/s and {:.0}/s; one log: {log:.0}/s", median(ours), median(theirs));
         self.ratio(name, ratios, false, 0.6, figures);
@@ -362,7 +360,7 @@ impl Ratios<'_> {
             }
             let setup = &self.gateway.setup;
             let holdall = setup.command();
-            let (mut ratios, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut ratios, mut ours, mut theirs, mut places) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
             for round in 0..self.options.rounds.min(3) {
                 let bucket = format!("moved-{size}-{round}");
                 write_bucket(&self.own.endpoint, &bucket, size, count).await?;
@@ -375,7 +373,9 @@ impl Ratios<'_> {
                 ratios.push(rate / bare);
                 ours.push(rate / MIB as f64);
                 theirs.push(bare / MIB as f64);
+                places.push(copied);
             }
+            remove_at_last(&places)?;
             settle::sweep(&holdall).await?;
             let figures = format!("{:.1} and {:.1} MiB/s", median(ours), median(theirs));
             self.ratio(&format!("{name}: bytes a second against cp, fsync, checksum"), ratios, false, bound, figures);
@@ -388,6 +388,15 @@ fn words(pairs: &[(Rate, Rate)], unit: &str, figure: fn(&Rate) -> f64) -> String
     let ours = median(pairs.iter().map(|pair| figure(&pair.0)).collect());
     let theirs = median(pairs.iter().map(|pair| figure(&pair.1)).collect());
     format!("{ours:.4} and {theirs:.4} {unit}").replace(".0000", "")
+}
+
+/// Removes what the references wrote once the rounds are over: ext4 steps over every inode freed of late, one by one,
+/// whoever needs one.
+fn remove_at_last(places: &[PathBuf]) -> Outcome<()> {
+    for place in places {
+        std::fs::remove_dir_all(place)?;
+    }
+    Ok(())
 }
 
 /// Objects of one size in a bucket of their own.

@@ -260,14 +260,15 @@ impl Store {
             return Ok(());
         }
         let opened = (self.opener)(Opening::Again).map_err(Broken::from).and_then(|database| {
+            let open = Open { latest: ArcSwapOption::empty(), database };
             // An emptied file opens as a new database; ours has its table.
-            database.begin_read()?.open_table(ROWS)?;
-            Ok(database)
+            open.begin()?;
+            Ok(open)
         });
         match opened {
-            Ok(database) => {
+            Ok(open) => {
                 tracing::warn!("the index's file was opened again");
-                self.replace(Ok(Open { latest: ArcSwapOption::empty(), database }));
+                self.replace(Ok(open));
                 self.publish();
                 Ok(())
             }
