@@ -8,7 +8,8 @@ const FOLDER_BITS: u32 = 12;
 
 /// `<session>/<number's high bits>/<number>.<extent's session>-<extent's number>`, fixed-width hexadecimal.
 ///
-/// The writer's session leads, so that the tail of one session lists without the rest.
+/// The writer's session leads, so that the tail of one session lists without the rest. A pack holds parts of many extents
+/// and names none: its extent is `(0, 0)`, which none has, since sessions begin at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct BlobName {
     /// The session that wrote the blob.
@@ -25,6 +26,16 @@ pub struct BlobName {
 pub struct NotABlobName(pub String);
 
 impl BlobName {
+    /// The name of a pack.
+    pub fn pack(session: u64, number: u64) -> Self {
+        Self { session, number, extent: (0, 0) }
+    }
+
+    /// Whether the blob is a pack, of which the index knows the least length, not the length.
+    pub fn is_pack(&self) -> bool {
+        self.extent == (0, 0)
+    }
+
     /// The folder part, `<session>/<high bits>`.
     pub fn folder(&self) -> String {
         format!("{:010x}/{:013x}", self.session, self.number >> FOLDER_BITS)
@@ -80,6 +91,16 @@ mod tests {
         fn text_order_is_number_order(a: u64, b: u64) {
             let name = |number| BlobName { session: 1, number, extent: (1, number) };
             prop_assert_eq!(name(a).to_string().cmp(&name(b).to_string()), a.cmp(&b));
+        }
+    }
+
+    #[test]
+    fn a_pack_names_no_extent() {
+        let pack = BlobName::pack(1, 2);
+        assert_eq!(pack.to_string().parse(), Ok(pack));
+        assert!(pack.is_pack());
+        for extent in [(1, 0), (0, 1), (1, 2)] {
+            assert!(!BlobName { session: 1, number: 2, extent }.is_pack());
         }
     }
 

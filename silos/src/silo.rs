@@ -80,17 +80,37 @@ pub struct Space {
 /// A store that holds blobs.
 ///
 /// Every blob is written once, whole, under a name that is never used twice. Nothing is updated in place.
+///
+/// A *pack* ([`BlobName::is_pack`]) holds what the layer above puts side by side. It may grow while it is read, so that the
+/// index knows only how long it is at least; the bytes it has never change.
 /// No method retries a write or a delete by itself: a second try would answer the first.
 #[async_trait]
 pub trait Silo: Send + Sync + 'static {
     /// Stores exactly `size` bytes of `body` as `name`, durably, and answers when they are.
     ///
-    /// A body that ends early or late is `Body`; the blob then is an orphan or absent, never readable as whole.
+    /// A body that ends early or late is `Body`; the blob then is an orphan or absent, never readable as whole. What is
+    /// said of a pack may be left out, and `describe` not be asked.
     async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError>;
+
+    /// Whether packs grow here by [`Silo::append`]; elsewhere a pack is `put` whole.
+    fn appends(&self) -> bool {
+        false
+    }
+
+    /// Appends to a pack that is `at` bytes long, durably, and answers when it is; `at` 0 begins the pack.
+    ///
+    /// A pack has one writer, who makes one call at a time and none after a call that failed or was not waited for: the
+    /// pack may then be longer than was answered, but what was answered stays. `Exists` when the name to begin is taken,
+    /// `Missing` when there is no such pack to go on with, `Mismatch` when it is not exactly `at` bytes long.
+    async fn append(&self, pack: &BlobName, at: u64, bytes: Vec<Bytes>) -> Result<(), SiloError> {
+        let _ = (pack, at, bytes);
+        Err(packs_do_not_grow())
+    }
 
     /// Reads `range` of a blob's payload (`size` is the whole payload's length, as the index knows it).
     ///
-    /// `Mismatch` when the blob is not `size` bytes long. A stream that ends without an error delivered exactly the range.
+    /// `Mismatch` when the blob is not `size` bytes long; a pack may be longer. A stream that ends without an error
+    /// delivered exactly the range.
     async fn read(&self, name: &BlobName, size: u64, range: Range<u64>) -> Result<Pieces, SiloError>;
 
     /// Like `read`, but past every cache that this silo can be made to pass: for verifying a copy.
@@ -98,10 +118,10 @@ pub trait Silo: Send + Sync + 'static {
         self.read(name, size, range).await
     }
 
-    /// Size and validator of a blob.
+    /// Size and validator of a blob; a pack's are those of now.
     async fn stat(&self, name: &BlobName) -> Result<Stat, SiloError>;
 
-    /// What the blob says of itself; empty where it says nothing.
+    /// What the blob says of itself; empty where it says nothing, as a pack that was appended to does.
     async fn describe(&self, name: &BlobName) -> Result<Vec<u8>, SiloError>;
 
     /// Deletes a blob; a blob that is not there is deleted.
@@ -123,6 +143,11 @@ pub trait Silo: Send + Sync + 'static {
 
     /// Room, where the kind can tell.
     async fn space(&self) -> Result<Option<Space>, SiloError>;
+}
+
+/// The answer to an append where packs are put whole.
+pub(crate) fn packs_do_not_grow() -> SiloError {
+    SiloError::not_done("packs do not grow here")
 }
 
 /// Gathers a short read into one buffer.

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use crate::error::SiloError;
-use crate::limits::{BLOCK, MAX_LIST_PAGE};
+use crate::limits::{BLOCK, MAX_EXTENT, MAX_LIST_PAGE};
+use crate::name::BlobName;
 
 /// The parts of a range, cut at multiples of [`BLOCK`].
 #[derive(Debug, Clone)]
@@ -37,6 +40,38 @@ pub(crate) fn same_size(found: u64, size: u64) -> Result<(), SiloError> {
         return Ok(());
     }
     Err(SiloError::mismatch(format!("{found} bytes stored, {size} expected")))
+}
+
+/// How long a blob has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Length {
+    Exactly(u64),
+    AtLeast(u64),
+}
+
+impl Length {
+    /// What the index knows when it says `size`.
+    pub(crate) fn of(name: &BlobName, size: u64) -> Self {
+        if name.is_pack() { Self::AtLeast(size) } else { Self::Exactly(size) }
+    }
+
+    /// Whether a payload of `found` bytes is the one the index knows.
+    pub(crate) fn check(self, found: u64) -> Result<(), SiloError> {
+        match self {
+            Self::Exactly(size) => same_size(found, size),
+            Self::AtLeast(size) if found >= size => Ok(()),
+            Self::AtLeast(size) => Err(SiloError::mismatch(format!("{found} bytes stored, at least {size} expected"))),
+        }
+    }
+}
+
+/// Refuses an append to what is no pack, or beyond what a silo takes.
+pub(crate) fn fits_pack(pack: &BlobName, at: u64, bytes: &[Bytes]) -> Result<(), SiloError> {
+    if !pack.is_pack() {
+        return Err(SiloError::not_done(format!("{pack} is no pack")));
+    }
+    let more: u64 = bytes.iter().map(|piece| piece.len() as u64).sum();
+    fits_extent(at.saturating_add(more), MAX_EXTENT)
 }
 
 /// Refuses a payload too long for a silo.

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //! ROOT/holdall-silo.json                        who the silo is, and whose
-//! ROOT/blobs/<session>/<high bits>/<blob>       payload, description, trailer
+//! ROOT/blobs/<session>/<high bits>/<blob>       payload, description, trailer; of a pack the payload alone
 //! ROOT/probe/                                   only while probing
 //! ```
 //!
-//! Bytes are durable when `put` answers: the file is flushed, then its folder, and a new folder's parent. Every call
+//! Bytes are durable when `put` or `append` answers: the file is flushed, then its folder, and a new folder's parent. Every call
 //! that may wait for a disk runs on a thread of this silo's own.
 
+mod append;
 mod errno;
 mod folder;
 mod kind;
@@ -25,6 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use rustix::fs::{self, AtFlags};
 use rustix::io::Errno;
 
@@ -74,6 +76,15 @@ impl Silo for Posix {
     async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError> {
         span::fits_extent(size, MAX_EXTENT)?;
         write::put(&self.pool, self.root()?, *name, size, Exact::new(body, size), describe).await
+    }
+
+    fn appends(&self) -> bool {
+        true
+    }
+
+    async fn append(&self, pack: &BlobName, at: u64, bytes: Vec<Bytes>) -> Result<(), SiloError> {
+        span::fits_pack(pack, at, &bytes)?;
+        append::append(&self.pool, self.root()?, *pack, at, bytes).await
     }
 
     async fn read(&self, name: &BlobName, size: u64, range: Range<u64>) -> Result<Pieces, SiloError> {

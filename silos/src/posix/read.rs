@@ -2,6 +2,9 @@
 //!
 //! A small blob costs one open, one fstat and one read, trailer included. `RWF_NOWAIT` and `RESOLVE_CACHED` make a call
 //! answer at once where the disk would have to be asked; what they refuse is asked again where waiting is allowed.
+//!
+//! A pack has no trailer. Its file is only known to be at least as long as the index says, and what is read of it is mostly
+//! short: exactly that is read, and nothing ahead.
 
 use std::io::IoSliceMut;
 use std::num::NonZeroU64;
@@ -24,7 +27,7 @@ use crate::posix::root::{Root, open_file};
 use crate::posix::trailer::{TAIL, Tail};
 use crate::posix::write::validator;
 use crate::silo::{Pieces, Stat};
-use crate::span::{self, Blocks};
+use crate::span::{self, Blocks, Length};
 
 /// Whether page caches may serve a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,16 +58,24 @@ pub(crate) async fn read(
         Some(Ok(open)) => open,
         _ => pool.read(move || open(&root, &path, ResolveFlags::empty()).map_err(|e| root.explain(e))).await?,
     };
-    let reader = Reader { pool: pool.clone(), open: Arc::new(open), nowait };
+    let long = range.end - range.start > BLOCK as u64;
+    let reader = Reader { pool: pool.clone(), open: Arc::new(open), nowait, ahead: long || !name.is_pack() };
     if caches == Caches::Bypass {
-        reader.forget_pages().await?;
+        reader.forget_pages(if name.is_pack() { around(&range) } else { 0..0 }).await?;
     }
-    reader.plausible(size)?;
-    if reader.open.length - range.start <= BLOCK as u64 {
-        return reader.read_to_end(size, range, blocks).await;
+    if name.is_pack() {
+        Length::AtLeast(size).check(reader.open.length)?;
+        if !long {
+            return Ok(cut(&reader.fetch(range.clone()).await?, range.start, blocks));
+        }
+    } else {
+        reader.plausible(size)?;
+        if reader.open.length - range.start <= BLOCK as u64 {
+            return reader.read_to_end(size, range, blocks).await;
+        }
+        reader.check_tail(size).await?;
     }
-    reader.check_tail(size).await?;
-    if range.end - range.start > BLOCK as u64 {
+    if long {
         // Doubles the kernel's read-ahead; without it reading is only slower.
         let _ =
             fs::fadvise(&reader.open.file, range.start, NonZeroU64::new(range.end - range.start), Advice::Sequential);
@@ -75,14 +86,17 @@ pub(crate) async fn read(
 /// Size and validator. May block.
 pub(crate) fn stat(root: &Root, name: &BlobName) -> Result<Stat, SiloError> {
     let open = open(root, &name.to_string(), ResolveFlags::empty())?;
-    let tail = open.tail()?;
     let found = fs::fstat(&open.file).map_err(|e| errno::reading("looking at a blob", e))?;
-    Ok(Stat { size: tail.payload(open.length)?, validator: validator(&found) })
+    let size = if name.is_pack() { found.st_size as u64 } else { open.tail()?.payload(open.length)? };
+    Ok(Stat { size, validator: validator(&found) })
 }
 
 /// What the blob says of itself. May block.
 pub(crate) fn describe(root: &Root, name: &BlobName) -> Result<Vec<u8>, SiloError> {
     let open = open(root, &name.to_string(), ResolveFlags::empty())?;
+    if name.is_pack() {
+        return Ok(Vec::new());
+    }
     let tail = open.tail()?;
     let start = tail.payload(open.length)?;
     let mut description = vec![0; tail.description as usize];
@@ -140,12 +154,27 @@ impl Open {
     }
 }
 
+/// The blocks that a range touches: a page that is forgotten in part stays.
+fn around(range: &Range<u64>) -> Range<u64> {
+    let block = BLOCK as u64;
+    range.start / block * block..range.end.next_multiple_of(block)
+}
+
+/// The blocks of what was read at once, from `start` on.
+fn cut(bytes: &Bytes, start: u64, blocks: Blocks) -> Pieces {
+    let pieces: Vec<_> =
+        blocks.map(|block| Ok(bytes.slice((block.start - start) as usize..(block.end - start) as usize))).collect();
+    stream::iter(pieces).boxed()
+}
+
 /// A blob being read.
 #[derive(Clone)]
 struct Reader {
     pool: Pool,
     open: Arc<Open>,
     nowait: bool,
+    /// What follows will be asked for as well.
+    ahead: bool,
 }
 
 impl Reader {
@@ -162,10 +191,7 @@ impl Reader {
     async fn read_to_end(self, size: u64, range: Range<u64>, blocks: Blocks) -> Result<Pieces, SiloError> {
         let rest = self.fetch(range.start..self.open.length).await?;
         span::same_size(Tail::parse(&rest)?.payload(self.open.length)?, size)?;
-        let pieces: Vec<_> = blocks
-            .map(|block| Ok(rest.slice((block.start - range.start) as usize..(block.end - range.start) as usize)))
-            .collect();
-        Ok(stream::iter(pieces).boxed())
+        Ok(cut(&rest, range.start, blocks))
     }
 
     async fn check_tail(&self, size: u64) -> Result<(), SiloError> {
@@ -189,23 +215,27 @@ impl Reader {
         if done == buffer.as_ref().len() {
             return Ok(buffer.freeze());
         }
-        let open = Arc::clone(&self.open);
+        let (open, ahead) = (Arc::clone(&self.open), self.ahead);
         self.pool
             .read(move || {
                 open.read_exact(&mut buffer.as_mut()[done..], span.start + done as u64)?;
-                // The disk works on while this block is sent.
-                let _ = fs::fadvise(&open.file, span.end, NonZeroU64::new(2 * BLOCK as u64), Advice::WillNeed);
+                if ahead {
+                    // The disk works on while this block is sent.
+                    let _ = fs::fadvise(&open.file, span.end, NonZeroU64::new(2 * BLOCK as u64), Advice::WillNeed);
+                }
                 Ok(buffer.freeze())
             })
             .await
     }
 
-    async fn forget_pages(&self) -> Result<(), SiloError> {
+    /// An empty span is the whole file.
+    async fn forget_pages(&self, span: Range<u64>) -> Result<(), SiloError> {
         let open = Arc::clone(&self.open);
         self.pool
             .read(move || {
                 // Pages that are being written stay; ours were made durable before anybody reads them back.
-                let _ = fs::fadvise(&open.file, 0, None, Advice::DontNeed);
+                let length = NonZeroU64::new(span.end - span.start);
+                let _ = fs::fadvise(&open.file, span.start, length, Advice::DontNeed);
                 Ok(())
             })
             .await

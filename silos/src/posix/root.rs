@@ -152,6 +152,12 @@ pub(crate) fn open_file(dir: impl AsFd, path: &str, resolve: ResolveFlags) -> Re
     fs::openat2(dir, path, flags, Mode::empty(), BENEATH | resolve)
 }
 
+/// Opens a file that is there for writing, and waits for none: what is no plain file is not accepted later.
+pub(crate) fn reopen_file(dir: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    fs::openat2(dir, path, flags, Mode::empty(), BENEATH)
+}
+
 /// Makes a file that must not be there yet.
 pub(crate) fn create_file(dir: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;

@@ -1,7 +1,7 @@
 //! Writing a blob: at its final name, which must be free; bytes durable, then the name durable, then the answer.
 //!
 //! Names are never used twice and a row in the index is what makes a blob exist, so that a temporary name would buy
-//! nothing. A blob that was not finished lacks its trailer and reads as `Mismatch`.
+//! nothing. A blob that was not finished lacks its trailer and reads as `Mismatch`. A pack has no trailer, whole or not.
 
 use std::fs::File;
 use std::io::{IoSlice, Write};
@@ -57,7 +57,7 @@ async fn put_gathered(
     describe: Describe,
 ) -> Result<Stored, SiloError> {
     let mut pieces = body.collect().await?;
-    pieces.push(described(&describe)?);
+    pieces.push(described(&name, &describe)?);
     pool.write(move || {
         let mut upload = Upload::create(root, name)?;
         upload.write(&pieces)?;
@@ -87,13 +87,16 @@ async fn put_in_steps(
             gathered = 0;
         }
     }
-    step.push(described(&describe)?);
+    step.push(described(&name, &describe)?);
     steps.write(step).await?;
     steps.finish(size).await
 }
 
-/// The trailer's bytes.
-fn described(describe: &Describe) -> Result<Bytes, SiloError> {
+/// The trailer's bytes, of which a pack has none.
+fn described(name: &BlobName, describe: &Describe) -> Result<Bytes, SiloError> {
+    if name.is_pack() {
+        return Ok(Bytes::new());
+    }
     let description = describe(When::AfterBody);
     span::fits_description(&description, MAX_DESCRIPTION)?;
     Ok(trailer::encode(description).into())
@@ -105,6 +108,11 @@ fn refuse_at_once(root: &Root, size: u64) -> Result<(), SiloError> {
         Ok(space) if space.f_bavail.saturating_mul(space.f_frsize) < size => Err(SiloError::Full),
         _ => Ok(()),
     }
+}
+
+/// How long a flush of `size` bytes is waited for.
+pub(crate) fn flush_limit(size: u64) -> Duration {
+    RESPONSE_TIMEOUT + Duration::from_secs(size / SLOWEST_FLUSH)
 }
 
 /// A body on its way through the pool.
@@ -132,8 +140,7 @@ impl Steps<'_> {
 
     async fn finish(mut self, size: u64) -> Result<Stored, SiloError> {
         let upload = self.land().await?;
-        let limit = RESPONSE_TIMEOUT + Duration::from_secs(size / SLOWEST_FLUSH);
-        self.pool.start(move || upload.finish(size)).within(limit).await?
+        self.pool.start(move || upload.finish(size)).within(flush_limit(size)).await?
     }
 }
 
@@ -148,7 +155,7 @@ impl Drop for Steps<'_> {
 }
 
 /// A file that is being written. Dropped before it is finished, it is removed: nobody else can have its name.
-struct Upload {
+pub(crate) struct Upload {
     file: Option<File>,
     folder: Arc<Folder>,
     ticket: Ticket,
@@ -160,7 +167,7 @@ struct Upload {
 }
 
 impl Upload {
-    fn create(root: Arc<Root>, name: BlobName) -> Result<Self, SiloError> {
+    pub(crate) fn create(root: Arc<Root>, name: BlobName) -> Result<Self, SiloError> {
         for again in [true, false] {
             let folder = root.folders.of(&root, &name)?;
             match create_file(&folder.dir, &name.file()) {
@@ -179,15 +186,9 @@ impl Upload {
         Err(SiloError::not_done("the blob's folder vanishes as often as it is made"))
     }
 
-    fn write(&mut self, pieces: &[Bytes]) -> Result<(), SiloError> {
+    pub(crate) fn write(&mut self, pieces: &[Bytes]) -> Result<(), SiloError> {
         let Some(file) = &mut self.file else { return Err(SiloError::unknown("written after its end")) };
-        let written = if pieces.len() > MOST_SLICES {
-            file.write_all(&pieces.concat())
-        } else {
-            let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-            write_all(file, &mut slices)
-        };
-        written.map_err(|error| failed("writing", &error))?;
+        write_pieces(file, pieces)?;
         self.written += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
         self.begin_flush();
         Ok(())
@@ -205,7 +206,7 @@ impl Upload {
     }
 
     /// Makes the bytes durable, then the name.
-    fn finish(mut self, size: u64) -> Result<Stored, SiloError> {
+    pub(crate) fn finish(mut self, size: u64) -> Result<Stored, SiloError> {
         let Some(file) = &self.file else { return Err(SiloError::unknown("finished twice")) };
         fs::fsync(file).map_err(|e| errno::writing("flushing a file", e))?;
         let stat = fs::fstat(file).map_err(|e| errno::writing("looking at a file", e))?;
@@ -225,6 +226,17 @@ impl Drop for Upload {
             let _ = fs::unlinkat(&self.folder.dir, self.name.file(), AtFlags::empty());
         }
     }
+}
+
+/// Writes all of the pieces where the file stands.
+pub(crate) fn write_pieces(file: &mut File, pieces: &[Bytes]) -> Result<(), SiloError> {
+    let written = if pieces.len() > MOST_SLICES {
+        file.write_all(&pieces.concat())
+    } else {
+        let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        write_all(file, &mut slices)
+    };
+    written.map_err(|error| failed("writing", &error))
 }
 
 fn write_all(file: &mut File, mut slices: &mut [IoSlice<'_>]) -> std::io::Result<()> {
