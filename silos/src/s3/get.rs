@@ -12,21 +12,28 @@ use reqwest::{Response, StatusCode};
 use crate::buffer::Buffer;
 use crate::error::SiloError;
 use crate::limits::{READ_TRIES, STALL_TIMEOUT};
+use crate::name::BlobName;
 use crate::s3::client::{Ask, Client, Failure, header};
 use crate::silo::Pieces;
-use crate::span::{self, Blocks};
+use crate::span::{self, Blocks, Length};
 
 /// Opens a range of a blob; `size` is what the index knows.
 ///
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
-pub(crate) async fn read(client: Arc<Client>, key: String, size: u64, range: Range<u64>) -> Result<Pieces, SiloError> {
+pub(crate) async fn read(
+    client: Arc<Client>,
+    key: String,
+    name: &BlobName,
+    size: u64,
+    range: Range<u64>,
+) -> Result<Pieces, SiloError> {
     let blocks = span::blocks(size, range.clone())?;
     let mut download = Download {
         client,
         key,
-        size,
+        length: Length::of(name, size),
         etag: None,
-        whole: range == (0..size),
+        whole: range == (0..size) && !name.is_pack(),
         at: range.start,
         end: range.end,
         answer: None,
@@ -45,10 +52,10 @@ pub(crate) async fn read(client: Arc<Client>, key: String, size: u64, range: Ran
 struct Download {
     client: Arc<Client>,
     key: String,
-    size: u64,
+    length: Length,
     /// What was opened first; every later part has to be of the same.
     etag: Option<String>,
-    /// Nothing was left out: no range is asked for, which also works for no bytes at all.
+    /// Nothing was left out: no range is asked for, which also works for no bytes at all. Of a pack more may be stored.
     whole: bool,
     at: u64,
     end: u64,
@@ -72,7 +79,7 @@ impl Download {
         }
         let answer = self.client.look(&ask).await.map_err(Failure::reading)?;
         if empty || self.whole {
-            span::same_size(length(&answer)?, self.size)?;
+            self.length.check(length(&answer)?)?;
         } else {
             self.check_range(&answer)?;
         }
@@ -83,13 +90,17 @@ impl Download {
 
     fn check_range(&self, answer: &Response) -> Result<(), SiloError> {
         if answer.status() != StatusCode::PARTIAL_CONTENT {
-            // The range was ignored: it is still the whole blob that tells its size.
-            span::same_size(length(answer)?, self.size)?;
+            // The range was ignored: it is still the whole blob that tells its size, and may be all that was asked for.
+            let found = length(answer)?;
+            self.length.check(found)?;
+            if (self.at..self.end) == (0..found) {
+                return Ok(());
+            }
             return Err(SiloError::not_done("the silo sends whole objects for ranges"));
         }
         let odd = || SiloError::not_done("an answer without a usable Content-Range");
         let (range, total) = header(answer, CONTENT_RANGE.as_str()).and_then(content_range).ok_or_else(odd)?;
-        span::same_size(total, self.size)?;
+        self.length.check(total)?;
         if range != (self.at..self.end) {
             return Err(SiloError::mismatch(format!("{range:?} sent, {:?} asked for", self.at..self.end)));
         }

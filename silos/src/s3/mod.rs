@@ -159,7 +159,7 @@ impl Silo for S3 {
 
     async fn read(&self, name: &BlobName, size: u64, range: Range<u64>) -> Result<Pieces, SiloError> {
         self.claimed()?;
-        match get::read(Arc::clone(&self.client), self.key(name), size, range).await {
+        match get::read(Arc::clone(&self.client), self.key(name), name, size, range).await {
             Ok(pieces) => Ok(pieces),
             Err(error) => Err(self.explain(error).await),
         }

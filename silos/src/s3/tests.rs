@@ -168,6 +168,7 @@ fn part(seen: &Seen, whole: &Bytes, cut: usize) -> Reply {
     };
     let (first, last) = range.split_once('-').unwrap();
     let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+    let last = last.min(whole.len() - 1);
     let bytes = &whole[first..=last];
     let content_range = format!("content-range: bytes {first}-{last}/{}", whole.len());
     let headers = [content_range.as_str(), "etag: \"e\""];
@@ -339,6 +340,40 @@ async fn an_answer_to_another_question_is_never_served() {
         let got = read(&silo, 10, range).await;
         assert!(matches!(got, Err(SiloError::Mismatch { .. } | SiloError::NotDone { .. })), "{what}: {got:?}");
     }
+}
+
+/// Of a pack, more may be stored than the index knows: whatever is asked for is asked for as a range, and what is stored
+/// has to reach that far.
+#[tokio::test]
+async fn a_pack_is_read_where_it_is_long_enough() {
+    let whole = sample(2 * BLOCK + 11);
+    let (bytes, size) = (whole.clone(), whole.len());
+    let server = Server::start(move |seen| part(seen, &bytes, BLOCK + 5)).await;
+    let silo = server.silo().await;
+    let pack = BlobName::pack(1, 2);
+    for least in [size, size - 1, BLOCK, 1] {
+        let got = collect(silo.read(&pack, least as u64, 0..least as u64).await.unwrap()).await;
+        assert_eq!(got.unwrap(), whole.slice(..least));
+        assert!(server.seen().iter().all(|seen| seen.header("range").is_some()));
+    }
+    for range in [0..size as u64 + 1, 0..1] {
+        let got = silo.read(&pack, size as u64 + 1, range).await.map(drop);
+        assert!(matches!(got, Err(SiloError::Mismatch { .. })), "{got:?}");
+    }
+}
+
+/// Some servers answer a range that is the whole object with the whole object; of a longer one that is no answer.
+#[tokio::test]
+async fn a_pack_sent_whole_is_taken_where_it_is_all_that_was_asked_for() {
+    let server = Server::start(|_| Reply::Say(answer("200 OK", &["etag: \"e\""], b"0123456789"))).await;
+    let silo = server.silo().await;
+    let pack = BlobName::pack(1, 2);
+    let got = collect(silo.read(&pack, 10, 0..10).await.unwrap()).await;
+    assert_eq!(got.unwrap(), "0123456789");
+    assert!(matches!(silo.read(&pack, 9, 0..9).await.map(drop), Err(SiloError::NotDone { .. })));
+    assert!(matches!(silo.read(&pack, 11, 0..11).await.map(drop), Err(SiloError::Mismatch { .. })));
+    assert!(matches!(silo.append(&pack, 0, vec![sample(1)]).await, Err(SiloError::NotDone { .. })));
+    assert!(!silo.appends());
 }
 
 /// Somebody emptied the bucket, or the endpoint is another server's now: what is missing is the silo.
