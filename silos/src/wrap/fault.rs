@@ -24,6 +24,8 @@ use crate::silo::{Body, Describe, Listed, Pieces, Silo, Space, Stat, Stored};
 pub enum Verb {
     /// [`Silo::put`]
     Put,
+    /// [`Silo::append`]
+    Append,
     /// [`Silo::read`]
     Read,
     /// [`Silo::read_back`]
@@ -47,13 +49,13 @@ pub enum Fault {
     Refuse,
     /// `Throttled`, and nothing is done.
     Throttle,
-    /// `Full`; of a put, nothing is stored.
+    /// `Full`; of a put or an append, nothing is stored.
     Full,
     /// The call is done in full and answers `Unknown`.
     LoseAnswer,
     /// The call answers `Unknown` and was never done.
     LoseRequest,
-    /// A put or delete answers `Unknown` and is done later, when [`Faulty::land`] is called.
+    /// A put, an append or a delete answers `Unknown` and is done later, when [`Faulty::land`] is called.
     Late,
     /// One bit of a read's first piece is wrong.
     FlipBit,
@@ -96,6 +98,7 @@ struct State {
 /// What was heard and not yet done.
 enum Late {
     Put(BlobName, u64, Vec<Bytes>, Describe),
+    Append(BlobName, u64, Vec<Bytes>),
     Delete(BlobName),
 }
 
@@ -141,6 +144,7 @@ impl Faulty {
                     let body: Body = Box::pin(stream::iter(pieces.into_iter().map(Ok)));
                     self.inner.put(&name, size, body, describe).await.map(drop)
                 }
+                Late::Append(pack, at, bytes) => self.inner.append(&pack, at, bytes).await,
                 Late::Delete(name) => self.inner.delete(&name).await,
             };
             tracing::debug!(?done, "a late call landed");
@@ -264,6 +268,25 @@ impl Silo for Faulty {
         }
     }
 
+    fn appends(&self) -> bool {
+        self.inner.appends()
+    }
+
+    async fn append(&self, pack: &BlobName, at: u64, bytes: Vec<Bytes>) -> Result<(), SiloError> {
+        match self.strike(Verb::Append).await {
+            None => self.inner.append(pack, at, bytes).await,
+            Some(fault @ Fault::LoseAnswer) => {
+                self.inner.append(pack, at, bytes).await?;
+                Err(fault.refusal())
+            }
+            Some(fault @ Fault::Late) => {
+                self.lock().late.push(Late::Append(*pack, at, bytes));
+                Err(fault.refusal())
+            }
+            Some(fault) => Err(fault.refusal()),
+        }
+    }
+
     async fn read(&self, name: &BlobName, size: u64, range: Range<u64>) -> Result<Pieces, SiloError> {
         self.pieces(Verb::Read, self.inner.read(name, size, range)).await
     }
@@ -373,6 +396,33 @@ mod tests {
         assert_eq!((read(&silo, 1).is_ok(), silo.late()), (true, 1));
         silo.land().now_or_never().unwrap();
         assert_eq!(read(&silo, 1), Err(SiloError::Missing));
+    }
+
+    #[test]
+    fn appends_are_lost_and_late_as_told() {
+        let silo = new();
+        assert!(silo.appends() && !Faulty::new(Arc::new(Memory::whole())).appends());
+        let pack = BlobName::pack(1, 1);
+        let append = |at| {
+            let bytes = vec![Bytes::from_static(b"01234"), Bytes::from_static(b"56789")];
+            silo.append(&pack, at, bytes).now_or_never().unwrap()
+        };
+        let length = || silo.stat(&pack).now_or_never().unwrap().map_or(0, |stat| stat.size);
+        for (fault, answer, stored) in [
+            (Fault::Refuse, SiloError::not_done("refused on purpose"), 0),
+            (Fault::Throttle, SiloError::Throttled, 0),
+            (Fault::Full, SiloError::Full, 0),
+            (Fault::LoseRequest, SiloError::unknown("lost on purpose"), 0),
+            (Fault::LoseAnswer, SiloError::unknown("lost on purpose"), 10),
+        ] {
+            silo.script(Verb::Append, fault);
+            assert_eq!((append(0), length()), (Err(answer), stored), "{fault:?}");
+        }
+        silo.script(Verb::Append, Fault::Late);
+        assert!(matches!(append(10), Err(SiloError::Unknown { .. })));
+        assert_eq!((length(), silo.late()), (10, 1));
+        silo.land().now_or_never().unwrap();
+        assert_eq!((append(20), length()), (Ok(()), 30));
     }
 
     #[test]
