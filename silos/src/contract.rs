@@ -13,10 +13,10 @@ use futures_util::{StreamExt, TryStreamExt, future, stream};
 
 use crate::error::{BodyError, SiloError};
 use crate::facts::Facts;
-use crate::limits::{BLOCK, MAX_DESCRIPTION_BEFORE_BODY};
+use crate::limits::{BLOCK, MAX_DESCRIPTION_BEFORE_BODY, MAX_EXTENT};
 use crate::marker::{Claim, Marker};
 use crate::name::BlobName;
-use crate::silo::{Body, Describe, Pieces, Silo, Stored, collect};
+use crate::silo::{Body, Describe, Pieces, Silo, Stat, Stored, collect};
 
 /// How much the suite does.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,15 @@ pub async fn contract(silo: Arc<dyn Silo>, options: Options) {
     another_size_than_stored_is_a_mismatch(silo).await;
     a_listing_has_every_name_once_in_order(silo, options.many).await;
     puts_at_once_do_not_meet(silo, options.many).await;
+    a_pack_that_was_put_is_read_where_it_is_long_enough(silo, &facts, options.large).await;
+    if silo.appends() {
+        a_pack_grows_and_what_it_has_stays(silo, options.large).await;
+        an_append_that_does_not_fit_changes_nothing(silo, &facts).await;
+        packs_that_grow_at_once_do_not_meet(silo, options.many).await;
+    } else {
+        let refused = silo.append(&BlobName::pack(13, 0), 0, vec![sample(1)]).await;
+        refuses_not_done("an append where packs do not grow", &refused);
+    }
     let left = list_all(silo, "", 100).await;
     assert!(left.is_empty(), "the suite deletes what it puts, but {left:?} is left");
 }
@@ -120,18 +129,21 @@ fn ranges(size: u64) -> Vec<Range<u64>> {
 }
 
 async fn pieces_end_on_block_borders(silo: &dyn Silo) {
-    let (name, size) = (blob(3, 0), 3 * BLOCK as u64 + 100);
-    good("a put", put(silo, name, &sample(size), 1 << 20).await);
-    let range = 1000..size - 1;
-    let mut pieces = good("a read", silo.read(&name, size, range.clone()).await);
-    let mut at = range.start;
-    while let Some(piece) = good("a piece", pieces.try_next().await) {
-        assert!(!piece.is_empty(), "no piece is empty");
-        at += piece.len() as u64;
-        assert!(at == range.end || at.is_multiple_of(BLOCK as u64), "a piece ends at {at}, on no block's border");
+    let (block, size) = (BLOCK as u64, 3 * BLOCK as u64 + 100);
+    for name in [blob(3, 0), BlobName::pack(3, 1)] {
+        good("a put", put(silo, name, &sample(size), 1 << 20).await);
+        for range in [1000..size - 1, block - 10..2 * block - 10] {
+            let mut pieces = good("a read", silo.read(&name, size, range.clone()).await);
+            let mut at = range.start;
+            while let Some(piece) = good("a piece", pieces.try_next().await) {
+                assert!(!piece.is_empty(), "no piece is empty");
+                at += piece.len() as u64;
+                assert!(at == range.end || at.is_multiple_of(block), "a piece ends at {at}, on no block's border");
+            }
+            assert_eq!(at, range.end, "the pieces are the range");
+        }
+        good("a delete", silo.delete(&name).await);
     }
-    assert_eq!(at, range.end, "the pieces are the range");
-    good("a delete", silo.delete(&name).await);
 }
 
 async fn a_description_is_read_back_and_never_part_of_the_payload(silo: &dyn Silo) {
@@ -252,6 +264,155 @@ async fn puts_at_once_do_not_meet(silo: &dyn Silo, many: u64) {
         good("one delete of many", silo.delete(&name).await);
     };
     stream::iter(0..many).for_each_concurrent(16, round_trip).await;
+}
+
+async fn a_pack_that_was_put_is_read_where_it_is_long_enough(silo: &dyn Silo, facts: &Facts, large: u64) {
+    let block = BLOCK as u64;
+    for (number, size) in [0, 1, 4096, block, block + 1, large].into_iter().enumerate() {
+        let (pack, bytes) = (BlobName::pack(13, number as u64), sample(size));
+        let stored = good("a put of a pack", put(silo, pack, &bytes, 100_003).await);
+        let stat = good("a stat of a pack", silo.stat(&pack).await);
+        assert_eq!(
+            (stored.size, &stat),
+            (size, &Stat { size, validator: stored.validator }),
+            "a pack's length is told"
+        );
+        let said = good("a description of a pack", silo.describe(&pack).await);
+        assert!(said.is_empty() || said == b"said of it", "a pack says nothing, or what was said of it");
+        pack_reads(silo, pack, &bytes).await;
+        let listed = list_all(silo, &BlobName::session_prefix(13), 100).await;
+        assert_eq!(listed, [pack.to_string()], "a pack is listed");
+        if facts.exclusive_create {
+            assert_eq!(put(silo, pack, &bytes, 100_003).await, Err(SiloError::Exists), "a pack's name is written once");
+        }
+        gone_once_deleted(silo, pack).await;
+    }
+    let pack = BlobName::pack(13, 100);
+    let cut = silo.put(&pack, 10, body(&sample(9), 4), describe()).await;
+    assert!(matches!(cut, Err(SiloError::Body(_))), "a pack whose body ends early was answered {cut:?}");
+    let got = read(silo, pack, 10, 0..10).await;
+    assert!(matches!(got, Err(SiloError::Missing | SiloError::Mismatch { .. })), "a cut pack reads {got:?}");
+    good("deleting what may be left", silo.delete(&pack).await);
+}
+
+/// A pack of `bytes`, taken for any length up to its own, reads what it has; taken for a longer one it reads nothing.
+async fn pack_reads(silo: &dyn Silo, pack: BlobName, bytes: &Bytes) {
+    let length = bytes.len() as u64;
+    for range in ranges(length) {
+        let want = bytes.slice(range.start as usize..range.end as usize);
+        for least in BTreeSet::from([range.end, length]) {
+            let got = good("a read of a pack", read(silo, pack, least, range.clone()).await);
+            assert!(got == want, "{range:?} of a pack of {length} bytes, taken for {least}, reads others");
+        }
+    }
+    let back = good("a read past caches", silo.read_back(&pack, length, 0..length).await);
+    assert!(good("a read past caches", collect(back).await) == bytes, "a pack reads others past caches");
+    let short = length.min(2)..length.min(9);
+    let back = good("a short read past caches", silo.read_back(&pack, short.end, short.clone()).await);
+    let want = bytes.slice(short.start as usize..short.end as usize);
+    assert_eq!(good("a short read past caches", collect(back).await), want, "a part of a pack past caches");
+    for least in [length + 1, 2 * length + BLOCK as u64] {
+        for range in [0..0, 0..1, 0..least, length..least, least - 1..least] {
+            let got = read(silo, pack, least, range.clone()).await.map(|bytes| bytes.len());
+            let mismatch = matches!(got, Err(SiloError::Mismatch { .. }));
+            assert!(mismatch, "{range:?} of a pack of {length} bytes, taken for {least}, reads {got:?}");
+        }
+    }
+    refuses_not_done("a range behind a pack's least length", &read(silo, pack, length, 0..length + 1).await);
+}
+
+async fn gone_once_deleted(silo: &dyn Silo, pack: BlobName) {
+    good("a delete of a pack", silo.delete(&pack).await);
+    assert_eq!(read(silo, pack, 0, 0..0).await, Err(SiloError::Missing), "a read of a pack that was deleted");
+    assert_eq!(silo.stat(&pack).await, Err(SiloError::Missing), "a stat of a pack that was deleted");
+    assert_eq!(silo.describe(&pack).await, Err(SiloError::Missing), "a description of a pack that was deleted");
+}
+
+async fn a_pack_grows_and_what_it_has_stays(silo: &dyn Silo, large: u64) {
+    let block = BLOCK as u64;
+    for (number, first) in [1, 3 * block + 7].into_iter().enumerate() {
+        let pack = BlobName::pack(14, number as u64);
+        let steps =
+            [vec![first], vec![100], vec![], vec![block - 102, 1, 1], vec![0, 3 * block, 0], vec![5; 200], vec![large]];
+        let whole = sample(steps.iter().flatten().sum());
+        let mut seen = BTreeSet::new();
+        let mut at = 0;
+        for step in &steps {
+            good("an append", silo.append(&pack, at, cut(&whole, at, step)).await);
+            at += step.iter().sum::<u64>();
+            let stat = good("a stat of a pack that grows", silo.stat(&pack).await);
+            assert_eq!(stat.size, at, "a pack is as long as was appended");
+            assert!(seen.insert(stat.validator.0) || step.is_empty(), "a pack that grew has another validator");
+            assert!(good("a description", silo.describe(&pack).await).is_empty(), "nothing was said of it");
+            pack_reads(silo, pack, &whole.slice(..at as usize)).await;
+        }
+        a_reader_keeps_what_it_opened(silo, pack, &whole).await;
+        let listed = good("a listing", silo.list(&BlobName::session_prefix(14), None, 10).await);
+        let listed: Vec<_> = listed.into_iter().map(|listed| (listed.name, listed.stored)).collect();
+        assert_eq!(listed, [(pack.to_string(), at + 5)], "a pack is listed with its length");
+        gone_once_deleted(silo, pack).await;
+    }
+}
+
+/// A read that began before an append ends as it would have.
+async fn a_reader_keeps_what_it_opened(silo: &dyn Silo, pack: BlobName, whole: &Bytes) {
+    let size = whole.len() as u64;
+    let mut pieces = good("a read of a pack", silo.read(&pack, size, 0..size).await);
+    let first = good("a piece", pieces.try_next().await).unwrap_or_default();
+    good("an append under a reader", silo.append(&pack, size, vec![sample(5)]).await);
+    let rest = good("the rest of a read", collect(pieces).await);
+    assert!([first, rest].concat() == *whole, "a pack that grows under a reader reads others");
+}
+
+async fn an_append_that_does_not_fit_changes_nothing(silo: &dyn Silo, facts: &Facts) {
+    let (pack, bytes) = (BlobName::pack(15, 0), sample(10));
+    let nothing = silo.append(&pack, 10, vec![bytes.clone()]).await;
+    assert_eq!(nothing, Err(SiloError::Missing), "an append to nothing");
+    assert_eq!(silo.stat(&pack).await, Err(SiloError::Missing), "an append to nothing begins no pack");
+    good("the beginning of a pack", silo.append(&pack, 0, vec![bytes.clone()]).await);
+    for at in [1, 9, 11, BLOCK as u64] {
+        for more in [vec![], vec![sample(3)]] {
+            let wrong = silo.append(&pack, at, more).await;
+            assert!(matches!(wrong, Err(SiloError::Mismatch { .. })), "an append at {at} of 10 was answered {wrong:?}");
+        }
+    }
+    if facts.exclusive_create {
+        assert_eq!(silo.append(&pack, 0, vec![sample(3)]).await, Err(SiloError::Exists), "a pack begins once");
+        assert_eq!(put(silo, pack, &sample(3), 3).await, Err(SiloError::Exists), "nor is it put");
+    }
+    refuses_not_done("an append to what is no pack", &silo.append(&blob(15, 1), 0, vec![sample(3)]).await);
+    refuses_not_done("a pack too long", &silo.append(&pack, MAX_EXTENT - 1, vec![sample(2)]).await);
+    pack_reads(silo, pack, &bytes).await;
+    good("an append that fits", silo.append(&pack, 10, vec![bytes.clone()]).await);
+    pack_reads(silo, pack, &[&bytes[..], &bytes].concat().into()).await;
+    gone_once_deleted(silo, pack).await;
+    good("an empty pack", silo.append(&pack, 0, Vec::new()).await);
+    pack_reads(silo, pack, &Bytes::new()).await;
+    gone_once_deleted(silo, pack).await;
+}
+
+async fn packs_that_grow_at_once_do_not_meet(silo: &dyn Silo, many: u64) {
+    let grow = |number| async move {
+        let pack = BlobName::pack(16, number);
+        let step = if number % 4 == 0 { BLOCK as u64 + number } else { 100 + number };
+        let whole = sample(4 * step);
+        for at in (0..4).map(|count| count * step) {
+            good("one append of many", silo.append(&pack, at, cut(&whole, at, &[step / 2, step - step / 2])).await);
+        }
+        let got = good("one read of many", read(silo, pack, 4 * step, 0..4 * step).await);
+        assert!(got == whole, "pack {number} of many reads other bytes");
+        good("one delete of many", silo.delete(&pack).await);
+    };
+    stream::iter(0..many).for_each_concurrent(16, grow).await;
+}
+
+/// Pieces of these lengths, from `at` on.
+fn cut(whole: &Bytes, mut at: u64, lengths: &[u64]) -> Vec<Bytes> {
+    let mut piece = |length: u64| {
+        at += length;
+        whole.slice((at - length) as usize..at as usize)
+    };
+    lengths.iter().map(|length| piece(*length)).collect()
 }
 
 fn good<T>(what: &str, result: Result<T, SiloError>) -> T {

@@ -145,7 +145,9 @@ impl Blob {
     fn grow(&mut self, bytes: &[Bytes]) {
         let payload = std::mem::take(&mut self.payload);
         let mut grown = payload.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
-        bytes.iter().for_each(|piece| grown.extend_from_slice(piece));
+        for piece in bytes {
+            grown.extend_from_slice(piece);
+        }
         self.payload = grown.freeze();
     }
 }
@@ -308,6 +310,19 @@ mod tests {
         silo.delete(&BlobName { session: 1, number: 1, extent: (1, 1) }).now_or_never().unwrap().unwrap();
         assert_eq!(silo.space().now_or_never().unwrap().unwrap(), Some(Space { total: 10, free: 10 }));
         put(&silo, 2, b"abc").unwrap();
+    }
+
+    #[test]
+    fn a_pack_that_fills_the_silo_grows_no_more() {
+        let silo = Memory::with_capacity(10);
+        let append = |at, bytes| {
+            let bytes = vec![Bytes::from_static(bytes)];
+            silo.append(&BlobName::pack(1, 1), at, bytes).now_or_never().unwrap()
+        };
+        assert_eq!(append(0, b"01234"), Ok(()));
+        assert_eq!(append(5, b"567890"), Err(SiloError::Full));
+        assert_eq!(append(5, b"56789"), Ok(()));
+        assert_eq!(silo.peek(&BlobName::pack(1, 1).to_string()).unwrap(), "0123456789");
     }
 
     /// A sweeper that does not wait for readers would be hidden by a silo that keeps what was deleted alive for

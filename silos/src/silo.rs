@@ -97,7 +97,8 @@ pub trait Silo: Send + Sync + 'static {
         false
     }
 
-    /// Appends to a pack that is `at` bytes long, durably, and answers when it is; `at` 0 begins the pack.
+    /// Appends to a pack that is `at` bytes long, durably, and answers when it is; `at` 0 begins the pack, so that one begun
+    /// with no bytes stays empty.
     ///
     /// A pack has one writer, who makes one call at a time and none after a call that failed or was not waited for: the
     /// pack may then be longer than was answered, but what was answered stays. `Exists` when the name to begin is taken,

@@ -290,3 +290,110 @@ async fn a_folder_swapped_for_a_link_under_us_lets_nothing_out() {
     assert!(read_ours > 0, "the swapper was always ahead: nothing was tested");
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 2);
 }
+
+async fn append(silo: &Posix, pack: &BlobName, at: u64, bytes: &[u8]) -> Result<(), SiloError> {
+    silo.append(pack, at, vec![Bytes::copy_from_slice(bytes)]).await
+}
+
+fn pack_path(at: &tempfile::TempDir, pack: &BlobName) -> PathBuf {
+    at.path().join("root/blobs").join(pack.to_string())
+}
+
+/// Whether it grew or was put, a pack's file has one layout.
+#[tokio::test]
+async fn a_packs_file_is_its_bytes_alone() {
+    let (at, silo) = claimed().await;
+    let [grown, whole] = [BlobName::pack(1, 1), BlobName::pack(1, 2)];
+    append(&silo, &grown, 0, b"01234").await.unwrap();
+    append(&silo, &grown, 5, b"56789").await.unwrap();
+    silo.put(&whole, 10, body(b"0123456789"), Arc::new(|_| b"said".to_vec())).await.unwrap();
+    for pack in [grown, whole] {
+        assert_eq!(std::fs::read(pack_path(&at, &pack)).unwrap(), b"0123456789");
+        assert_eq!(std::fs::metadata(pack_path(&at, &pack)).unwrap().permissions().mode() & 0o7777, 0o600);
+        append(&silo, &pack, 10, b"more").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_pack_that_was_cut_is_a_mismatch() {
+    let (at, silo) = claimed().await;
+    let pack = BlobName::pack(1, 1);
+    let size = 700_000;
+    append(&silo, &pack, 0, &vec![7; size as usize]).await.unwrap();
+    let file = std::fs::File::options().write(true).open(pack_path(&at, &pack)).unwrap();
+    for cut in [size - 1, 5, 0] {
+        file.set_len(cut).unwrap();
+        for range in [0..size, 0..1, size - 1..size, 0..0] {
+            let got = silo.read(&pack, size, range.clone()).await.map(drop);
+            assert!(matches!(got, Err(SiloError::Mismatch { .. })), "{range:?} of {cut} bytes: {got:?}");
+        }
+        assert_eq!(silo.stat(&pack).await.unwrap().size, cut);
+        assert!(matches!(append(&silo, &pack, size, b"x").await, Err(SiloError::Mismatch { .. })));
+        assert_eq!(file.metadata().unwrap().len(), cut, "nothing is appended to a pack of another length");
+    }
+}
+
+/// The file is cut between the look at its length and the read of its bytes.
+#[tokio::test]
+async fn a_pack_cut_under_a_reader_is_a_mismatch() {
+    let (at, silo) = claimed().await;
+    let (pack, size) = (BlobName::pack(1, 1), 3 << 20);
+    append(&silo, &pack, 0, &vec![7; 3 << 20]).await.unwrap();
+    let pieces = silo.read(&pack, size, 0..size).await.unwrap();
+    std::fs::File::options().write(true).open(pack_path(&at, &pack)).unwrap().set_len(1 << 20).unwrap();
+    assert!(matches!(collect(pieces).await, Err(SiloError::Mismatch { .. })));
+}
+
+/// A new pack is answered for when its name is durable as well: a folder that cannot be flushed fails the beginning, of
+/// which nothing is left, and not what goes on with a name that was flushed before.
+#[tokio::test]
+async fn a_pack_is_begun_when_its_folder_was_flushed() {
+    let (at, silo) = claimed().await;
+    let [old, new] = [BlobName::pack(1, 1), BlobName::pack(1, 2)];
+    append(&silo, &old, 0, b"01234").await.unwrap();
+    let root = silo.root().unwrap();
+    let folder = root.folders.of(&root, &new).unwrap();
+    folder.flush(folder.ticket(), |_| Err(Errno::IO)).unwrap_err();
+    assert!(matches!(append(&silo, &new, 0, b"x").await, Err(SiloError::Unknown { .. })));
+    assert!(!pack_path(&at, &new).exists());
+    append(&silo, &old, 5, b"56789").await.unwrap();
+    append(&silo, &new, 0, b"x").await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_appended_to_what_is_no_plain_file() {
+    let (at, silo) = claimed().await;
+    let pack = |number| BlobName::pack(1, number);
+    append(&silo, &pack(1), 0, b"x").await.unwrap();
+    let folder = std::fs::File::open(pack_path(&at, &pack(1)).parent().unwrap()).unwrap();
+    rustix::fs::mknodat(&folder, pack(2).file(), rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    let reader = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;
+    symlink(pack_path(&at, &pack(1)), pack_path(&at, &pack(3))).unwrap();
+    std::fs::create_dir(pack_path(&at, &pack(4))).unwrap();
+    for listening in [false, true] {
+        let _reader =
+            listening.then(|| rustix::fs::openat(&folder, pack(2).file(), reader, rustix::fs::Mode::empty()).unwrap());
+        for number in 2..5 {
+            let refused = append(&silo, &pack(number), 1, b"y").await;
+            assert!(matches!(refused, Err(SiloError::Mismatch { .. })), "{number}: {refused:?}");
+            assert_eq!(append(&silo, &pack(number), 0, b"y").await, Err(SiloError::Exists), "{number}");
+        }
+    }
+    assert_eq!(std::fs::read(pack_path(&at, &pack(1))).unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn a_pack_whose_folder_or_root_is_gone() {
+    let (at, silo) = claimed().await;
+    let pack = |number| BlobName::pack(1, number);
+    append(&silo, &pack(1), 0, b"x").await.unwrap();
+    std::fs::remove_dir_all(pack_path(&at, &pack(1)).parent().unwrap()).unwrap();
+    assert_eq!(append(&silo, &pack(1), 1, b"y").await, Err(SiloError::Missing));
+    append(&silo, &pack(2), 0, b"z").await.unwrap();
+    append(&silo, &pack(2), 1, b"z").await.unwrap();
+    std::fs::remove_dir_all(at.path().join("root")).unwrap();
+    let gone = |error: SiloError| error.to_string().contains("the silo's root is gone");
+    assert!(gone(append(&silo, &pack(2), 2, b"z").await.unwrap_err()));
+    assert!(gone(append(&silo, &pack(3), 0, b"z").await.unwrap_err()));
+    assert!(gone(silo.read(&pack(2), 2, 0..2).await.map(drop).unwrap_err()));
+}
