@@ -291,7 +291,7 @@ pub async fn open_namespace(settings: &Settings, start: &Start) -> Result<Arc<Na
     // Relative silo paths are below the data folder, wherever the process stands.
     let base = std::path::absolute(&settings.data)
         .map_err(|source| FolderError::Folder { path: settings.data.clone(), source })?;
-    let options = Options { base, seal_key, grace: settings.sweep_grace };
+    let options = Options { base, seal_key, grace: settings.sweep_grace, pack_up_to: settings.pack_up_to };
     Ok(Namespace::open(engine, clock, options, !start.shared).await?)
 }
 

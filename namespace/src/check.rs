@@ -5,7 +5,7 @@
 //! meanwhile. What looks wrong is looked at again: an object, a reference or a replica whose row stands as it stood
 //! before must have had all it names in between, so only what is still wrong then is a finding.
 //!
-//! Costs one `stat` for each replica and one listing of each silo; `--deep` reads every byte.
+//! Costs one `stat` for each replica (one for all records of a pack) and one listing of each silo; `--deep` reads every byte.
 
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ mod count;
 mod ledger;
 mod names;
 mod objects;
+mod packs;
 mod rows;
 
 /// One thing found wrong.
@@ -133,10 +134,19 @@ impl Namespace {
     /// is looked at again before it is called a finding. A silo that does not answer ends the check with a fault.
     pub async fn check(&self, deep: bool, found: &mut (dyn FnMut(Finding) + Send)) -> Result<Checked, Fault> {
         self.core.refresh_inventory(false).await?;
-        let (seen, ledger, nameless) = (Checked::default(), Ledger::default(), Nameless::default());
-        let mut run = Run { core: &self.core, deep, found, seen, ledger, nameless, counts: Counts::default() };
+        let mut run = Run {
+            core: &self.core,
+            deep,
+            found,
+            seen: Checked::default(),
+            ledger: Ledger::default(),
+            packs: packs::Sums::default(),
+            nameless: Nameless::default(),
+            counts: Counts::default(),
+        };
         run.seen.counts_compared = true;
         run.extents().await?;
+        run.packs().await?;
         run.blobs().await?;
         run.parts().await?;
         run.manifests().await?;
@@ -161,6 +171,8 @@ struct Run<'a> {
     seen: Checked,
     /// References, retirements and attributes, seen from both ends.
     ledger: Ledger,
+    /// How much of packs is named, seen from both ends.
+    packs: packs::Sums,
     /// Findings that wait for the name of an object.
     nameless: Nameless,
     counts: Counts,

@@ -63,7 +63,7 @@ impl Namespace {
         };
         let (adding, kept) = (targets(&row.data), attributes.clone());
         let beside = Beside::<()> { reads: Vec::new(), decide: Arc::new(|_, _| Ok(Vec::new())) };
-        let guards = vec![guard];
+        let guards = vec![Arc::new(guard)];
         let replace = Replace { session, bucket, key, row, attributes: kept, condition, adding, beside, guards };
         let row = self.core.replace(replace).await?;
         Ok(PutDone { object: show(&row, attributes) })

@@ -6,9 +6,12 @@ use holdall_silos::Describe;
 use holdall_silos::silo::When;
 use serde::{Deserialize, Serialize};
 
-use crate::extent::Number;
+use crate::extent::{Location, Number};
 use crate::fault::Fault;
+use crate::inventory::OpenSilo;
+use crate::namespace::Core;
 use crate::object::Pairs;
+use crate::pack::{Wanted, fetch, unpack};
 use crate::table::{decode, encode};
 
 /// Headers longer than this together stay out of the description.
@@ -69,5 +72,22 @@ impl Description {
             own.digest = if when == When::AfterBody { digest.get().copied() } else { self.digest };
             own.encode()
         })
+    }
+}
+
+impl Core {
+    /// What a replica says of itself, where it does and can be asked.
+    pub(crate) async fn described(&self, open: &OpenSilo, location: &Location) -> Option<Description> {
+        match (location, Wanted::at(location)) {
+            (_, Some(record)) => {
+                let record = fetch(open, &[record], false).await.pop()?.ok()?;
+                unpack(&record).map(|(description, _)| description)
+            }
+            (Location::Blob(blob), None) => {
+                let described = open.note(open.silo.describe(blob).await).ok()?;
+                Description::decode(&described).ok()
+            }
+            _ => None,
+        }
     }
 }

@@ -46,13 +46,13 @@ pub struct Slice {
 pub enum Location {
     /// A blob of its own.
     Blob(BlobName),
-    /// A record of a pack: the pack's name, and the record's payload in it.
+    /// A record of a pack; the extent's bytes are its last ones.
     Pack {
         /// The pack.
         pack: BlobName,
-        /// Payload's first byte.
+        /// The record's first byte.
         offset: u64,
-        /// Payload's bytes.
+        /// Bytes of the whole record.
         length: u64,
     },
     /// Somebody else's name, raw, with what was seen there.
@@ -62,6 +62,28 @@ pub enum Location {
         /// What was seen.
         validator: String,
     },
+}
+
+impl Location {
+    /// The name of ours under which the silo has it, and where the bytes of an extent of `size` bytes begin there. None
+    /// in place.
+    pub(crate) fn ours(&self, size: u64) -> Option<(BlobName, u64)> {
+        match self {
+            Self::Blob(blob) => Some((*blob, 0)),
+            Self::Pack { pack, offset, length } => Some((*pack, (offset + length).saturating_sub(size))),
+            Self::InPlace { .. } => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Location {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Blob(blob) => blob.fmt(f),
+            Self::Pack { pack, offset, length } => write!(f, "{pack}@{offset}+{length}"),
+            Self::InPlace { name, .. } => String::from_utf8_lossy(name).fmt(f),
+        }
+    }
 }
 
 /// What a replica counts as.

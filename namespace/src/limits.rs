@@ -84,3 +84,31 @@ pub const CHECK_PAGE: usize = 500;
 pub const CHECKS_AT_ONCE: usize = 32;
 /// Replicas that a deep check reads at once.
 pub const CHECK_DEEP_AT_ONCE: usize = 4;
+/// Extents up to this size share packs, unless told otherwise.
+pub const PACK_UP_TO: u64 = 64 << 10;
+/// The largest extent that may be told to share packs: one block.
+pub const MAX_PACKED: u64 = BLOCK;
+/// A pack takes no further group once it is this long.
+pub const PACK_BYTES: u64 = 64 << 20;
+/// A pack is appended to for at most this long: whoever waits for all writes of before waits for it, too.
+pub const PACK_OPEN: Duration = Duration::from_secs(2);
+/// Bytes of one group of records.
+pub const GROUP_BYTES: u64 = 8 << 20;
+/// Records of one group.
+pub const GROUP_RECORDS: usize = 1024;
+/// Groups under way at once where each is a pack of its own.
+pub const GROUPS_AT_ONCE: usize = 4;
+/// Bytes of packs read at once.
+pub const SPAN: u64 = 4 << 20;
+/// Records with at most this much between them are read together.
+pub const SPAN_GAP: u64 = 64 << 10;
+/// Small extents moved together,
+pub const MOVED_TOGETHER: usize = 512;
+/// and their bytes.
+pub const MOVED_BYTES: u64 = 2 << 20;
+/// Small extents that a job sorts by where they lie before it moves them.
+pub const SORTED_TOGETHER: usize = 8192;
+/// Bytes a second at which packs are rewritten that are less than half in use.
+pub const COMPACTION_RATE: u64 = 32 << 20;
+/// After this a pack is looked at again that could not be looked after.
+pub const PACK_PAUSE: Duration = Duration::from_secs(30);

@@ -8,23 +8,27 @@ use futures_util::{StreamExt, stream};
 use holdall_silos::{BlobName, Body, BodyError, SiloError};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixMs};
 use crate::describe::Description;
 use crate::engine::{Read, Rows, Write};
-use crate::extent::{JobId, Location, Number, Replica, ReplicaState};
+use crate::extent::{JobId, Location, Number, Replica, ReplicaState, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::job::MoveInfo;
+use crate::limits::BACKGROUND_ROWS;
 use crate::namespace::Core;
 use crate::plan::Move;
 use crate::read::ExtentReader;
-use crate::reference::{Stale, retire_replicas};
-use crate::session::{Session, Uncommitted};
+use crate::reference::retire_replicas;
+use crate::session::{Session, Uncommitted, Unfinished};
 use crate::table::extents::{ExtentRow, extent};
 use crate::table::moves::{MoveRow, journal};
+use crate::table::packs;
 use crate::table::retired::{RetiredRow, retired};
 use crate::table::usage::{self, Counted};
 use crate::table::{decode_row, encode};
+
+mod packed;
 
 /// How a move ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,13 +92,69 @@ struct Plan {
     session: Arc<Session>,
     source: Arc<OpenSilo>,
     target: Arc<OpenSilo>,
-    from: BlobName,
+    from: Location,
     to: BlobName,
     row: ExtentRow,
     description: Option<Description>,
 }
 
+/// A verified copy that is to count in place of its source.
+pub(crate) struct Copied {
+    extent: Number,
+    from: (SiloId, Location),
+    to: (SiloId, Location),
+    job: JobId,
+}
+
+/// What the commit of a copy reads.
+pub(crate) fn reads_of(copied: &Copied) -> Vec<Read> {
+    vec![Read::Row(extent(copied.extent))]
+}
+
+/// Source still verified, extent still live? Then the copy counts and the source does not: what to write for it. `by`
+/// names the retirement.
+pub(crate) fn relocate(
+    copied: &Copied,
+    rows: &Rows,
+    now: UnixMs,
+    by: (Number, u32),
+) -> Result<Option<Vec<Write>>, Fault> {
+    let Copied { extent: id, from, to, job } = copied;
+    let row: Option<ExtentRow> = decode_row(rows.get(&extent(*id)))?;
+    let live = |row: &ExtentRow| row.first.is_some() || crate::seeded_bug!("move-blind");
+    let Some(mut row) = row.filter(live) else { return Ok(None) };
+    let holds = row.verified_in(from.0).is_some_and(|replica| replica.location == from.1);
+    if (!holds && !crate::seeded_bug!("move-blind")) || (to.0 != from.0 && row.verified_in(to.0).is_some()) {
+        return Ok(None);
+    }
+    let (replicas, mut writes) = retire_replicas(&mut row, |replica| replica.silo == from.0);
+    writes.extend(usage::add(Counted::Silo(to.0), 1, row.size as i64));
+    if !crate::seeded_bug!("pack-uncounted") {
+        writes.extend(packs::count(to.0, &to.1, 1));
+    }
+    let state = ReplicaState::Verified;
+    row.replicas.push(Replica { silo: to.0, location: to.1.clone(), state, since: now, job: Some(*job) });
+    writes.push(Write::Put(extent(*id), encode(&row)));
+    writes.push(Write::Put(retired(now, by.0, by.1), encode(&RetiredRow::Replicas { extent: *id, replicas })));
+    writes.push(Write::Delete(journal(*id)));
+    Ok(Some(writes))
+}
+
 impl Mover<'_> {
+    /// Carries out what belongs together: one move, or small ones from one silo to another.
+    pub(crate) async fn carry_out_all(&self, mut planned: Vec<Move>) -> Vec<(Move, Moved)> {
+        if planned.iter().all(|planned| self.core.is_packed(planned.bytes)) {
+            let moved = self.carry_out_together(&planned).await;
+            return planned.into_iter().zip(moved).collect();
+        }
+        let mut moved = Vec::with_capacity(planned.len());
+        for planned in planned.drain(..) {
+            let outcome = self.carry_out(&planned).await;
+            moved.push((planned, outcome));
+        }
+        moved
+    }
+
     /// Carries one planned move out.
     pub(crate) async fn carry_out(&self, planned: &Move) -> Moved {
         match self.try_move(planned).await {
@@ -111,9 +171,7 @@ impl Mover<'_> {
         let rows = self.core.engine.get(&[extent(planned.extent)]).await?;
         let Some(row) = decode_row::<ExtentRow>(rows[0].as_ref())? else { return Ok(Moved::Superseded) };
         let Some(replica) = row.verified_in(planned.from) else { return Ok(Moved::Superseded) };
-        let Location::Blob(from) = replica.location else {
-            return Ok(Moved::Failed("the bytes are in a place this version cannot read".to_owned()));
-        };
+        let from = replica.location.clone();
         if target.room().is_some_and(|room| room < planned.bytes) {
             return Ok(Moved::Failed(format!("silo `{}` has no room above its reserve", target.row.name)));
         }
@@ -122,48 +180,49 @@ impl Mover<'_> {
         let id = planned.extent;
         let written = if crate::seeded_bug!("move-reuses-name") { id } else { number };
         let to = BlobName { session: written.session, number: written.number, extent: (id.session, id.number) };
-        let described = source.note(source.silo.describe(&from).await);
-        let description = described.ok().and_then(|bytes| Description::decode(&bytes).ok());
+        let description = self.core.described(&source, &from).await;
         let plan = Plan { session, source, target, from, to, row, description };
-        self.write_journal(planned, &plan).await?;
+        self.write_rows(&plan.session, vec![self.note(&plan.session, planned, plan.description.as_ref())]).await?;
         (self.watch)(id, Some(plan.info(planned)));
         let moved = self.copy_and_commit(planned, plan, guard).await;
         (self.watch)(id, None);
         moved
     }
 
-    async fn write_journal(&self, planned: &Move, plan: &Plan) -> Result<(), Fault> {
-        let object = plan.description.as_ref().map(|own| (own.bucket.clone(), own.key.clone()));
+    /// The journal's row of a move.
+    fn note(&self, session: &Session, planned: &Move, description: Option<&Description>) -> Write {
         let row = MoveRow {
             job: self.job,
-            owner: plan.session.id,
+            owner: session.id,
             from: planned.from,
             to: planned.to,
-            object,
+            object: description.map(|own| (own.bucket.clone(), own.key.clone())),
             bytes: planned.bytes,
             started: self.core.clock.now(),
         };
-        self.write(plan, vec![Write::Put(journal(planned.extent), encode(&row))]).await
+        Write::Put(journal(planned.extent), encode(&row))
     }
 
     /// Rows of a to-do list: written blindly, a lost answer does no harm.
-    async fn write(&self, plan: &Plan, writes: Vec<Write>) -> Result<(), Fault> {
-        let decide = move |_: &Rows| Ok::<_, ()>((writes.clone(), ()));
-        match plan.session.commit(Vec::new(), decide).await {
-            Ok(()) | Err(Uncommitted::Unknown | Uncommitted::Refused(())) => Ok(()),
-            Err(Uncommitted::Fault(fault)) => Err(fault),
+    async fn write_rows(&self, session: &Session, writes: Vec<Write>) -> Result<(), Fault> {
+        for some in writes.chunks(BACKGROUND_ROWS) {
+            let some = some.to_vec();
+            match session.commit(Vec::new(), move |_: &Rows| Ok::<_, ()>((some.clone(), ()))).await {
+                Ok(()) | Err(Uncommitted::Unknown | Uncommitted::Refused(())) => {}
+                Err(Uncommitted::Fault(fault)) => return Err(fault),
+            }
         }
+        Ok(())
     }
 
-    async fn copy_and_commit(
-        &self,
-        planned: &Move,
-        plan: Plan,
-        guard: crate::session::Unfinished,
-    ) -> Result<Moved, Fault> {
+    async fn forget(&self, planned: &Move, plan: &Plan) -> Result<(), Fault> {
+        self.write_rows(&plan.session, vec![Write::Delete(journal(planned.extent))]).await
+    }
+
+    async fn copy_and_commit(&self, planned: &Move, plan: Plan, guard: Unfinished) -> Result<Moved, Fault> {
         crate::failpoint!("move-journalled");
         if let Err(error) = self.copy(planned, &plan).await {
-            self.write(&plan, vec![Write::Delete(journal(planned.extent))]).await?;
+            self.forget(planned, &plan).await?;
             return Ok(Moved::Failed(error));
         }
         crate::failpoint!("move-copied");
@@ -172,18 +231,18 @@ impl Mover<'_> {
         crate::failpoint!("move-committed");
         match outcome {
             Ok(()) => Ok(Moved::Done),
-            Err(Uncommitted::Refused(Stale::Fault(fault)) | Uncommitted::Fault(fault)) => {
-                self.write(&plan, vec![Write::Delete(journal(planned.extent))]).await?;
+            Err(Uncommitted::Refused(Some(fault)) | Uncommitted::Fault(fault)) => {
+                self.forget(planned, &plan).await?;
                 Err(fault)
             }
-            Err(Uncommitted::Refused(_)) => {
-                self.core.discard(&[(planned.to, plan.to)]).await;
-                self.write(&plan, vec![Write::Delete(journal(planned.extent))]).await?;
+            Err(Uncommitted::Refused(None)) => {
+                self.core.discard(&[(planned.to, Location::Blob(plan.to))]).await;
+                self.forget(planned, &plan).await?;
                 Ok(Moved::Superseded)
             }
             // Done or not, the next pass sees it; a copy that no row names is an orphan.
             Err(Uncommitted::Unknown) => {
-                self.write(&plan, vec![Write::Delete(journal(planned.extent))]).await?;
+                self.forget(planned, &plan).await?;
                 Ok(Moved::Failed("the outcome of the commit is unknown".to_owned()))
             }
         }
@@ -191,8 +250,8 @@ impl Mover<'_> {
 
     /// Copies and verifies: a checksum that the silo enforces, else read back past caches.
     async fn copy(&self, planned: &Move, plan: &Plan) -> Result<(), String> {
-        let from = (planned.from, Location::Blob(plan.from));
-        let reader = ExtentReader::copy(Arc::clone(self.core), planned.extent, plan.row.clone(), from.0, from.1);
+        let (row, from) = (plan.row.clone(), plan.from.clone());
+        let reader = ExtentReader::copy(Arc::clone(self.core), planned.extent, row, planned.from, from);
         let failure = Arc::new(OnceLock::new());
         let body = paced(reader, Arc::clone(self.pacer), Arc::clone(&failure));
         let digest = Arc::new(OnceLock::from(plan.row.digest));
@@ -203,7 +262,7 @@ impl Mover<'_> {
             Err(SiloError::Body(error)) => return Err(failure.get().cloned().unwrap_or(error.reason)),
             Err(error) => {
                 if matches!(error, SiloError::Unknown { .. }) {
-                    self.core.discard(&[(planned.to, plan.to)]).await;
+                    self.core.discard(&[(planned.to, Location::Blob(plan.to))]).await;
                 }
                 return Err(format!("silo `{}`: {error}", plan.target.row.name));
             }
@@ -220,7 +279,7 @@ impl Mover<'_> {
                 Ok(Some(_)) => {}
                 Ok(None) => return Ok(()),
                 Err(fault) => {
-                    self.core.discard(&[(planned.to, plan.to)]).await;
+                    self.core.discard(&[(planned.to, Location::Blob(plan.to))]).await;
                     return Err(format!("the copy does not read back: {fault}"));
                 }
             }
@@ -242,36 +301,23 @@ impl Mover<'_> {
         }
     }
 
-    /// Source still verified, extent still live? Then the copy counts and the source does not. The copy's number stays
-    /// unfinished while this may still land: the decision holds it, and the caller until the outcome is settled.
+    /// The copy's number stays unfinished while this may still land: the decision holds it, and the caller until the
+    /// outcome is settled.
     async fn commit(
         &self,
         planned: &Move,
         plan: &Plan,
-        guard: &Arc<crate::session::Unfinished>,
-    ) -> Result<(), Uncommitted<Stale>> {
-        let (id, from, to, now, job) = (planned.extent, planned.from, planned.to, self.core.clock.now(), self.job);
-        let (source, copy) = (Location::Blob(plan.from), Location::Blob(plan.to));
-        let (reads, held) = (vec![Read::Row(extent(id))], Arc::clone(guard));
-        let decide = move |rows: &Rows| {
-            let row: Option<ExtentRow> = decode_row(rows.get(&extent(id))).map_err(Stale::Fault)?;
-            let live = |row: &ExtentRow| row.first.is_some() || crate::seeded_bug!("move-blind");
-            let mut row = row.filter(live).ok_or(Stale::Gone)?;
-            let holds = row.verified_in(from).is_some_and(|replica| replica.location == source);
-            if (!holds && !crate::seeded_bug!("move-blind")) || row.verified_in(to).is_some() {
-                return Err(Stale::Gone);
-            }
-            let (replicas, mut writes) = retire_replicas(&mut row, |replica| replica.silo == from);
-            let (location, state) = (copy.clone(), ReplicaState::Verified);
-            row.replicas.push(Replica { silo: to, location, state, since: now, job: Some(job) });
-            writes.extend(usage::add(Counted::Silo(to), 1, row.size as i64));
-            writes.push(Write::Put(extent(id), encode(&row)));
-            writes
-                .push(Write::Put(retired(now, held.number, 0), encode(&RetiredRow::Replicas { extent: id, replicas })));
-            writes.push(Write::Delete(journal(id)));
-            Ok((writes, ()))
+        guard: &Arc<Unfinished>,
+    ) -> Result<(), Uncommitted<Option<Fault>>> {
+        let (from, to) = ((planned.from, plan.from.clone()), (planned.to, Location::Blob(plan.to)));
+        let copied = Copied { extent: planned.extent, from, to, job: self.job };
+        let (now, held) = (self.core.clock.now(), Arc::clone(guard));
+        let decide = move |rows: &Rows| match relocate(&copied, rows, now, (held.number, 0)) {
+            Ok(Some(writes)) => Ok((writes, ())),
+            Ok(None) => Err(None),
+            Err(fault) => Err(Some(fault)),
         };
-        plan.session.commit(reads, decide).await
+        plan.session.commit(vec![Read::Row(extent(planned.extent))], decide).await
     }
 }
 

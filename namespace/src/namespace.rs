@@ -14,6 +14,7 @@ use crate::engine::{self, Engine, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::inventory::Inventory;
 use crate::job::Running;
+use crate::pack::Packer;
 use crate::session::Session;
 use crate::stats::{Snapshot, Stats};
 use crate::table::silos::namespace_id;
@@ -27,6 +28,8 @@ pub struct Options {
     pub seal_key: [u8; 32],
     /// How long retired replicas stay beside the rule about readers.
     pub grace: Duration,
+    /// Extents up to this many bytes share packs; 0 for none, at most [`crate::limits::MAX_PACKED`].
+    pub pack_up_to: u64,
 }
 
 /// Why a namespace did not open.
@@ -75,6 +78,8 @@ pub struct Core {
     pub(crate) job_wanted: Notify,
     /// Held while an order is looked at and written down: two that contradict each other are not both taken.
     pub(crate) ordering: tokio::sync::Mutex<()>,
+    /// Small extents on their way into silos.
+    pub(crate) packer: Packer,
     /// One sweep at a time.
     pub(crate) sweeping: tokio::sync::Mutex<crate::sweep::Seen>,
     /// Other sessions' beats, and since when they stand, on this gateway's clock.
@@ -117,6 +122,7 @@ impl Namespace {
         session.revision.store(inventory.revision, std::sync::atomic::Ordering::Release);
         let core = Core {
             engine,
+            packer: Packer::new(Arc::clone(&clock)),
             clock,
             options,
             id,
@@ -211,6 +217,7 @@ impl Core {
         if let Err(fault) = self.refresh_inventory(false).await {
             tracing::warn!(%fault, "the silos' settings could not be read");
         }
+        self.seal_packs();
         if let Err(fault) = self.session().publish_beat().await {
             tracing::warn!(%fault, "a beat was not published");
         }

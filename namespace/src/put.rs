@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use holdall_silos::{BlobName, Body, BodyError};
+use holdall_silos::{Body, BodyError};
 
 use crate::bucket::Bucket;
-use crate::extent::SiloId;
+use crate::extent::{Location, SiloId};
 use crate::fault::Fault;
 use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
@@ -166,7 +166,7 @@ impl Core {
     ) -> Result<PutDone, PutError> {
         let guards = std::mem::take(&mut stored.guards);
         let version = row.version;
-        let blobs: Vec<_> = stored.extents.iter().map(|extent| (extent.silo, extent.blob)).collect();
+        let places: Vec<_> = stored.extents.iter().map(|extent| (extent.silo, extent.location.clone())).collect();
         let decide: Decide<()> = Arc::new(move |_, row| Ok(stored.writes_for(version, row.modified)));
         let beside = Beside { reads: Vec::new(), decide };
         let (adding, kept) = (Vec::new(), attributes.clone());
@@ -178,18 +178,19 @@ impl Core {
             }
             Err(refusal) => {
                 if !matches!(refusal, NotReplaced::Lost) || crate::seeded_bug!("discard-unknown") {
-                    self.discard(&blobs).await;
+                    self.discard(&places).await;
                 }
                 Err(refusal.into())
             }
         }
     }
 
-    /// Deletes blobs that no commit ever named and none will: their commit is known to have been refused.
-    pub(crate) async fn discard(&self, blobs: &[(SiloId, BlobName)]) {
+    /// Deletes blobs that no commit ever named and none will: their commit is known to have been refused. A record
+    /// stays, as a part of its pack that is not in use.
+    pub(crate) async fn discard(&self, places: &[(SiloId, Location)]) {
         let inventory = self.inventory();
-        for (silo, blob) in blobs {
-            if let Ok(open) = inventory.silo(*silo) {
+        for (silo, location) in places {
+            if let (Ok(open), Location::Blob(blob)) = (inventory.silo(*silo), location) {
                 let _ = open.note(open.silo.delete(blob).await);
             }
         }

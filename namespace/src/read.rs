@@ -162,15 +162,16 @@ impl ExtentReader {
         loop {
             let (silo, location) = self.choose()?;
             let open = Arc::clone(self.core.inventory().silo(silo)?);
-            let Location::Blob(blob) = &location else {
+            let Some((blob, first)) = location.ours(self.row.size) else {
                 return Err(Fault::Unavailable("the bytes are in a place this version cannot read".to_owned()));
             };
             let start = self.at - self.at % BLOCK;
             let end = self.end.next_multiple_of(BLOCK).min(self.row.size);
+            let (size, range) = (first + self.row.size, first + start..first + end);
             let pieces = if self.back {
-                open.silo.read_back(blob, self.row.size, start..end).await
+                open.silo.read_back(&blob, size, range).await
             } else {
-                open.silo.read(blob, self.row.size, start..end).await
+                open.silo.read(&blob, size, range).await
             };
             match open.note(pieces) {
                 Ok(pieces) => {
@@ -210,7 +211,7 @@ impl ExtentReader {
         let sum = sum_of(&self.core, self.id, &self.row, &mut self.sums, index).await.map_err(Failure::Index)?;
         if block_sum(&block) != sum {
             open.silo.note_damage();
-            tracing::error!(silo = %open.silo.row.name, blob = ?open.location.1, block = index, "block does not match");
+            tracing::error!(silo = %open.silo.row.name, place = %open.location.1, block = index, "block does not match");
             return Err(Failure::Damaged { block: index });
         }
         open.silo.note_read(length as u64);

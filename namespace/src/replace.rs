@@ -48,7 +48,7 @@ pub(crate) struct Replace<'a, R> {
     pub adding: Vec<Target>,
     pub beside: Beside<R>,
     /// Numbers that must stay unfinished until the outcome is known.
-    pub guards: Vec<Unfinished>,
+    pub guards: Vec<Arc<Unfinished>>,
 }
 
 /// Why the version is not current.
@@ -190,7 +190,7 @@ impl Core {
 }
 
 /// Guards begin with the version's own number.
-fn row_version(guards: &[Unfinished]) -> Option<Number> {
+fn row_version(guards: &[Arc<Unfinished>]) -> Option<Number> {
     guards.first().map(|guard| guard.number)
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
-use holdall_silos::{BlobName, Body, BodyError, SiloError};
+use holdall_silos::{BlobName, Body, BodyError, Describe, SiloError};
 
 use crate::clock::UnixMs;
 use crate::describe::Description;
@@ -17,9 +17,11 @@ use crate::limits::{BUFFERED_BODY, INDEX_RESERVE, MAX_EXTENT};
 use crate::name::BucketName;
 use crate::namespace::Core;
 use crate::object::Headers;
+use crate::pack::Record;
 use crate::put::{Computed, PutError, Upload};
 use crate::session::{Session, Unfinished};
 use crate::table::extents::{self, ExtentRow};
+use crate::table::packs;
 use crate::table::usage::{self, Counted};
 
 /// For whom bytes are stored: what they will say of themselves.
@@ -37,8 +39,9 @@ pub(crate) struct StoredBytes {
     pub computed: Computed,
     /// In order.
     pub extents: Vec<StoredExtent>,
-    /// The version's or part's own number first, then the extents'. Held until the commit's outcome is known.
-    pub guards: Vec<Unfinished>,
+    /// The version's or part's own number first, then the extents' and their packs'. Held until the commit's outcome is
+    /// known.
+    pub guards: Vec<Arc<Unfinished>>,
 }
 
 /// One extent of them.
@@ -47,7 +50,7 @@ pub(crate) struct StoredExtent {
     pub size: u64,
     pub sums: Vec<u64>,
     pub silo: SiloId,
-    pub blob: BlobName,
+    pub location: Location,
 }
 
 impl StoredBytes {
@@ -71,7 +74,7 @@ impl StoredExtent {
     fn writes(&self, version: Number, now: UnixMs) -> Vec<Write> {
         let replica = Replica {
             silo: self.silo,
-            location: Location::Blob(self.blob),
+            location: self.location.clone(),
             state: ReplicaState::Verified,
             since: now,
             job: None,
@@ -85,6 +88,7 @@ impl StoredExtent {
         };
         let mut writes = extents::store(self.id, row, self.sums.clone());
         writes.extend(usage::add(Counted::Silo(self.silo), 1, self.size as i64));
+        writes.extend(packs::count(self.silo, &self.location, 1));
         writes
     }
 }
@@ -92,7 +96,7 @@ impl StoredExtent {
 impl Core {
     /// Stores an upload's bytes, checked against what the client said.
     pub(crate) async fn store(
-        &self,
+        self: &Arc<Self>,
         session: &Arc<Session>,
         whose: For<'_>,
         upload: Upload,
@@ -112,7 +116,7 @@ impl Core {
 
     /// A short body is read whole and checked before a silo is asked; when one fails, the next takes it.
     async fn store_short(
-        &self,
+        self: &Arc<Self>,
         session: &Arc<Session>,
         whose: For<'_>,
         upload: Upload,
@@ -120,31 +124,55 @@ impl Core {
         let bytes = read_whole(upload.body, upload.size).await?;
         let hashed = hash_at_once(&bytes, upload.algorithm);
         (upload.verify)(&hashed.computed)?;
-        let mut stored = StoredBytes { computed: hashed.computed, extents: Vec::new(), guards: vec![session.take()] };
+        let mut stored =
+            StoredBytes { computed: hashed.computed, extents: Vec::new(), guards: vec![Arc::new(session.take())] };
         let Some(sums) = hashed.extents.into_iter().next() else { return Ok(stored) };
         let inventory = self.inventory();
         let mut failure = Fault::NoRoom;
         for (attempt, open) in inventory.candidates(whose.bucket, upload.size)?.into_iter().enumerate() {
             // The first attempt shares the version's number; another attempt needs a name of its own.
             let id = if attempt == 0 { stored.version() } else { take_another(session, &mut stored) };
-            let digest = Arc::new(OnceLock::from(extent_digest(&sums)));
-            let blob = BlobName { session: id.session, number: id.number, extent: (id.session, id.number) };
-            let describe = self.description(&whose, id, stored.version(), upload.size, 0).describe(digest);
-            let body: Body = Box::pin(stream::iter([Ok(bytes.clone())]));
-            match open.note(open.silo.put(&blob, upload.size, body, describe).await) {
-                Err(SiloError::Unknown { .. }) if crate::seeded_bug!("unknown-is-stored") => {
-                    stored.extents.push(StoredExtent { id, size: upload.size, sums, silo: open.id, blob });
-                    return Ok(stored);
-                }
-                Ok(_) => {
-                    open.note_written(upload.size);
-                    stored.extents.push(StoredExtent { id, size: upload.size, sums, silo: open.id, blob });
+            let description = self.description(&whose, id, stored.version(), upload.size, 0);
+            let description = Description { digest: Some(extent_digest(&sums)), ..description };
+            match self.store_at(session, open, description, bytes.clone(), &mut stored.guards).await {
+                Ok(location) => {
+                    stored.extents.push(StoredExtent { id, size: upload.size, sums, silo: open.id, location });
                     return Ok(stored);
                 }
                 Err(error) => failure = silo_failed(open, &error),
             }
         }
         Err(failure.into())
+    }
+
+    /// Stores a short extent in a silo: in a pack, or as a blob of its own.
+    async fn store_at(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        open: &Arc<OpenSilo>,
+        description: Description,
+        bytes: Bytes,
+        guards: &mut Vec<Arc<Unfinished>>,
+    ) -> Result<Location, SiloError> {
+        let (id, size) = (description.extent, description.size);
+        if self.is_packed(size) {
+            let packed = self.pack(session, open, Record::new(&description, bytes)).await?;
+            if !crate::seeded_bug!("pack-unheld") {
+                guards.push(packed.guard);
+            }
+            return Ok(packed.location);
+        }
+        let blob = BlobName { session: id.session, number: id.number, extent: (id.session, id.number) };
+        let describe: Describe = Arc::new(move |_| description.encode());
+        let body: Body = Box::pin(stream::iter([Ok(bytes)]));
+        match open.note(open.silo.put(&blob, size, body, describe).await) {
+            Err(SiloError::Unknown { .. }) if crate::seeded_bug!("unknown-is-stored") => {}
+            stored => {
+                stored?;
+                open.note_written(size);
+            }
+        }
+        Ok(Location::Blob(blob))
     }
 
     /// A long body streams through, an extent at a time.
@@ -159,7 +187,7 @@ impl Core {
         let mut open = candidates.next().ok_or(Fault::NoRoom)?;
         let hasher = StreamHasher::start(upload.algorithm);
         let source = Arc::new(tokio::sync::Mutex::new(Source { body: upload.body, rest: Bytes::new(), begun: false }));
-        let (mut guards, mut extents, mut offset) = (vec![session.take()], Vec::new(), 0);
+        let (mut guards, mut extents, mut offset) = (vec![Arc::new(session.take())], Vec::new(), 0);
         let version = guards[0].number;
         while offset < upload.size {
             let size = (upload.size - offset).min(MAX_EXTENT);
@@ -175,7 +203,7 @@ impl Core {
                 Ok(_) => {
                     open.note_written(size);
                     let sums: Vec<u64> = sums.get().cloned().ok_or_else(hashing_died)?;
-                    extents.push(StoredExtent { id, size, sums, silo: open.id, blob });
+                    extents.push(StoredExtent { id, size, sums, silo: open.id, location: Location::Blob(blob) });
                     offset += size;
                 }
                 Err(SiloError::Body(error)) => return Err(error.into()),
@@ -187,7 +215,7 @@ impl Core {
                 }
             }
             if offset < upload.size {
-                guards.push(session.take());
+                guards.push(Arc::new(session.take()));
             }
         }
         drop(source);
@@ -214,8 +242,10 @@ impl Core {
 }
 
 fn take_another(session: &Arc<Session>, stored: &mut StoredBytes) -> Number {
-    stored.guards.push(session.take());
-    stored.guards[stored.guards.len() - 1].number
+    let guard = Arc::new(session.take());
+    let number = guard.number;
+    stored.guards.push(guard);
+    number
 }
 
 fn hashing_died() -> Fault {

@@ -33,7 +33,8 @@ async fn open(engine: &Memory) -> Arc<Namespace> {
 }
 
 async fn open_with(engine: &Memory, grace: Duration) -> Arc<Namespace> {
-    let options = Options { base: "/".into(), seal_key: [7; 32], grace };
+    let options =
+        Options { base: "/".into(), seal_key: [7; 32], grace, pack_up_to: holdall_namespace::limits::PACK_UP_TO };
     let engine: Arc<dyn Engine> = Arc::new(engine.clone());
     Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap()
 }

@@ -11,12 +11,18 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
     for domain in &settings.domains {
         refuse("domain", domain, is_host_name, "a host's name such as `s3.example.org`, without a port")?;
     }
+    let at_most = "a size up to 256KiB, which is 262144";
+    refuse("pack_up_to", &settings.pack_up_to.to_string(), is_packable, at_most)?;
     let levels = "`error`, `warn`, `info`, `debug` or `trace`, nor a list such as `info,holdall=debug`";
     refuse("log level", &settings.log_level, is_log_filter, levels)
 }
 
 fn refuse(what: &'static str, value: &str, good: fn(&str) -> bool, wanted: &'static str) -> Result<(), ConfigError> {
     if good(value) { Ok(()) } else { Err(ConfigError::Setting { what, value: value.to_owned(), wanted }) }
+}
+
+fn is_packable(text: &str) -> bool {
+    text.parse().is_ok_and(|size: u64| size <= holdall_namespace::limits::MAX_PACKED)
 }
 
 fn is_region(text: &str) -> bool {

@@ -33,6 +33,8 @@ pub struct File {
     pub drain_limit: Option<Span>,
     /// How long retired replicas stay beside the rule about readers.
     pub sweep_grace: Option<Span>,
+    /// Up to which size objects' bytes share packs.
+    pub pack_up_to: Option<Size>,
     /// Where S3's server access log is written; none is written without it.
     pub access_log: Option<PathBuf>,
     /// Certificate and key; plain HTTP without them.

@@ -73,6 +73,9 @@ pub struct ServeArgs {
     /// How long retired replicas stay beside the rule that nobody reads them [default: 10m].
     #[arg(long, value_name = "TIME", env = "HOLDALL_SWEEP_GRACE")]
     pub sweep_grace: Option<Span>,
+    /// Bytes of objects up to this size share files and requests; 0 for none, at most 256KiB [default: 64KiB].
+    #[arg(long, value_name = "SIZE", env = "HOLDALL_PACK_UP_TO")]
+    pub pack_up_to: Option<Size>,
     /// For tests: share the index's file with other processes that open it this way.
     #[cfg(feature = "faults")]
     #[arg(long, hide = true, env = "HOLDALL_SHARED_INDEX")]
@@ -108,6 +111,8 @@ pub struct Settings {
     pub drain_limit: Duration,
     /// How long retired replicas stay.
     pub sweep_grace: Duration,
+    /// Up to how many bytes extents share packs.
+    pub pack_up_to: u64,
 }
 
 impl Settings {
@@ -154,6 +159,7 @@ fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file:
         log_level: args.log_level.clone().or(file.log.level).unwrap_or_else(|| "info".to_owned()),
         drain_limit: time(args.drain_limit, file.drain_limit, DEFAULT_DRAIN),
         sweep_grace: time(args.sweep_grace, file.sweep_grace, holdall_namespace::limits::GRACE),
+        pack_up_to: args.pack_up_to.or(file.pack_up_to).map_or(holdall_namespace::limits::PACK_UP_TO, |size| size.0),
         data,
     }
 }

@@ -50,7 +50,12 @@ impl House {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO };
+        let options = Options {
+            base: "/".into(),
+            seal_key: [7; 32],
+            grace: Duration::ZERO,
+            pack_up_to: holdall_namespace::limits::PACK_UP_TO,
+        };
         let engine = Arc::new(Memory::new());
         let namespace = Namespace::open(engine, Arc::clone(&clock), options, true).await.unwrap();
         let silo = DeclaredSilo {

@@ -9,7 +9,8 @@ use crate::engine::faults::{Chances, CommitFault, Faulty};
 use crate::engine::memory::Memory;
 
 async fn open_on(engine: Arc<dyn Engine>) -> Arc<Namespace> {
-    let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO };
+    let options =
+        Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: crate::limits::PACK_UP_TO };
     Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap()
 }
 

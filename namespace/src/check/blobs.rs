@@ -6,7 +6,8 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_silos::silo::Listed;
 use holdall_silos::{BlobName, SiloError};
 
-use super::ledger::Tie;
+use super::ledger::{Tie, retired_in};
+use super::packs::{Lengths, lengths};
 use super::{Finding, Pages, Run, read};
 use crate::describe::Description;
 use crate::digest::extent_digest;
@@ -15,8 +16,11 @@ use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::limits::{BLOCK, CHECK_DEEP_AT_ONCE, CHECK_PAGE, CHECKS_AT_ONCE};
 use crate::namespace::Core;
+use crate::pack::{Wanted, fetch, unpack};
 use crate::read::ExtentReader;
+use crate::store::silo_failed;
 use crate::table::extents::{ExtentRow, blocks, extent, read_extent};
+use crate::table::packs::PackId;
 use crate::table::refs::Target;
 use crate::table::usage::Counted;
 use crate::table::{decode, key};
@@ -45,7 +49,8 @@ impl Run<'_> {
             for (id, row) in &rows {
                 self.note_extent(*id, row);
             }
-            let looks = rows.into_iter().map(|(id, row)| look(&core, deep, id, row));
+            let lengths = lengths(&core, &rows).await?;
+            let looks = rows.into_iter().map(|(id, row)| look(&core, deep, id, row, &lengths));
             let looks: Vec<(Number, Found, u64)> = stream::iter(looks).buffer_unordered(at_once).try_collect().await?;
             for (id, found, bytes) in looks {
                 self.seen.bytes += bytes;
@@ -63,16 +68,14 @@ impl Run<'_> {
             self.ledger.owes(&Tie::Reference(Target::Extent(id), first));
         }
         for replica in &row.replicas {
-            let (of, blob) = match (replica.state, &replica.location) {
-                (ReplicaState::Verified, _) => (Counted::Silo(replica.silo), None),
-                (ReplicaState::Retired, Location::Blob(blob)) => (Counted::Retired(replica.silo), Some(*blob)),
-                (ReplicaState::Retired, _) => (Counted::Retired(replica.silo), None),
+            let of = match replica.state {
+                ReplicaState::Verified => Counted::Silo(replica.silo),
+                ReplicaState::Retired => Counted::Retired(replica.silo),
             };
             self.counts.add(of, row.size);
-            if let Some(blob) = blob {
-                self.ledger.owes(&Tie::Retired(id, replica.silo, blob));
-            }
         }
+        retired_in(id, row).for_each(|tie| self.ledger.owes(&tie));
+        self.note_records(row);
     }
 
     /// Every name in every silo.
@@ -87,7 +90,7 @@ impl Run<'_> {
         let mut after: Option<String> = None;
         loop {
             let page = open.note(open.silo.list("", after.as_deref(), holdall_silos::limits::MAX_LIST_PAGE).await);
-            let page = page.map_err(|error| crate::store::silo_failed(open, &error))?;
+            let page = page.map_err(|error| silo_failed(open, &error))?;
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.name.clone());
             self.seen.blobs += page.len() as u64;
@@ -112,14 +115,21 @@ impl Run<'_> {
 
 /// Looks at an extent, and once more at its row if something is wrong: a replica that is verified still must have been
 /// there all the time.
-async fn look(core: &Arc<Core>, deep: bool, id: Number, row: ExtentRow) -> Result<(Number, Found, u64), Fault> {
+async fn look(
+    core: &Arc<Core>,
+    deep: bool,
+    id: Number,
+    row: ExtentRow,
+    lengths: &Lengths,
+) -> Result<(Number, Found, u64), Fault> {
     let mut found = Found::new();
     if let Some(finding) = sums_of(core, id, &row).await? {
         found.push((None, finding));
     }
     let mut bytes = 0;
     for replica in row.replicas.iter().filter(|replica| replica.state == ReplicaState::Verified) {
-        let finding = look_at_replica(core, deep && found.is_empty(), id, &row, replica, &mut bytes).await?;
+        let looking = Looking { core, deep: deep && found.is_empty(), id, row: &row, replica };
+        let finding = looking.look(lengths, &mut bytes).await?;
         found.extend(finding.map(|finding| (Some((replica.silo, replica.location.clone())), finding)));
     }
     if !found.is_empty() {
@@ -150,81 +160,112 @@ async fn sums_of(core: &Core, id: Number, row: &ExtentRow) -> Result<Option<Find
     Ok((!right).then(|| Finding::Dangling { row: format!("extent {id}: its block checksums do not make its digest") }))
 }
 
-async fn look_at_replica(
-    core: &Arc<Core>,
+/// A replica being looked at.
+struct Looking<'a> {
+    core: &'a Arc<Core>,
     deep: bool,
     id: Number,
-    row: &ExtentRow,
-    replica: &Replica,
-    bytes: &mut u64,
-) -> Result<Option<Finding>, Fault> {
-    // Packs and places of others come with later versions.
-    let Location::Blob(blob) = &replica.location else { return Ok(None) };
-    let inventory = core.inventory();
-    let Some(open) = inventory.silos.get(&replica.silo) else {
-        return Ok(Some(Finding::Dangling {
-            row: format!("extent {id}: a replica in silo {}, which is none", replica.silo),
-        }));
-    };
-    let (silo, name) = (open.row.name.clone(), blob.to_string());
-    match open.note(open.silo.stat(blob).await) {
-        Ok(stat) if stat.size != row.size => {
-            return Ok(Some(Finding::WrongSize { silo, blob: name, expected: row.size, actual: stat.size }));
-        }
-        Ok(_) => {}
-        Err(SiloError::Missing) => return Ok(Some(Finding::Missing { silo, blob: name, object: None })),
-        Err(SiloError::Mismatch { reason }) => {
-            return Ok(Some(Finding::Damaged { silo, blob: name, reason, object: None }));
-        }
-        Err(error) => return Err(crate::store::silo_failed(open, &error)),
-    }
-    if !deep {
-        return Ok(None);
-    }
-    if let Some(finding) = described(core, open, id, row, blob).await? {
-        return Ok(Some(finding));
-    }
-    let mut reader = ExtentReader::verify(Arc::clone(core), id, row.clone(), replica.silo, replica.location.clone());
-    loop {
-        match reader.next().await {
-            Ok(None) => return Ok(None),
-            Ok(Some(block)) => *bytes += block.len() as u64,
-            Err(Fault::Damaged(reason)) => {
-                return Ok(Some(Finding::Damaged { silo, blob: name, reason, object: None }));
-            }
-            Err(fault) => match open.silo.stat(blob).await {
-                Err(SiloError::Missing) => return Ok(Some(Finding::Missing { silo, blob: name, object: None })),
-                _ => return Err(fault),
-            },
-        }
-    }
+    row: &'a ExtentRow,
+    replica: &'a Replica,
 }
 
-/// What the blob says of itself.
-async fn described(
-    core: &Core,
-    open: &OpenSilo,
-    id: Number,
-    row: &ExtentRow,
-    blob: &BlobName,
-) -> Result<Option<Finding>, Fault> {
-    let (silo, name) = (open.row.name.clone(), blob.to_string());
-    let damaged =
-        |reason: String| Some(Finding::Damaged { silo: silo.clone(), blob: name.clone(), reason, object: None });
-    let described = match open.note(open.silo.describe(blob).await) {
-        Ok(described) if described.is_empty() => return Ok(None),
-        Ok(described) => described,
-        Err(SiloError::Mismatch { reason }) => return Ok(damaged(reason)),
-        Err(SiloError::Missing) => return Ok(Some(Finding::Missing { silo, blob: name, object: None })),
-        Err(error) => return Err(crate::store::silo_failed(open, &error)),
-    };
-    let Ok(says) = Description::decode(&described) else {
-        return Ok(damaged("what it says of itself does not read".to_owned()));
-    };
-    let same = says.namespace == core.id
-        && says.extent == id
-        && says.size == row.size
-        && says.digest.is_none_or(|digest| digest == row.digest);
-    let says = format!("extent {} of {} bytes, `{}/{}`", says.extent, says.size, says.bucket, says.key);
-    Ok((!same).then_some(Finding::WrongBlob { silo, blob: name, says }))
+impl Looking<'_> {
+    async fn look(&self, lengths: &Lengths, bytes: &mut u64) -> Result<Option<Finding>, Fault> {
+        let inventory = self.core.inventory();
+        let Some(open) = inventory.silos.get(&self.replica.silo) else {
+            let (id, silo) = (self.id, self.replica.silo);
+            return Ok(Some(Finding::Dangling {
+                row: format!("extent {id}: a replica in silo {silo}, which is none"),
+            }));
+        };
+        let (expected, actual) = match &self.replica.location {
+            Location::Blob(blob) => (self.row.size, open.note(open.silo.stat(blob).await).map(|stat| stat.size)),
+            Location::Pack { pack, offset, length } => {
+                let found = lengths.get(&PackId::of(open.id, pack)).cloned().unwrap_or(Err(SiloError::Missing));
+                let end = offset + length;
+                (end, found.map(|found| found.min(end)))
+            }
+            // Places of others come with later versions.
+            Location::InPlace { .. } => return Ok(None),
+        };
+        match actual {
+            Ok(actual) if actual != expected => {
+                let (silo, blob) = (open.row.name.clone(), self.replica.location.to_string());
+                return Ok(Some(Finding::WrongSize { silo, blob, expected, actual }));
+            }
+            Ok(_) => {}
+            Err(error) => return self.failed(open, error).map(Some),
+        }
+        if !self.deep {
+            return Ok(None);
+        }
+        match self.described(open).await? {
+            Some(finding) => Ok(Some(finding)),
+            None => self.read(open, bytes).await,
+        }
+    }
+
+    fn damaged(&self, open: &OpenSilo, reason: String) -> Finding {
+        let (silo, blob) = (open.row.name.clone(), self.replica.location.to_string());
+        Finding::Damaged { silo, blob, reason, object: None }
+    }
+
+    /// What a silo's error is worth: a finding, or the end of the check.
+    fn failed(&self, open: &OpenSilo, error: SiloError) -> Result<Finding, Fault> {
+        match error {
+            SiloError::Missing => {
+                let (silo, blob) = (open.row.name.clone(), self.replica.location.to_string());
+                Ok(Finding::Missing { silo, blob, object: None })
+            }
+            SiloError::Mismatch { reason } => Ok(self.damaged(open, reason)),
+            error => Err(silo_failed(open, &error)),
+        }
+    }
+
+    /// Every byte.
+    async fn read(&self, open: &OpenSilo, bytes: &mut u64) -> Result<Option<Finding>, Fault> {
+        let (silo, location) = (self.replica.silo, self.replica.location.clone());
+        let mut reader = ExtentReader::verify(Arc::clone(self.core), self.id, self.row.clone(), silo, location.clone());
+        loop {
+            match reader.next().await {
+                Ok(None) => return Ok(None),
+                Ok(Some(block)) => *bytes += block.len() as u64,
+                Err(Fault::Damaged(reason)) => return Ok(Some(self.damaged(open, reason))),
+                Err(fault) => {
+                    let Some((blob, _)) = location.ours(self.row.size) else { return Err(fault) };
+                    return match open.silo.stat(&blob).await {
+                        Err(error @ SiloError::Missing) => self.failed(open, error).map(Some),
+                        _ => Err(fault),
+                    };
+                }
+            }
+        }
+    }
+
+    /// What the blob or record says of itself.
+    async fn described(&self, open: &OpenSilo) -> Result<Option<Finding>, Fault> {
+        let says = match (&self.replica.location, Wanted::at(&self.replica.location)) {
+            (_, Some(record)) => match fetch(open, &[record], true).await.pop() {
+                Some(Ok(record)) => unpack(&record).map(|(says, _)| says),
+                Some(Err(error)) => return self.failed(open, error).map(Some),
+                None => None,
+            },
+            (Location::Blob(blob), None) => match open.note(open.silo.describe(blob).await) {
+                Ok(described) if described.is_empty() => return Ok(None),
+                Ok(described) => Description::decode(&described).ok(),
+                Err(error) => return self.failed(open, error).map(Some),
+            },
+            _ => return Ok(None),
+        };
+        let Some(says) = says else {
+            return Ok(Some(self.damaged(open, "what it says of itself does not read".to_owned())));
+        };
+        let same = says.namespace == self.core.id
+            && says.extent == self.id
+            && says.size == self.row.size
+            && says.digest.is_none_or(|digest| digest == self.row.digest);
+        let says = format!("extent {} of {} bytes, `{}/{}`", says.extent, says.size, says.bucket, says.key);
+        let (silo, blob) = (open.row.name.clone(), self.replica.location.to_string());
+        Ok((!same).then_some(Finding::WrongBlob { silo, blob, says }))
+    }
 }

@@ -35,8 +35,8 @@ const PASSES: usize = 8;
 pub(super) enum Tie {
     /// The target's end says who refers to it; the version or part with that number pays.
     Reference(Target, Number),
-    /// A retired replica; a row of what waits for the sweep pays.
-    Retired(Number, SiloId, BlobName),
+    /// A retired replica, by the name of its blob or pack and its place in it; a row of what waits for the sweep pays.
+    Retired(Number, SiloId, BlobName, u64),
     /// Attributes in a row apart; the version pays.
     Attributes(Number),
 }
@@ -137,11 +137,22 @@ fn ties_of_data(data: &Data, version: Number) -> impl Iterator<Item = Tie> + use
 /// The ties that a row of what waits for the sweep pays.
 pub(super) fn ties_of_retired(row: &RetiredRow) -> Vec<Tie> {
     let RetiredRow::Replicas { extent, replicas } = row else { return Vec::new() };
-    let blobs = replicas.iter().filter_map(|(silo, location)| match location {
-        Location::Blob(blob) => Some(Tie::Retired(*extent, *silo, *blob)),
-        _ => None,
-    });
-    blobs.collect()
+    replicas.iter().filter_map(|(silo, location)| tie_of_retired(*extent, *silo, location)).collect()
+}
+
+/// What a retired replica owes.
+fn tie_of_retired(extent: Number, silo: SiloId, location: &Location) -> Option<Tie> {
+    match *location {
+        Location::Blob(blob) => Some(Tie::Retired(extent, silo, blob, 0)),
+        Location::Pack { pack, offset, .. } => Some(Tie::Retired(extent, silo, pack, offset)),
+        Location::InPlace { .. } => None,
+    }
+}
+
+/// The ties of an extent's retired replicas.
+pub(super) fn retired_in(id: Number, row: &ExtentRow) -> impl Iterator<Item = Tie> {
+    let retired = row.replicas.iter().filter(|replica| replica.state == ReplicaState::Retired);
+    retired.filter_map(move |replica| tie_of_retired(id, replica.silo, &replica.location))
 }
 
 /// What a row of `refs` owes.
@@ -212,15 +223,9 @@ impl Run<'_> {
         let engine = self.engine();
         Ok(match tie {
             Tie::Attributes(version) => engine.get(&[attributes(*version)]).await?[0].is_some(),
-            Tie::Retired(id, silo, blob) => {
+            Tie::Retired(id, ..) => {
                 let row: Option<ExtentRow> = read(engine.get(&[extent(*id)]).await?[0].as_ref());
-                row.is_some_and(|row| {
-                    row.replicas.iter().any(|replica| {
-                        replica.state == ReplicaState::Retired
-                            && replica.silo == *silo
-                            && replica.location == Location::Blob(*blob)
-                    })
-                })
+                row.is_some_and(|row| retired_in(*id, &row).any(|own| own == *tie))
             }
             Tie::Reference(target, referrer) => {
                 let rows = engine.get(&[target.guard(), reference(*target, *referrer)]).await?;
@@ -240,12 +245,8 @@ fn owed_by(table: u8, key: &[u8], bytes: &Bytes) -> Vec<Tie> {
     match table {
         key::EXTENTS => {
             let (Some(id), Ok(row)) = (read_extent(key), decode::<ExtentRow>(bytes)) else { return Vec::new() };
-            let retired = row.replicas.iter().filter_map(|replica| match (replica.state, &replica.location) {
-                (ReplicaState::Retired, Location::Blob(blob)) => Some(Tie::Retired(id, replica.silo, *blob)),
-                _ => None,
-            });
             let first = row.first.map(|first| Tie::Reference(Target::Extent(id), first));
-            retired.chain(first).collect()
+            retired_in(id, &row).chain(first).collect()
         }
         key::MANIFESTS => {
             let (Some(id), Ok(row)) = (number(), decode::<ManifestRow>(bytes)) else { return Vec::new() };
@@ -273,7 +274,9 @@ fn say(tie: &Tie) -> String {
         Tie::Reference(Target::Manifest(id), referrer) => {
             format!("manifest {id} is kept for version {referrer}, which no object is")
         }
-        Tie::Retired(id, silo, blob) => format!("extent {id}: retired blob {blob} in silo {silo} waits for no sweep"),
+        Tie::Retired(id, silo, blob, at) => {
+            format!("extent {id}: retired bytes of {blob} at {at} in silo {silo} wait for no sweep")
+        }
         Tie::Attributes(version) => format!("attributes of version {version}, which no object is"),
     }
 }

@@ -11,16 +11,19 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Rows, Write};
-use crate::extent::{JobId, Number};
+use crate::extent::{JobId, Number, SiloId};
 use crate::fault::Fault;
 use crate::job::walk::Walk;
 use crate::job::{JobInfo, JobState, MoveInfo, Order, OrderError};
-use crate::limits::{JOB_NOTE, MOVES_AT_ONCE};
+use crate::limits::{JOB_NOTE, MOVED_BYTES, MOVED_TOGETHER, MOVES_AT_ONCE, SORTED_TOGETHER};
 use crate::mover::{Moved, Mover, Pacer};
 use crate::namespace::Core;
-use crate::plan::{Move, Wish};
+use crate::pack::Wanted;
+use crate::plan::{Move, Wish, plan};
 use crate::sweep::live_sessions;
+use crate::table::extents::ExtentRow;
 use crate::table::moves::{MoveRow, journal};
+use crate::table::packs;
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, key};
 
@@ -338,22 +341,49 @@ impl Core {
         let info = live.info();
         let mover = Mover { core: self, job: info.id, pacer, watch: &watch };
         let (mut walk, mut pass) = (Walk::begin(self, order).await?, Pass::default());
-        let at_once = info.pace.concurrency.unwrap_or(MOVES_AT_ONCE).max(1);
-        while let Some(extents) = walk.next(self).await? {
-            let planned = Self::planned(wish, &extents);
-            pass.planned += planned.len();
-            let mover = &mover;
-            let wanted = stream::iter(planned).take_while(|_| std::future::ready(!live.stop.is_cancelled()));
-            let moves = wanted.map(|planned| async move { (mover.carry_out(&planned).await, planned) });
-            let mut moves = moves.buffer_unordered(at_once);
-            while let Some((outcome, planned)) = moves.next().await {
-                self.count_move(live, &outcome, &planned, &mut pass);
+        let (at_once, mut small) = (info.pace.concurrency.unwrap_or(MOVES_AT_ONCE).max(1), Vec::new());
+        loop {
+            let page = walk.next(self).await?;
+            let ended = page.is_none();
+            let mut work = self.sort_out(wish, page.unwrap_or_default(), &mut small, &mut pass);
+            if ended || small.len() >= SORTED_TOGETHER {
+                work.extend(batches(std::mem::take(&mut small)));
             }
-            if live.stop.is_cancelled() {
+            let mover = &mover;
+            let wanted = stream::iter(work).take_while(|_| std::future::ready(!live.stop.is_cancelled()));
+            let moves = wanted.map(|work| async move { mover.carry_out_all(work).await });
+            let mut moves = moves.buffer_unordered(at_once);
+            while let Some(moved) = moves.next().await {
+                for (planned, outcome) in moved {
+                    self.count_move(live, &outcome, &planned, &mut pass);
+                }
+            }
+            if ended || live.stop.is_cancelled() {
                 return Ok(pass);
             }
         }
-        Ok(pass)
+    }
+
+    /// What is to be moved of a page: large extents each for itself, small ones are kept until there are many.
+    fn sort_out(
+        &self,
+        wish: Wish,
+        page: Vec<(Number, ExtentRow)>,
+        small: &mut Vec<Small>,
+        pass: &mut Pass,
+    ) -> Vec<Vec<Move>> {
+        let mut alone = Vec::new();
+        for (id, row) in page {
+            let Some(planned) = plan(wish, id, &row) else { continue };
+            pass.planned += 1;
+            if self.is_packed(planned.bytes) {
+                let place = row.verified_in(planned.from).and_then(|own| Wanted::at(&own.location));
+                small.push(((planned.from, planned.to), place, planned));
+            } else {
+                alone.push(vec![planned]);
+            }
+        }
+        alone
     }
 
     fn count_move(&self, live: &Live, outcome: &Moved, planned: &Move, pass: &mut Pass) {
@@ -422,7 +452,7 @@ impl Core {
             let (id, cordoned) = found.ok_or_else(|| OrderError::NoSuchSilo(silo.to_owned()))?;
             let keys = [usage::keys(Counted::Silo(id))[0].clone(), usage::keys(Counted::Retired(id))[0].clone()];
             let rows = self.engine.get(&keys).await.map_err(Fault::from)?;
-            if rows.iter().all(|row| usage::read(row.as_ref()) == 0) {
+            if rows.iter().all(|row| usage::read(row.as_ref()) == 0) && !self.has_packs(id).await? {
                 return Ok(JobState::Empty);
             }
             if !cordoned {
@@ -430,6 +460,13 @@ impl Core {
             }
             self.clock.sleep(crate::limits::BEAT).await;
         }
+    }
+
+    /// Whether packs lie in a silo, even such as nobody needs.
+    pub(crate) async fn has_packs(&self, silo: SiloId) -> Result<bool, Fault> {
+        let prefix = packs::of_silo(silo);
+        let end = after_prefix(&prefix);
+        Ok(!self.engine.range(prefix..end, 1, usize::MAX).await?.is_empty())
     }
 
     /// Journal rows that no move stands for: of dead sessions, of our own whose moves ended, and those a job left behind.
@@ -451,6 +488,26 @@ impl Core {
         let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
         Ok(crate::engine::commit(&*self.engine, Vec::new(), decide).await?)
     }
+}
+
+/// A small extent to be moved: between which silos, and where it lies if with others.
+type Small = ((SiloId, SiloId), Option<Wanted>, Move);
+
+/// Small extents by what can be read and written together.
+fn batches(mut small: Vec<Small>) -> Vec<Vec<Move>> {
+    small.sort_by_key(|(way, place, planned)| (*way, *place, planned.extent));
+    let (mut batches, mut last, mut bytes) = (Vec::<Vec<Move>>::new(), None, 0);
+    for (way, _, planned) in small {
+        let fits = last == Some(way) && bytes + planned.bytes <= MOVED_BYTES;
+        if let Some(batch) = batches.last_mut().filter(|batch| fits && batch.len() < MOVED_TOGETHER) {
+            bytes += planned.bytes;
+            batch.push(planned);
+        } else {
+            (last, bytes) = (Some(way), planned.bytes);
+            batches.push(vec![planned]);
+        }
+    }
+    batches
 }
 
 /// What a pass found and did.

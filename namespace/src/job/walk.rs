@@ -7,7 +7,7 @@ use crate::extent::{Number, ReplicaState, Slice};
 use crate::fault::Fault;
 use crate::job::{Order, OrderError, PlanSummary, ReplicaInfo};
 use crate::namespace::Core;
-use crate::plan::{Move, Wish, plan};
+use crate::plan::{Wish, plan};
 use crate::table::extents::{ExtentRow, extent, read_extent};
 use crate::table::objects::{Data, ObjectRow, prefix as object_prefix};
 use crate::table::{after_prefix, decode, decode_row, key, successor};
@@ -92,11 +92,6 @@ impl Core {
         Ok(extents)
     }
 
-    /// The moves a page needs.
-    pub(crate) fn planned(wish: Wish, extents: &[(Number, ExtentRow)]) -> Vec<Move> {
-        extents.iter().filter_map(|(id, row)| plan(wish, *id, row)).collect()
-    }
-
     /// Every replica of what these slices name.
     pub(crate) async fn replicas_of(&self, slices: &[Slice]) -> Result<Vec<ReplicaInfo>, Fault> {
         let ids: BTreeSet<Number> = slices.iter().map(|slice| slice.extent).collect();
@@ -107,17 +102,12 @@ impl Core {
             let Some(row) = decode_row::<ExtentRow>(row[0].as_ref())? else { continue };
             for replica in &row.replicas {
                 let silo = inventory.silos.get(&replica.silo).map(|open| open.row.name.clone());
-                let blob = match &replica.location {
-                    crate::extent::Location::Blob(blob) => blob.to_string(),
-                    crate::extent::Location::Pack { pack, offset, length } => format!("{pack}@{offset}+{length}"),
-                    crate::extent::Location::InPlace { name, .. } => String::from_utf8_lossy(name).into_owned(),
-                };
                 let state = if replica.state == ReplicaState::Verified { "verified" } else { "retired" };
                 infos.push(ReplicaInfo {
                     extent: id.to_string(),
                     silo: silo.unwrap_or_else(|| format!("#{}", replica.silo)),
                     state: state.to_owned(),
-                    blob,
+                    blob: replica.location.to_string(),
                     bytes: row.size,
                     since: replica.since,
                     job: replica.job,

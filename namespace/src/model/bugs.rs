@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::plan::Focus::{self, Answers, Everything, Lives, Moves, Reads, Uploads};
+use super::plan::Focus::{self, Answers, Everything, Lives, Moves, Packs, Reads, Uploads};
 use super::search;
 
 /// Cases a bug may live through.
@@ -49,6 +49,10 @@ const BUGS: &[Bug] = &[
     ("complete-unrecorded", Uploads, "the upload's row goes with Complete's last commit"),
     ("complete-trusts-list", Uploads, "Complete does not hold the parts against the list"),
     ("invalid-part-unasked", Uploads, "InvalidPart is answered from the part rows alone"),
+    ("pack-unheld", Packs, "a record's commit does not hold its pack's number"),
+    ("pack-unpast", Packs, "a pack without named records is deleted though its session is not past it"),
+    ("pack-uncounted", Packs, "a move does not count its copy in the pack it went to"),
+    ("pack-kept-open", Packs, "a pack is appended to again after an append of which nothing is known"),
     ("abort-completed", Uploads, "Abort does not look whether the upload was completed"),
 ];
 

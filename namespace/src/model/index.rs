@@ -146,10 +146,16 @@ impl Index {
             }
             let row: ExtentRow = decode(bytes).expect("the commit encoded it");
             for replica in row.replicas.iter().filter(|replica| replica.state == ReplicaState::Verified) {
-                let Location::Blob(blob) = &replica.location else { continue };
-                if self.silos.size(replica.silo, blob) != Some(row.size) {
-                    let extent = read_extent(row_key).expect("a key of the table");
-                    self.sim.wrong(|| format!("a commit names bytes that are not there: {extent}, blob {blob}"));
+                let there = match &replica.location {
+                    Location::Blob(blob) => self.silos.size(replica.silo, blob) == Some(row.size),
+                    Location::Pack { pack, offset, length } => {
+                        self.silos.size(replica.silo, pack).is_some_and(|size| size >= offset + length)
+                    }
+                    Location::InPlace { .. } => false,
+                };
+                if !there {
+                    let (extent, place) = (read_extent(row_key).expect("a key of the table"), &replica.location);
+                    self.sim.wrong(|| format!("a commit names bytes that are not there: {extent}, {place}"));
                 }
             }
         }
@@ -185,6 +191,7 @@ pub(super) fn short(row_key: &[u8]) -> String {
         key::ALIVE => "alive",
         key::BEATS => "beat",
         key::ENDED => "ended",
+        key::PACKS => "pack",
         _ => "other",
     };
     let rest: Vec<String> = row_key[1..].iter().filter(|byte| **byte != 0).map(|byte| format!("{byte:x}")).collect();

@@ -73,6 +73,8 @@ pub(super) struct Plan {
     pub(super) sticky: u32,
     /// The case begins with an object and an upload of two parts.
     pub(super) begun: bool,
+    /// Everything goes into packs.
+    pub(super) packs: bool,
 }
 
 /// What a case looks at most closely.
@@ -84,11 +86,12 @@ pub(super) enum Focus {
     Uploads,
     Answers,
     Lives,
+    Packs,
 }
 
 impl Focus {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Everything, Self::Reads, Self::Moves, Self::Uploads, Self::Answers, Self::Lives];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Everything, Self::Reads, Self::Moves, Self::Uploads, Self::Answers, Self::Lives, Self::Packs];
 
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|focus| format!("{focus:?}") == name)
@@ -98,7 +101,7 @@ impl Focus {
 impl Plan {
     /// Draws a case, of this focus or any.
     pub(super) fn draw(rng: &mut Rng, focus: Option<Focus>) -> Self {
-        let drawn = Focus::ALL[rng.below(6) as usize];
+        let drawn = Focus::ALL[rng.below(7) as usize];
         let focus = focus.unwrap_or(drawn);
         let asks = ASKS.map(|ask| (ask, weight(rng, focus, ask))).to_vec();
         let slow = if matches!(focus, Focus::Reads | Focus::Uploads) { 150 } else { 20 };
@@ -108,7 +111,8 @@ impl Plan {
         let requests = 6 + rng.below(18) as u32;
         let rates = rates(rng, focus);
         let (index, silos) = (index_chances(rng, focus), silo_chances(rng, focus));
-        Self { asks, rates, requests, turns: 1_500, index, silos, stall, ambush, sticky, begun: rng.chance(700) }
+        let (begun, packs) = (rng.chance(700), focus == Focus::Packs || rng.chance(500));
+        Self { asks, rates, requests, turns: 1_500, index, silos, stall, ambush, sticky, begun, packs }
     }
 }
 
@@ -132,9 +136,9 @@ fn weight(rng: &mut Rng, focus: Focus, ask: Ask) -> u64 {
 fn rates(rng: &mut Rng, focus: Focus) -> Rates {
     let calm = matches!(focus, Focus::Reads);
     let mut some = |chance: u32, rate: u64| if rng.chance(chance) { 1 + rng.below(rate) as u32 } else { 0 };
-    let moves = if focus == Focus::Moves { 30 } else { 0 };
+    let moves = if matches!(focus, Focus::Moves | Focus::Packs) { 30 } else { 0 };
     let lives = if focus == Focus::Lives { 6 } else { 0 };
-    let sweeps = if matches!(focus, Focus::Reads | Focus::Uploads) { 40 } else { 0 };
+    let sweeps = if matches!(focus, Focus::Reads | Focus::Uploads | Focus::Packs) { 40 } else { 0 };
     Rates {
         ask: 40 + some(500, 80),
         beat: 30 + sweeps + some(700, 100),

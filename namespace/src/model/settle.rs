@@ -17,6 +17,7 @@ use crate::limits::{COMPLETED_KEPT, LEASE};
 use crate::reference::targets;
 use crate::table::extents::{ExtentRow, read_extent};
 use crate::table::objects::ObjectRow;
+use crate::table::packs::{self, PackId, read_pack};
 use crate::table::refs::{Target, read_referrer};
 use crate::table::sessions::read_session;
 use crate::table::uploads::{ManifestRow, PartRow, UploadRow, UploadState, part as part_key, read_part, upload};
@@ -47,6 +48,11 @@ impl World {
         self.sim.note(|| "--- the end".to_owned());
         self.still_serves();
         self.read_all();
+        for gateway in &self.gateways {
+            if let Some(namespace) = gateway.up() {
+                self.now(namespace.core.find_packs()).expect("nothing breaks");
+            }
+        }
         self.clean_up();
         self.sim.pass(COMPLETED_KEPT + Duration::from_hours(3));
         self.clean_up();
@@ -276,8 +282,13 @@ impl Recount {
                 ReplicaState::Verified => self.count(Counted::Silo(replica.silo), row.size),
                 ReplicaState::Retired => self.wrong.push(format!("extent {id} has a retired replica")),
             }
-            if let Location::Blob(blob) = replica.location {
+            if let Some((blob, _)) = replica.location.ours(row.size) {
                 self.blobs.insert((replica.silo, blob.to_string()));
+            }
+            if let (Some(pack), Location::Pack { length, .. }) =
+                (packs::of(replica.silo, &replica.location), &replica.location)
+            {
+                *self.counted.entry(packs::named(pack)).or_default() += *length as i64;
             }
         }
     }
@@ -307,11 +318,33 @@ impl Recount {
             }
         }
         wrong.extend(self.wrong_counts());
+        wrong.extend(self.thin_packs());
+        wrong
+    }
+
+    /// Packs that should have been rewritten, and rows of packs that are none. What landed in a pack after it was looked
+    /// at is not counted.
+    fn thin_packs(&self) -> Vec<String> {
+        let rows = self.rows.keys().filter(|row_key| row_key[0] == key::PACKS);
+        let all: BTreeSet<PackId> = rows.map(|row_key| read_pack(row_key).expect("a key of the table")).collect();
+        let mut wrong = Vec::new();
+        for pack in all {
+            let named = self.counted.get(&packs::named(pack)).copied().unwrap_or(0) as u64;
+            let length = self.rows.get(&packs::length(pack)[..]).map(|row| decode::<u64>(row).expect("the row reads"));
+            if length.is_none_or(|length| named * 2 < length) || named == 0 {
+                wrong.push(format!("pack {} of {length:?} bytes is left, of which {named} are named", pack.name()));
+            }
+        }
         wrong
     }
 
     fn wrong_counts(&self) -> Vec<String> {
-        let stored = self.rows.iter().filter(|(row_key, _)| row_key[0] == key::USAGE);
+        let counter = |row_key: &Bytes| match row_key[0] {
+            key::USAGE => true,
+            key::PACKS => row_key.last() == Some(&0),
+            _ => false,
+        };
+        let stored = self.rows.iter().filter(|(row_key, _)| counter(row_key));
         let stored: BTreeMap<Vec<u8>, i64> =
             stored.map(|(row_key, row)| (row_key.to_vec(), usage::read(Some(row)))).collect();
         let keys: BTreeSet<&Vec<u8>> = stored.keys().chain(self.counted.keys()).collect();

@@ -334,8 +334,23 @@ impl Executor {
         let (gone, kept) = std::mem::take(&mut self.tasks).into_iter().partition(|task| which(task));
         self.tasks = kept;
         let gone: Vec<Task> = gone;
-        self.sim.state().parked.retain(|parked| !gone.iter().any(|task| task.id == parked.task));
+        let ids: Vec<TaskId> = gone.iter().map(|task| task.id).collect();
         drop(gone);
+        self.release(&ids);
+    }
+
+    /// What ended or was dropped waits for no turn; what others still wait for together with it has its turn now.
+    fn release(&self, gone: &[TaskId]) {
+        let mut state = self.sim.state();
+        let parked = std::mem::take(&mut state.parked);
+        let (left, kept) = parked.into_iter().partition(|parked| gone.contains(&parked.task));
+        state.parked = kept;
+        drop(state);
+        let left: Vec<Parked> = left;
+        for parked in left.iter().filter(|parked| Arc::strong_count(&parked.entry) > 1) {
+            parked.entry.fired.store(true, Ordering::Relaxed);
+            parked.entry.waker.lock().expect("no holder panics").wake_by_ref();
+        }
     }
 
     /// Lets one task go on that is not frozen.
@@ -436,8 +451,8 @@ impl Executor {
         let waker = Waker::from(Arc::clone(&task.woken));
         let ended = task.future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
         if ended {
-            let gone = self.tasks.swap_remove(at);
-            self.sim.state().parked.retain(|parked| parked.task != gone.id);
+            let gone = self.tasks.swap_remove(at).id;
+            self.release(&[gone]);
         }
         self.sim.state().current = 0;
     }

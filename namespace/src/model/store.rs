@@ -13,11 +13,10 @@ use holdall_silos::silo::{Pieces, Space, When};
 use holdall_silos::{BlobName, Body, Claim, Describe, Facts, Listed, Marker, Silo, SiloError, Stat, Stored};
 
 use super::sim::Sim;
-use crate::engine::Engine;
 use crate::engine::memory::Memory as Truth;
-use crate::extent::{Location, Number, ReplicaState, SiloId};
-use crate::table::decode;
-use crate::table::extents::{ExtentRow, extent};
+use crate::extent::{ReplicaState, SiloId};
+use crate::table::extents::ExtentRow;
+use crate::table::{decode, key};
 
 /// How often what breaks, in thousandths of all calls.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,6 +38,7 @@ pub(super) struct SiloChances {
 /// What may still take effect.
 enum Late {
     Put(SiloId, BlobName, Bytes),
+    Append(SiloId, BlobName, u64, Bytes),
     Delete(SiloId, BlobName),
 }
 
@@ -56,7 +56,7 @@ pub(super) struct Silos {
 
 impl Silos {
     pub(super) fn new(sim: Arc<Sim>, truth: Truth) -> Arc<Self> {
-        let silos = [1, 2].map(|id| (id, Memory::new())).into();
+        let silos = [(1, Memory::new()), (2, Memory::whole())].into();
         Arc::new(Self { sim, truth, silos, chances: Mutex::default(), late: Mutex::default(), used: Mutex::default() })
     }
 
@@ -107,20 +107,21 @@ impl Silos {
                 self.sim.note(|| format!("a late put lands: silo {silo}, {blob}"));
                 self.silos[&silo].plant(&blob.to_string(), bytes, b"");
             }
+            Late::Append(silo, pack, at, bytes) => {
+                self.sim.note(|| format!("a late append lands: silo {silo}, {pack}"));
+                let _ = self.silos[&silo].append(&pack, at, vec![bytes]).now_or_never();
+            }
             Late::Delete(silo, blob) => self.delete_now(silo, &blob, "late"),
         }
     }
 
     fn delete_now(&self, silo: SiloId, blob: &BlobName, how: &str) {
-        let (session, number) = blob.extent;
-        let key = extent(Number { session, number });
-        let row = self.truth.get(&[key]).now_or_never().expect("it is ready at once");
-        let row = row.expect("the memory engine does not fail").remove(0);
-        let row: Option<ExtentRow> = row.map(|bytes| decode(&bytes).expect("the row reads"));
-        let place = Location::Blob(*blob);
-        let named = row.is_some_and(|row| {
-            let mut mine = row.replicas.iter().filter(|replica| replica.silo == silo && replica.location == place);
-            mine.any(|replica| replica.state == ReplicaState::Verified)
+        let rows = self.truth.snapshot().into_iter().filter(|(row_key, _)| row_key[0] == key::EXTENTS);
+        let named = rows.map(|(_, bytes)| decode::<ExtentRow>(&bytes).expect("the row reads")).any(|row| {
+            let mut verified = row.replicas.iter().filter(|replica| replica.state == ReplicaState::Verified);
+            verified.any(|replica| {
+                replica.silo == silo && replica.location.ours(row.size).is_some_and(|(own, _)| own == *blob)
+            })
         });
         self.sim.note(|| format!("deletes ({how}): silo {silo}, {blob}"));
         if named {
@@ -192,6 +193,41 @@ impl OneSilo {
 
 #[async_trait]
 impl Silo for OneSilo {
+    fn appends(&self) -> bool {
+        self.silo().appends()
+    }
+
+    async fn append(&self, pack: &BlobName, at: u64, bytes: Vec<Bytes>) -> Result<(), SiloError> {
+        let (silos, sim) = (&*self.silos, &self.silos.sim);
+        let begun = !silos.used.lock().expect("no holder panics").insert(*pack);
+        if begun != (at > 0) {
+            sim.wrong(|| format!("the pack {pack} is begun twice, or appended to before"));
+        }
+        let bytes = Bytes::from(bytes.concat());
+        let mut flight = Flight { silos, late: Some(Late::Append(self.id, *pack, at, bytes.clone())) };
+        sim.step().await;
+        let late = flight.late.take().expect("it was not taken");
+        drop(flight);
+        let chances = silos.chances();
+        if sim.breaks(chances.fail_put) {
+            sim.note(|| format!("an append in silo {} fails", self.id));
+            return Err(SiloError::not_done("a failure on purpose"));
+        }
+        if sim.breaks(chances.full) {
+            return Err(SiloError::Full);
+        }
+        let now = || self.silo().append(pack, at, vec![bytes.clone()]).now_or_never().expect("it is ready at once");
+        if sim.breaks(chances.lose_put) {
+            return Err(self.lose(late, || drop(now())));
+        }
+        let appended = now();
+        sim.note(|| format!("appends: silo {}, {pack} at {at}: {appended:?}", self.id));
+        if sim.chance(400) {
+            sim.step().await;
+        }
+        appended
+    }
+
     async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError> {
         let (silos, sim) = (&*self.silos, &self.silos.sim);
         if !silos.used.lock().expect("no holder panics").insert(*name) {
@@ -218,7 +254,7 @@ impl Silo for OneSilo {
         if sim.breaks(chances.lose_put) {
             return Err(self.lose(late, || drop(silos.put_now(self.id, name, bytes.clone(), &describe))));
         }
-        let copy = (name.session, name.number) != name.extent;
+        let copy = (name.session, name.number) != name.extent && !name.is_pack();
         let damaged = copy && !bytes.is_empty() && sim.breaks(chances.damage_copy);
         let bytes = if damaged { bytes.iter().map(|byte| byte ^ 1).collect() } else { bytes };
         let stored = silos.put_now(self.id, name, bytes, &describe);

@@ -106,12 +106,14 @@ impl World {
         let truth = Memory::new();
         let silos = Silos::new(Arc::clone(&sim), truth.clone());
         let index = Index::new(Arc::clone(&sim), truth, Arc::clone(&silos));
+        let packs = plan.packs;
         super::enter(&silos);
         let mut off = || if rng.chance(300) { rng.below(7_200_000) as i64 - 3_600_000 } else { 0 };
         let gateways = (0..GATEWAYS).map(|_| Gateway { namespace: Arc::default(), frozen_until: 0, off: off() });
         let gateways: Vec<Gateway> = gateways.collect();
         for gateway in &gateways {
-            let opened = open(&sim, &index, gateway.off).now_or_never().expect("it is quiet").expect("nothing breaks");
+            let opened =
+                open(&sim, &index, gateway.off, packs).now_or_never().expect("it is quiet").expect("nothing breaks");
             *gateway.namespace.lock().expect("no holder panics") = Some(opened);
         }
         let first = gateways[0].up().expect("it was opened");
@@ -452,8 +454,9 @@ impl World {
         if self.sim.chance(rates.open) && self.gateways[at].up().is_none() && !self.executor.has(at, "open") {
             let slot = Arc::clone(&self.gateways[at].namespace);
             let (sim, index, off) = (Arc::clone(&self.sim), Arc::clone(&self.index), self.gateways[at].off);
+            let packs = self.plan.packs;
             self.executor.spawn(at, "open", false, async move {
-                if let Ok(opened) = open(&sim, &index, off).await {
+                if let Ok(opened) = open(&sim, &index, off, packs).await {
                     *slot.lock().expect("no holder panics") = Some(opened);
                 }
             });
@@ -470,7 +473,8 @@ impl World {
 
     /// Opens a gateway again, while it is quiet.
     pub(super) fn reopen(&mut self, at: usize) {
-        let opened = open(&self.sim, &self.index, self.gateways[at].off).now_or_never().expect("it is quiet");
+        let opened = open(&self.sim, &self.index, self.gateways[at].off, self.plan.packs);
+        let opened = opened.now_or_never().expect("it is quiet");
         *self.gateways[at].namespace.lock().expect("no holder panics") = Some(opened.expect("nothing breaks"));
     }
 
@@ -490,7 +494,7 @@ impl World {
     }
 }
 
-/// Carries out one move of some extent.
+/// Moves some extent, and sometimes all that lie with it.
 async fn move_some(namespace: Arc<Namespace>, sim: &Arc<Sim>) {
     let Ok(rows) = namespace.core.engine.range(vec![key::EXTENTS]..after_prefix(&[key::EXTENTS]), 99, usize::MAX).await
     else {
@@ -499,23 +503,34 @@ async fn move_some(namespace: Arc<Namespace>, sim: &Arc<Sim>) {
     if rows.is_empty() {
         return;
     }
-    let (row_key, bytes) = &rows[sim.below(rows.len() as u64) as usize];
-    let row: ExtentRow = decode(bytes).expect("the row reads");
-    let verified = row.replicas.iter().find(|replica| replica.state == ReplicaState::Verified);
-    let from = verified.map_or(1, |replica| replica.silo);
-    let extent = read_extent(row_key).expect("a key of the table");
-    let planned = Move { extent, bytes: row.size, from, to: 3 - from };
+    let planned = |(row_key, bytes): &(Bytes, Bytes)| {
+        let row: ExtentRow = decode(bytes).expect("the row reads");
+        let verified = row.replicas.iter().find(|replica| replica.state == ReplicaState::Verified);
+        let from = verified.map_or(1, |replica| replica.silo);
+        Move { extent: read_extent(row_key).expect("a key of the table"), bytes: row.size, from, to: 3 - from }
+    };
+    let drawn = planned(&rows[sim.below(rows.len() as u64) as usize]);
+    let mut moves = vec![drawn.clone()];
+    if namespace.core.is_packed(drawn.bytes) && sim.chance(500) {
+        let beside = rows.iter().map(planned).filter(|other| other.from == drawn.from && other.extent != drawn.extent);
+        moves.extend(beside);
+    }
     let pacer = Arc::new(Pacer::new(Arc::clone(&namespace.core.clock), None, CancellationToken::new()));
     let mover = Mover { core: &namespace.core, job: 1, pacer: &pacer, watch: &|_, _| {} };
-    let outcome = mover.carry_out(&planned).await;
-    sim.note(|| format!("moved {extent}: {outcome:?}"));
+    for (planned, outcome) in mover.carry_out_all(moves).await {
+        sim.note(|| format!("moved {}: {outcome:?}", planned.extent));
+    }
 }
 
-async fn open(sim: &Arc<Sim>, index: &Arc<Index>, off: i64) -> Result<Arc<Namespace>, String> {
+async fn open(sim: &Arc<Sim>, index: &Arc<Index>, off: i64, packs: bool) -> Result<Arc<Namespace>, String> {
     let engine: Arc<dyn Engine> = Arc::new(Door(Arc::clone(index)));
     let clock = Arc::new(VirtualClock { sim: Arc::clone(sim), off });
-    let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO };
-    Namespace::open(engine, clock, options, false).await.map_err(|error| error.to_string())
+    let pack_up_to = if packs { crate::limits::PACK_UP_TO } else { 0 };
+    let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to };
+    let namespace = Namespace::open(engine, clock, options, false).await.map_err(|error| error.to_string())?;
+    // What is not found is found by the next life.
+    let _ = namespace.core.find_packs().await;
+    Ok(namespace)
 }
 
 fn declared() -> Declared {

@@ -268,7 +268,7 @@ impl Core {
             condition: complete.condition.clone(),
             adding: Vec::new(),
             beside: Beside { reads: vec![Read::Row(key.clone())], decide },
-            guards: vec![version, guard],
+            guards: [version, guard].map(Arc::new).into(),
         };
         match self.replace(replace).await {
             Ok(row) => {

@@ -38,7 +38,7 @@ struct NewPart {
     /// Extents that exist already.
     adding: Adding,
     bytes: Bytes,
-    guards: Vec<Unfinished>,
+    guards: Vec<Arc<Unfinished>>,
 }
 
 enum Refusal {
@@ -84,7 +84,7 @@ impl Namespace {
         crate::failpoint!("part-stored");
         let (version, computed) = (stored.version(), stored.computed.clone());
         let row = part_row(version, size, &computed, stored.slices());
-        let blobs: Vec<_> = stored.extents.iter().map(|extent| (extent.silo, extent.blob)).collect();
+        let places: Vec<_> = stored.extents.iter().map(|extent| (extent.silo, extent.location.clone())).collect();
         let guards = std::mem::take(&mut stored.guards);
         let new = NewPart {
             upload_key: crate::table::uploads::upload(bucket.incarnation, key, id.0),
@@ -99,7 +99,7 @@ impl Namespace {
             Ok(row) => Ok(part_done(&row, algorithm)),
             Err((refusal, landed)) => {
                 if !landed {
-                    self.core.discard(&blobs).await;
+                    self.core.discard(&places).await;
                 }
                 Err(refusal)
             }
@@ -137,7 +137,7 @@ impl Namespace {
             row: part_row(version, range.end - range.start, &computed, slices),
             adding,
             bytes: Arc::new(|_| Vec::new()),
-            guards: vec![guard],
+            guards: vec![Arc::new(guard)],
         };
         let row = self.core.commit_part(&session, new).await.map_err(|(refusal, _)| refusal)?;
         Ok(part_done(&row, algorithm))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use holdall_silos::{BlobName, silo::Listed};
 
-use crate::engine::{self, Read, Rows, Write};
+use crate::engine::{self, Key, Read, Rows, Write};
 use crate::extent::{Location, Number, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
@@ -13,8 +13,9 @@ use crate::limits::LEASE;
 use crate::namespace::Core;
 use crate::sweep::{Swept, live_sessions};
 use crate::table::extents::{ExtentRow, extent};
+use crate::table::packs::{self, PackId};
 use crate::table::sessions::{BeatRow, EndedRow, ended, read_session};
-use crate::table::{after_prefix, decode, decode_row, key};
+use crate::table::{after_prefix, decode, decode_row, key, usage};
 
 /// Names in one step.
 const PAGE: usize = holdall_silos::limits::MAX_LIST_PAGE;
@@ -111,14 +112,17 @@ impl Core {
     }
 
     async fn unnamed(&self, silo: SiloId, names: Vec<(BlobName, Listed)>) -> Result<Vec<(BlobName, Listed)>, Fault> {
-        let extents = names.iter().map(|(blob, _)| extent(Number { session: blob.extent.0, number: blob.extent.1 }));
-        let rows = self.engine.get(&extents.collect::<Vec<_>>()).await?;
+        let rows = self.engine.get(&names.iter().map(|(blob, _)| namer(silo, blob)).collect::<Vec<_>>()).await?;
         let mut unnamed = Vec::new();
         for ((blob, listed), row) in names.into_iter().zip(rows) {
-            let row: Option<ExtentRow> = decode_row(row.as_ref())?;
-            let named = row.is_some_and(|row| {
-                row.replicas.iter().any(|replica| replica.silo == silo && replica.location == Location::Blob(blob))
-            });
+            let named = if blob.is_pack() {
+                usage::read(row.as_ref()) > 0
+            } else {
+                let row: Option<ExtentRow> = decode_row(row.as_ref())?;
+                row.is_some_and(|row| {
+                    row.replicas.iter().any(|replica| replica.silo == silo && replica.location == Location::Blob(blob))
+                })
+            };
             if !named {
                 unnamed.push((blob, listed));
             }
@@ -158,6 +162,14 @@ impl Core {
         self.forget_moves(None).await?;
         self.collect_ended().await
     }
+}
+
+/// The row that says whether a name of ours is named: its extent's, or a pack's counter.
+fn namer(silo: SiloId, blob: &BlobName) -> Key {
+    if blob.is_pack() {
+        return packs::named(PackId::of(silo, blob));
+    }
+    extent(Number { session: blob.extent.0, number: blob.extent.1 })
 }
 
 /// The names whose session is dead or past them: nothing can refer to them that does not now.

@@ -14,6 +14,7 @@ use crate::fault::Fault;
 use crate::limits::{BEAT, COMPLETED_KEPT, PATIENT_PASSES, SWEEP, SWEEP_ROWS, SWEEPS_AT_ONCE};
 use crate::namespace::{Core, Namespace};
 use crate::table::extents::{ExtentRow, extent, forget};
+use crate::table::packs;
 use crate::table::retired::{RetiredRow, read_since};
 use crate::table::sessions::{BeatRow, read_session};
 use crate::table::usage::{self, Counted};
@@ -70,6 +71,7 @@ impl Namespace {
     /// the rule about readers always holds. A pass may have to be repeated until `waiting` is 0.
     pub async fn sweep(&self, skip_grace: bool) -> Result<Swept, Fault> {
         let mut swept = self.core.sweep_retired(skip_grace).await?;
+        self.core.look_after_packs().await?;
         self.core.collect_all(&mut swept).await?;
         Ok(swept)
     }
@@ -82,6 +84,7 @@ impl Namespace {
                 self.clock.sleep(BEAT).await;
             }
             let done = self.core.sweep_retired(true).await?;
+            self.core.look_after_packs().await?;
             swept.add(&done);
             swept.waiting = done.waiting;
             if swept.waiting == 0 {
@@ -98,6 +101,9 @@ impl Core {
         if let Err(fault) = self.collect_ended().await {
             tracing::warn!(%fault, "orphans of earlier sessions were not collected");
         }
+        if let Err(fault) = self.find_packs().await {
+            tracing::warn!(%fault, "packs of earlier sessions were not looked at");
+        }
         loop {
             self.clock.sleep(SWEEP).await;
             if let Err(fault) = self.bury_silent().await {
@@ -109,6 +115,9 @@ impl Core {
                 }
                 Ok(_) => {}
                 Err(fault) => tracing::warn!(%fault, "a sweep broke off"),
+            }
+            if let Err(fault) = self.look_after_packs().await {
+                tracing::warn!(%fault, "packs could not be looked at");
             }
         }
     }
@@ -185,8 +194,13 @@ impl Core {
             if crate::seeded_bug!("sweep-stale-row") { self.engine.get(&[extent(id)]).await?.remove(0) } else { None };
         for (silo, location) in replicas {
             let open = inventory.silo(*silo)?;
-            let Location::Blob(blob) = location else {
-                return Err(Fault::Unavailable("the bytes are in a place this version cannot delete".to_owned()));
+            // A record goes with its pack.
+            let blob = match location {
+                Location::Blob(blob) => blob,
+                Location::Pack { .. } => continue,
+                Location::InPlace { .. } => {
+                    return Err(Fault::Unavailable("the bytes are in a place this version cannot delete".to_owned()));
+                }
             };
             open.note(open.silo.delete(blob).await).map_err(|error| crate::store::silo_failed(open, &error))?;
         }
@@ -210,7 +224,10 @@ impl Core {
             }
             Ok((writes, swept))
         };
-        Ok(engine::commit(&*self.engine, reads, decide).await?)
+        let swept = engine::commit(&*self.engine, reads, decide).await?;
+        let packs = replicas.iter().filter_map(|(silo, location)| packs::of(*silo, location));
+        packs.for_each(|pack| self.packer.watch(pack));
+        Ok(swept)
     }
 }
 
@@ -222,6 +239,7 @@ fn forget_replicas(row: &mut ExtentRow, gone: &[(SiloId, Location)], writes: &mu
             && gone.iter().any(|(silo, location)| *silo == replica.silo && *location == replica.location);
         if goes {
             writes.extend(usage::add(Counted::Retired(replica.silo), -1, -(size as i64)));
+            writes.extend(packs::count(replica.silo, &replica.location, -1));
         }
         !goes
     });

@@ -16,6 +16,7 @@ pub mod extents;
 pub mod jobs;
 pub mod moves;
 pub mod objects;
+pub mod packs;
 pub mod refs;
 pub mod retired;
 pub mod sessions;
@@ -81,6 +82,8 @@ pub mod key {
     pub const ASSIMILATED: u8 = 0x1a;
     /// How often and how lately versions are read.
     pub const HEAT: u8 = 0x1b;
+    /// Packs: how many of their bytes rows name, and how long they are.
+    pub const PACKS: u8 = 0x1c;
 }
 
 /// The format of rows that this version writes; it reads this one and all before it.

@@ -1,0 +1,210 @@
+//! Packs nobody appends to any more: an empty one is deleted, one that is less than half in use is rewritten.
+//!
+//! How much of a pack is named is counted in the commits that name and forget its records, so that nothing is read to
+//! learn it. Only packs that something happened to are looked at, and all once when a gateway begins.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use holdall_silos::SiloError;
+
+use crate::engine::{self, Read, Rows, Write};
+use crate::extent::{JobId, Location, Number};
+use crate::fault::Fault;
+use crate::inventory::OpenSilo;
+use crate::limits::{MOVED_TOGETHER, PACK_PAUSE, SPAN};
+use crate::mover::{Moved, Mover};
+use crate::namespace::Core;
+use crate::pack::fetch::read_span;
+use crate::pack::lock;
+use crate::pack::record::Head;
+use crate::plan::Move;
+use crate::store::silo_failed;
+use crate::sweep::live_sessions;
+use crate::table::extents::{ExtentRow, extent};
+use crate::table::packs::{self, PackId, read_pack};
+use crate::table::sessions::BeatRow;
+use crate::table::{after_prefix, decode, decode_row, encode, key, successor, usage};
+
+/// In the journal of moves that nobody ordered.
+const NO_JOB: JobId = 0;
+
+/// Rows read in one step.
+const PAGE: usize = 1000;
+
+/// How much of a pack is in use.
+struct Use {
+    /// Bytes that rows name.
+    named: u64,
+    length: Option<u64>,
+}
+
+impl Use {
+    fn is_thin(&self) -> bool {
+        self.length.is_none_or(|length| self.named * 2 < length)
+    }
+}
+
+impl Core {
+    /// Finds the packs of earlier lives that something is to be done about.
+    pub(crate) async fn find_packs(&self) -> Result<(), Fault> {
+        let (mut at, end) = (vec![key::PACKS], after_prefix(&[key::PACKS]));
+        let mut last: Option<(PackId, Use)> = None;
+        loop {
+            let page = self.engine.range(at.clone()..end.clone(), PAGE, usize::MAX).await?;
+            for (key, bytes) in &page {
+                let Some(id) = read_pack(key) else { continue };
+                if let Some((before, used)) = last.take_if(|(before, _)| *before != id) {
+                    self.watch_thin(before, &used);
+                }
+                let used = &mut last.get_or_insert((id, Use { named: 0, length: None })).1;
+                if *key == packs::named(id) {
+                    used.named = usage::read(Some(bytes)).max(0) as u64;
+                } else {
+                    used.length = Some(decode(bytes)?);
+                }
+            }
+            let Some((key, _)) = page.last() else { break };
+            at = successor(key);
+        }
+        if let Some((id, used)) = last {
+            self.watch_thin(id, &used);
+        }
+        Ok(())
+    }
+
+    fn watch_thin(&self, id: PackId, used: &Use) {
+        if used.is_thin() {
+            self.packer.watch(id);
+        }
+    }
+
+    /// Looks at the packs that something happened to since.
+    pub(crate) async fn look_after_packs(self: &Arc<Self>) -> Result<(), Fault> {
+        let due = self.packer.due(self.clock.monotonic());
+        if due.is_empty() {
+            return Ok(());
+        }
+        let sessions: BTreeMap<u64, BeatRow> = live_sessions(&*self.engine).await?.into_iter().collect();
+        for (id, seen) in due {
+            let begun = sessions.get(&id.number.session).is_some_and(|row| row.floor <= id.number.number);
+            if begun && !crate::seeded_bug!("pack-unpast") {
+                continue;
+            }
+            match self.look_after(id, seen.length).await {
+                Ok(true) => self.packer.done(id, seen),
+                looked => {
+                    let fault = looked.err();
+                    tracing::debug!(?fault, pack = %id.name(), "a pack is looked after later");
+                    self.packer.later(id, self.clock.monotonic() + PACK_PAUSE);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what a pack needs; false when that has to wait.
+    async fn look_after(self: &Arc<Self>, id: PackId, known: Option<u64>) -> Result<bool, Fault> {
+        let inventory = self.inventory();
+        // A silo that was taken out was empty.
+        let Ok(open) = inventory.silo(id.silo) else { return Ok(true) };
+        let rows = self.engine.get(&[packs::named(id), packs::length(id)]).await?;
+        let (named, length): (i64, Option<u64>) = (usage::read(rows[0].as_ref()), decode_row(rows[1].as_ref())?);
+        if named <= 0 {
+            return self.delete_pack(open, id).await.map(|()| true);
+        }
+        let noted = match length.or(known) {
+            Some(length) => length,
+            None => open.note(open.silo.stat(&id.name()).await).map_err(|error| silo_failed(open, &error))?.size,
+        };
+        if length.is_none() {
+            self.note_length(id, noted).await?;
+        }
+        let used = Use { named: named as u64, length: Some(noted) };
+        if !used.is_thin() || open.row.cordoned || lock(&self.packer.rewritten).contains(&id) {
+            return Ok(true);
+        }
+        self.rewrite(open, id, noted).await
+    }
+
+    /// The silo deletes, then the rows go. Nobody appends any more, and no row can come to name the pack.
+    async fn delete_pack(&self, open: &OpenSilo, id: PackId) -> Result<(), Fault> {
+        open.note(open.silo.delete(&id.name()).await).map_err(|error| silo_failed(open, &error))?;
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            if usage::read(rows.get(&packs::named(id))) != 0 {
+                return Err(Fault::Damaged(format!("pack {} is named and was deleted", id.name())));
+            }
+            Ok((vec![Write::Delete(packs::named(id)), Write::Delete(packs::length(id))], ()))
+        };
+        engine::commit(&*self.engine, vec![Read::Row(packs::named(id))], decide).await?;
+        lock(&self.packer.rewritten).remove(&id);
+        Ok(())
+    }
+
+    async fn note_length(&self, id: PackId, length: u64) -> Result<(), Fault> {
+        let decide = move |rows: &Rows| {
+            let named = usage::read(rows.get(&packs::named(id))) > 0;
+            Ok::<_, Fault>((named.then(|| Write::Put(packs::length(id), encode(&length))).into_iter().collect(), ()))
+        };
+        Ok(engine::commit(&*self.engine, vec![Read::Row(packs::named(id))], decide).await?)
+    }
+
+    /// Moves what is in use into other packs of the same silo.
+    async fn rewrite(self: &Arc<Self>, open: &Arc<OpenSilo>, id: PackId, length: u64) -> Result<bool, Fault> {
+        let (mut walk, mut whole) = (Records { open, id, length, at: 0 }, true);
+        while let Some(found) = walk.next().await? {
+            for some in found.chunks(MOVED_TOGETHER) {
+                whole &= self.rewrite_some(id, some).await?;
+            }
+        }
+        if whole {
+            lock(&self.packer.rewritten).insert(id);
+        }
+        Ok(whole)
+    }
+
+    async fn rewrite_some(self: &Arc<Self>, id: PackId, found: &[(Number, Location)]) -> Result<bool, Fault> {
+        let keys: Vec<_> = found.iter().map(|(of, _)| extent(*of)).collect();
+        let mut planned = Vec::new();
+        for ((of, place), row) in found.iter().zip(self.engine.get(&keys).await?) {
+            let row: Option<ExtentRow> = decode_row(row.as_ref())?;
+            let here = row.as_ref().and_then(|row| row.verified_in(id.silo)).filter(|own| own.location == *place);
+            if let (Some(row), Some(_)) = (&row, here) {
+                planned.push(Move { extent: *of, bytes: row.size, from: id.silo, to: id.silo });
+            }
+        }
+        let mover = Mover { core: self, job: NO_JOB, pacer: &self.packer.pacer, watch: &|_, _| {} };
+        let moved = mover.carry_out_together(&planned).await;
+        Ok(!moved.iter().any(|moved| matches!(moved, Moved::Failed(_))))
+    }
+}
+
+/// The records of a pack, by what they say of themselves, a span at a time. Ends where none reads any more.
+struct Records<'a> {
+    open: &'a OpenSilo,
+    id: PackId,
+    length: u64,
+    at: u64,
+}
+
+impl Records<'_> {
+    async fn next(&mut self) -> Result<Option<Vec<(Number, Location)>>, Fault> {
+        let (pack, begin) = (self.id.name(), self.at);
+        let end = self.length.min(begin + SPAN);
+        let bytes = match read_span(self.open, &pack, begin..end, false).await {
+            Ok(bytes) => bytes,
+            Err(SiloError::Missing | SiloError::Mismatch { .. }) => return Ok(None),
+            Err(error) => return Err(silo_failed(self.open, &error)),
+        };
+        let (mut found, mut at) = (Vec::new(), 0);
+        while let Some(head) = Head::parse(&bytes[at..]).filter(|head| at + head.length() <= bytes.len()) {
+            if let Some(says) = head.description(&bytes[at..]) {
+                let place = Location::Pack { pack, offset: begin + at as u64, length: head.length() as u64 };
+                found.push((says.extent, place));
+            }
+            at += head.length();
+        }
+        self.at += at as u64;
+        Ok((at > 0).then_some(found))
+    }
+}
