@@ -39,12 +39,7 @@ async fn house(test: &str) -> House {
 
 async fn house_in(urls: [String; 2], test: &str) -> House {
     let engine = Memory::new();
-    let options = Options {
-        base: "/".into(),
-        seal_key: [7; 32],
-        grace: Duration::ZERO,
-        pack_up_to: holdall_namespace::limits::PACK_UP_TO,
-    };
+    let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: 0 };
     let shared: Arc<dyn Engine> = Arc::new(engine.clone());
     let namespace = Namespace::open(shared, Arc::new(SystemClock::new()), options, true).await.unwrap();
     let silo =

@@ -33,8 +33,7 @@ async fn open(engine: &Memory) -> Arc<Namespace> {
 }
 
 async fn open_with(engine: &Memory, grace: Duration) -> Arc<Namespace> {
-    let options =
-        Options { base: "/".into(), seal_key: [7; 32], grace, pack_up_to: holdall_namespace::limits::PACK_UP_TO };
+    let options = Options { base: "/".into(), seal_key: [7; 32], grace, pack_up_to: 0 };
     let engine: Arc<dyn Engine> = Arc::new(engine.clone());
     Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap()
 }

@@ -13,9 +13,11 @@ use holdall_silos::silo::{Pieces, Space, When};
 use holdall_silos::{BlobName, Body, Claim, Describe, Facts, Listed, Marker, Silo, SiloError, Stat, Stored};
 
 use super::sim::Sim;
+use crate::engine::Engine;
 use crate::engine::memory::Memory as Truth;
 use crate::extent::{ReplicaState, SiloId};
-use crate::table::extents::ExtentRow;
+use crate::pack::Head;
+use crate::table::extents::{ExtentRow, extent};
 use crate::table::{decode, key};
 
 /// How often what breaks, in thousandths of all calls.
@@ -179,6 +181,21 @@ impl OneSilo {
         Ok(())
     }
 
+    /// Records of extents that have a row already are copies: sometimes one is damaged, in its last byte.
+    fn damage_copies(&self, group: &Bytes) -> Bytes {
+        let (mut bytes, mut at) = (group.to_vec(), 0);
+        while let Some(head) = Head::parse(&group[at..]) {
+            let says = head.description(&group[at..]).expect("it was just written");
+            at += head.length();
+            let row = self.silos.truth.get(&[extent(says.extent)]).now_or_never().expect("it is ready at once");
+            let copy = row.expect("the memory engine does not fail")[0].is_some();
+            if copy && self.silos.sim.breaks(self.silos.chances().damage_copy) {
+                bytes[at - 1] ^= 1;
+            }
+        }
+        bytes.into()
+    }
+
     /// Takes effect now, later or never; the caller cannot know.
     fn lose(&self, late: Late, now: impl FnOnce()) -> SiloError {
         match self.silos.sim.below(3) {
@@ -216,6 +233,7 @@ impl Silo for OneSilo {
         if sim.breaks(chances.full) {
             return Err(SiloError::Full);
         }
+        let bytes = self.damage_copies(&bytes);
         let now = || self.silo().append(pack, at, vec![bytes.clone()]).now_or_never().expect("it is ready at once");
         if sim.breaks(chances.lose_put) {
             return Err(self.lose(late, || drop(now())));
@@ -257,6 +275,7 @@ impl Silo for OneSilo {
         let copy = (name.session, name.number) != name.extent && !name.is_pack();
         let damaged = copy && !bytes.is_empty() && sim.breaks(chances.damage_copy);
         let bytes = if damaged { bytes.iter().map(|byte| byte ^ 1).collect() } else { bytes };
+        let bytes = if name.is_pack() { self.damage_copies(&bytes) } else { bytes };
         let stored = silos.put_now(self.id, name, bytes, &describe);
         if sim.chance(400) {
             sim.step().await;

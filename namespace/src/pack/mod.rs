@@ -33,6 +33,8 @@ mod record;
 mod upkeep;
 
 pub(crate) use fetch::{Wanted, fetch};
+#[cfg(test)]
+pub(crate) use record::Head;
 pub(crate) use record::{Record, unpack};
 
 /// A record that is durable, and that no row names yet.
