@@ -18,7 +18,7 @@ use crate::pack::Packer;
 use crate::session::Session;
 use crate::stats::{Snapshot, Stats};
 use crate::table::silos::namespace_id;
-use crate::table::{FORMAT, KeyBuilder, decode_row, encode, key};
+use crate::table::{INDEX_FORMAT, KeyBuilder, decode_row, encode, key};
 
 /// How a namespace is opened.
 pub struct Options {
@@ -238,14 +238,18 @@ async fn ensure_format(engine: &dyn Engine) -> Result<String, OpenError> {
     let reads = vec![Read::Row(format.clone()), Read::Row(namespace_id())];
     let decide = move |rows: &Rows| -> Result<_, OpenError> {
         let found: Option<u32> = decode_row(rows.get(&format))?;
-        if let Some(found) = found.filter(|found| *found != u32::from(FORMAT)) {
-            return Err(OpenError::Format { found, known: u32::from(FORMAT) });
+        if let Some(found) = found.filter(|found| *found > INDEX_FORMAT) {
+            return Err(OpenError::Format { found, known: INDEX_FORMAT });
+        }
+        // What an earlier version would take for orphans may be written from now on.
+        let mut writes = Vec::new();
+        if found != Some(INDEX_FORMAT) {
+            writes.push(Write::Put(format.clone(), encode(&INDEX_FORMAT)));
         }
         if let Some(id) = decode_row::<String>(rows.get(&namespace_id()))? {
-            return Ok((Vec::new(), id));
+            return Ok((writes, id));
         }
-        let writes =
-            vec![Write::Put(format.clone(), encode(&u32::from(FORMAT))), Write::Put(namespace_id(), encode(&drawn))];
+        writes.push(Write::Put(namespace_id(), encode(&drawn)));
         Ok((writes, drawn.clone()))
     };
     engine::commit(engine, reads, decide).await.map_err(|error| match error {

@@ -484,3 +484,22 @@ async fn a_new_life_finds_everything_and_collects_orphans() {
     // The first life was declared dead: its commits are refused.
     assert!(matches!(house.put_if("k", b"late", Condition::default()).await, Err(PutError::Fault(_))));
 }
+
+/// An earlier version would take packs for orphans: what it must not open, it refuses, and so do we.
+#[tokio::test]
+async fn an_index_of_a_later_format_is_refused_and_one_of_an_earlier_becomes_ours() {
+    use holdall_namespace::engine::{Rows, Write, commit};
+    use holdall_namespace::table::{INDEX_FORMAT, KeyBuilder, encode, key};
+    let engine = Memory::new();
+    let format = KeyBuilder::new(key::META).raw(b"format").build();
+    for (number, opens) in [(1, true), (INDEX_FORMAT, true), (INDEX_FORMAT + 1, false)] {
+        let row = Write::Put(format.clone(), encode(&number));
+        commit(&engine, Vec::new(), move |_: &Rows| Ok::<_, ()>((vec![row.clone()], ()))).await.unwrap();
+        let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: 0 };
+        let shared: Arc<dyn Engine> = Arc::new(engine.clone());
+        let opened = Namespace::open(shared, Arc::new(SystemClock::new()), options, true).await;
+        assert_eq!(opened.is_ok(), opens, "format {number}");
+        let found = engine.get(std::slice::from_ref(&format)).await.unwrap().remove(0);
+        assert_eq!(found.unwrap(), encode(&number.max(INDEX_FORMAT)), "format {number}");
+    }
+}

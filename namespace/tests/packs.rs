@@ -243,8 +243,10 @@ async fn a_check_finds_every_damage_to_a_pack() {
     let replant = |bytes: Vec<u8>| house.silos[0].plant(&name, bytes, b"");
     let kinds = async |deep| {
         let findings = house.findings(deep).await;
-        let mut kinds: Vec<String> =
-            findings.iter().map(|finding| serde_json::to_value(finding).unwrap()["kind"].as_str().unwrap().to_owned()).collect();
+        let mut kinds: Vec<String> = findings
+            .iter()
+            .map(|finding| serde_json::to_value(finding).unwrap()["kind"].as_str().unwrap().to_owned())
+            .collect();
         kinds.sort();
         kinds
     };

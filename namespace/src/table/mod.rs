@@ -86,8 +86,11 @@ pub mod key {
     pub const PACKS: u8 = 0x1c;
 }
 
-/// The format of rows that this version writes; it reads this one and all before it.
+/// The format of single rows that this version writes.
 pub const FORMAT: u8 = 1;
+
+/// The format of an index and its silos that this version writes; it reads this one and all before it. 2: packs.
+pub const INDEX_FORMAT: u32 = 2;
 
 /// Encodes a row.
 pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {
