@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -126,14 +126,19 @@ pub(super) fn md5() -> f64 {
     bytes as f64 / watch.elapsed().as_secs_f64()
 }
 
-/// Bytes a second of copying files one after another: read, checksum, write, fsync.
-pub(super) fn copy_files(files: &[PathBuf], to: &Path) -> Outcome<f64> {
-    fs::create_dir_all(to)?;
+/// Bytes a second of copying files that were just written, one after another: read, checksum, write, fsync.
+pub(super) fn copy_files(folder: &Path, size: usize, count: u64) -> Outcome<f64> {
+    let (from, to) = (folder.join("from"), folder.join("to"));
+    fs::create_dir_all(&from)?;
+    fs::create_dir_all(&to)?;
+    for number in 0..count {
+        fs::write(from.join(number.to_string()), vec![number as u8; size])?;
+    }
     let watch = Stopwatch::start();
     let mut buffer = vec![0u8; 256 << 10];
     let mut bytes = 0u64;
-    for (number, path) in files.iter().enumerate() {
-        let mut from = File::open(path)?;
+    for number in 0..count {
+        let mut from = File::open(from.join(number.to_string()))?;
         let mut copy = File::options().write(true).create_new(true).open(to.join(number.to_string()))?;
         loop {
             let read = from.read(&mut buffer)?;
