@@ -85,6 +85,11 @@ def finish(upload):
     assert s3.get_object(Bucket="kept", Key="new")["Body"].read() == b"new", "a new object"
 
 
+def without_silos(shown):
+    """What silos hold shrinks when what waited for the sweep goes, a few seconds after the start."""
+    return shown | {"usage": [{of: rows for of, rows in usage.items() if of != "silos"} for usage in shown["usage"]]}
+
+
 def differences(before, now, at=""):
     if isinstance(before, dict) and isinstance(now, dict):
         return [d for key in before.keys() | now.keys() for d in differences(before.get(key), now.get(key), f"{at}/{key}")]
@@ -111,5 +116,6 @@ if __name__ == "__main__":
     else:
         with open(file) as kept:
             expected = json.load(kept)
-        compare = lambda: differences(expected["shown"], json.loads(json.dumps(shown(expected["other"]))))  # noqa: E731
+        compare = lambda: differences(  # noqa: E731
+            without_silos(expected["shown"]), without_silos(json.loads(json.dumps(shown(expected["other"])))))
         sys.exit(0 if all([test("shows-the-same", compare), test("goes-on", finish, expected["upload"])]) else 1)
