@@ -146,6 +146,7 @@ RIGS = [
     _rig("crash", "kill -9 at random moments and failpoints under load", "crash"),
     _rig("powerloss", "the power cut at random moments under load, on a disk that forgets what was not flushed", "powerloss"),
     _rig("twogateways", "two gateways over one index, one frozen past its lease and resumed, under load", "twogateways"),
+    _rig("small", "20,000 small objects: few requests to a bucket there and back, room given back", "small"),
     _rig("memory", "stopped uploads, slow readers, a long listing: memory stays flat", "memory"),
 ]
 SOAK = [
@@ -160,6 +161,11 @@ SOAK = [
     _rig(
         "soak-twogateways", "20 freezes", "twogateways", "--freezes", "20", "--races", "500", "--writes", "10000",
         timeout=7200,
+    ),
+    _rig("soak-small", "the same with 10^6 objects", "small", "--objects", "1000000", timeout=7200),
+    _rig(
+        "soak-scale", "10^7 objects of 100 bytes to 16 KiB loaded; 60 GB of disk", "small", "--objects", "10000000", "--mixed",
+        "--load-only", timeout=14400,
     ),
     _rig("soak-memory", "64 uploads and 64 readers of 5 GiB, 10^6 keys", "memory", "--full", timeout=7200),
 ]
