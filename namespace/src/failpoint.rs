@@ -16,6 +16,9 @@ pub const FAILPOINTS: &[&str] = &[
     "move-copied",
     "move-committed",
     "sweep-deleted",
+    "pack-written",
+    "pack-rewriting",
+    "pack-deleted",
 ];
 
 /// Dies here when told to.

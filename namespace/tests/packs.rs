@@ -132,7 +132,6 @@ impl House {
         for _ in 0..200 {
             let job = self.namespace.job(id).await.unwrap();
             match job.state {
-                JobState::Running => {}
                 JobState::Failed => panic!("{job:?}"),
                 JobState::Done if matches!(job.order, Order::Place { .. }) => return,
                 JobState::Empty => return,
@@ -163,6 +162,13 @@ async fn many_small_objects_share_few_packs() {
     again.put("alone", b"not packed").await;
     assert_eq!(again.stored(0).await.len(), stored.len() + 1);
     assert_eq!(again.findings(true).await, []);
+    // What moves now leaves its pack, each for itself.
+    again.namespace.start_background();
+    again.run(Order::Drain { from: "hot".into(), to: "cold".into() }).await;
+    assert_eq!((again.stored(0).await.len(), again.stored(1).await.len()), (0, 302));
+    again.all_read(0..300).await;
+    assert_eq!(again.findings(true).await, []);
+    again.namespace.close().await;
 }
 
 #[tokio::test]

@@ -33,6 +33,9 @@ const FAILPOINTS: &[&str] = &[
     "move-copied",
     "move-committed",
     "sweep-deleted",
+    "pack-written",
+    "pack-rewriting",
+    "pack-deleted",
 ];
 /// A round that no failpoint ends is ended by hand after this long.
 const ROUND: Duration = Duration::from_secs(20);
@@ -41,7 +44,7 @@ const ROUND: Duration = Duration::from_secs(20);
 #[command(about)]
 struct Options {
     /// Kills.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 24)]
     rounds: u64,
     /// Keys.
     #[arg(long, default_value_t = 400)]
@@ -122,7 +125,7 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
 /// How often a point is passed in some seconds of load: the kill comes at any of them.
 fn passes(point: &str) -> u64 {
     match point {
-        "put-stored" | "put-committed" => 300,
+        "put-stored" | "put-committed" | "pack-written" => 300,
         "delete-committed" | "move-journalled" | "move-put" | "move-copied" | "move-committed" => 60,
         "sweep-deleted" => 10,
         _ => 3,

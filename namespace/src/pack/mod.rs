@@ -266,6 +266,7 @@ impl Turn {
             return sent.map(|_| Arc::default());
         }
         let checksum_enforced = sent?;
+        crate::failpoint!("pack-written");
         self.open.note_written(size);
         pack.length += size;
         let (name, guard) = (pack.id.name(), Arc::clone(&pack.guard));

@@ -130,6 +130,7 @@ impl Core {
     /// The silo deletes, then the rows go. Nobody appends any more, and no row can come to name the pack.
     async fn delete_pack(&self, open: &OpenSilo, id: PackId) -> Result<(), Fault> {
         open.note(open.silo.delete(&id.name()).await).map_err(|error| silo_failed(open, &error))?;
+        crate::failpoint!("pack-deleted");
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             if usage::read(rows.get(&packs::named(id))) != 0 {
                 return Err(Fault::Damaged(format!("pack {} is named and was deleted", id.name())));
@@ -151,6 +152,7 @@ impl Core {
 
     /// Moves what is in use into other packs of the same silo.
     async fn rewrite(self: &Arc<Self>, open: &Arc<OpenSilo>, id: PackId, length: u64) -> Result<bool, Fault> {
+        crate::failpoint!("pack-rewriting");
         let (mut walk, mut whole) = (Records { open, id, length, at: 0 }, true);
         while let Some(found) = walk.next().await? {
             for some in found.chunks(MOVED_TOGETHER) {

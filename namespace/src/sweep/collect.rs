@@ -157,6 +157,7 @@ impl Core {
         }
         if buried {
             self.job_wanted.notify_one();
+            self.find_packs().await?;
         }
         // Also what an earlier pass left because a silo or the index did not answer.
         self.forget_moves(None).await?;
