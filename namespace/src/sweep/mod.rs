@@ -1,6 +1,6 @@
 //! Sweeping: deleting what was retired once nobody can be reading it, and orphans by the rule.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,10 +11,10 @@ use crate::clock::UnixMs;
 use crate::engine::{self, Engine, Key, Read, Rows, Write};
 use crate::extent::{Location, Number, ReplicaState, SiloId};
 use crate::fault::Fault;
-use crate::limits::{BEAT, COMPLETED_KEPT, PATIENT_PASSES, SWEEP, SWEEP_ROWS, SWEEPS_AT_ONCE};
+use crate::limits::{BACKGROUND_ROWS, BEAT, COMPLETED_KEPT, PATIENT_PASSES, SWEEP, SWEEP_ROWS, SWEEPS_AT_ONCE};
 use crate::namespace::{Core, Namespace};
 use crate::table::extents::{ExtentRow, extent, forget};
-use crate::table::packs;
+use crate::table::packs::{self, PackId};
 use crate::table::retired::{RetiredRow, read_since};
 use crate::table::sessions::{BeatRow, read_session};
 use crate::table::usage::{self, Counted};
@@ -22,6 +22,9 @@ use crate::table::{after_prefix, decode, decode_row, encode, key};
 
 mod collect;
 mod parts;
+
+/// Records swept in one commit: each has a retired row, an extent and counters.
+const SWEPT_TOGETHER: usize = BACKGROUND_ROWS / 4;
 
 /// What a sweep did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,10 +157,10 @@ impl Core {
         // What is younger than this pass looks at may have been noted by one that skips the grace period.
         seen.noted.retain(|key, _| read_since(key) > until);
         seen.noted.extend(noted);
-        let all = stream::iter(ready).map(|(key, row)| self.sweep_one(key, row)).buffer_unordered(SWEEPS_AT_ONCE);
-        let outcomes: Vec<Option<Swept>> = all.collect().await;
-        for one in outcomes.into_iter().flatten() {
-            swept.add(&one);
+        let all = stream::iter(batches(ready)).map(|batch| self.sweep_batch(batch)).buffer_unordered(SWEEPS_AT_ONCE);
+        let outcomes: Vec<Swept> = all.collect().await;
+        for batch in outcomes {
+            swept.add(&batch);
         }
         let left = self.retired_rows(now + ahead).await?.len() as u64;
         swept.waiting = left;
@@ -174,6 +177,24 @@ impl Core {
         let page = self.engine.range(range, SWEEP_ROWS, usize::MAX).await?;
         let old = page.into_iter().take_while(|(key, _)| read_since(key) <= until);
         Ok(old.map(|(key, row)| (key.to_vec(), row)).collect())
+    }
+
+    /// Sweeps rows that need no silo in one commit; where that fails, and of all others, each by itself.
+    async fn sweep_batch(&self, batch: Vec<(Key, Bytes)>) -> Swept {
+        let mut swept = Swept::default();
+        if batch.len() > 1 {
+            let records: Vec<Gone> = batch.iter().filter_map(|(key, row)| Gone::record(key, row)).collect();
+            match self.forget_gone(records, None).await {
+                Ok(swept) => return swept,
+                Err(fault) => tracing::debug!(%fault, "retired rows are swept one by one"),
+            }
+        }
+        for (key, row) in batch {
+            if let Some(one) = self.sweep_one(key, row).await {
+                swept.add(&one);
+            }
+        }
+        swept
     }
 
     /// Sweeps one row; `None` when it stays.
@@ -205,30 +226,83 @@ impl Core {
             open.note(open.silo.delete(blob).await).map_err(|error| crate::store::silo_failed(open, &error))?;
         }
         crate::failpoint!("sweep-deleted");
-        let (retired, gone) = (retired.clone(), replicas.to_vec());
-        let reads = vec![Read::Row(retired.clone()), Read::Row(extent(id))];
+        let gone = Gone { retired: retired.clone(), extent: id, replicas: replicas.to_vec() };
+        self.forget_gone(vec![gone], stale).await
+    }
+
+    /// The rows go, in one commit. `stale` is for a seeded bug alone.
+    async fn forget_gone(&self, all: Vec<Gone>, stale: Option<Bytes>) -> Result<Swept, Fault> {
+        let packs: Vec<PackId> = all.iter().flat_map(Gone::packs).collect();
+        let reads = all.iter().flat_map(|gone| [Read::Row(gone.retired.clone()), Read::Row(extent(gone.extent))]);
+        let reads = reads.collect();
         let decide = move |rows: &Rows| -> Result<_, Fault> {
-            if rows.get(&retired).is_none() {
-                return Ok((Vec::new(), Swept::default()));
-            }
-            let mut writes = vec![Write::Delete(retired.clone())];
-            let row = stale.as_ref().or(rows.get(&extent(id)));
-            let Some(mut row) = decode_row::<ExtentRow>(row)? else {
-                return Ok((writes, Swept::default()));
-            };
-            let swept = forget_replicas(&mut row, &gone, &mut writes);
-            if row.first.is_none() && row.replicas.is_empty() {
-                writes.extend(forget(id, &row));
-            } else {
-                writes.push(Write::Put(extent(id), encode(&row)));
+            let (mut writes, mut swept) = (Vec::new(), Swept::default());
+            for gone in &all {
+                swept.add(&gone.forget(rows, stale.as_ref(), &mut writes)?);
             }
             Ok((writes, swept))
         };
         let swept = engine::commit(&*self.engine, reads, decide).await?;
-        let packs = replicas.iter().filter_map(|(silo, location)| packs::of(*silo, location));
-        packs.for_each(|pack| self.packer.watch(pack));
+        for pack in packs {
+            self.packer.watch(pack);
+        }
         Ok(swept)
     }
+}
+
+/// Replicas whose bytes are gone, or go with their pack.
+struct Gone {
+    retired: Key,
+    extent: Number,
+    replicas: Vec<(SiloId, Location)>,
+}
+
+impl Gone {
+    /// Of a row that retires records of packs alone.
+    fn record(key: &Key, row: &Bytes) -> Option<Self> {
+        match decode(row).ok()? {
+            RetiredRow::Replicas { extent, replicas }
+                if replicas.iter().all(|(silo, location)| packs::of(*silo, location).is_some()) =>
+            {
+                Some(Self { retired: key.clone(), extent, replicas })
+            }
+            _ => None,
+        }
+    }
+
+    fn packs(&self) -> impl Iterator<Item = PackId> {
+        self.replicas.iter().filter_map(|(silo, location)| packs::of(*silo, location))
+    }
+
+    /// What is to be written, unless another sweeper wrote it.
+    fn forget(&self, rows: &Rows, stale: Option<&Bytes>, writes: &mut Vec<Write>) -> Result<Swept, Fault> {
+        let id = self.extent;
+        if rows.get(&self.retired).is_none() {
+            return Ok(Swept::default());
+        }
+        writes.push(Write::Delete(self.retired.clone()));
+        let Some(mut row) = decode_row::<ExtentRow>(stale.or(rows.get(&extent(id))))? else {
+            return Ok(Swept::default());
+        };
+        let swept = forget_replicas(&mut row, &self.replicas, writes);
+        if row.first.is_none() && row.replicas.is_empty() {
+            writes.extend(forget(id, &row));
+        } else {
+            writes.push(Write::Put(extent(id), encode(&row)));
+        }
+        Ok(swept)
+    }
+}
+
+/// Rows that retire records of packs go many at a time, of each extent one; each other row by itself.
+fn batches(ready: Vec<(Key, Bytes)>) -> Vec<Vec<(Key, Bytes)>> {
+    let mut extents = HashSet::new();
+    let (records, others): (Vec<_>, Vec<_>) = ready
+        .into_iter()
+        .partition(|(key, row)| Gone::record(key, row).is_some_and(|gone| extents.insert(gone.extent)));
+    let mut batches: Vec<Vec<(Key, Bytes)>> = records.chunks(SWEPT_TOGETHER).map(<[_]>::to_vec).collect();
+    batches.extend(others.into_iter().map(|one| vec![one]));
+    batches
 }
 
 /// Takes replicas out of a row that are gone from their silos.
@@ -252,4 +326,28 @@ pub(crate) async fn live_sessions(engine: &dyn Engine) -> Result<Vec<(u64, BeatR
     let range = vec![key::BEATS]..after_prefix(&[key::BEATS]);
     let rows = engine.range(range, usize::MAX, usize::MAX).await?;
     rows.iter().filter_map(|(key, row)| read_session(key).map(|id| decode(row).map(|row| (id, row)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(number: u64, location: Location) -> (Key, Bytes) {
+        let extent = Number { session: 1, number };
+        let row = RetiredRow::Replicas { extent, replicas: vec![(1, location)] };
+        (vec![number as u8], encode(&row).into())
+    }
+
+    /// An extent that was moved and then deleted has two rows. In one commit each would write the extent's row as it was
+    /// before the other.
+    #[test]
+    fn a_commit_sweeps_one_row_of_each_extent() {
+        let pack = holdall_silos::BlobName::pack(1, 1);
+        let record = |offset| Location::Pack { pack, offset, length: 5 };
+        let blob = Location::Blob(holdall_silos::BlobName { session: 1, number: 9, extent: (1, 9) });
+        let ready = vec![row(1, record(0)), row(2, record(5)), row(1, record(10)), row(3, blob)];
+        let batches: Vec<Vec<Key>> =
+            batches(ready).into_iter().map(|batch| batch.into_iter().map(|(key, _)| key).collect()).collect();
+        assert_eq!(batches, [vec![vec![1], vec![2]], vec![vec![1]], vec![vec![3]]]);
+    }
 }
