@@ -114,6 +114,7 @@ fn of_namespace(now: &Snapshot) -> Registry {
         ("moves_running", "Moves under way now", now.moves_running),
         ("retired_waiting", "Retired replicas that waited at the end of the last sweep", now.retired_waiting),
         ("reads_open", "Reads open now", now.reads_open),
+        ("index_bytes", "Bytes the index takes on its disk", now.index_bytes),
     ];
     for (name, help, value) in gauges {
         let gauge: Gauge = Gauge::default();

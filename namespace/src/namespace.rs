@@ -176,6 +176,7 @@ impl Namespace {
     pub fn stats(&self) -> Snapshot {
         let mut snapshot = self.core.stats.snapshot();
         snapshot.reads_open = self.core.session().reads_open();
+        snapshot.index_bytes = self.core.engine.size().unwrap_or_default();
         snapshot.moves_running = self.core.running.moves_running();
         snapshot
     }

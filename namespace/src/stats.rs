@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub retired_waiting: u64,
     /// Reads open now.
     pub reads_open: u64,
+    /// Bytes the index takes on its disk; 0 where that is not known.
+    pub index_bytes: u64,
 }
 
 /// The counters. The lock is held for a few additions and never across a wait.

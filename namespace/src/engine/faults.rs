@@ -211,6 +211,10 @@ impl Engine for Faulty {
     fn room(&self) -> Option<u64> {
         self.inner.room()
     }
+
+    fn size(&self) -> Option<u64> {
+        self.inner.size()
+    }
 }
 
 #[cfg(test)]

@@ -123,6 +123,11 @@ pub trait Engine: Send + Sync + 'static {
     fn room(&self) -> Option<u64> {
         None
     }
+
+    /// Bytes the index takes where it is stored, where the engine can tell.
+    fn size(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// A commit that was not acknowledged.

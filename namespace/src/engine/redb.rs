@@ -140,6 +140,10 @@ impl Engine for Redb {
     fn room(&self) -> Option<u64> {
         self.store.room()
     }
+
+    fn size(&self) -> Option<u64> {
+        self.store.size()
+    }
 }
 
 /// The writer thread: ends when the queue is closed and empty.

@@ -51,7 +51,7 @@ pub(super) struct Store {
     /// call, never across an await.
     open: RwLock<Result<Open, EngineError>>,
     opener: Opener,
-    folder: PathBuf,
+    path: PathBuf,
     shared: bool,
 }
 
@@ -99,7 +99,7 @@ impl Store {
         let opened = unless_damaged(|| {
             let database = opener(Opening::First).map_err(|error| refusal(path, error))?;
             let open = Open { latest: ArcSwapOption::empty(), database };
-            let store = Self { open: RwLock::new(Ok(open)), opener, folder: folder.to_owned(), shared };
+            let store = Self { open: RwLock::new(Ok(open)), opener, path: path.to_owned(), shared };
             store.make_table(path)?;
             store.publish();
             Ok(store)
@@ -161,7 +161,13 @@ impl Store {
 
     /// Bytes the file may still grow by.
     pub(super) fn room(&self) -> Option<u64> {
-        rustix::fs::statvfs(&self.folder).ok().map(|space| space.f_bavail.saturating_mul(space.f_frsize))
+        rustix::fs::statvfs(&self.path).ok().map(|space| space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    /// Bytes the file takes on its disk.
+    pub(super) fn size(&self) -> Option<u64> {
+        use std::os::unix::fs::MetadataExt as _;
+        std::fs::metadata(&self.path).ok().map(|found| found.blocks() * 512)
     }
 
     /// Runs decisions in one transaction, as many as fit and at least one, and commits what they wrote. Answers for
