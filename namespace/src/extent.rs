@@ -76,6 +76,16 @@ impl Location {
     }
 }
 
+impl Location {
+    /// Bytes of a record of a pack; 0 of what shares nothing.
+    pub(crate) fn length(&self) -> u64 {
+        match self {
+            Self::Pack { length, .. } => *length,
+            Self::Blob(_) | Self::InPlace { .. } => 0,
+        }
+    }
+}
+
 impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

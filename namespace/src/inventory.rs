@@ -252,6 +252,12 @@ impl OpenSilo {
         self.space().map(|(space, reserve)| space.free.saturating_sub(reserve).saturating_sub(written))
     }
 
+    /// Bytes that packs may be rewritten into, where it can tell: that gives room back, and may take half of the reserve.
+    pub fn room_to_rewrite(&self) -> Option<u64> {
+        let written = self.written.load(Ordering::Relaxed);
+        self.space().map(|(space, reserve)| space.free.saturating_sub(reserve / 2).saturating_sub(written))
+    }
+
     fn candidate(&self) -> Candidate {
         Candidate {
             id: self.id,
@@ -391,6 +397,7 @@ impl Core {
             let loaded = Inventory::load(&*self.engine, &self.options, &self.id, &before, &self.stats).await;
             let loaded = loaded.map_err(|error| Fault::Unavailable(error.to_string()))?;
             *self.inventory.write().expect("no holder panics") = Arc::new(loaded);
+            self.packer.wake();
         }
         self.session().revision.store(self.inventory().revision, Ordering::Release);
         Ok(())

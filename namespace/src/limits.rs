@@ -110,5 +110,9 @@ pub const MOVED_BYTES: u64 = 2 << 20;
 pub const SORTED_TOGETHER: usize = 8192;
 /// Bytes a second at which packs are rewritten that are less than half in use.
 pub const COMPACTION_RATE: u64 = 32 << 20;
-/// After this a pack is looked at again that could not be looked after.
+/// After this a pack is looked at again that could not be looked after; it doubles
 pub const PACK_PAUSE: Duration = Duration::from_secs(30);
+/// so many times.
+pub const PACK_PAUSES: u32 = 9;
+/// Packs that one pass rewrites.
+pub const REWRITES: usize = 16;

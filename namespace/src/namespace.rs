@@ -145,6 +145,7 @@ impl Namespace {
             tokio::spawn(Arc::clone(core).beat_forever()),
             tokio::spawn(Arc::clone(core).watch_silos_forever()),
             tokio::spawn(Arc::clone(core).sweep_forever()),
+            tokio::spawn(Arc::clone(core).look_after_packs_forever()),
             tokio::spawn(Arc::clone(core).run_jobs_forever()),
         ];
         self.tasks.lock().expect("no holder panics").extend(tasks);

@@ -5,7 +5,7 @@ use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
 use crate::inventory::{Inventory, SiloCommandError, WritePolicy};
 use crate::job::Order;
-use crate::limits::COMMIT_TRIES;
+use crate::limits::{BEAT, COMMIT_TRIES, PATIENT_PASSES};
 use crate::namespace::{Core, Namespace};
 use crate::table::silos::{SiloRow, revision, silo as silo_key};
 use crate::table::usage::{self, Counted};
@@ -38,6 +38,12 @@ pub enum RemoveSiloError {
         silo: String,
         /// How many.
         replicas: i64,
+    },
+    /// Packs lie in it that nothing needs and that were not deleted yet.
+    #[error("silo `{silo}` holds packs that wait for the sweep (`holdall sweep --now`)")]
+    Packs {
+        /// Which.
+        silo: String,
     },
     /// A write policy would name nothing.
     #[error("`{policy}` sends new objects to silo `{silo}`: declare it without that silo first")]
@@ -97,6 +103,7 @@ impl Namespace {
             self.core.refuse_in_use(&inventory, name).await?;
             refuse_held(name, self.core.counted(Counted::Silo(open.id)).await?, Usage::default())?;
             self.core.settle().await?;
+            self.wait_for_packs(open.id, name).await?;
             match self.core.commit_removal(open.id, name, inventory.revision).await {
                 Ok(()) => {
                     self.core.refresh_inventory(true).await?;
@@ -108,6 +115,20 @@ impl Namespace {
             }
         }
         Err(Fault::Unavailable("silos and settings are changed too often".to_owned()).into())
+    }
+}
+
+impl Namespace {
+    /// Packs go after their last record: those that are to be deleted are, for a while.
+    async fn wait_for_packs(&self, id: SiloId, name: &str) -> Result<(), RemoveSiloError> {
+        for _ in 0..PATIENT_PASSES {
+            self.core.look_after_packs().await?;
+            if self.core.counted(Counted::Retired(id)).await? != Usage::default() || !self.core.has_packs(id).await? {
+                return Ok(());
+            }
+            self.clock.sleep(BEAT).await;
+        }
+        Err(RemoveSiloError::Packs { silo: name.to_owned() })
     }
 }
 

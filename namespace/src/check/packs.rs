@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_silos::SiloError;
 use twox_hash::XxHash3_64;
 
 use super::{Finding, Pages, Run};
 use crate::extent::{Location, Number};
 use crate::fault::Fault;
-use crate::limits::CHECK_PAGE;
+use crate::limits::{CHECK_PAGE, CHECKS_AT_ONCE};
 use crate::namespace::Core;
 use crate::store::silo_failed;
 use crate::table::extents::ExtentRow;
@@ -67,16 +68,16 @@ fn records(row: &ExtentRow) -> impl Iterator<Item = (PackId, u64)> {
 /// Asks each pack that these rows name once.
 pub(super) async fn lengths(core: &Core, rows: &[(Number, ExtentRow)]) -> Result<Lengths, Fault> {
     let packs: BTreeSet<PackId> = rows.iter().flat_map(|(_, row)| records(row)).map(|(pack, _)| pack).collect();
-    let (inventory, mut lengths) = (core.inventory(), Lengths::new());
-    for pack in packs {
-        let Some(open) = inventory.silos.get(&pack.silo) else { continue };
+    let inventory = core.inventory();
+    let open = packs.into_iter().filter_map(|pack| inventory.silos.get(&pack.silo).map(|open| (pack, open)));
+    let looks = stream::iter(open).map(|(pack, open)| async move {
         match open.note(open.silo.stat(&pack.name()).await) {
-            Ok(stat) => drop(lengths.insert(pack, Ok(stat.size))),
-            Err(error @ (SiloError::Missing | SiloError::Mismatch { .. })) => drop(lengths.insert(pack, Err(error))),
-            Err(error) => return Err(silo_failed(open, &error)),
+            Ok(stat) => Ok((pack, Ok(stat.size))),
+            Err(error @ (SiloError::Missing | SiloError::Mismatch { .. })) => Ok((pack, Err(error))),
+            Err(error) => Err(silo_failed(open, &error)),
         }
-    }
-    Ok(lengths)
+    });
+    looks.buffer_unordered(CHECKS_AT_ONCE).try_collect().await
 }
 
 impl Run<'_> {

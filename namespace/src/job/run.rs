@@ -1,6 +1,6 @@
 //! Running jobs: taken by a gateway, walked pass by pass until nothing is left to move, noted down as they go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Rows, Write};
+use crate::engine::{Key, Rows, Write};
 use crate::extent::{JobId, Number, SiloId};
 use crate::fault::Fault;
 use crate::job::walk::Walk;
@@ -97,14 +97,11 @@ impl Running {
         jobs.values().map(|live| live.moves.lock().expect("no holder panics").len() as u64).sum()
     }
 
-    /// Whether a move with this journal row is under way here.
-    fn is_moving(&self, row: &[u8]) -> bool {
-        let jobs = self.0.lock().expect("no holder panics");
-        let moving = |live: &Arc<Live>| {
-            let moves = live.moves.lock().expect("no holder panics");
-            moves.keys().any(|extent| journal(*extent) == row)
-        };
-        jobs.values().any(moving)
+    /// The journal's rows of the moves under way here.
+    fn journal(&self) -> HashSet<Key> {
+        let jobs: Vec<Arc<Live>> = self.0.lock().expect("no holder panics").values().cloned().collect();
+        let moves = |live: &Arc<Live>| live.moves.lock().expect("no holder panics").keys().copied().collect::<Vec<_>>();
+        jobs.iter().flat_map(moves).map(journal).collect()
     }
 
     /// Tells a job to stop.
@@ -475,9 +472,11 @@ impl Core {
         let alive: Vec<u64> = live_sessions(&*self.engine).await?.into_iter().map(|(id, _)| id).collect();
         let table = vec![key::MOVES]..after_prefix(&[key::MOVES]);
         let mut writes = Vec::new();
-        for (key, row) in self.engine.range(table, usize::MAX, usize::MAX).await? {
+        let rows = self.engine.range(table, usize::MAX, usize::MAX).await?;
+        let moving = self.running.journal();
+        for (key, row) in rows {
             let row: MoveRow = decode(&row)?;
-            let ended = row.owner == self.session().id && !self.running.is_moving(&key);
+            let ended = row.owner == self.session().id && !moving.contains(&key[..]);
             if ended || Some(row.job) == job || !alive.contains(&row.owner) {
                 writes.push(Write::Delete(key.to_vec()));
             }
@@ -496,6 +495,8 @@ type Small = ((SiloId, SiloId), Option<Wanted>, Move);
 /// Small extents by what can be read and written together.
 fn batches(mut small: Vec<Small>) -> Vec<Vec<Move>> {
     small.sort_by_key(|(way, place, planned)| (*way, *place, planned.extent));
+    // A copy on another page names the same extent.
+    small.dedup_by_key(|(_, _, planned)| planned.extent);
     let (mut batches, mut last, mut bytes) = (Vec::<Vec<Move>>::new(), None, 0);
     for (way, _, planned) in small {
         let fits = last == Some(way) && bytes + planned.bytes <= MOVED_BYTES;

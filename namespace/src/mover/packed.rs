@@ -29,6 +29,8 @@ const COMMITTED_TOGETHER: usize = BACKGROUND_ROWS / 4;
 /// Between which silos, and for whose session.
 struct Way {
     session: Arc<Session>,
+    /// Unfinished as long as any of it may still land; names what is retired.
+    guard: Arc<Unfinished>,
     source: Arc<OpenSilo>,
     target: Arc<OpenSilo>,
 }
@@ -50,9 +52,12 @@ impl Mover<'_> {
 
     async fn try_together(&self, planned: &[Move]) -> Result<Vec<Moved>, Fault> {
         let Some(first) = planned.first() else { return Ok(Vec::new()) };
+        let session = self.core.session();
+        // Before the silos are looked up: whoever takes one out waits for what chose it before.
+        let guard = Arc::new(session.take());
         let inventory = self.core.inventory();
         let (source, target) = (Arc::clone(inventory.silo(first.from)?), Arc::clone(inventory.silo(first.to)?));
-        let way = Way { session: self.core.session(), source, target };
+        let way = Way { session, guard, source, target };
         let _reading = way.session.open_read();
         let bytes: u64 = planned.iter().map(|planned| planned.bytes).sum();
         if first.from != first.to && way.target.room().is_some_and(|room| room < bytes) {
@@ -205,14 +210,16 @@ impl Mover<'_> {
         lots: &mut [&mut Lot],
         copied: Vec<(usize, Packed)>,
     ) -> Result<(), Fault> {
-        let by = Arc::new(way.session.take());
-        let moves: Vec<Copied> = copied.iter().map(|(at, packed)| lots[*at].copied(self, packed)).collect();
+        let by = Arc::clone(&way.guard);
+        let moves: Vec<(u32, Copied)> =
+            copied.iter().map(|(at, packed)| (*at as u32, lots[*at].copied(self, packed))).collect();
         let held: Vec<Arc<Unfinished>> = copied.iter().map(|(_, packed)| Arc::clone(&packed.guard)).collect();
-        let (reads, now, number) = (moves.iter().flat_map(reads_of).collect(), self.core.clock.now(), by.number);
+        let reads = moves.iter().flat_map(|(_, copied)| reads_of(copied)).collect();
+        let (now, number) = (self.core.clock.now(), by.number);
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let (mut writes, mut done) = (Vec::new(), Vec::with_capacity(moves.len()));
-            for (index, copied) in moves.iter().enumerate() {
-                let moved = relocate(copied, rows, now, (number, index as u32))?;
+            for (index, copied) in &moves {
+                let moved = relocate(copied, rows, now, (number, *index))?;
                 done.push(moved.is_some());
                 writes.extend(moved.unwrap_or_else(|| vec![Write::Delete(journal(copied.extent))]));
             }

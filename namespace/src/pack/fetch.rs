@@ -35,18 +35,34 @@ struct Span {
     records: Vec<usize>,
 }
 
-/// Reads records, in the order asked; `back` goes past caches. What lies close together is read together.
+/// Reads records, in the order asked; `back` goes past caches. What lies close together is read together, and each for
+/// itself where that fails: a bad spot takes no neighbours with it.
 pub(crate) async fn fetch(open: &OpenSilo, wanted: &[Wanted], back: bool) -> Vec<Result<Bytes, SiloError>> {
     let mut fetched = vec![Err(SiloError::Missing); wanted.len()];
     for span in spans(wanted) {
         let read = read_span(open, &span.pack, span.range.clone(), back).await;
-        for at in span.records {
-            let begin = (wanted[at].offset - span.range.start) as usize;
-            let cut = |bytes: &Bytes| bytes.slice(begin..begin + wanted[at].length as usize);
-            fetched[at] = read.as_ref().map(cut).map_err(Clone::clone);
+        for at in &span.records {
+            fetched[*at] = match &read {
+                Ok(bytes) => Ok(span.cut(bytes, &wanted[*at], wanted)),
+                Err(_) if span.records.len() > 1 => {
+                    let Wanted { pack, offset, length } = wanted[*at];
+                    read_span(open, &pack, offset..offset + length, back).await
+                }
+                Err(error) => Err(error.clone()),
+            };
         }
     }
     fetched
+}
+
+impl Span {
+    /// A record of what was read; a copy where the rest of it is mostly not wanted and would be kept in memory with it.
+    fn cut(&self, bytes: &Bytes, record: &Wanted, wanted: &[Wanted]) -> Bytes {
+        let begin = (record.offset - self.range.start) as usize;
+        let cut = bytes.slice(begin..begin + record.length as usize);
+        let used: u64 = self.records.iter().map(|at| wanted[*at].length).sum();
+        if used * 2 < bytes.len() as u64 { Bytes::copy_from_slice(&cut) } else { cut }
+    }
 }
 
 /// Reads a part of a pack into memory.

@@ -22,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::extent::{Location, SiloId};
 use crate::inventory::OpenSilo;
-use crate::limits::{COMPACTION_RATE, GROUP_BYTES, GROUP_RECORDS, GROUPS_AT_ONCE, PACK_BYTES, PACK_OPEN};
+use crate::limits::{
+    COMPACTION_RATE, GROUP_BYTES, GROUP_RECORDS, GROUPS_AT_ONCE, PACK_BYTES, PACK_OPEN, PACK_PAUSE, PACK_PAUSES,
+};
 use crate::mover::Pacer;
 use crate::namespace::Core;
 use crate::session::{Session, Unfinished};
@@ -56,6 +58,8 @@ pub(crate) struct Packer {
     watched: Mutex<BTreeMap<PackId, Watched>>,
     /// Packs of which everything in use was moved away, and waits for the sweep.
     rewritten: Mutex<BTreeSet<PackId>>,
+    /// Held while packs are looked after.
+    tending: tokio::sync::Mutex<()>,
 }
 
 /// A pack to be looked at.
@@ -67,6 +71,20 @@ struct Watched {
     from: Duration,
     /// How often something happened to it.
     touched: u64,
+    /// How often in a row it could not be looked after.
+    failed: u32,
+}
+
+/// See [`Packer::touch`].
+pub(crate) struct Touched<'a> {
+    packer: &'a Packer,
+    packs: Vec<PackId>,
+}
+
+impl Drop for Touched<'_> {
+    fn drop(&mut self) {
+        self.packs.iter().for_each(|pack| self.packer.watch(*pack));
+    }
 }
 
 /// The way into one silo's packs. Locks are held for a few instructions.
@@ -176,7 +194,13 @@ impl Core {
 impl Packer {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
         let pacer = Arc::new(Pacer::new(clock, Some(COMPACTION_RATE), CancellationToken::new()));
-        Self { pacer, lanes: Mutex::default(), watched: Mutex::default(), rewritten: Mutex::default() }
+        Self {
+            pacer,
+            lanes: Mutex::default(),
+            watched: Mutex::default(),
+            rewritten: Mutex::default(),
+            tending: tokio::sync::Mutex::default(),
+        }
     }
 
     fn lane(&self, open: &OpenSilo) -> Arc<Lane> {
@@ -189,7 +213,17 @@ impl Packer {
 
     /// Has a pack looked at: it was begun, or something of it is not named any more.
     pub(crate) fn watch(&self, pack: PackId) {
-        lock(&self.watched).entry(pack).or_default().touched += 1;
+        let mut watched = lock(&self.watched);
+        let watched = watched.entry(pack).or_default();
+        watched.touched += 1;
+        if watched.failed == 0 {
+            watched.from = Duration::ZERO;
+        }
+    }
+
+    /// Has packs looked at once this is dropped, whatever became of the work till then.
+    pub(crate) fn touch(&self, packs: Vec<PackId>) -> Touched<'_> {
+        Touched { packer: self, packs }
     }
 
     /// What is to be looked at now.
@@ -207,10 +241,18 @@ impl Packer {
         }
     }
 
-    /// It cannot be looked after now.
-    fn later(&self, pack: PackId, from: Duration) {
+    /// Silos or settings changed: what waited for that waits no more.
+    pub(crate) fn wake(&self) {
+        for watched in lock(&self.watched).values_mut().filter(|watched| watched.failed == 0) {
+            watched.from = Duration::ZERO;
+        }
+    }
+
+    /// Nothing can be done now; the pause doubles where it `failed`.
+    fn later(&self, pack: PackId, now: Duration, failed: bool) {
         if let Some(watched) = lock(&self.watched).get_mut(&pack) {
-            watched.from = from;
+            watched.failed = if failed { (watched.failed + 1).min(PACK_PAUSES) } else { 0 };
+            watched.from = now + PACK_PAUSE * (1 << watched.failed.saturating_sub(1));
         }
     }
 

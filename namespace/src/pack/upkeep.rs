@@ -6,18 +6,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use holdall_silos::SiloError;
+use futures_util::{StreamExt, stream};
 
 use crate::engine::{self, Read, Rows, Write};
-use crate::extent::{JobId, Location, Number};
+use crate::extent::{JobId, Location, Number, Replica, ReplicaState};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
-use crate::limits::{MOVED_TOGETHER, PACK_PAUSE, SPAN};
+use crate::limits::{MOVED_TOGETHER, REWRITES, SPAN, SWEEP, SWEEPS_AT_ONCE};
 use crate::mover::{Moved, Mover};
 use crate::namespace::Core;
 use crate::pack::fetch::read_span;
-use crate::pack::lock;
 use crate::pack::record::Head;
+use crate::pack::{Watched, lock};
 use crate::plan::Move;
 use crate::store::silo_failed;
 use crate::sweep::live_sessions;
@@ -37,6 +37,23 @@ struct Use {
     /// Bytes that rows name.
     named: u64,
     length: Option<u64>,
+}
+
+/// What was found out about a pack, or done.
+enum Looked {
+    Done,
+    /// Something else has to change first.
+    Waits,
+    Failed,
+    /// It is to be rewritten.
+    Thin(Thin),
+}
+
+/// A pack that is less than half in use.
+struct Thin {
+    open: Arc<OpenSilo>,
+    length: u64,
+    named: u64,
 }
 
 impl Use {
@@ -79,40 +96,69 @@ impl Core {
         }
     }
 
-    /// Looks at the packs that something happened to since.
+    pub(crate) async fn look_after_packs_forever(self: Arc<Self>) {
+        loop {
+            self.clock.sleep(SWEEP).await;
+            if let Err(fault) = self.look_after_packs().await {
+                tracing::warn!(%fault, "packs could not be looked at");
+            }
+        }
+    }
+
+    /// Looks at the packs that something happened to since: deletes come first, then some are rewritten. Does nothing
+    /// where that is under way already.
     pub(crate) async fn look_after_packs(self: &Arc<Self>) -> Result<(), Fault> {
+        let Ok(_alone) = self.packer.tending.try_lock() else { return Ok(()) };
         let due = self.packer.due(self.clock.monotonic());
         if due.is_empty() {
             return Ok(());
         }
         let sessions: BTreeMap<u64, BeatRow> = live_sessions(&*self.engine).await?.into_iter().collect();
-        for (id, seen) in due {
-            let begun = sessions.get(&id.number.session).is_some_and(|row| row.floor <= id.number.number);
-            if begun && !crate::seeded_bug!("pack-unpast") {
-                continue;
+        let begun = |id: &PackId| sessions.get(&id.number.session).is_some_and(|row| row.floor <= id.number.number);
+        let past = due.into_iter().filter(|(id, _)| !begun(id) || crate::seeded_bug!("pack-unpast"));
+        let looks =
+            stream::iter(past).map(|(id, seen)| async move { (id, seen, self.look_after(id, seen.length).await) });
+        let looked: Vec<_> = looks.buffer_unordered(SWEEPS_AT_ONCE).collect().await;
+        let mut thin = Vec::new();
+        for (id, seen, looked) in looked {
+            match looked {
+                Ok(Looked::Thin(found)) => thin.push((id, seen, found)),
+                looked => self.note_look(id, seen, looked),
             }
-            match self.look_after(id, seen.length).await {
-                Ok(true) => self.packer.done(id, seen),
-                looked => {
-                    let fault = looked.err();
-                    tracing::debug!(?fault, pack = %id.name(), "a pack is looked after later");
-                    self.packer.later(id, self.clock.monotonic() + PACK_PAUSE);
-                }
-            }
+        }
+        for (id, seen, found) in thin.into_iter().take(REWRITES) {
+            let looked = self.rewrite(id, found).await;
+            self.note_look(id, seen, looked);
         }
         Ok(())
     }
 
-    /// Does what a pack needs; false when that has to wait.
-    async fn look_after(self: &Arc<Self>, id: PackId, known: Option<u64>) -> Result<bool, Fault> {
+    fn note_look(&self, id: PackId, seen: Watched, looked: Result<Looked, Fault>) {
+        let now = self.clock.monotonic();
+        match looked {
+            Ok(Looked::Done) => self.packer.done(id, seen),
+            Ok(Looked::Waits | Looked::Thin(_)) => self.packer.later(id, now, false),
+            Ok(Looked::Failed) => self.packer.later(id, now, true),
+            Err(fault) => {
+                tracing::warn!(%fault, pack = %id.name(), "a pack could not be looked after");
+                self.packer.later(id, now, true);
+            }
+        }
+    }
+
+    /// Finds out what a pack needs, and deletes it where nothing names it.
+    async fn look_after(&self, id: PackId, known: Option<u64>) -> Result<Looked, Fault> {
         let inventory = self.inventory();
-        // A silo that was taken out was empty.
-        let Ok(open) = inventory.silo(id.silo) else { return Ok(true) };
+        // A silo that was taken out held no packs.
+        let Ok(open) = inventory.silo(id.silo) else { return Ok(Looked::Done) };
         let rows = self.engine.get(&[packs::named(id), packs::length(id)]).await?;
         let (named, length): (i64, Option<u64>) = (usage::read(rows[0].as_ref()), decode_row(rows[1].as_ref())?);
-        if named <= 0 {
-            return self.delete_pack(open, id).await.map(|()| true);
+        if named == 0 {
+            return self.delete_pack(open, id).await.map(|()| Looked::Done);
         }
+        let Ok(named) = u64::try_from(named) else {
+            return Err(Fault::Damaged(format!("the counter of pack {} is {named}", id.name())));
+        };
         let noted = match length.or(known) {
             Some(length) => length,
             None => open.note(open.silo.stat(&id.name()).await).map_err(|error| silo_failed(open, &error))?.size,
@@ -120,11 +166,15 @@ impl Core {
         if length.is_none() {
             self.note_length(id, noted).await?;
         }
-        let used = Use { named: named as u64, length: Some(noted) };
-        if !used.is_thin() || open.row.cordoned || lock(&self.packer.rewritten).contains(&id) {
-            return Ok(true);
+        let used = Use { named, length: Some(noted) };
+        if !used.is_thin() || lock(&self.packer.rewritten).contains(&id) {
+            return Ok(Looked::Done);
         }
-        self.rewrite(open, id, noted).await
+        let room = open.room_to_rewrite().is_none_or(|room| room >= named) && self.room_in_index().is_ok();
+        if open.row.cordoned || !room {
+            return Ok(Looked::Waits);
+        }
+        Ok(Looked::Thin(Thin { open: Arc::clone(open), length: noted, named }))
     }
 
     /// The silo deletes, then the rows go. Nobody appends any more, and no row can come to name the pack.
@@ -150,34 +200,42 @@ impl Core {
         Ok(engine::commit(&*self.engine, vec![Read::Row(packs::named(id))], decide).await?)
     }
 
-    /// Moves what is in use into other packs of the same silo.
-    async fn rewrite(self: &Arc<Self>, open: &Arc<OpenSilo>, id: PackId, length: u64) -> Result<bool, Fault> {
+    /// Moves what is in use into other packs of the same silo. It is done once all that rows name was found and moved.
+    async fn rewrite(self: &Arc<Self>, id: PackId, found: Thin) -> Result<Looked, Fault> {
         crate::failpoint!("pack-rewriting");
-        let (mut walk, mut whole) = (Records { open, id, length, at: 0 }, true);
-        while let Some(found) = walk.next().await? {
+        let Thin { open, length, named } = found;
+        let mut records = Records { open: &open, id, length, at: 0 };
+        let (mut seen, mut moved) = (0, true);
+        while let Some(found) = records.next().await? {
             for some in found.chunks(MOVED_TOGETHER) {
-                whole &= self.rewrite_some(id, some).await?;
+                let (named, all) = self.rewrite_some(id, some).await?;
+                seen += named;
+                moved &= all;
             }
         }
-        if whole {
-            lock(&self.packer.rewritten).insert(id);
+        if !moved || seen < named {
+            return Ok(Looked::Failed);
         }
-        Ok(whole)
+        lock(&self.packer.rewritten).insert(id);
+        Ok(Looked::Done)
     }
 
-    async fn rewrite_some(self: &Arc<Self>, id: PackId, found: &[(Number, Location)]) -> Result<bool, Fault> {
+    /// Answers how many of these bytes rows name, and whether what is in use of them was moved.
+    async fn rewrite_some(self: &Arc<Self>, id: PackId, found: &[(Number, Location)]) -> Result<(u64, bool), Fault> {
         let keys: Vec<_> = found.iter().map(|(of, _)| extent(*of)).collect();
-        let mut planned = Vec::new();
+        let (mut planned, mut named) = (Vec::new(), 0);
         for ((of, place), row) in found.iter().zip(self.engine.get(&keys).await?) {
-            let row: Option<ExtentRow> = decode_row(row.as_ref())?;
-            let here = row.as_ref().and_then(|row| row.verified_in(id.silo)).filter(|own| own.location == *place);
-            if let (Some(row), Some(_)) = (&row, here) {
+            let Some(row) = decode_row::<ExtentRow>(row.as_ref())? else { continue };
+            let here = |replica: &&Replica| replica.silo == id.silo && replica.location == *place;
+            let Some(replica) = row.replicas.iter().find(here) else { continue };
+            named += place.length();
+            if replica.state == ReplicaState::Verified {
                 planned.push(Move { extent: *of, bytes: row.size, from: id.silo, to: id.silo });
             }
         }
         let mover = Mover { core: self, job: NO_JOB, pacer: &self.packer.pacer, watch: &|_, _| {} };
         let moved = mover.carry_out_together(&planned).await;
-        Ok(!moved.iter().any(|moved| matches!(moved, Moved::Failed(_))))
+        Ok((named, !moved.iter().any(|moved| matches!(moved, Moved::Failed(_)))))
     }
 }
 
@@ -193,11 +251,8 @@ impl Records<'_> {
     async fn next(&mut self) -> Result<Option<Vec<(Number, Location)>>, Fault> {
         let (pack, begin) = (self.id.name(), self.at);
         let end = self.length.min(begin + SPAN);
-        let bytes = match read_span(self.open, &pack, begin..end, false).await {
-            Ok(bytes) => bytes,
-            Err(SiloError::Missing | SiloError::Mismatch { .. }) => return Ok(None),
-            Err(error) => return Err(silo_failed(self.open, &error)),
-        };
+        let bytes = read_span(self.open, &pack, begin..end, false).await;
+        let bytes = bytes.map_err(|error| silo_failed(self.open, &error))?;
         let (mut found, mut at) = (Vec::new(), 0);
         while let Some(head) = Head::parse(&bytes[at..]).filter(|head| at + head.length() <= bytes.len()) {
             if let Some(says) = head.description(&bytes[at..]) {

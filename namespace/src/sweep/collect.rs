@@ -24,7 +24,11 @@ impl Core {
     /// Collects the orphans of sessions that ended since, in the tails where they can lie.
     pub(crate) async fn collect_ended(&self) -> Result<(), Fault> {
         let range = vec![key::ENDED]..after_prefix(&[key::ENDED]);
-        for (row_key, row) in self.engine.range(range, usize::MAX, usize::MAX).await? {
+        let ended_since = self.engine.range(range, usize::MAX, usize::MAX).await?;
+        if !ended_since.is_empty() {
+            self.find_packs().await?;
+        }
+        for (row_key, row) in ended_since {
             let Some(session) = read_session(&row_key) else { continue };
             let EndedRow { floor } = decode(&row)?;
             let mut swept = Swept::default();
@@ -88,6 +92,10 @@ impl Core {
             };
             for (blob, listed) in orphans {
                 if open.note(open.silo.delete(&blob).await).is_ok() {
+                    if blob.is_pack() {
+                        // Its rows go, too.
+                        self.packer.watch(PackId::of(open.id, &blob));
+                    }
                     swept.orphans += 1;
                     swept.bytes += listed.stored;
                     self.stats.add(|stats| stats.orphans += 1);
@@ -116,7 +124,7 @@ impl Core {
         let mut unnamed = Vec::new();
         for ((blob, listed), row) in names.into_iter().zip(rows) {
             let named = if blob.is_pack() {
-                usage::read(row.as_ref()) > 0
+                usage::read(row.as_ref()) != 0
             } else {
                 let row: Option<ExtentRow> = decode_row(row.as_ref())?;
                 row.is_some_and(|row| {
@@ -157,7 +165,6 @@ impl Core {
         }
         if buried {
             self.job_wanted.notify_one();
-            self.find_packs().await?;
         }
         // Also what an earlier pass left because a silo or the index did not answer.
         self.forget_moves(None).await?;

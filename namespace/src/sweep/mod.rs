@@ -119,9 +119,6 @@ impl Core {
                 Ok(_) => {}
                 Err(fault) => tracing::warn!(%fault, "a sweep broke off"),
             }
-            if let Err(fault) = self.look_after_packs().await {
-                tracing::warn!(%fault, "packs could not be looked at");
-            }
         }
     }
 
@@ -232,7 +229,7 @@ impl Core {
 
     /// The rows go, in one commit. `stale` is for a seeded bug alone.
     async fn forget_gone(&self, all: Vec<Gone>, stale: Option<Bytes>) -> Result<Swept, Fault> {
-        let packs: Vec<PackId> = all.iter().flat_map(Gone::packs).collect();
+        let _touched = self.packer.touch(all.iter().flat_map(Gone::packs).collect());
         let reads = all.iter().flat_map(|gone| [Read::Row(gone.retired.clone()), Read::Row(extent(gone.extent))]);
         let reads = reads.collect();
         let decide = move |rows: &Rows| -> Result<_, Fault> {
@@ -242,11 +239,7 @@ impl Core {
             }
             Ok((writes, swept))
         };
-        let swept = engine::commit(&*self.engine, reads, decide).await?;
-        for pack in packs {
-            self.packer.watch(pack);
-        }
-        Ok(swept)
+        Ok(engine::commit(&*self.engine, reads, decide).await?)
     }
 }
 
