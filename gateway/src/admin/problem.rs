@@ -92,7 +92,9 @@ impl From<RemoveSiloError> for Problem {
     fn from(error: RemoveSiloError) -> Self {
         let code = match &error {
             RemoveSiloError::NotCordoned { .. } => "silo_not_cordoned",
-            RemoveSiloError::Holds { .. } | RemoveSiloError::Retired { .. } => "silo_not_empty",
+            RemoveSiloError::Holds { .. } | RemoveSiloError::Retired { .. } | RemoveSiloError::Packs { .. } => {
+                "silo_not_empty"
+            }
             RemoveSiloError::InPolicy { .. } => "silo_in_policy",
             RemoveSiloError::InJob { .. } => "silo_in_job",
             RemoveSiloError::Last { .. } => "last_silo",
