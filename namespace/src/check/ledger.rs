@@ -275,7 +275,7 @@ fn say(tie: &Tie) -> String {
             format!("manifest {id} is kept for version {referrer}, which no object is")
         }
         Tie::Retired(id, silo, blob, at) => {
-            format!("extent {id}: retired bytes of {blob} at {at} in silo {silo} wait for no sweep")
+            format!("extent {id}: what is retired at {at} of {blob} in silo {silo} waits for no sweep")
         }
         Tie::Attributes(version) => format!("attributes of version {version}, which no object is"),
     }
