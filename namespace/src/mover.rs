@@ -106,11 +106,6 @@ pub(crate) struct Copied {
     job: JobId,
 }
 
-/// What the commit of a copy reads.
-pub(crate) fn reads_of(copied: &Copied) -> Vec<Read> {
-    vec![Read::Row(extent(copied.extent))]
-}
-
 /// Source still verified, extent still live? Then the copy counts and the source does not: what to write for it. `by`
 /// names the retirement.
 pub(crate) fn relocate(

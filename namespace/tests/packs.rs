@@ -102,8 +102,10 @@ impl House {
         }
     }
 
-    async fn delete(&self, name: &str) {
-        self.namespace.delete(&self.bucket, &key(name), Condition::default()).await.unwrap();
+    async fn delete_all(&self, numbers: std::ops::Range<usize>) {
+        for (name, _) in names(numbers) {
+            self.namespace.delete(&self.bucket, &key(&name), Condition::default()).await.unwrap();
+        }
     }
 
     /// Names in a silo and the bytes stored under them.
@@ -194,9 +196,7 @@ async fn a_pack_less_than_half_in_use_is_rewritten_and_an_empty_one_goes() {
     house.put_all(0..200).await;
     house.settle().await;
     let before: u64 = house.stored(0).await.values().sum();
-    for (name, _) in names(0..150) {
-        house.delete(&name).await;
-    }
+    house.delete_all(0..150).await;
     house.settle().await;
     house.settle().await;
     house.all_read(150..200).await;
@@ -204,9 +204,7 @@ async fn a_pack_less_than_half_in_use_is_rewritten_and_an_empty_one_goes() {
     let stored: u64 = house.stored(0).await.values().sum();
     assert!(stored <= 2 * live && stored < before / 2, "{stored} bytes stored of {before}, {live} live");
     assert_eq!(house.findings(true).await, []);
-    for (name, _) in names(150..200) {
-        house.delete(&name).await;
-    }
+    house.delete_all(150..200).await;
     house.settle().await;
     house.settle().await;
     assert_eq!(house.stored(0).await, BTreeMap::new(), "nothing is left of packs that nothing names");
@@ -218,9 +216,7 @@ async fn a_pack_less_than_half_in_use_is_rewritten_and_an_empty_one_goes() {
 async fn the_next_life_looks_after_packs_of_the_one_before() {
     let house = house("lives").await;
     house.put_all(0..50).await;
-    for (name, _) in names(0..50) {
-        house.delete(&name).await;
-    }
+    house.delete_all(0..50).await;
     let again = House { namespace: open(&house.engine, PACK_UP_TO).await, ..house };
     again.namespace.start_background();
     for _ in 0..100 {
@@ -366,9 +362,7 @@ async fn a_damaged_record_keeps_no_neighbour_from_moving() {
 async fn a_thin_pack_is_rewritten_once_its_silo_takes_bytes_again() {
     let house = house("cordoned").await;
     house.put_all(0..50).await;
-    for (name, _) in names(0..45) {
-        house.delete(&name).await;
-    }
+    house.delete_all(0..45).await;
     house.namespace.set_cordon("hot", true).await.unwrap();
     house.sweep().await;
     house.namespace.set_cordon("hot", false).await.unwrap();
@@ -384,9 +378,7 @@ async fn a_thin_pack_is_rewritten_once_its_silo_takes_bytes_again() {
 async fn a_silo_that_is_taken_out_holds_no_packs() {
     let house = house("removed").await;
     house.put_all(0..50).await;
-    for (name, _) in names(0..50) {
-        house.delete(&name).await;
-    }
+    house.delete_all(0..50).await;
     house.sweep().await;
     let to = |silo: &str| WriteTarget { silo: silo.into(), min_size: 0, max_size: None };
     let write = Some(WritePolicy { to: vec![to("cold")] });
@@ -409,9 +401,7 @@ async fn packs_of_a_gateway_that_ended_are_looked_after_by_another() {
     let (bucket, silos) = (house.bucket.clone(), house.silos.clone());
     let other = House { engine: house.engine.clone(), namespace: other, bucket, silos };
     other.put_all(0..50).await;
-    for (name, _) in names(0..50) {
-        other.delete(&name).await;
-    }
+    other.delete_all(0..50).await;
     other.sweep().await;
     other.namespace.close().await;
     house.run(Order::Drain { from: "hot".into(), to: "cold".into() }).await;

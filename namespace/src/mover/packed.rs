@@ -8,13 +8,13 @@ use holdall_silos::SiloError;
 
 use crate::describe::Description;
 use crate::digest::block_sum;
-use crate::engine::{Rows, Write};
+use crate::engine::{Read, Rows, Write};
 use crate::extent::Location;
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::job::MoveInfo;
 use crate::limits::{BACKGROUND_ROWS, MOVES_AT_ONCE};
-use crate::mover::{Copied, Moved, Mover, reads_of, relocate};
+use crate::mover::{Copied, Moved, Mover, relocate};
 use crate::pack::{Packed, Record, Wanted, fetch, unpack};
 use crate::plan::Move;
 use crate::read::ExtentReader;
@@ -214,14 +214,14 @@ impl Mover<'_> {
         let moves: Vec<(u32, Copied)> =
             copied.iter().map(|(at, packed)| (*at as u32, lots[*at].copied(self, packed))).collect();
         let held: Vec<Arc<Unfinished>> = copied.iter().map(|(_, packed)| Arc::clone(&packed.guard)).collect();
-        let reads = moves.iter().flat_map(|(_, copied)| reads_of(copied)).collect();
+        let reads = moves.iter().map(|(_, copied)| Read::Row(extent(copied.extent))).collect();
         let (now, number) = (self.core.clock.now(), by.number);
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let (mut writes, mut done) = (Vec::new(), Vec::with_capacity(moves.len()));
             for (index, copied) in &moves {
                 let moved = relocate(copied, rows, now, (number, *index))?;
                 done.push(moved.is_some());
-                writes.extend(moved.unwrap_or_else(|| vec![Write::Delete(journal(copied.extent))]));
+                writes.extend(moved.into_iter().flatten());
             }
             let _held = (&held, &by);
             Ok((writes, done))
