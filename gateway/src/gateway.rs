@@ -281,17 +281,18 @@ fn open_access_log(settings: &Settings) -> Result<Option<Arc<AccessLog>>, StartE
 /// Opens index and silos. Also what `holdall check` does with a stopped data folder.
 pub async fn open_namespace(settings: &Settings, start: &Start) -> Result<Arc<Namespace>, StartError> {
     let seal_key = *folder::seal_key(&settings.seal_key, &settings.index)?;
+    let clock = start.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()));
     let engine = match &start.engine {
         Some(engine) => Arc::clone(engine),
         #[cfg(feature = "faults")]
-        None if start.shared => Arc::new(Redb::open_shared(&settings.index)?),
-        None => Arc::new(Redb::open(&settings.index)?),
+        None if start.shared => Arc::new(Redb::open_shared(&settings.index, Arc::clone(&clock))?),
+        None => Arc::new(Redb::open(&settings.index, Arc::clone(&clock))?),
     };
-    let clock = start.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()));
     // Relative silo paths are below the data folder, wherever the process stands.
     let base = std::path::absolute(&settings.data)
         .map_err(|source| FolderError::Folder { path: settings.data.clone(), source })?;
-    let options = Options { base, seal_key, grace: settings.sweep_grace, pack_up_to: settings.pack_up_to };
+    let Settings { sweep_grace: grace, pack_up_to, .. } = *settings;
+    let options = Options { base, seal_key, grace, pack_up_to, backup: None };
     Ok(Namespace::open(engine, clock, options, !start.shared).await?)
 }
 

@@ -19,6 +19,9 @@ pub const FAILPOINTS: &[&str] = &[
     "pack-written",
     "pack-rewriting",
     "pack-deleted",
+    "log-shipped",
+    "snapshot-begun",
+    "backup-pruned",
 ];
 
 /// Dies here when told to.

@@ -1,11 +1,12 @@
 //! The silos: which there are, how full, how healthy.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use holdall_silos::silo::Space;
-use holdall_silos::{Facts, Silo, SiloError};
+use holdall_silos::{Address, Facts, Silo, SiloError};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
@@ -256,6 +257,11 @@ impl OpenSilo {
     pub fn room_to_rewrite(&self) -> Option<u64> {
         let written = self.written.load(Ordering::Relaxed);
         self.space().map(|(space, reserve)| space.free.saturating_sub(reserve / 2).saturating_sub(written))
+    }
+
+    /// Whether its bytes lie in a folder below this one.
+    pub(crate) fn lies_below(&self, folder: &Path) -> bool {
+        matches!(Address::parse(&self.row.declared.url, folder), Ok(Address::Posix(path)) if path.starts_with(folder))
     }
 
     fn candidate(&self) -> Candidate {

@@ -43,6 +43,7 @@ pub mod multipart;
 pub mod put;
 pub mod tag;
 
+pub mod backup;
 pub mod check;
 pub mod job;
 pub mod mover;

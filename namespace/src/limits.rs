@@ -116,3 +116,27 @@ pub const PACK_PAUSE: Duration = Duration::from_secs(30);
 pub const PACK_PAUSES: u32 = 9;
 /// Packs that one pass rewrites.
 pub const REWRITES: usize = 16;
+/// How often the log of the index is written to silos.
+pub const BACKUP_BEAT: Duration = Duration::from_secs(2);
+/// A run of the log that says nothing but that sessions are alive is written this often.
+pub const BACKUP_IDLE: Duration = Duration::from_mins(5);
+/// How often it is looked whether a snapshot is due.
+pub const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
+/// A snapshot is due this often, unless told otherwise.
+pub const SNAPSHOT_EVERY: Duration = Duration::from_hours(24);
+/// A snapshot that is due early, since copies of pieces are missing, waits this long after the last one.
+pub const SNAPSHOT_SPACING: Duration = Duration::from_hours(1);
+/// Backups reach back this far, unless told otherwise.
+pub const BACKUPS_KEPT: Duration = Duration::from_hours(7 * 24);
+/// Silos that have a copy of each piece of a backup, where there are as many.
+pub const BACKUP_COPIES: usize = 2;
+/// Bytes of rows in one piece of a backup; one entry of the log may be longer.
+pub const PIECE: usize = 4 << 20;
+/// No piece is longer than this.
+pub const MAX_PIECE: u64 = 64 << 20;
+/// Bytes a second at which snapshots are taken.
+pub const SNAPSHOT_RATE: u64 = 64 << 20;
+/// The log that no silo takes is let go after this; a snapshot follows.
+pub const LOG_KEPT: Duration = Duration::from_hours(1);
+/// A gateway that stops waits this long for silos to take the end of the log.
+pub const LAST_SHIPMENT: Duration = Duration::from_secs(10);

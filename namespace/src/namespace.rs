@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::backup::{BackupOptions, Backups};
 use crate::clock::Clock;
 use crate::engine::{self, Engine, Read, Rows, Write};
 use crate::fault::Fault;
@@ -30,6 +31,8 @@ pub struct Options {
     pub grace: Duration,
     /// Extents up to this many bytes share packs; 0 for none, at most [`crate::limits::MAX_PACKED`].
     pub pack_up_to: u64,
+    /// How backups of the index are made; none are where this is none.
+    pub backup: Option<BackupOptions>,
 }
 
 /// Why a namespace did not open.
@@ -80,6 +83,8 @@ pub struct Core {
     pub(crate) ordering: tokio::sync::Mutex<()>,
     /// Small extents on their way into silos.
     pub(crate) packer: Packer,
+    /// Backups of the index.
+    pub(crate) backups: Backups,
     /// One sweep at a time.
     pub(crate) sweeping: tokio::sync::Mutex<crate::sweep::Seen>,
     /// Other sessions' beats, and since when they stand, on this gateway's clock.
@@ -123,6 +128,7 @@ impl Namespace {
         let core = Core {
             engine,
             packer: Packer::new(Arc::clone(&clock)),
+            backups: Backups::new(&options.seal_key, Arc::clone(&clock)),
             clock,
             options,
             id,
@@ -147,6 +153,8 @@ impl Namespace {
             tokio::spawn(Arc::clone(core).sweep_forever()),
             tokio::spawn(Arc::clone(core).look_after_packs_forever()),
             tokio::spawn(Arc::clone(core).run_jobs_forever()),
+            tokio::spawn(Arc::clone(core).ship_log_forever()),
+            tokio::spawn(Arc::clone(core).take_snapshots_forever()),
         ];
         self.tasks.lock().expect("no holder panics").extend(tasks);
     }
@@ -159,6 +167,7 @@ impl Namespace {
             let _ = task.await;
         }
         self.core.stop_jobs().await;
+        self.core.ship_the_rest().await;
         if let Err(fault) = self.core.session().end().await {
             tracing::warn!(%fault, "the session did not end in good order");
         }

@@ -26,20 +26,29 @@ impl Sealer {
 
     /// Seals a secret that belongs to `owner`.
     pub fn seal(&self, secret: &SecretString, owner: &str) -> Vec<u8> {
+        self.seal_bytes(secret.expose_secret().as_bytes(), owner.as_bytes())
+    }
+
+    /// Seals bytes that belong to `owner`.
+    pub fn seal_bytes(&self, bytes: &[u8], owner: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE];
         getrandom::fill(&mut nonce).expect("the system has randomness");
-        let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: owner.as_bytes() };
-        let sealed = self.0.encrypt(&Nonce::from(nonce), payload).expect("a secret is shorter than 64 GiB");
+        let payload = Payload { msg: bytes, aad: owner };
+        let sealed = self.0.encrypt(&Nonce::from(nonce), payload).expect("it is shorter than 64 GiB");
         [&nonce[..], &sealed].concat()
     }
 
     /// Opens what was sealed for `owner` with this key; anything else is damage.
     pub fn open(&self, sealed: &[u8], owner: &str) -> Result<SecretString, Fault> {
         let damaged = || Fault::Damaged(format!("the secret of `{owner}` does not open with this data folder's key"));
-        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>().ok_or_else(damaged)?;
-        let payload = Payload { msg: sealed, aad: owner.as_bytes() };
-        let opened = Zeroizing::new(self.0.decrypt(&Nonce::from(*nonce), payload).map_err(|_| damaged())?);
+        let opened = Zeroizing::new(self.open_bytes(sealed, owner.as_bytes()).ok_or_else(damaged)?);
         std::str::from_utf8(&opened).map(SecretString::from).map_err(|_| damaged())
+    }
+
+    /// Opens what was sealed for `owner` with this key; anything else is none.
+    pub fn open_bytes(&self, sealed: &[u8], owner: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, sealed) = sealed.split_first_chunk::<NONCE>()?;
+        self.0.decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad: owner }).ok()
     }
 }
 

@@ -367,6 +367,7 @@ mod tests {
     use futures_util::FutureExt;
 
     use super::*;
+    use crate::engine::log::{Entry, Snapshot};
     use crate::engine::memory::Memory;
     use crate::engine::{Decide, Fold, Folded, Key, Page};
 
@@ -397,6 +398,18 @@ mod tests {
                 return std::future::pending().await;
             }
             self.truth.commit(reads, decide).await
+        }
+
+        async fn log(&self, after: u64, bytes: usize) -> Result<Vec<Entry>, EngineError> {
+            self.truth.log(after, bytes).await
+        }
+
+        fn forget_log(&self, through: u64) {
+            self.truth.forget_log(through);
+        }
+
+        async fn snapshot(&self) -> Result<Arc<dyn Snapshot>, EngineError> {
+            Engine::snapshot(&self.truth).await
         }
     }
 

@@ -39,7 +39,7 @@ async fn house(test: &str) -> House {
 
 async fn house_in(urls: [String; 2], test: &str) -> House {
     let engine = Memory::new();
-    let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: 0 };
+    let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: 0, backup: None };
     let shared: Arc<dyn Engine> = Arc::new(engine.clone());
     let namespace = Namespace::open(shared, Arc::new(SystemClock::new()), options, true).await.unwrap();
     let silo =
@@ -154,7 +154,7 @@ impl House {
 
     /// Keys of a table.
     fn keys(&self, table: u8) -> Vec<Key> {
-        self.engine.snapshot().iter().filter(|(key, _)| key[0] == table).map(|(key, _)| key.to_vec()).collect()
+        self.engine.every_row().iter().filter(|(key, _)| key[0] == table).map(|(key, _)| key.to_vec()).collect()
     }
 
     async fn delete_rows(&self, table: u8) {

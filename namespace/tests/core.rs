@@ -33,7 +33,7 @@ async fn open(engine: &Memory) -> Arc<Namespace> {
 }
 
 async fn open_with(engine: &Memory, grace: Duration) -> Arc<Namespace> {
-    let options = Options { base: "/".into(), seal_key: [7; 32], grace, pack_up_to: 0 };
+    let options = Options { base: "/".into(), seal_key: [7; 32], grace, pack_up_to: 0, backup: None };
     let engine: Arc<dyn Engine> = Arc::new(engine.clone());
     Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap()
 }
@@ -204,7 +204,7 @@ async fn copies_share_bytes_until_the_last_one_goes() {
         house.sweep().await;
     }
     assert_eq!(house.blobs(), [0, 0]);
-    let left = house.engine.snapshot();
+    let left = house.engine.every_row();
     assert!(left.iter().all(|(key, _)| ![2, 5, 7, 16].contains(&key[0])), "rows are left: {left:?}");
 }
 
@@ -280,7 +280,7 @@ async fn a_job_is_written_down_as_done_before_it_is_shown_as_done() {
     while house.namespace.job(job.id).await.unwrap().state == JobState::Running {
         tokio::task::yield_now().await;
     }
-    let rows = house.engine.snapshot();
+    let rows = house.engine.every_row();
     let row = rows.iter().find(|(key, _)| key[0] == holdall_namespace::table::key::JOBS).unwrap();
     let text = String::from_utf8_lossy(&row.1).into_owned();
     assert!(!text.contains("\"running\""), "{text}");
@@ -495,7 +495,8 @@ async fn an_index_of_a_later_format_is_refused_and_one_of_an_earlier_becomes_our
     for (number, opens) in [(1, true), (INDEX_FORMAT, true), (INDEX_FORMAT + 1, false)] {
         let row = Write::Put(format.clone(), encode(&number));
         commit(&engine, Vec::new(), move |_: &Rows| Ok::<_, ()>((vec![row.clone()], ()))).await.unwrap();
-        let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: 0 };
+        let options =
+            Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: 0, backup: None };
         let shared: Arc<dyn Engine> = Arc::new(engine.clone());
         let opened = Namespace::open(shared, Arc::new(SystemClock::new()), options, true).await;
         assert_eq!(opened.is_ok(), opens, "format {number}");

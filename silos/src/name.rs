@@ -5,11 +5,16 @@ use std::str::FromStr;
 
 /// How many numbers share a folder: its files stay few enough to list and many enough to fsync together.
 const FOLDER_BITS: u32 = 12;
+/// The session of backups.
+const BACKUPS: u64 = 0;
+/// In the number of a snapshot's piece.
+const SNAPSHOTS: u64 = 1 << 63;
 
 /// `<session>/<number's high bits>/<number>.<extent's session>-<extent's number>`, fixed-width hexadecimal.
 ///
 /// The writer's session leads, so that the tail of one session lists without the rest. A pack holds parts of many extents
-/// and names none: its extent is `(0, 0)`, which none has, since sessions begin at 1.
+/// and names none: its extent is `(0, 0)`, which none has, since sessions begin at 1. For the same reason session 0 is
+/// nobody's: its names are those of the index's backups, whose writer stands where others have the extent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct BlobName {
     /// The session that wrote the blob.
@@ -34,6 +39,31 @@ impl BlobName {
     /// Whether the blob is a pack, of which the index knows the least length, not the length.
     pub fn is_pack(&self) -> bool {
         self.extent == (0, 0)
+    }
+
+    /// A piece of the index's log that begins with an entry.
+    pub fn of_log(first: u64, writer: (u64, u64)) -> Self {
+        Self { session: BACKUPS, number: first & !SNAPSHOTS, extent: writer }
+    }
+
+    /// A piece of a snapshot of the index as an entry of its log left it; behind all pieces of the log.
+    pub fn of_snapshot(sequence: u64, writer: (u64, u64)) -> Self {
+        Self { session: BACKUPS, number: sequence | SNAPSHOTS, extent: writer }
+    }
+
+    /// Whether it is a piece of a backup of the index, which no row names.
+    pub fn is_backup(&self) -> bool {
+        self.session == BACKUPS
+    }
+
+    /// What a piece of a backup is of: a snapshot (true) or the log, and at which entry.
+    pub fn backed_up(&self) -> (bool, u64) {
+        (self.number & SNAPSHOTS != 0, self.number & !SNAPSHOTS)
+    }
+
+    /// The prefix all pieces of backups share.
+    pub fn backups_prefix() -> String {
+        Self::session_prefix(BACKUPS)
     }
 
     /// The folder part, `<session>/<high bits>`.
@@ -102,6 +132,15 @@ mod tests {
         for extent in [(1, 0), (0, 1), (1, 2)] {
             assert!(!BlobName { session: 1, number: 2, extent }.is_pack());
         }
+    }
+
+    #[test]
+    fn backups_are_nobodys_blobs_and_snapshots_stand_behind_the_log() {
+        let (log, snapshot) = (BlobName::of_log(7, (1, 2)), BlobName::of_snapshot(7, (1, 3)));
+        assert!(log.is_backup() && snapshot.is_backup() && !log.is_pack() && !BlobName::pack(1, 2).is_backup());
+        assert_eq!((log.backed_up(), snapshot.backed_up()), ((false, 7), (true, 7)));
+        assert!(BlobName::of_log(u64::MAX, (1, 2)).to_string() < snapshot.to_string());
+        assert!(log.to_string().starts_with(&BlobName::backups_prefix()));
     }
 
     #[test]

@@ -55,6 +55,7 @@ impl House {
             seal_key: [7; 32],
             grace: Duration::ZERO,
             pack_up_to: holdall_namespace::limits::PACK_UP_TO,
+            backup: None,
         };
         let engine = Arc::new(Memory::new());
         let namespace = Namespace::open(engine, Arc::clone(&clock), options, true).await.unwrap();

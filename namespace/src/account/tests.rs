@@ -9,8 +9,13 @@ use crate::engine::faults::{Chances, CommitFault, Faulty};
 use crate::engine::memory::Memory;
 
 async fn open_on(engine: Arc<dyn Engine>) -> Arc<Namespace> {
-    let options =
-        Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: crate::limits::PACK_UP_TO };
+    let options = Options {
+        base: "/".into(),
+        seal_key: [7; 32],
+        grace: Duration::ZERO,
+        pack_up_to: crate::limits::PACK_UP_TO,
+        backup: None,
+    };
     Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap()
 }
 
@@ -110,7 +115,7 @@ async fn accounts_are_made_listed_disabled_and_deleted() {
     assert_eq!(again.id, 4, "numbers are not given out again");
     assert_ne!(again.canonical_id, zoe.canonical_id);
     let stored =
-        |bytes: &[u8]| memory.snapshot().iter().any(|(_, row)| row.windows(bytes.len()).any(|part| part == bytes));
+        |bytes: &[u8]| memory.every_row().iter().any(|(_, row)| row.windows(bytes.len()).any(|part| part == bytes));
     assert!(stored(again.canonical_id.as_bytes()));
     assert!(!stored(key.secret.expose_secret().as_bytes()), "no secret lies in the index");
 }

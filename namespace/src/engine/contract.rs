@@ -2,6 +2,7 @@
 //!
 //! The engine is handed over empty; every row made here begins with `contract/`.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -30,6 +31,9 @@ pub async fn contract(engine: Arc<dyn Engine>) {
     of_racing_swaps_one_wins(engine).await;
     a_hot_counter_counts_every_commit(engine).await;
     a_guard_row_prevents_write_skew(engine).await;
+    the_log_makes_the_rows_again(engine).await;
+    what_is_forgotten_of_the_log_is_its_beginning(engine).await;
+    a_snapshot_stays_as_it_was(engine).await;
 }
 
 fn key(name: &str) -> Key {
@@ -307,4 +311,57 @@ async fn a_guard_row_prevents_write_skew(engine: &dyn Engine) {
         assert_eq!(deleted.is_ok(), inserted == 0, "a bucket goes only when nothing came into it");
         assert_eq!(read(engine, &bucket).await.is_some(), inserted > 0, "and its row says the same");
     }
+}
+
+fn everything() -> Range<Key> {
+    vec![0]..vec![0xff; 4]
+}
+
+async fn the_log_makes_the_rows_again(engine: &dyn Engine) {
+    write(engine, vec![put("log/gone", "1"), Write::Add(key("log/count"), 2)]).await;
+    write(engine, vec![Write::Delete(key("log/gone")), Write::Add(key("log/count"), 3)]).await;
+    assert_eq!(engine.commit(Vec::new(), Box::new(|_| None)).await, Ok(false));
+    let rows = engine.range(everything(), usize::MAX, usize::MAX).await.expect("a range answers");
+    let (mut made, mut after, mut at) = (BTreeMap::new(), 0, i64::MIN);
+    loop {
+        let page = engine.log(after, 1000).await.expect("a log answers");
+        let Some(last) = page.last() else { break };
+        for entry in &page {
+            assert_eq!(entry.sequence, after + 1, "entries count up by one");
+            assert!(entry.at >= at && !entry.rows.is_empty(), "time does not go back, and nothing is no entry");
+            (after, at) = (entry.sequence, entry.at);
+            made.extend(entry.rows.iter().cloned());
+        }
+        assert_eq!(after, last.sequence);
+    }
+    let made: Vec<(Bytes, Bytes)> = made.into_iter().filter_map(|(key, row)| Some((key, row?))).collect();
+    assert_eq!(made, rows, "every commit is in the log, resolved");
+}
+
+async fn what_is_forgotten_of_the_log_is_its_beginning(engine: &dyn Engine) {
+    let last = engine.log(0, usize::MAX).await.expect("a log answers").last().map_or(0, |entry| entry.sequence);
+    engine.forget_log(last - 1);
+    write(engine, vec![put("log/after", "1")]).await;
+    engine.forget_log(u64::MAX);
+    write(engine, vec![put("log/after", "2")]).await;
+    write(engine, vec![put("log/after", "3")]).await;
+    let kept = engine.log(0, usize::MAX).await.expect("a log answers");
+    assert_eq!(kept.last().map(|entry| entry.sequence), Some(last + 3), "numbers are never taken again");
+    assert!(kept[0].sequence >= last + 2, "what nobody needs goes");
+    let of_last = (Bytes::from(key("log/after")), Some(Bytes::from_static(b"3")));
+    assert_eq!(kept.last().map(|entry| &entry.rows[..]), Some(&[of_last][..]));
+}
+
+async fn a_snapshot_stays_as_it_was(engine: &dyn Engine) {
+    let rows = engine.range(everything(), usize::MAX, usize::MAX).await.expect("a range answers");
+    let snapshot = engine.snapshot().await.expect("a snapshot answers");
+    write(engine, vec![put("log/after", "4"), put("log/new", "5")]).await;
+    let page = |rows, bytes| snapshot.range(everything(), rows, bytes).expect("a snapshot answers");
+    assert_eq!(page(usize::MAX, usize::MAX), rows);
+    assert_eq!(page(2, usize::MAX), rows[..2], "by rows");
+    assert_eq!(page(usize::MAX, 1), rows[..1], "by bytes");
+    let (last, at) = snapshot.last();
+    let next = engine.log(last, usize::MAX).await.expect("a log answers");
+    assert_eq!(next.len(), 1, "the log goes on where the snapshot ends");
+    assert!(next[0].sequence == last + 1 && next[0].at >= at);
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::log::{Entry, Snapshot};
 use super::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Read};
 
 /// What happens to a commit.
@@ -208,6 +209,20 @@ impl Engine for Faulty {
         }
     }
 
+    async fn log(&self, after: u64, bytes: usize) -> Result<Vec<Entry>, EngineError> {
+        self.read_fault()?;
+        self.inner.log(after, bytes).await
+    }
+
+    fn forget_log(&self, through: u64) {
+        self.inner.forget_log(through);
+    }
+
+    async fn snapshot(&self) -> Result<Arc<dyn Snapshot>, EngineError> {
+        self.read_fault()?;
+        self.inner.snapshot().await
+    }
+
     fn room(&self) -> Option<u64> {
         self.inner.room()
     }
@@ -231,7 +246,8 @@ mod tests {
 
     #[tokio::test]
     async fn without_chances_it_keeps_the_contract() {
-        contract(Arc::new(Faulty::new(Arc::new(Memory::new()), 1, Chances::default()))).await;
+        let inner = Memory::with_log(Arc::new(crate::clock::SystemClock::new()));
+        contract(Arc::new(Faulty::new(Arc::new(inner), 1, Chances::default()))).await;
     }
 
     #[tokio::test]
@@ -239,7 +255,7 @@ mod tests {
         let memory = Memory::new();
         let faulty = Faulty::new(Arc::new(memory.clone()), 1, Chances::default());
         let keys =
-            || memory.snapshot().iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect::<String>();
+            || memory.every_row().iter().map(|(key, _)| String::from_utf8_lossy(key).into_owned()).collect::<String>();
         for fault in [CommitFault::Lose, CommitFault::Drop, CommitFault::Delay, CommitFault::Fail] {
             faulty.force(Some(fault));
         }

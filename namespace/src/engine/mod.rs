@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use self::log::{Entry, Snapshot};
+
 mod fold;
 mod overlay;
 
+pub mod log;
 pub mod memory;
 pub mod redb;
 
@@ -118,6 +121,17 @@ pub trait Engine: Send + Sync + 'static {
     /// commit. `Ok(true)` is durable, `Ok(false)` refused. Commits that have nothing to do with each other never
     /// share a fate.
     async fn commit(&self, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError>;
+
+    /// The log after an entry, oldest first: about `bytes` bytes of entries, at least one if there is one. What every
+    /// commit wrote is in one entry, durable with the commit itself.
+    async fn log(&self, after: u64, bytes: usize) -> Result<Vec<Entry>, EngineError>;
+
+    /// Lets the log go up to an entry and with it, with the commits to come: whoever needs no log names the last number
+    /// there is. The newest entry stays, so that no number is taken twice.
+    fn forget_log(&self, through: u64);
+
+    /// All rows as they are now.
+    async fn snapshot(&self) -> Result<Arc<dyn Snapshot>, EngineError>;
 
     /// Bytes the index may still grow by, where the engine can tell.
     fn room(&self) -> Option<u64> {

@@ -8,6 +8,8 @@
 //! When a commit fails, the file is closed, opened again and read, which settles whether the commit happened; it is
 //! reported as done, failed or full accordingly, and only when the file cannot be opened again as unknown. Until it
 //! can, every read and commit answers `Failed`, and each commit tries to open it first.
+//!
+//! **The log** is a table of its own in the same file, written in the transaction it is about.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,11 +25,14 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use self::store::{Opener, Store, Work};
+use super::log::{Entry, Snapshot};
 use super::overlay::Decided;
 use super::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Read};
+use crate::clock::Clock;
 use crate::limits::{INDEX_BATCH, INDEX_QUEUE};
 
 mod fresh;
+mod log;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -74,21 +79,22 @@ struct Job {
 }
 
 impl Redb {
-    /// Opens the index, made with mode 0600 when it is absent. After a crash it is repaired first.
-    pub fn open(path: &Path) -> Result<Self, OpenIndexError> {
-        fresh::make(path)?;
-        Self::start(path, store::exclusive(path), false)
+    /// Opens the index, made with mode 0600 when it is absent. After a crash it is repaired first. `clock` says when
+    /// entries of the log were made.
+    pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenIndexError> {
+        fresh::make(path, &clock)?;
+        Self::start(path, store::exclusive(path), clock, false)
     }
 
     /// Opens the index so that other processes that open it this way share it; for tests with several gateways.
     #[cfg(any(test, feature = "faults"))]
-    pub fn open_shared(path: &Path) -> Result<Self, OpenIndexError> {
-        fresh::make(path)?;
-        Self::start(path, store::shared(path), true)
+    pub fn open_shared(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, OpenIndexError> {
+        fresh::make(path, &clock)?;
+        Self::start(path, store::shared(path), clock, true)
     }
 
-    fn start(path: &Path, opener: Opener, shared: bool) -> Result<Self, OpenIndexError> {
-        let store = Arc::new(Store::open(path, opener, shared)?);
+    fn start(path: &Path, opener: Opener, clock: Arc<dyn Clock>, shared: bool) -> Result<Self, OpenIndexError> {
+        let store = Arc::new(Store::open(path, opener, clock, shared)?);
         let (queue, jobs) = mpsc::channel(INDEX_QUEUE);
         let writing = Arc::clone(&store);
         let writer = thread::Builder::new().name("index-writer".to_owned()).spawn(move || write(&writing, jobs));
@@ -135,6 +141,18 @@ impl Engine for Redb {
             return Err(EngineError::Failed("the index is closed".to_owned()));
         }
         answered.await.unwrap_or_else(|_| Err(EngineError::Unknown("the index's writer broke off".to_owned())))
+    }
+
+    async fn log(&self, after: u64, bytes: usize) -> Result<Vec<Entry>, EngineError> {
+        self.store.log(after, bytes)
+    }
+
+    fn forget_log(&self, through: u64) {
+        self.store.forget_log(through);
+    }
+
+    async fn snapshot(&self) -> Result<Arc<dyn Snapshot>, EngineError> {
+        Ok(self.store.snapshot()?)
     }
 
     fn room(&self) -> Option<u64> {

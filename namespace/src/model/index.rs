@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 
 use super::sim::Sim;
 use super::store::Silos;
+use crate::engine::log::{Entry, Snapshot};
 use crate::engine::memory::Memory;
 use crate::engine::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Read, Rows, Write};
 use crate::extent::{Location, ReplicaState};
@@ -302,5 +303,17 @@ impl Engine for Door {
             index.sim.step().await;
         }
         outcome
+    }
+
+    async fn log(&self, after: u64, bytes: usize) -> Result<Vec<Entry>, EngineError> {
+        self.0.truth.log(after, bytes).await
+    }
+
+    fn forget_log(&self, through: u64) {
+        self.0.truth.forget_log(through);
+    }
+
+    async fn snapshot(&self) -> Result<Arc<dyn Snapshot>, EngineError> {
+        Engine::snapshot(&self.0.truth).await
     }
 }

@@ -130,7 +130,7 @@ impl World {
 
     /// What uploads hold that nobody ended.
     fn read_open_uploads(&self) {
-        let rows: BTreeMap<Bytes, Bytes> = self.index.truth.snapshot().into_iter().collect();
+        let rows: BTreeMap<Bytes, Bytes> = self.index.truth.every_row().into_iter().collect();
         for (at, of) in self.log.uploads().iter().enumerate() {
             let row = rows.get(&upload(self.bucket.incarnation, &object_key(of.key), of.id.0)[..]);
             let open = row.is_some_and(|row| {
@@ -179,7 +179,7 @@ struct Recount {
 
 impl Recount {
     fn read(world: &World) -> Self {
-        let rows: BTreeMap<Bytes, Bytes> = world.index.truth.snapshot().into_iter().collect();
+        let rows: BTreeMap<Bytes, Bytes> = world.index.truth.every_row().into_iter().collect();
         let mut recount = Self { rows, ..Self::default() };
         let rows: Vec<(Bytes, Bytes)> = recount.rows.iter().map(|(key, row)| (key.clone(), row.clone())).collect();
         for (row_key, row) in &rows {

@@ -118,7 +118,7 @@ impl Silos {
     }
 
     fn delete_now(&self, silo: SiloId, blob: &BlobName, how: &str) {
-        let rows = self.truth.snapshot().into_iter().filter(|(row_key, _)| row_key[0] == key::EXTENTS);
+        let rows = self.truth.every_row().into_iter().filter(|(row_key, _)| row_key[0] == key::EXTENTS);
         let named = rows.map(|(_, bytes)| decode::<ExtentRow>(&bytes).expect("the row reads")).any(|row| {
             let mut verified = row.replicas.iter().filter(|replica| replica.state == ReplicaState::Verified);
             verified.any(|replica| {

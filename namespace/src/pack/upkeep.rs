@@ -113,9 +113,12 @@ impl Core {
         if due.is_empty() {
             return Ok(());
         }
+        let kept = self.kept_before().await?;
         let sessions: BTreeMap<u64, BeatRow> = live_sessions(&*self.engine).await?.into_iter().collect();
         let begun = |id: &PackId| sessions.get(&id.number.session).is_some_and(|row| row.floor <= id.number.number);
-        let past = due.into_iter().filter(|(id, _)| !begun(id) || crate::seeded_bug!("pack-unpast"));
+        // What a restored index does not know of a pack goes with it.
+        let due = due.into_iter().filter(|(id, _)| id.number.session >= kept);
+        let past = due.filter(|(id, _)| !begun(id) || crate::seeded_bug!("pack-unpast"));
         let looks =
             stream::iter(past).map(|(id, seen)| async move { (id, seen, self.look_after(id, seen.length).await) });
         let looked: Vec<_> = looks.buffer_unordered(SWEEPS_AT_ONCE).collect().await;

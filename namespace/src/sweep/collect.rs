@@ -12,6 +12,7 @@ use crate::inventory::OpenSilo;
 use crate::limits::LEASE;
 use crate::namespace::Core;
 use crate::sweep::{Swept, live_sessions};
+use crate::table::backups::kept;
 use crate::table::extents::{ExtentRow, extent};
 use crate::table::packs::{self, PackId};
 use crate::table::sessions::{BeatRow, EndedRow, ended, read_session};
@@ -119,7 +120,13 @@ impl Core {
         self.unnamed(silo, past).await
     }
 
-    async fn unnamed(&self, silo: SiloId, names: Vec<(BlobName, Listed)>) -> Result<Vec<(BlobName, Listed)>, Fault> {
+    async fn unnamed(
+        &self,
+        silo: SiloId,
+        mut names: Vec<(BlobName, Listed)>,
+    ) -> Result<Vec<(BlobName, Listed)>, Fault> {
+        let kept = self.kept_before().await?;
+        names.retain(|(blob, _)| !blob.is_backup() && blob.session >= kept);
         let rows = self.engine.get(&names.iter().map(|(blob, _)| namer(silo, blob)).collect::<Vec<_>>()).await?;
         let mut unnamed = Vec::new();
         for ((blob, listed), row) in names.into_iter().zip(rows) {
@@ -136,6 +143,12 @@ impl Core {
             }
         }
         Ok(unnamed)
+    }
+
+    /// Blobs of sessions before this one are kept though no row names them: this index was restored, and cannot know what
+    /// they are.
+    pub(crate) async fn kept_before(&self) -> Result<u64, Fault> {
+        Ok(decode_row(self.engine.get(&[kept()]).await?[0].as_ref())?.unwrap_or(0))
     }
 
     /// Declares sessions dead whose beat stood still for the lease, on this gateway's own clock.

@@ -11,6 +11,7 @@ use crate::engine::Key;
 use crate::fault::Fault;
 
 pub mod accounts;
+pub mod backups;
 pub mod buckets;
 pub mod extents;
 pub mod jobs;
@@ -89,8 +90,9 @@ pub mod key {
 /// The format of single rows that this version writes.
 pub const FORMAT: u8 = 1;
 
-/// The format of an index and its silos that this version writes; it reads this one and all before it. 2: packs.
-pub const INDEX_FORMAT: u32 = 2;
+/// The format of an index and its silos that this version writes; it reads this one and all before it. 2: packs. 3:
+/// backups of the index in its silos, which an earlier version would sweep.
+pub const INDEX_FORMAT: u32 = 3;
 
 /// Encodes a row.
 pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {

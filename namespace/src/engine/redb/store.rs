@@ -18,12 +18,14 @@ use redb::{
 };
 
 use super::OpenIndexError;
+use super::log::{self, Log};
+use crate::clock::Clock;
 use crate::engine::overlay::{Base, Decided, Overlay};
 use crate::engine::{Decide, EngineError, Fold, Folded, Key, Page, Read, fold};
 use crate::limits::{INDEX_BATCH_BYTES, INDEX_CACHE};
 
 /// The one table: our keys begin with a byte of their own table.
-const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
+pub(super) const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 
 /// Opens the file, the first time or again after a failed commit.
 pub(super) type Opener = Box<dyn Fn(Opening) -> Result<Database, DatabaseError> + Send + Sync>;
@@ -53,19 +55,20 @@ pub(super) struct Store {
     opener: Opener,
     path: PathBuf,
     shared: bool,
+    pub(super) log: Log,
 }
 
 /// A file and its newest snapshot.
-struct Open {
+pub(super) struct Open {
     /// The rows as the last commit left them; only whoever commits stores here, before it answers, so that what was
     /// acknowledged is read. Beginning a read and finding the table anew cost as much as the read. `None`: begin one.
     latest: ArcSwapOption<Reading>,
-    database: Database,
+    pub(super) database: Database,
 }
 
 /// A failure inside redb, whichever of its error types it came as.
 #[derive(Debug)]
-struct Broken {
+pub(super) struct Broken {
     reason: String,
     full: bool,
 }
@@ -94,13 +97,19 @@ pub(super) fn open_with(backend: impl StorageBackend, mode: ConcurrencyMode) -> 
 }
 
 impl Store {
-    pub(super) fn open(path: &Path, opener: Opener, shared: bool) -> Result<Self, OpenIndexError> {
+    pub(super) fn open(
+        path: &Path,
+        opener: Opener,
+        clock: Arc<dyn Clock>,
+        shared: bool,
+    ) -> Result<Self, OpenIndexError> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let opened = unless_damaged(|| {
             let database = opener(Opening::First).map_err(|error| refusal(path, error))?;
             let open = Open { latest: ArcSwapOption::empty(), database };
-            let store = Self { open: RwLock::new(Ok(open)), opener, path: path.to_owned(), shared };
-            store.make_table(path)?;
+            let (open, log) = (RwLock::new(Ok(open)), Log::new(clock));
+            let store = Self { open, opener, path: path.to_owned(), shared, log };
+            store.make_tables(path)?;
             store.publish();
             Ok(store)
         });
@@ -111,22 +120,27 @@ impl Store {
         Ok(store)
     }
 
-    /// Makes our table in an empty file, and refuses a redb file of somebody else.
-    fn make_table(&self, path: &Path) -> Result<(), OpenIndexError> {
+    /// Makes our tables in an empty file, and the log's in one of before there was one; refuses a redb file of somebody
+    /// else.
+    fn make_tables(&self, path: &Path) -> Result<(), OpenIndexError> {
         let damaged = |error: Broken| error.damaged(path);
         let guard = self.opened();
         let Ok(open) = &*guard else { unreachable!("it was opened above") };
         let transaction = open.database.begin_write().map_err(|error| damaged(error.into()))?;
-        let tables: Vec<_> = transaction.list_tables().map_err(|error| damaged(error.into()))?.collect();
+        let mut tables: Vec<_> = transaction.list_tables().map_err(|error| damaged(error.into()))?.collect();
+        tables.sort_unstable_by(|one, other| one.name().cmp(other.name()));
         match tables.as_slice() {
+            [log, rows] if log.name() == log::LOG.name() && rows.name() == ROWS.name() => return Ok(()),
             [] => {}
-            [one] if one.name() == ROWS.name() => return Ok(()),
+            [rows] if rows.name() == ROWS.name() => {}
             _ => return Err(OpenIndexError::Foreign(path.to_owned())),
         }
-        match transaction.open_table(ROWS) {
-            Ok(_) => {}
-            Err(TableError::Storage(error)) => return Err(damaged(error.into())),
-            Err(_) => return Err(OpenIndexError::Foreign(path.to_owned())),
+        for made in [transaction.open_table(ROWS).map(drop), transaction.open_table(log::LOG).map(drop)] {
+            match made {
+                Ok(()) => {}
+                Err(TableError::Storage(error)) => return Err(damaged(error.into())),
+                Err(_) => return Err(OpenIndexError::Foreign(path.to_owned())),
+            }
         }
         transaction.commit().map_err(|error| damaged(error.into()))
     }
@@ -136,22 +150,9 @@ impl Store {
         self.read(|table| keys.iter().map(|key| row(table, key)).collect())
     }
 
-    /// A page of one snapshot. Its rows share one buffer: a page of 1,000 costs two allocations, not 2,000.
+    /// A page of one snapshot.
     pub(super) fn range(&self, range: &Range<Key>, rows: usize, bytes: usize) -> Result<Page, EngineError> {
-        self.read(|table| {
-            let (mut buffer, mut lengths) = (Vec::new(), Vec::new());
-            for row in cursor(table, &range.start, &range.end)?.take(rows) {
-                let (key, value) = row?;
-                buffer.extend_from_slice(key.value());
-                buffer.extend_from_slice(value.value());
-                lengths.push((key.value().len(), value.value().len()));
-                if buffer.len() >= bytes {
-                    break;
-                }
-            }
-            let mut rest = Bytes::from(buffer);
-            Ok(lengths.into_iter().map(|(key, value)| (rest.split_to(key), rest.split_to(value))).collect())
-        })
+        self.read(|table| page(table, range, rows, bytes))
     }
 
     /// A fold of one snapshot.
@@ -225,6 +226,7 @@ impl Store {
             transaction.abort()?;
             return Ok(None);
         }
+        self.log.note(&transaction, written)?;
         Ok(Some(transaction))
     }
 
@@ -252,11 +254,13 @@ impl Store {
 
     /// Closes a file that failed; the next commit opens it again.
     pub(super) fn suspect(&self) {
+        self.log.end_snapshots();
         self.replace(Err(EngineError::Failed("the index's file failed and is being opened again".to_owned())));
     }
 
     /// Closes the file for good.
     pub(super) fn close(&self) {
+        self.log.end_snapshots();
         self.replace(Err(EngineError::Failed("the index is closed".to_owned())));
     }
 
@@ -306,13 +310,17 @@ impl Store {
     }
 
     fn read<T>(&self, with: impl FnOnce(&Reading) -> Result<T, Broken>) -> Result<T, EngineError> {
-        let guard = self.opened();
-        let open = guard.as_ref().map_err(Clone::clone)?;
-        let read = || match &*open.latest.load() {
+        self.look(|open| match &*open.latest.load() {
             Some(latest) => with(latest),
             None => with(&open.begin()?),
-        };
-        unless_damaged(read).and_then(|read| read).map_err(|broken| broken.error())
+        })
+    }
+
+    /// Reads a file that is open.
+    pub(super) fn look<T>(&self, with: impl FnOnce(&Open) -> Result<T, Broken>) -> Result<T, EngineError> {
+        let guard = self.opened();
+        let open = guard.as_ref().map_err(Clone::clone)?;
+        unless_damaged(|| with(open)).and_then(|read| read).map_err(|broken| broken.error())
     }
 }
 
@@ -322,10 +330,10 @@ impl Open {
     }
 }
 
-type Reading = ReadOnlyTable<&'static [u8], &'static [u8]>;
+pub(super) type Reading = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// redb panics at pages that make no sense: a reader of a damaged file gets an error instead.
-fn unless_damaged<T>(work: impl FnOnce() -> T) -> Result<T, Broken> {
+pub(super) fn unless_damaged<T>(work: impl FnOnce() -> T) -> Result<T, Broken> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let said = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Broken { reason: format!("its pages make no sense: {}", said.unwrap_or("no reason given")), full: false }
@@ -367,6 +375,22 @@ fn cursor<'a, T: ReadableTable<&'static [u8], &'static [u8]>>(
     Ok(table.range::<&[u8]>(from..to.max(from))?)
 }
 
+/// The first rows of a range. They share one buffer: a page of 1,000 costs two allocations, not 2,000.
+pub(super) fn page(table: &Reading, range: &Range<Key>, rows: usize, bytes: usize) -> Result<Page, Broken> {
+    let (mut buffer, mut lengths) = (Vec::new(), Vec::new());
+    for row in cursor(table, &range.start, &range.end)?.take(rows) {
+        let (key, value) = row?;
+        buffer.extend_from_slice(key.value());
+        buffer.extend_from_slice(value.value());
+        lengths.push((key.value().len(), value.value().len()));
+        if buffer.len() >= bytes {
+            break;
+        }
+    }
+    let mut rest = Bytes::from(buffer);
+    Ok(lengths.into_iter().map(|(key, value)| (rest.split_to(key), rest.split_to(value))).collect())
+}
+
 /// The rows of a range, copied out.
 fn between<'a, T: ReadableTable<&'static [u8], &'static [u8]>>(
     table: &'a T,
@@ -380,8 +404,13 @@ fn between<'a, T: ReadableTable<&'static [u8], &'static [u8]>>(
 }
 
 impl Broken {
+    /// For this reason.
+    pub(super) fn of(reason: &str) -> Self {
+        Self { reason: reason.to_owned(), full: false }
+    }
+
     /// What a commit that certainly did not happen answers.
-    fn error(&self) -> EngineError {
+    pub(super) fn error(&self) -> EngineError {
         if self.full { EngineError::Full } else { EngineError::Failed(self.reason.clone()) }
     }
 

@@ -7,7 +7,16 @@ use redb::{Database, StorageBackend, TableDefinition};
 
 use super::store::{Opening, file, open_with};
 use super::*;
+use crate::clock::SystemClock;
 use crate::engine::{Write, contract::contract};
+
+fn open(path: &Path) -> Result<Redb, OpenIndexError> {
+    Redb::open(path, Arc::new(SystemClock::new()))
+}
+
+fn open_shared(path: &Path) -> Result<Redb, OpenIndexError> {
+    Redb::open_shared(path, Arc::new(SystemClock::new()))
+}
 
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -25,23 +34,23 @@ async fn read(engine: &Redb, key: &str) -> Result<Option<Bytes>, EngineError> {
 #[tokio::test]
 async fn it_keeps_the_contract() {
     let folder = folder();
-    contract(Arc::new(Redb::open(&folder.path().join("index")).unwrap())).await;
+    contract(Arc::new(open(&folder.path().join("index")).unwrap())).await;
 }
 
 #[tokio::test]
 async fn shared_it_keeps_the_contract() {
     let folder = folder();
-    contract(Arc::new(Redb::open_shared(&folder.path().join("index")).unwrap())).await;
+    contract(Arc::new(open_shared(&folder.path().join("index")).unwrap())).await;
 }
 
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_opening_again() {
     let folder = folder();
     let path = folder.path().join("index");
-    let engine = Redb::open(&path).unwrap();
+    let engine = open(&path).unwrap();
     assert_eq!(engine.commit(Vec::new(), put("a", "1")).await, Ok(true));
     drop(engine);
-    let engine = Redb::open(&path).unwrap();
+    let engine = open(&path).unwrap();
     assert_eq!(read(&engine, "a").await, Ok(Some(Bytes::from_static(b"1"))));
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(engine.room().unwrap() > 0);
@@ -51,13 +60,13 @@ async fn what_was_acknowledged_is_there_after_opening_again() {
 async fn a_commit_is_carried_out_though_its_caller_went_away() {
     let folder = folder();
     let path = folder.path().join("index");
-    let engine = Redb::open(&path).unwrap();
+    let engine = open(&path).unwrap();
     for n in 0..100 {
         let mut commit = Box::pin(engine.commit(Vec::new(), put(&format!("k{n:02}"), "v")));
         assert!(futures_util::poll!(&mut commit).is_pending() || n > 0);
     }
     drop(engine);
-    let engine = Redb::open(&path).unwrap();
+    let engine = open(&path).unwrap();
     let page = engine.range(b"k".to_vec()..b"l".to_vec(), 1000, usize::MAX).await.unwrap();
     assert_eq!(page.len(), 100, "dropping the index waits for what was queued");
 }
@@ -66,11 +75,11 @@ async fn a_commit_is_carried_out_though_its_caller_went_away() {
 fn one_file_is_one_process() {
     let folder = folder();
     let path = folder.path().join("index");
-    let engine = Redb::open(&path).unwrap();
-    assert!(matches!(Redb::open(&path), Err(OpenIndexError::InUse(_))));
-    assert!(matches!(Redb::open_shared(&path), Err(OpenIndexError::InUse(_))));
+    let engine = open(&path).unwrap();
+    assert!(matches!(open(&path), Err(OpenIndexError::InUse(_))));
+    assert!(matches!(open_shared(&path), Err(OpenIndexError::InUse(_))));
     drop(engine);
-    Redb::open(&path).unwrap();
+    open(&path).unwrap();
 }
 
 #[test]
@@ -87,11 +96,11 @@ fn files_of_others_are_refused_and_left_alone() {
     drop(database);
     for path in [text, other] {
         let before = std::fs::read(&path).unwrap();
-        let error = Redb::open(&path).unwrap_err();
+        let error = open(&path).unwrap_err();
         assert!(matches!(error, OpenIndexError::Foreign(_)), "{error:?}");
         assert!(std::fs::read(&path).unwrap().len() == before.len());
     }
-    let missing = Redb::open(&folder.path().join("no/such/folder")).unwrap_err();
+    let missing = open(&folder.path().join("no/such/folder")).unwrap_err();
     assert!(matches!(missing, OpenIndexError::Io { .. }), "{missing:?}");
 }
 
@@ -99,7 +108,7 @@ fn files_of_others_are_refused_and_left_alone() {
 async fn two_handles_share_one_file() {
     let folder = folder();
     let path = folder.path().join("index");
-    let (one, other) = (Redb::open_shared(&path).unwrap(), Redb::open_shared(&path).unwrap());
+    let (one, other) = (open_shared(&path).unwrap(), open_shared(&path).unwrap());
     let add = || -> Decide { Box::new(|_| Some(vec![Write::Add(b"n".to_vec(), 1)])) };
     for _ in 0..20 {
         let (a, b) = tokio::join!(one.commit(Vec::new(), add()), other.commit(Vec::new(), add()));
@@ -180,7 +189,7 @@ fn failing(path: &Path, kind: io::ErrorKind, once: bool) -> (Redb, Arc<Disk>) {
             open_with(failing, redb::ConcurrencyMode::ExclusiveWriter)
         }
     });
-    (Redb::start(&path, opener, false).unwrap(), disk)
+    (Redb::start(&path, opener, Arc::new(SystemClock::new()), false).unwrap(), disk)
 }
 
 /// A disk that fails at every possible step of a commit, once or for good: whatever the engine answers is true once the
@@ -201,7 +210,7 @@ async fn answers_of_a_failing_disk_are_true() {
             disk.heal();
             assert_eq!(engine.commit(Vec::new(), put("after", "1")).await, Ok(true), "{writes} {syncs}");
             drop(engine);
-            let engine = Redb::open(&path).unwrap();
+            let engine = open(&path).unwrap();
             let there = async |key| read(&engine, key).await.unwrap().is_some();
             assert!(there("before").await && there("after").await);
             tally[match &answer {
@@ -311,7 +320,7 @@ proptest! {
         let folder = folder();
         let path = folder.path().join("index");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let mut engine = Some(Redb::open(&path).unwrap());
+        let mut engine = Some(open(&path).unwrap());
         let mut model = BTreeMap::new();
         for group in groups {
             let mut commits = Vec::new();
@@ -335,7 +344,7 @@ proptest! {
             }
             if group.iter().any(|step| matches!(step, Step::Reopen)) {
                 drop(engine.take());
-                engine = Some(Redb::open(&path).unwrap());
+                engine = Some(open(&path).unwrap());
             }
             let page = engine.as_ref().unwrap().range(b"m".to_vec()..b"n".to_vec(), 1000, usize::MAX);
             let found: BTreeMap<Key, Vec<u8>> =
@@ -350,7 +359,7 @@ proptest! {
 async fn a_damaged_file_is_an_error_and_no_panic() {
     let folder = folder();
     let path = folder.path().join("index");
-    let engine = Redb::open(&path).unwrap();
+    let engine = open(&path).unwrap();
     for n in 0..50 {
         let key = format!("key-{n:05}");
         assert_eq!(engine.commit(Vec::new(), put(&key, &"value".repeat(20))).await, Ok(true));
@@ -362,7 +371,7 @@ async fn a_damaged_file_is_an_error_and_no_panic() {
         let end = damaged.len().min(at + 60_000);
         damaged[at..end].fill(0xA5);
         std::fs::write(&path, damaged).unwrap();
-        match Redb::open(&path) {
+        match open(&path) {
             Err(error) => {
                 assert!(error.to_string().contains("damaged") || error.to_string().contains("cannot"), "{error}");
             }

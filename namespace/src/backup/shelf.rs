@@ -1,0 +1,147 @@
+//! Which pieces lie where, and reading one from whoever has it whole.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use holdall_silos::{BlobName, Silo, SiloError, collect};
+
+use super::piece::{Manifest, Piece, PieceKey, What};
+use crate::limits::MAX_PIECE;
+
+/// A silo that may hold pieces.
+#[derive(Clone)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// Claimed.
+    pub silo: Arc<dyn Silo>,
+}
+
+/// Every piece there is in some silos.
+pub struct Shelf {
+    sources: Vec<Source>,
+    /// In which of the sources each lies.
+    pieces: BTreeMap<BlobName, Vec<usize>>,
+    /// Silos that could not be listed, and why.
+    pub silent: Vec<(String, SiloError)>,
+}
+
+/// A piece that lies nowhere whole: what was found instead, by silo.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("piece {name}: {}", flaws.join("; "))]
+pub struct Unread {
+    /// Which.
+    pub name: BlobName,
+    /// One sentence fragment for each silo that has it.
+    pub flaws: Vec<String>,
+    /// All of them say that another key sealed it.
+    pub other_key: bool,
+}
+
+/// A piece, and what was wrong with copies of it that were tried before.
+pub struct Opened {
+    /// As it was written.
+    pub piece: Piece,
+    /// One sentence fragment for each.
+    pub flaws: Vec<String>,
+}
+
+impl Shelf {
+    /// Lists silos; one that does not answer is noted.
+    pub async fn list(sources: Vec<Source>) -> Self {
+        let mut shelf = Self { sources, pieces: BTreeMap::new(), silent: Vec::new() };
+        for at in 0..shelf.sources.len() {
+            if let Err(error) = shelf.add(at).await {
+                shelf.silent.push((shelf.sources[at].name.clone(), error));
+            }
+        }
+        shelf
+    }
+
+    async fn add(&mut self, at: usize) -> Result<(), SiloError> {
+        let (silo, mut after) = (Arc::clone(&self.sources[at].silo), None::<String>);
+        loop {
+            let page =
+                silo.list(&BlobName::backups_prefix(), after.as_deref(), holdall_silos::limits::MAX_LIST_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.name.clone());
+            for name in page.iter().filter_map(|listed| listed.name.parse::<BlobName>().ok()) {
+                self.pieces.entry(name).or_default().push(at);
+            }
+        }
+    }
+
+    /// Whether no silo answered.
+    pub fn is_silent(&self) -> bool {
+        self.silent.len() == self.sources.len()
+    }
+
+    /// Names of pieces of the log, by their first entry.
+    pub fn logs(&self) -> impl DoubleEndedIterator<Item = (u64, BlobName)> + '_ {
+        self.pieces.keys().filter_map(|name| match name.backed_up() {
+            (false, first) => Some((first, *name)),
+            (true, _) => None,
+        })
+    }
+
+    /// Names of pieces of snapshots, each snapshot by itself, newest first.
+    pub fn snapshots(&self) -> Vec<(u64, Vec<BlobName>)> {
+        let mut all: BTreeMap<(u64, u64), Vec<BlobName>> = BTreeMap::new();
+        for name in self.pieces.keys() {
+            if let (true, sequence) = name.backed_up() {
+                all.entry((sequence, name.extent.0)).or_default().push(*name);
+            }
+        }
+        all.into_iter().rev().map(|((sequence, _), names)| (sequence, names)).collect()
+    }
+
+    /// The last piece of a snapshot, which says what it is; none where it was not finished.
+    pub async fn manifest(&self, key: &PieceKey, names: &[BlobName]) -> Result<Option<Manifest>, Unread> {
+        let Some(last) = names.last() else { return Ok(None) };
+        match self.open(key, last).await?.piece.what {
+            What::Snapshot(manifest) => Ok(Some(manifest)),
+            What::Rows | What::Log(_) => Ok(None),
+        }
+    }
+
+    /// Opens a piece, from the first silo that has it whole.
+    pub async fn open(&self, key: &PieceKey, name: &BlobName) -> Result<Opened, Unread> {
+        let (mut flaws, mut other_key) = (Vec::new(), true);
+        for at in self.pieces.get(name).into_iter().flatten() {
+            let source = &self.sources[*at];
+            match self.open_at(key, name, source).await {
+                Ok(piece) => return Ok(Opened { piece, flaws }),
+                Err((reason, other)) => {
+                    other_key &= other;
+                    flaws.push(format!("in silo `{}`: {reason}", source.name));
+                }
+            }
+        }
+        if flaws.is_empty() {
+            (flaws, other_key) = (vec!["it lies nowhere".to_owned()], false);
+        }
+        Err(Unread { name: *name, flaws, other_key })
+    }
+
+    async fn open_at(&self, key: &PieceKey, name: &BlobName, source: &Source) -> Result<Piece, (String, bool)> {
+        let said = |error: SiloError| (error.to_string(), false);
+        let size = source.silo.stat(name).await.map_err(said)?.size;
+        if size > MAX_PIECE {
+            return Err(("it is longer than any piece".to_owned(), false));
+        }
+        let pieces = source.silo.read(name, size, 0..size).await.map_err(said)?;
+        let bytes = collect(pieces).await.map_err(said)?;
+        key.open(name, &bytes).map_err(|why| (why.to_string(), why == super::piece::Unopened::OtherKey))
+    }
+
+    /// Which silos have each of these pieces.
+    pub fn homes(&self, names: &[BlobName]) -> Vec<&str> {
+        let has = |at: &usize| names.iter().all(|name| self.pieces.get(name).is_some_and(|homes| homes.contains(at)));
+        (0..self.sources.len()).filter(has).map(|at| self.sources[at].name.as_str()).collect()
+    }
+
+    /// All names.
+    pub fn names(&self) -> impl Iterator<Item = (&BlobName, impl Iterator<Item = &Source>)> {
+        self.pieces.iter().map(|(name, homes)| (name, homes.iter().map(|at| &self.sources[*at])))
+    }
+}
