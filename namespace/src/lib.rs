@@ -48,6 +48,7 @@ pub mod check;
 pub mod job;
 pub mod mover;
 pub mod plan;
+pub mod restore;
 pub mod stats;
 pub mod sweep;
 pub mod usage;

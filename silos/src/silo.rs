@@ -135,7 +135,7 @@ pub trait Silo: Send + Sync + 'static {
     /// else's, and a new one that holds anything.
     async fn claim(&self, claim: &Claim) -> Result<(), SiloError>;
 
-    /// What the silo says it is; `None` where it has no marker. A fresh claim accepts a marker of another id that an
+    /// What the silo says it is, claimed or not; `None` where it has no marker. A fresh claim accepts a marker of another id that an
     /// earlier try left behind: the id found here is the one to remember.
     async fn marker(&self) -> Result<Option<Marker>, SiloError>;
 

@@ -46,6 +46,16 @@ pub struct Opened {
     pub flaws: Vec<String>,
 }
 
+/// A snapshot that was finished.
+pub struct Whole {
+    /// What it is.
+    pub manifest: Manifest,
+    /// Whose.
+    pub namespace: String,
+    /// What was wrong with copies of the piece that says so, one sentence fragment for each.
+    pub flaws: Vec<String>,
+}
+
 impl Shelf {
     /// Lists silos; one that does not answer is noted.
     pub async fn list(sources: Vec<Source>) -> Self {
@@ -96,10 +106,11 @@ impl Shelf {
     }
 
     /// The last piece of a snapshot, which says what it is; none where it was not finished.
-    pub async fn manifest(&self, key: &PieceKey, names: &[BlobName]) -> Result<Option<Manifest>, Unread> {
+    pub async fn manifest(&self, key: &PieceKey, names: &[BlobName]) -> Result<Option<Whole>, Unread> {
         let Some(last) = names.last() else { return Ok(None) };
-        match self.open(key, last).await?.piece.what {
-            What::Snapshot(manifest) => Ok(Some(manifest)),
+        let Opened { piece, flaws } = self.open(key, last).await?;
+        match piece.what {
+            What::Snapshot(manifest) => Ok(Some(Whole { manifest, namespace: piece.namespace, flaws })),
             What::Rows | What::Log(_) => Ok(None),
         }
     }
@@ -110,7 +121,10 @@ impl Shelf {
         for at in self.pieces.get(name).into_iter().flatten() {
             let source = &self.sources[*at];
             match self.open_at(key, name, source).await {
-                Ok(piece) => return Ok(Opened { piece, flaws }),
+                Ok(piece) => {
+                    let flaws = flaws.into_iter().map(|flaw| format!("piece {name} {flaw}")).collect();
+                    return Ok(Opened { piece, flaws });
+                }
                 Err((reason, other)) => {
                     other_key &= other;
                     flaws.push(format!("in silo `{}`: {reason}", source.name));

@@ -118,7 +118,7 @@ impl Core {
             let at = match complete.get(&of) {
                 Some(at) => Some(*at),
                 None => match shelf.manifest(&self.backups.key, &names).await {
-                    Ok(manifest) => manifest.map(|manifest| manifest.at),
+                    Ok(whole) => whole.map(|whole| whole.manifest.at),
                     Err(error) => {
                         tracing::warn!(%error, "a backup of the index does not read");
                         None

@@ -38,6 +38,7 @@ pub(crate) use fetch::{Wanted, fetch};
 #[cfg(test)]
 pub(crate) use record::Head;
 pub(crate) use record::{Record, unpack};
+pub(crate) use upkeep::Records;
 
 /// A record that is durable, and that no row names yet.
 #[derive(Clone)]

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 
+use crate::describe::Description;
 use crate::engine::{self, Read, Rows, Write};
-use crate::extent::{JobId, Location, Number, Replica, ReplicaState};
+use crate::extent::{JobId, Location, Replica, ReplicaState};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::limits::{MOVED_TOGETHER, REWRITES, SPAN, SWEEP, SWEEPS_AT_ONCE};
@@ -207,7 +208,7 @@ impl Core {
     async fn rewrite(self: &Arc<Self>, id: PackId, found: Thin) -> Result<Looked, Fault> {
         crate::failpoint!("pack-rewriting");
         let Thin { open, length, named } = found;
-        let mut records = Records { open: &open, id, length, at: 0 };
+        let mut records = Records::of(&open, id, length);
         let (mut seen, mut moved) = (0, true);
         while let Some(found) = records.next().await? {
             for some in found.chunks(MOVED_TOGETHER) {
@@ -224,16 +225,20 @@ impl Core {
     }
 
     /// Answers how many of these bytes rows name, and whether what is in use of them was moved.
-    async fn rewrite_some(self: &Arc<Self>, id: PackId, found: &[(Number, Location)]) -> Result<(u64, bool), Fault> {
-        let keys: Vec<_> = found.iter().map(|(of, _)| extent(*of)).collect();
+    async fn rewrite_some(
+        self: &Arc<Self>,
+        id: PackId,
+        found: &[(Description, Location)],
+    ) -> Result<(u64, bool), Fault> {
+        let keys: Vec<_> = found.iter().map(|(says, _)| extent(says.extent)).collect();
         let (mut planned, mut named) = (Vec::new(), 0);
-        for ((of, place), row) in found.iter().zip(self.engine.get(&keys).await?) {
+        for ((says, place), row) in found.iter().zip(self.engine.get(&keys).await?) {
             let Some(row) = decode_row::<ExtentRow>(row.as_ref())? else { continue };
             let here = |replica: &&Replica| replica.silo == id.silo && replica.location == *place;
             let Some(replica) = row.replicas.iter().find(here) else { continue };
             named += place.length();
             if replica.state == ReplicaState::Verified {
-                planned.push(Move { extent: *of, bytes: row.size, from: id.silo, to: id.silo });
+                planned.push(Move { extent: says.extent, bytes: row.size, from: id.silo, to: id.silo });
             }
         }
         let mover = Mover { core: self, job: NO_JOB, pacer: &self.packer.pacer, watch: &|_, _| {} };
@@ -243,15 +248,19 @@ impl Core {
 }
 
 /// The records of a pack, by what they say of themselves, a span at a time. Ends where none reads any more.
-struct Records<'a> {
+pub(crate) struct Records<'a> {
     open: &'a OpenSilo,
     id: PackId,
     length: u64,
     at: u64,
 }
 
-impl Records<'_> {
-    async fn next(&mut self) -> Result<Option<Vec<(Number, Location)>>, Fault> {
+impl<'a> Records<'a> {
+    pub(crate) fn of(open: &'a OpenSilo, id: PackId, length: u64) -> Self {
+        Self { open, id, length, at: 0 }
+    }
+
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<(Description, Location)>>, Fault> {
         let (pack, begin) = (self.id.name(), self.at);
         let end = self.length.min(begin + SPAN);
         let bytes = read_span(self.open, &pack, begin..end, false).await;
@@ -260,7 +269,7 @@ impl Records<'_> {
         while let Some(head) = Head::parse(&bytes[at..]).filter(|head| at + head.length() <= bytes.len()) {
             if let Some(says) = head.description(&bytes[at..]) {
                 let place = Location::Pack { pack, offset: begin + at as u64, length: head.length() as u64 };
-                found.push((says.extent, place));
+                found.push((says, place));
             }
             at += head.length();
         }

@@ -132,6 +132,10 @@ impl Silo for Posix {
     }
 
     async fn marker(&self) -> Result<Option<Marker>, SiloError> {
+        if self.root().is_err() {
+            let path = self.path.clone();
+            return self.pool.read(move || root::marker_at(&path)).await;
+        }
         self.look(Root::marker).await
     }
 

@@ -118,6 +118,11 @@ impl Root {
     }
 }
 
+/// The marker in a folder that was not claimed.
+pub(crate) fn marker_at(path: &Path) -> Result<Option<Marker>, SiloError> {
+    read_marker(&open_root(path, false)?)
+}
+
 /// Makes a folder's entries durable where folders can be flushed, and notes where they cannot.
 fn sync_folder(folder: impl AsFd, possible: &AtomicBool) -> Result<(), Errno> {
     if !possible.load(Ordering::Relaxed) {

@@ -78,6 +78,16 @@ async fn what_a_file_system_makes_by_itself_is_nobodys() {
     Posix::new(at.path()).claim(&claim("1", true)).await.unwrap();
 }
 
+/// Whoever has lost its index knows no silo's name, and has to ask.
+#[tokio::test]
+async fn a_silo_that_was_not_claimed_says_whose_it_is() {
+    let (at, silo) = claimed().await;
+    let marker = silo.marker().await.unwrap();
+    assert!(marker.is_some());
+    assert_eq!(Posix::new(&at.path().join("root")).marker().await.unwrap(), marker);
+    assert_eq!(Posix::new(at.path()).marker().await.unwrap(), None);
+}
+
 /// The NAS was not mounted: its mount point is an empty folder of the root disk. It must be no empty silo, and
 /// nothing may be written into it.
 #[tokio::test]

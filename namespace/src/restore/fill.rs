@@ -1,0 +1,189 @@
+//! Rows into a new index: those of a snapshot, then those of the log.
+
+use holdall_silos::BlobName;
+
+use super::{RestoreError, Restored, Run, shown};
+use crate::backup::piece::{Manifest, Piece, What};
+use crate::backup::shelf::Unread;
+use crate::backup::ship::LEAP;
+use crate::clock::UnixMs;
+use crate::engine::log::Changed;
+use crate::engine::{self, Engine, Read, Rows, Write};
+use crate::fault::Fault;
+use crate::limits::INDEX_BATCH_BYTES;
+use crate::table::backups::{kept, log_base};
+use crate::table::encode;
+use crate::table::sessions::next_session;
+
+/// Why filling ended early.
+pub(super) enum Stopped {
+    /// A piece lies nowhere whole.
+    Unread(Unread),
+    Fault(Fault),
+}
+
+impl From<Fault> for Stopped {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// What a piece of the log turned out to be.
+enum Next {
+    /// It was carried out, to its end.
+    Done,
+    /// What follows is after the moment asked for.
+    Enough,
+}
+
+impl Run<'_> {
+    pub(super) async fn snapshot(
+        &self,
+        engine: &dyn Engine,
+        manifest: &Manifest,
+        restored: &mut Restored,
+    ) -> Result<(), Stopped> {
+        for taken in &manifest.pieces {
+            let name = BlobName::of_snapshot(manifest.sequence, (taken.session, taken.number));
+            let piece = self.open(&name, restored).await.map_err(Stopped::Unread)?;
+            let rows = piece.rows().filter(|_| piece.what == What::Rows);
+            let rows = rows.ok_or_else(|| Stopped::Unread(no_piece(name, "it holds no rows")))?;
+            restored.rows += rows.len() as u64;
+            write(engine, rows).await?;
+            (self.report)(restored.rows);
+        }
+        if restored.rows != manifest.rows {
+            let reason = format!("it has {} rows instead of {}", restored.rows, manifest.rows);
+            let last = BlobName::of_snapshot(manifest.sequence, (0, 0));
+            return Err(Stopped::Unread(no_piece(last, &reason)));
+        }
+        restored.until = manifest.at;
+        Ok(())
+    }
+
+    /// Carries out the log from where the snapshot ends.
+    pub(super) async fn log(
+        &self,
+        engine: &dyn Engine,
+        manifest: &Manifest,
+        restored: &mut Restored,
+    ) -> Result<(), RestoreError> {
+        let mut done = manifest.sequence;
+        let runs: Vec<(u64, BlobName)> = self.shelf.logs().collect();
+        // A piece ends where the next one begins.
+        let begin = runs.partition_point(|(first, _)| *first <= done + 1).saturating_sub(1);
+        for (first, name) in &runs[begin..] {
+            if self.at.is_some_and(|at| restored.until >= at) {
+                break;
+            }
+            let opened = if *first > done + 1 {
+                Err(format!("entries {} to {} are nowhere", done + 1, first - 1))
+            } else {
+                self.open(name, restored).await.map_err(|unread| unread.to_string())
+            };
+            match opened {
+                Ok(piece) => match self.carry_out(engine, &piece, &mut done, restored).await {
+                    Ok(Next::Done) => {}
+                    Ok(Next::Enough) => break,
+                    Err(Stopped::Fault(fault)) => return Err(fault.into()),
+                    Err(Stopped::Unread(unread)) => return self.broken(unread.to_string(), restored),
+                },
+                Err(reason) => return self.broken(reason, restored),
+            }
+        }
+        Ok(())
+    }
+
+    /// The log does not go on. What comes behind may be of another index, whose snapshot says so, or of this one.
+    fn broken(&self, reason: String, restored: &mut Restored) -> Result<(), RestoreError> {
+        let until = restored.until;
+        if self.at.is_none() {
+            return Err(RestoreError::Broken { until, reason });
+        }
+        restored.flaws.push(format!("the log breaks off at {}: {reason}", shown(until)));
+        Ok(())
+    }
+
+    async fn carry_out(
+        &self,
+        engine: &dyn Engine,
+        piece: &Piece,
+        done: &mut u64,
+        restored: &mut Restored,
+    ) -> Result<Next, Stopped> {
+        let What::Log(run) = piece.what else { return Ok(Next::Done) };
+        if run.last <= *done {
+            return Ok(Next::Done);
+        }
+        let entries = piece
+            .entries()
+            .ok_or_else(|| Stopped::Unread(no_piece(BlobName::of_log(run.first, (0, 0)), "its entries do not read")))?;
+        let (mut rows, mut enough) = (Vec::new(), false);
+        for entry in entries.into_iter().filter(|entry| entry.sequence > *done) {
+            if self.at.is_some_and(|at| entry.at > at) {
+                enough = true;
+                break;
+            }
+            restored.until = entry.at;
+            restored.entries += 1;
+            rows.extend(entry.rows);
+        }
+        write(engine, rows).await?;
+        (self.report)(restored.rows + restored.entries);
+        if enough {
+            return Ok(Next::Enough);
+        }
+        *done = run.last;
+        restored.until = self.at.map_or(run.until, |at| run.until.min(at)).max(restored.until);
+        Ok(Next::Done)
+    }
+
+    async fn open(&self, name: &BlobName, restored: &mut Restored) -> Result<Piece, Unread> {
+        let opened = self.shelf.open(self.key, name).await?;
+        restored.flaws.extend(opened.flaws);
+        Ok(opened.piece)
+    }
+
+    /// What a new life needs to know: sessions and entries are numbered past all that were ever used, and what no row names
+    /// is kept.
+    pub(super) async fn finish(&self, engine: &dyn Engine, restored: &Restored) -> Result<(), Fault> {
+        let top = self.shelf.names().map(|(name, _)| name.backed_up().1).max().unwrap_or(0);
+        let last = restored.last_session;
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            let known: u64 = crate::table::decode_row(rows.get(&next_session()))?.unwrap_or(0);
+            let last = known.max(last);
+            let writes = vec![
+                Write::Put(next_session(), encode(&last)),
+                Write::Put(kept(), encode(&(last + 1))),
+                Write::Put(log_base(), encode(&(top + LEAP))),
+            ];
+            Ok((writes, ()))
+        };
+        Ok(engine::commit(engine, vec![Read::Row(next_session())], decide).await?)
+    }
+}
+
+fn no_piece(name: BlobName, reason: &str) -> Unread {
+    Unread { name, flaws: vec![reason.to_owned()], other_key: false }
+}
+
+/// Writes rows, a transaction's worth at a time. What is written last of a row stands.
+async fn write(engine: &dyn Engine, rows: Vec<Changed>) -> Result<(), Fault> {
+    let mut rest = rows.into_iter().peekable();
+    while rest.peek().is_some() {
+        let (mut writes, mut bytes) = (Vec::new(), 0);
+        while bytes < INDEX_BATCH_BYTES
+            && let Some((key, value)) = rest.next()
+        {
+            bytes += key.len() + value.as_ref().map_or(0, bytes::Bytes::len);
+            writes.push(match value {
+                Some(value) => Write::Put(key.into(), value.into()),
+                None => Write::Delete(key.into()),
+            });
+        }
+        engine::commit(engine, Vec::new(), move |_| Ok::<_, Fault>((writes.clone(), ()))).await?;
+    }
+    // Nobody restores from what a restore wrote.
+    engine.forget_log(UnixMs::MAX as u64);
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! An index made again from what its silos keep: the newest snapshot from before a moment, the log after it, and then what
+//! blobs and packs say of themselves.
+//!
+//! Nothing is guessed. A damaged piece is taken from another silo, and where there is none the restore ends and says up to
+//! when it could have gone. What silos hold that the restored index does not know is listed and kept, never published.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::backup::piece::PieceKey;
+use crate::backup::shelf::{Shelf, Source, Unread, Whole};
+use crate::clock::UnixMs;
+use crate::engine::Engine;
+use crate::fault::Fault;
+use crate::table::INDEX_FORMAT;
+
+mod fill;
+mod source;
+mod stock;
+
+pub use source::{NotASource, open_source};
+pub use stock::{Stock, StockLine};
+
+/// Why an index was not restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// There is nothing to restore from.
+    #[error("no backup of an index lies in {0}")]
+    NoBackup(String),
+    /// There is, and this key does not open it.
+    #[error("the backups were sealed with another key than this one")]
+    OtherKey,
+    /// There is no whole snapshot from before the moment.
+    #[error("no whole snapshot of the index lies there from before that moment{0}")]
+    NoSnapshot(String),
+    /// The silos hold backups of several namespaces.
+    #[error("there are backups of several namespaces there: {}", .0.join(", "))]
+    Namespaces(Vec<String>),
+    /// A snapshot was written by a later version.
+    #[error("the snapshot has format {found}, this version reads up to {INDEX_FORMAT}")]
+    Format {
+        /// As found.
+        found: u32,
+    },
+    /// A piece of the log is lost or damaged everywhere.
+    #[error("the log breaks off at {}: {reason}; `--at` that moment restores up to there", shown(*.until))]
+    Broken {
+        /// The last entry before that was made then.
+        until: UnixMs,
+        /// What was found.
+        reason: String,
+    },
+    /// The new index could not be written.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// What was restored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The namespace.
+    pub namespace: String,
+    /// When the snapshot was taken.
+    pub snapshot: UnixMs,
+    /// Every commit up to then is in.
+    pub until: UnixMs,
+    /// Rows of the snapshot.
+    pub rows: u64,
+    /// Entries of the log carried out on top of it.
+    pub entries: u64,
+    /// Sessions up to this one wrote into the silos.
+    pub last_session: u64,
+    /// Pieces that were damaged or missing and were not needed, or were taken from another silo.
+    pub flaws: Vec<String>,
+}
+
+/// Called with the rows written so far.
+pub type Report<'a> = &'a (dyn Fn(u64) + Send + Sync);
+
+/// Makes a new, empty engine; what an earlier one was filled with is given up.
+pub type Make<'a> = &'a (dyn Fn() -> Result<Arc<dyn Engine>, Fault> + Send + Sync);
+
+/// A restore under way.
+struct Run<'a> {
+    shelf: &'a Shelf,
+    key: &'a PieceKey,
+    at: Option<UnixMs>,
+    report: Report<'a>,
+}
+
+/// Fills a new index from backups in these silos, as of `at` or as new as can be. The index answered is whole.
+pub async fn restore(
+    sources: Vec<Source>,
+    seal_key: &[u8; 32],
+    at: Option<UnixMs>,
+    make: Make<'_>,
+    report: Report<'_>,
+) -> Result<(Arc<dyn Engine>, Restored), RestoreError> {
+    let names: Vec<String> = sources.iter().map(|source| format!("`{}`", source.name)).collect();
+    let of_blobs = source::last_session(&sources).await;
+    let (shelf, key) = (Shelf::list(sources).await, PieceKey::new(seal_key));
+    let last_session = shelf.names().map(|(name, _)| name.extent.0).fold(of_blobs, u64::max);
+    if shelf.names().next().is_none() {
+        return Err(RestoreError::NoBackup(names.join(", ")));
+    }
+    let run = Run { shelf: &shelf, key: &key, at, report };
+    let mut flaws: Vec<String> =
+        shelf.silent.iter().map(|(silo, error)| format!("silo `{silo}` does not answer: {error}")).collect();
+    let mut namespaces = BTreeSet::new();
+    for Whole { manifest, namespace, flaws: of_manifest } in run.candidates(&mut flaws).await? {
+        flaws.extend(of_manifest);
+        if namespaces.insert(namespace.clone()) && namespaces.len() > 1 {
+            return Err(RestoreError::Namespaces(namespaces.into_iter().collect()));
+        }
+        if manifest.format > INDEX_FORMAT {
+            return Err(RestoreError::Format { found: manifest.format });
+        }
+        let engine = make()?;
+        let mut restored = Restored { namespace, snapshot: manifest.at, last_session, ..Restored::default() };
+        match run.snapshot(&*engine, &manifest, &mut restored).await {
+            Ok(()) => {}
+            Err(fill::Stopped::Unread(unread)) => {
+                flaws.push(format!("the snapshot of {} is not whole: {unread}", shown(manifest.at)));
+                continue;
+            }
+            Err(fill::Stopped::Fault(fault)) => return Err(fault.into()),
+        }
+        restored.flaws.splice(0..0, flaws);
+        run.log(&*engine, &manifest, &mut restored).await?;
+        run.finish(&*engine, &restored).await?;
+        return Ok((engine, restored));
+    }
+    Err(RestoreError::NoSnapshot(flaws.iter().fold(String::new(), |all, flaw| format!("{all}; {flaw}"))))
+}
+
+impl Run<'_> {
+    /// Whole snapshots from before the moment, newest first.
+    async fn candidates(&self, flaws: &mut Vec<String>) -> Result<Vec<Whole>, RestoreError> {
+        let (mut found, mut other_key) = (Vec::new(), false);
+        for (sequence, names) in self.shelf.snapshots() {
+            match self.shelf.manifest(self.key, &names).await {
+                Ok(Some(whole)) if self.at.is_none_or(|at| whole.manifest.at <= at) => found.push(whole),
+                Ok(_) => {}
+                Err(Unread { other_key: true, .. }) => other_key = true,
+                Err(unread) => flaws.push(format!("a snapshot at entry {sequence} does not read: {unread}")),
+            }
+        }
+        if found.is_empty() && other_key { Err(RestoreError::OtherKey) } else { Ok(found) }
+    }
+}
+
+/// A moment as people write it.
+pub(crate) fn shown(at: UnixMs) -> String {
+    jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |at| format!("{at:.3}"))
+}

@@ -1,0 +1,238 @@
+//! What silos hold beyond a restored index: copies of extents whose place it does not know, and bytes it knows nothing of.
+//!
+//! A row may name a place that was given up after the moment restored: the extent was moved, and its copy lies elsewhere.
+//! Such a copy is read, compared with the row's digest, and named instead. Anything else is told and kept.
+
+use std::sync::Arc;
+
+use holdall_silos::{BlobName, SiloError};
+use serde::{Deserialize, Serialize};
+
+use crate::describe::Description;
+use crate::engine::{self, Read, Rows, Write};
+use crate::extent::{Location, Number, Replica, ReplicaState};
+use crate::fault::Fault;
+use crate::inventory::OpenSilo;
+use crate::namespace::{Core, Namespace};
+use crate::pack::Records;
+use crate::read::ExtentReader;
+use crate::store::silo_failed;
+use crate::table::extents::{ExtentRow, extent};
+use crate::table::packs::{self, PackId};
+use crate::table::usage::{self, Counted};
+use crate::table::{decode, decode_row, encode};
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StockLine {
+    /// The index named a place that is gone; the same bytes lie here and are named now.
+    Adopted {
+        /// The silo.
+        silo: String,
+        /// Where in it.
+        place: String,
+    },
+    /// Bytes that the index knows nothing of: of something written, or deleted, after the moment restored.
+    Unknown {
+        /// The silo.
+        silo: String,
+        /// Where in it.
+        place: String,
+        /// Bytes of the extent.
+        bytes: u64,
+        /// `s3://bucket/key` as the bytes say; none where they do not say.
+        object: Option<String>,
+    },
+}
+
+/// What was found in all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stock {
+    /// Names looked at.
+    pub blobs: u64,
+    /// Extents whose place was put right.
+    pub adopted: u64,
+    /// Extents that the index knows nothing of.
+    pub unknown: u64,
+    /// Their bytes.
+    pub unknown_bytes: u64,
+    /// Silos that did not answer.
+    pub silent: Vec<String>,
+}
+
+/// A copy of an extent that was found in a silo.
+struct Copy {
+    extent: Number,
+    location: Location,
+    /// What it says of itself, where that was read on the way.
+    says: Option<Description>,
+    stored: u64,
+}
+
+impl Namespace {
+    /// Looks through every silo, puts right where extents lie that were moved since, and tells what else there is. For an
+    /// index that was just restored and serves nobody yet.
+    pub async fn take_stock(&self, tell: &mut (dyn FnMut(StockLine) + Send)) -> Result<Stock, Fault> {
+        let mut stock = Stock::default();
+        for open in self.inventory().silos.values() {
+            if let Err(fault) = self.core.take_stock_of(open, &mut stock, tell).await {
+                tracing::warn!(silo = %open.row.name, %fault, "a silo could not be looked through");
+                stock.silent.push(open.row.name.clone());
+            }
+        }
+        Ok(stock)
+    }
+}
+
+impl Core {
+    async fn take_stock_of(
+        self: &Arc<Self>,
+        open: &Arc<OpenSilo>,
+        stock: &mut Stock,
+        tell: &mut (dyn FnMut(StockLine) + Send),
+    ) -> Result<(), Fault> {
+        let mut after: Option<String> = None;
+        loop {
+            let page = open.note(open.silo.list("", after.as_deref(), holdall_silos::limits::MAX_LIST_PAGE).await);
+            let page = page.map_err(|error| silo_failed(open, &error))?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.name.clone());
+            let mut copies = Vec::with_capacity(page.len());
+            for listed in page {
+                let Ok(blob) = listed.name.parse::<BlobName>() else { continue };
+                if blob.is_backup() {
+                    continue;
+                }
+                stock.blobs += 1;
+                if blob.is_pack() {
+                    self.take_stock_of_pack(open, PackId::of(open.id, &blob), stock, tell).await?;
+                    continue;
+                }
+                let extent = Number { session: blob.extent.0, number: blob.extent.1 };
+                copies.push(Copy { extent, location: Location::Blob(blob), says: None, stored: listed.stored });
+            }
+            self.look_at(open, copies, stock, tell).await?;
+        }
+    }
+
+    /// Packs that nothing is appended to any more and that rows name hold nothing new.
+    async fn take_stock_of_pack(
+        self: &Arc<Self>,
+        open: &Arc<OpenSilo>,
+        id: PackId,
+        stock: &mut Stock,
+        tell: &mut (dyn FnMut(StockLine) + Send),
+    ) -> Result<(), Fault> {
+        let rows = self.engine.get(&[packs::named(id), packs::length(id)]).await?;
+        if usage::read(rows[0].as_ref()) > 0 && rows[1].is_some() {
+            return Ok(());
+        }
+        let stat = open.note(open.silo.stat(&id.name()).await).map_err(|error| silo_failed(open, &error))?;
+        let mut records = Records::of(open, id, stat.size);
+        while let Some(found) = records.next().await? {
+            let copies = found.into_iter().map(|(says, location)| {
+                let (extent, stored) = (says.extent, says.size);
+                Copy { extent, location, says: Some(says), stored }
+            });
+            self.look_at(open, copies.collect(), stock, tell).await?;
+        }
+        Ok(())
+    }
+
+    async fn look_at(
+        self: &Arc<Self>,
+        open: &Arc<OpenSilo>,
+        copies: Vec<Copy>,
+        stock: &mut Stock,
+        tell: &mut (dyn FnMut(StockLine) + Send),
+    ) -> Result<(), Fault> {
+        let rows = self.engine.get(&copies.iter().map(|copy| extent(copy.extent)).collect::<Vec<_>>()).await?;
+        for (copy, row) in copies.into_iter().zip(rows) {
+            let silo = open.row.name.clone();
+            let place = copy.location.to_string();
+            match decode_row::<ExtentRow>(row.as_ref())? {
+                Some(row) if self.wants(open, &row, &copy).await => {
+                    if self.adopt(open, row, copy).await? {
+                        stock.adopted += 1;
+                        tell(StockLine::Adopted { silo, place });
+                    }
+                }
+                Some(_) => {}
+                None => {
+                    let says = match copy.says {
+                        Some(says) => Some(says),
+                        None => self.described(open, &copy.location).await,
+                    };
+                    let bytes = says.as_ref().map_or(copy.stored, |says| says.size);
+                    let object = says.map(|says| format!("s3://{}/{}", says.bucket, says.key));
+                    stock.unknown += 1;
+                    stock.unknown_bytes += bytes;
+                    tell(StockLine::Unknown { silo, place, bytes, object });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an extent has no verified copy where its row says that there is one.
+    async fn wants(&self, open: &OpenSilo, row: &ExtentRow, copy: &Copy) -> bool {
+        let named = row.replicas.iter().any(|replica| replica.silo == open.id && replica.location == copy.location);
+        let mut verified = row.replicas.iter().filter(|replica| replica.state == ReplicaState::Verified).peekable();
+        if named || verified.peek().is_none() {
+            return false;
+        }
+        for replica in verified {
+            if !self.is_gone(row, replica).await {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether a silo that answers has nothing where a replica is said to be.
+    async fn is_gone(&self, row: &ExtentRow, replica: &Replica) -> bool {
+        let inventory = self.inventory();
+        let (Ok(open), Some((blob, _))) = (inventory.silo(replica.silo), replica.location.ours(row.size)) else {
+            return true;
+        };
+        matches!(open.note(open.silo.stat(&blob).await), Err(SiloError::Missing))
+    }
+
+    /// Names a copy instead of those that are gone, once its bytes are those of the row.
+    async fn adopt(self: &Arc<Self>, open: &OpenSilo, row: ExtentRow, copy: Copy) -> Result<bool, Fault> {
+        let Copy { extent: id, location, .. } = copy;
+        let mut reader = ExtentReader::verify(Arc::clone(self), id, row, open.id, location.clone());
+        loop {
+            match reader.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(fault) => {
+                    tracing::warn!(%fault, extent = %id, %location, "a copy of an extent does not read");
+                    return Ok(false);
+                }
+            }
+        }
+        let (silo, now) = (open.id, self.clock.now());
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            let Some(row) = rows.get(&extent(id)) else { return Ok((Vec::new(), false)) };
+            let mut row: ExtentRow = decode(row)?;
+            let size = row.size as i64;
+            let mut writes = usage::add(Counted::Silo(silo), 1, size);
+            writes.extend(packs::count(silo, &location, 1));
+            row.replicas.retain(|replica| {
+                let goes = replica.state == ReplicaState::Verified;
+                if goes {
+                    writes.extend(usage::add(Counted::Silo(replica.silo), -1, -size));
+                    writes.extend(packs::count(replica.silo, &replica.location, -1));
+                }
+                !goes
+            });
+            let state = ReplicaState::Verified;
+            row.replicas.push(Replica { silo, location: location.clone(), state, since: now, job: None });
+            writes.push(Write::Put(extent(id), encode(&row)));
+            Ok((writes, true))
+        };
+        Ok(engine::commit(&*self.engine, vec![Read::Row(extent(id))], decide).await?)
+    }
+}
