@@ -82,16 +82,23 @@ pub fn warn_if_exposed(path: &Path) {
 
 /// Reads the sealing key, or makes one if the index does not exist yet.
 pub fn seal_key(path: &Path, index: &Path) -> Result<Zeroizing<[u8; 32]>, FolderError> {
-    let failed = |source| FolderError::SealKey { path: path.to_owned(), source };
-    match fs::read(path).map(Zeroizing::new) {
-        Ok(bytes) => {
-            let key: Result<[u8; 32], _> = bytes.as_slice().try_into();
-            key.map(Zeroizing::new).map_err(|_| FolderError::NotASealKey { path: path.to_owned(), found: bytes.len() })
+    match known_seal_key(path) {
+        Err(FolderError::SealKey { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            if index.exists() {
+                return Err(FolderError::SealKeyLost { path: path.to_owned(), index: index.to_owned() });
+            }
+            make_seal_key(path).map_err(|source| FolderError::SealKey { path: path.to_owned(), source })
         }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
-        Err(_) if index.exists() => Err(FolderError::SealKeyLost { path: path.to_owned(), index: index.to_owned() }),
-        Err(_) => make_seal_key(path).map_err(failed),
+        known => known,
     }
+}
+
+/// Reads the sealing key, which must be there.
+pub fn known_seal_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, FolderError> {
+    let failed = |source| FolderError::SealKey { path: path.to_owned(), source };
+    let bytes = fs::read(path).map(Zeroizing::new).map_err(failed)?;
+    let key: Result<[u8; 32], _> = bytes.as_slice().try_into();
+    key.map(Zeroizing::new).map_err(|_| FolderError::NotASealKey { path: path.to_owned(), found: bytes.len() })
 }
 
 /// Whole at its name or not there at all, whenever the power goes; where another process was first, its key is taken.

@@ -306,12 +306,18 @@ impl Inventory {
         let revision = usage::read(engine.get(&[revision()]).await.map_err(Fault::from)?[0].as_ref());
         let table = vec![key::SILOS]..after_prefix(&[key::SILOS]);
         let rows = engine.range(table, crate::limits::MAX_SILOS, usize::MAX).await.map_err(Fault::from)?;
-        let mut silos = BTreeMap::new();
+        let (mut silos, mut refused) = (BTreeMap::new(), None);
         for (key, bytes) in rows {
             let Some(id) = read_silo(&key) else { continue };
             let row: SiloRow = decode(&bytes)?;
             let kept = before.silos.get(&id).filter(|open| open.row.declared == row.declared);
-            silos.insert(id, open_silo(id, row, kept, options, namespace, stats).await?);
+            let (open, down) = open_silo(id, row, kept, options, namespace, stats).await?;
+            refused = refused.or(down.map(|reason| OpenError::Silo { silo: open.row.name.clone(), reason }));
+            silos.insert(id, open);
+        }
+        // Where nothing answers, it is the folders' names that are wrong more often than all of the disks.
+        if let Some(refused) = refused.filter(|_| silos.values().all(|open| open.health() == Health::Down)) {
+            return Err(refused);
         }
         let (write, bucket_write) = load_policies(engine).await?;
         Ok(Self { revision, silos, write, bucket_write })
@@ -355,6 +361,7 @@ async fn load_policies(engine: &dyn Engine) -> Result<(Option<WritePolicy>, BTre
     Ok((write, by_bucket))
 }
 
+/// Opens a silo; beside one that is down and is no bucket stands why.
 async fn open_silo(
     id: SiloId,
     row: SiloRow,
@@ -362,7 +369,7 @@ async fn open_silo(
     options: &Options,
     namespace: &str,
     stats: &Arc<Stats>,
-) -> Result<Arc<OpenSilo>, OpenError> {
+) -> Result<(Arc<OpenSilo>, Option<String>), OpenError> {
     let failed = |reason: String| OpenError::Silo { silo: row.name.clone(), reason };
     let (silo, space) = if let Some(open) = kept {
         (Arc::clone(&open.silo), *open.space.lock().expect("no holder panics"))
@@ -383,15 +390,17 @@ async fn open_silo(
         let claim = claim(&open.row.name, namespace, &open.row.marker, false);
         match open.silo.claim(&claim).await {
             Ok(()) => open.ask(namespace).await,
-            // A bucket that does not answer may come back; a folder that is not there is somebody's mistake.
-            Err(error) if error.blames_silo() && open.row.facts.family == "s3" => {
+            // It may come back; till then the others' objects are served.
+            Err(error) => {
                 tracing::warn!(silo = %open.row.name, %error, "silo is down");
                 open.failures.store(FAILURES_UNTIL_DOWN, Ordering::Relaxed);
+                // A bucket that does not answer does so soon; a folder that is not there is perhaps somebody's mistake.
+                let down = (open.row.facts.family != "s3" || !error.blames_silo()).then(|| error.to_string());
+                return Ok((Arc::new(open), down));
             }
-            Err(error) => return Err(OpenError::Silo { silo: open.row.name.clone(), reason: error.to_string() }),
         }
     }
-    Ok(Arc::new(open))
+    Ok((Arc::new(open), None))
 }
 
 impl Core {

@@ -151,7 +151,7 @@ impl Run<'_> {
     }
 }
 
-/// A moment as people write it.
-pub(crate) fn shown(at: UnixMs) -> String {
+/// A moment as `--at` takes it.
+pub fn shown(at: UnixMs) -> String {
     jiff::Timestamp::from_millisecond(at).map_or_else(|_| at.to_string(), |at| format!("{at:.3}"))
 }
