@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 use holdall_namespace::backup::BackupOptions;
 use holdall_namespace::backup::shelf::Source;
 use holdall_namespace::bucket::Bucket;
+use holdall_namespace::check::Finding;
 use holdall_namespace::clock::{Clock, SystemClock, UnixMs};
 use holdall_namespace::copy::CopyObject;
 use holdall_namespace::engine::Engine;
@@ -21,7 +22,7 @@ use holdall_namespace::limits::{BACKUPS_KEPT, PACK_UP_TO, SNAPSHOT_EVERY};
 use holdall_namespace::name::ObjectKey;
 use holdall_namespace::object::{Condition, Headers};
 use holdall_namespace::put::{PutObject, Upload};
-use holdall_namespace::restore::{RestoreError, Restored, StockLine, open_source, restore};
+use holdall_namespace::restore::{RestoreError, Restored, StockLine, begin_anew, open_source, restore};
 use holdall_namespace::table::backups::{kept, log_base};
 use holdall_namespace::table::key as tables;
 use holdall_namespace::table::sessions::next_session;
@@ -85,11 +86,7 @@ fn bytes_of(number: usize) -> Vec<u8> {
 async fn house(test: &'static str) -> House {
     let engine = new_engine();
     let namespace = open(&engine, Some(DAILY)).await;
-    let silos = SILOS.iter().map(|silo| ((*silo).to_owned(), declared(test, silo))).collect();
-    let to = |silo: &str| WriteTarget { silo: silo.into(), min_size: 0, max_size: None };
-    let write = Some(WritePolicy { to: vec![to("hot"), to("cold")] });
-    namespace.apply(&Declared { silos, write, ..Declared::default() }, false).await.unwrap();
-    namespace.ensure_first_key(None).await.unwrap();
+    House::declare(&namespace, test).await;
     let bucket = namespace.create_bucket(&"photos".parse().unwrap(), 1).await.unwrap();
     House { test, engine, namespace, bucket }
 }
@@ -152,17 +149,40 @@ impl House {
         self.delete(&format!("{salt}/k20")).await;
     }
 
+    async fn declare(namespace: &Namespace, test: &str) {
+        let silos = SILOS.iter().map(|silo| ((*silo).to_owned(), declared(test, silo))).collect();
+        let to = |silo: &str| WriteTarget { silo: silo.into(), min_size: 0, max_size: None };
+        let write = Some(WritePolicy { to: vec![to("hot"), to("cold")] });
+        namespace.apply(&Declared { silos, write, ..Declared::default() }, false).await.unwrap();
+        namespace.ensure_first_key(None).await.unwrap();
+    }
+
     async fn get(&self, name: &str) -> Option<Vec<u8>> {
         let opened = self.namespace.open_object(&self.bucket, &key(name)).await.ok()?;
         let pieces: Vec<_> = opened.read(0..opened.object.size).await.unwrap().collect().await;
         Some(pieces.into_iter().flat_map(|piece| piece.unwrap().to_vec()).collect())
     }
 
-    async fn restored_from(&self, silos: &[&str], at: Option<UnixMs>) -> Result<(Memory, Restored), RestoreError> {
-        let mut sources: Vec<Source> = Vec::new();
+    async fn sources(&self, silos: &[&str]) -> Vec<Source> {
+        let mut sources = Vec::new();
         for silo in silos {
             sources.push(open_source(&declared(self.test, silo), "/".as_ref()).await.unwrap());
         }
+        sources
+    }
+
+    async fn object(&self, name: &str) -> holdall_namespace::object::Object {
+        self.namespace.open_object(&self.bucket, &key(name)).await.unwrap().object
+    }
+
+    async fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        self.namespace.check(true, &mut |finding| findings.push(finding)).await.unwrap();
+        findings
+    }
+
+    async fn restored_from(&self, silos: &[&str], at: Option<UnixMs>) -> Result<(Memory, Restored), RestoreError> {
+        let sources = self.sources(silos).await;
         // The last engine that was begun.
         let made: Mutex<Memory> = Mutex::new(new_engine());
         let make = || {
@@ -224,9 +244,7 @@ async fn an_index_is_made_again_as_it_was_from_all_silos_or_either_of_two() {
         assert_eq!(house.get(&format!("{salt}/copy")).await, Some(bytes_of(3)));
         assert_eq!(house.get(&format!("{salt}/k05")).await, None);
     }
-    let mut findings = Vec::new();
-    house.namespace.check(true, &mut |finding| findings.push(finding)).await.unwrap();
-    assert_eq!(findings, []);
+    assert_eq!(house.findings().await, []);
     house.namespace.close().await;
 }
 
@@ -337,7 +355,7 @@ async fn a_lost_piece_ends_a_restore_that_says_up_to_when_it_can_go() {
     assert_eq!(old.get("1/k01").await, Some(bytes_of(1)));
     assert_eq!(old.get("3/k01").await, None);
     let other_key = restore(
-        vec![open_source(&declared("lost", "hot"), "/".as_ref()).await.unwrap()],
+        old.sources(&["hot"]).await,
         &[8; 32],
         None,
         &|| Ok(Arc::new(new_engine()) as Arc<dyn Engine>),
@@ -398,9 +416,7 @@ async fn what_was_moved_since_is_found_where_it_lies_now() {
     for number in [1, 2, 10] {
         assert_eq!(house.get(&format!("1/k{number:02}")).await, Some(bytes_of(number)));
     }
-    let mut findings = Vec::new();
-    house.namespace.check(true, &mut |finding| findings.push(finding)).await.unwrap();
-    assert_eq!(findings, []);
+    assert_eq!(house.findings().await, []);
     let again = house.namespace.take_stock(&mut |_| {}).await.unwrap();
     assert_eq!((again.adopted, again.unknown), (0, 0), "it is put right once");
     house.namespace.close().await;
@@ -442,5 +458,78 @@ async fn what_a_restored_index_does_not_know_is_told_and_kept_until_somebody_dec
         house.namespace.sweep_now().await.unwrap();
     }
     assert_eq!(silo.count(), house.pieces("hot").await.len(), "only backups are left");
+    house.namespace.close().await;
+}
+
+/// Index and backups are gone: what is left is what bytes say of themselves.
+#[tokio::test]
+async fn without_any_backup_the_bytes_tell_what_they_can() {
+    let house = house("anew").await.again().await;
+    house.work(1).await;
+    house.put("1/k06", 77).await;
+    let names: Vec<String> = [1, 4, 6, 10].iter().map(|number| format!("1/k{number:02}")).collect();
+    let mut then = Vec::new();
+    for name in &names {
+        then.push(house.object(name).await);
+    }
+    house.namespace.close().await;
+    for silo in ["hot", "cold"] {
+        let blobs = Blobs::named(&url("anew", silo)["memory:".len()..]);
+        for piece in house.pieces(silo).await {
+            blobs.delete(&piece.parse().unwrap()).await.unwrap();
+        }
+    }
+    let engine = new_engine();
+    begin_anew(&engine, house.sources(&SILOS).await).await.unwrap();
+    let namespace = open(&engine, Some(DAILY)).await;
+    assert_eq!(namespace.id(), house.namespace.id());
+    House::declare(&namespace, "anew").await;
+    let mut lines = Vec::new();
+    let stock = namespace.publish_stock(&mut |line| lines.push(line)).await.unwrap();
+    let bucket = namespace.bucket(&"photos".parse().unwrap()).await.unwrap();
+    let house = House { namespace, engine, bucket, ..house };
+    // Thirty objects, one of which was overwritten before it was found again; two were deleted and not swept.
+    assert!(stock.published >= 30 && stock.adopted == 0, "{stock:?}");
+    for (name, then) in names.iter().zip(then) {
+        let now = house.object(name).await;
+        assert_eq!((&now.etag, now.size, &now.headers), (&then.etag, then.size, &then.headers), "{name}");
+        assert!(now.tags.is_empty(), "bytes tell no tags");
+    }
+    assert_eq!(house.get("1/k04").await, Some(bytes_of(32)));
+    assert_eq!(house.get("1/k06").await, Some(bytes_of(77)));
+    assert_eq!(house.findings().await, []);
+    // Done twice is done once.
+    let again = house.namespace.publish_stock(&mut |_| {}).await.unwrap();
+    assert_eq!(again.published, 0);
+    house.namespace.close().await;
+}
+
+#[tokio::test]
+async fn what_is_published_beyond_a_backup_replaces_nothing_that_it_confirms() {
+    let house = house("beyond").await.again().await;
+    house.put("known", 1).await;
+    house.put("deleted since", 2).await;
+    let at = now().await;
+    house.put("known", 3).await;
+    house.put("new", 4).await;
+    house.delete("deleted since").await;
+    house.namespace.close().await;
+    let (engine, _) = house.restored(Some(at)).await;
+    let house = House { namespace: open(&engine, None).await, engine, ..house };
+    let mut published = Vec::new();
+    let stock = house
+        .namespace
+        .publish_stock(&mut |line| {
+            if let StockLine::Published { object, .. } = line {
+                published.push(object);
+            }
+        })
+        .await
+        .unwrap();
+    assert_eq!(published, ["s3://photos/new"]);
+    assert_eq!(stock.unknown, 1, "the newer version of what is known");
+    assert_eq!(house.get("known").await, Some(bytes_of(1)));
+    assert_eq!(house.get("new").await, Some(bytes_of(4)));
+    assert_eq!(house.get("deleted since").await, Some(bytes_of(2)));
     house.namespace.close().await;
 }

@@ -4,7 +4,7 @@ use holdall_silos::BlobName;
 
 use super::{RestoreError, Restored, Run, shown};
 use crate::backup::piece::{Manifest, Piece, What};
-use crate::backup::shelf::Unread;
+use crate::backup::shelf::{Shelf, Unread};
 use crate::backup::ship::LEAP;
 use crate::clock::UnixMs;
 use crate::engine::log::Changed;
@@ -12,8 +12,9 @@ use crate::engine::{self, Engine, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::limits::INDEX_BATCH_BYTES;
 use crate::table::backups::{kept, log_base};
-use crate::table::encode;
 use crate::table::sessions::next_session;
+use crate::table::silos::namespace_id;
+use crate::table::{decode_row, encode};
 
 /// Why filling ended early.
 pub(super) enum Stopped {
@@ -143,24 +144,29 @@ impl Run<'_> {
         restored.flaws.extend(opened.flaws);
         Ok(opened.piece)
     }
+}
 
-    /// What a new life needs to know: sessions and entries are numbered past all that were ever used, and what no row names
-    /// is kept.
-    pub(super) async fn finish(&self, engine: &dyn Engine, restored: &Restored) -> Result<(), Fault> {
-        let top = self.shelf.names().map(|(name, _)| name.backed_up().1).max().unwrap_or(0);
-        let last = restored.last_session;
-        let decide = move |rows: &Rows| -> Result<_, Fault> {
-            let known: u64 = crate::table::decode_row(rows.get(&next_session()))?.unwrap_or(0);
-            let last = known.max(last);
-            let writes = vec![
-                Write::Put(next_session(), encode(&last)),
-                Write::Put(kept(), encode(&(last + 1))),
-                Write::Put(log_base(), encode(&(top + LEAP))),
-            ];
-            Ok((writes, ()))
-        };
-        Ok(engine::commit(engine, vec![Read::Row(next_session())], decide).await?)
-    }
+/// What a new life needs to know: sessions and entries are numbered past all that were ever used, and what no row names is
+/// kept. A `namespace` is told where no row does.
+pub(super) async fn begin(
+    engine: &dyn Engine,
+    shelf: &Shelf,
+    namespace: Option<String>,
+    last_session: u64,
+) -> Result<(), Fault> {
+    let top = shelf.names().map(|(name, _)| name.backed_up().1).max().unwrap_or(0);
+    let decide = move |rows: &Rows| -> Result<_, Fault> {
+        let known: u64 = decode_row(rows.get(&next_session()))?.unwrap_or(0);
+        let last = known.max(last_session);
+        let mut writes = vec![
+            Write::Put(next_session(), encode(&last)),
+            Write::Put(kept(), encode(&(last + 1))),
+            Write::Put(log_base(), encode(&(top + LEAP))),
+        ];
+        writes.extend(namespace.iter().map(|id| Write::Put(namespace_id(), encode(id))));
+        Ok((writes, ()))
+    };
+    Ok(engine::commit(engine, vec![Read::Row(next_session())], decide).await?)
 }
 
 fn no_piece(name: BlobName, reason: &str) -> Unread {

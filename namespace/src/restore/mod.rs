@@ -17,6 +17,7 @@ use crate::fault::Fault;
 use crate::table::INDEX_FORMAT;
 
 mod fill;
+mod publish;
 mod source;
 mod stock;
 
@@ -129,7 +130,7 @@ pub async fn restore(
         }
         restored.flaws.splice(0..0, flaws);
         run.log(&*engine, &manifest, &mut restored).await?;
-        run.finish(&*engine, &restored).await?;
+        fill::begin(&*engine, &shelf, None, restored.last_session).await?;
         return Ok((engine, restored));
     }
     Err(RestoreError::NoSnapshot(flaws.iter().fold(String::new(), |all, flaw| format!("{all}; {flaw}"))))
@@ -149,6 +150,25 @@ impl Run<'_> {
         }
         if found.is_empty() && other_key { Err(RestoreError::OtherKey) } else { Ok(found) }
     }
+}
+
+/// Makes an empty index that goes on with a namespace of which nothing but its silos is left: whose it is, and where its
+/// numbers go on.
+pub async fn begin_anew(engine: &dyn Engine, sources: Vec<Source>) -> Result<(), RestoreError> {
+    let mut namespaces = BTreeSet::new();
+    for source in &sources {
+        if let Ok(Some(marker)) = source.silo.marker().await {
+            namespaces.insert(marker.namespace);
+        }
+    }
+    if namespaces.len() > 1 {
+        return Err(RestoreError::Namespaces(namespaces.into_iter().collect()));
+    }
+    let Some(namespace) = namespaces.pop_first() else { return Err(RestoreError::NoBackup("any silo".to_owned())) };
+    let of_blobs = source::last_session(&sources).await;
+    let shelf = Shelf::list(sources).await;
+    let last_session = shelf.names().map(|(name, _)| name.extent.0).fold(of_blobs, u64::max);
+    Ok(fill::begin(engine, &shelf, Some(namespace), last_session).await?)
 }
 
 /// A moment as `--at` takes it.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use holdall_silos::{BlobName, SiloError};
 use serde::{Deserialize, Serialize};
 
+use super::publish::{Found, Published, Publisher};
 use crate::describe::Description;
 use crate::engine::{self, Read, Rows, Write};
 use crate::extent::{Location, Number, Replica, ReplicaState};
@@ -44,6 +45,13 @@ pub enum StockLine {
         /// `s3://bucket/key` as the bytes say; none where they do not say.
         object: Option<String>,
     },
+    /// Bytes that the index knew nothing of are an object now.
+    Published {
+        /// `s3://bucket/key`
+        object: String,
+        /// Bytes of the extent.
+        bytes: u64,
+    },
 }
 
 /// What was found in all.
@@ -53,6 +61,9 @@ pub struct Stock {
     pub blobs: u64,
     /// Extents whose place was put right.
     pub adopted: u64,
+    /// Extents that are part of an object now.
+    #[serde(default)]
+    pub published: u64,
     /// Extents that the index knows nothing of.
     pub unknown: u64,
     /// Their bytes.
@@ -74,24 +85,49 @@ impl Namespace {
     /// Looks through every silo, puts right where extents lie that were moved since, and tells what else there is. For an
     /// index that was just restored and serves nobody yet.
     pub async fn take_stock(&self, tell: &mut (dyn FnMut(StockLine) + Send)) -> Result<Stock, Fault> {
-        let mut stock = Stock::default();
-        for open in self.inventory().silos.values() {
-            if let Err(fault) = self.core.take_stock_of(open, &mut stock, tell).await {
-                tracing::warn!(silo = %open.row.name, %fault, "a silo could not be looked through");
-                stock.silent.push(open.row.name.clone());
-            }
-        }
-        Ok(stock)
+        self.core.take_stock(None, tell).await
+    }
+
+    /// The same, and makes objects of what it can: of each key that the index does not have, the newest version that lies
+    /// there whole, as far as its bytes tell. Among them are objects that were deleted and not swept yet. New buckets are
+    /// the first account's.
+    pub async fn publish_stock(&self, tell: &mut (dyn FnMut(StockLine) + Send)) -> Result<Stock, Fault> {
+        self.core.take_stock(Some(Publisher::new(self)), tell).await
     }
 }
 
+/// Taking stock.
+struct Run<'a> {
+    core: &'a Arc<Core>,
+    stock: Stock,
+    publisher: Option<Publisher<'a>>,
+    tell: &'a mut (dyn FnMut(StockLine) + Send),
+}
+
 impl Core {
-    async fn take_stock_of(
+    async fn take_stock(
         self: &Arc<Self>,
-        open: &Arc<OpenSilo>,
-        stock: &mut Stock,
+        publisher: Option<Publisher<'_>>,
         tell: &mut (dyn FnMut(StockLine) + Send),
-    ) -> Result<(), Fault> {
+    ) -> Result<Stock, Fault> {
+        let mut run = Run { core: self, stock: Stock::default(), publisher, tell };
+        for open in self.inventory().silos.values() {
+            if let Err(fault) = run.silo(open).await {
+                tracing::warn!(silo = %open.row.name, %fault, "a silo could not be looked through");
+                run.stock.silent.push(open.row.name.clone());
+            }
+        }
+        if let Some(publisher) = run.publisher.take() {
+            for (published, found) in publisher.publish_the_rest().await? {
+                run.told(published, found);
+            }
+        }
+        Ok(run.stock)
+    }
+}
+
+impl Run<'_> {
+    async fn silo(&mut self, open: &Arc<OpenSilo>) -> Result<(), Fault> {
         let mut after: Option<String> = None;
         loop {
             let page = open.note(open.silo.list("", after.as_deref(), holdall_silos::limits::MAX_LIST_PAGE).await);
@@ -104,27 +140,21 @@ impl Core {
                 if blob.is_backup() {
                     continue;
                 }
-                stock.blobs += 1;
+                self.stock.blobs += 1;
                 if blob.is_pack() {
-                    self.take_stock_of_pack(open, PackId::of(open.id, &blob), stock, tell).await?;
+                    self.pack(open, PackId::of(open.id, &blob)).await?;
                     continue;
                 }
                 let extent = Number { session: blob.extent.0, number: blob.extent.1 };
                 copies.push(Copy { extent, location: Location::Blob(blob), says: None, stored: listed.stored });
             }
-            self.look_at(open, copies, stock, tell).await?;
+            self.look_at(open, copies).await?;
         }
     }
 
     /// Packs that nothing is appended to any more and that rows name hold nothing new.
-    async fn take_stock_of_pack(
-        self: &Arc<Self>,
-        open: &Arc<OpenSilo>,
-        id: PackId,
-        stock: &mut Stock,
-        tell: &mut (dyn FnMut(StockLine) + Send),
-    ) -> Result<(), Fault> {
-        let rows = self.engine.get(&[packs::named(id), packs::length(id)]).await?;
+    async fn pack(&mut self, open: &Arc<OpenSilo>, id: PackId) -> Result<(), Fault> {
+        let rows = self.core.engine.get(&[packs::named(id), packs::length(id)]).await?;
         if usage::read(rows[0].as_ref()) > 0 && rows[1].is_some() {
             return Ok(());
         }
@@ -135,46 +165,65 @@ impl Core {
                 let (extent, stored) = (says.extent, says.size);
                 Copy { extent, location, says: Some(says), stored }
             });
-            self.look_at(open, copies.collect(), stock, tell).await?;
+            self.look_at(open, copies.collect()).await?;
         }
         Ok(())
     }
 
-    async fn look_at(
-        self: &Arc<Self>,
-        open: &Arc<OpenSilo>,
-        copies: Vec<Copy>,
-        stock: &mut Stock,
-        tell: &mut (dyn FnMut(StockLine) + Send),
-    ) -> Result<(), Fault> {
-        let rows = self.engine.get(&copies.iter().map(|copy| extent(copy.extent)).collect::<Vec<_>>()).await?;
-        for (copy, row) in copies.into_iter().zip(rows) {
-            let silo = open.row.name.clone();
-            let place = copy.location.to_string();
+    async fn look_at(&mut self, open: &Arc<OpenSilo>, copies: Vec<Copy>) -> Result<(), Fault> {
+        let keys: Vec<_> = copies.iter().map(|copy| extent(copy.extent)).collect();
+        for (copy, row) in copies.into_iter().zip(self.core.engine.get(&keys).await?) {
             match decode_row::<ExtentRow>(row.as_ref())? {
-                Some(row) if self.wants(open, &row, &copy).await => {
-                    if self.adopt(open, row, copy).await? {
-                        stock.adopted += 1;
-                        tell(StockLine::Adopted { silo, place });
-                    }
-                }
+                Some(row) if self.core.wants(open, &row, &copy).await => self.adopt(open, row, copy).await?,
                 Some(_) => {}
-                None => {
-                    let says = match copy.says {
-                        Some(says) => Some(says),
-                        None => self.described(open, &copy.location).await,
-                    };
-                    let bytes = says.as_ref().map_or(copy.stored, |says| says.size);
-                    let object = says.map(|says| format!("s3://{}/{}", says.bucket, says.key));
-                    stock.unknown += 1;
-                    stock.unknown_bytes += bytes;
-                    tell(StockLine::Unknown { silo, place, bytes, object });
-                }
+                None => self.unknown(open, copy).await?,
             }
         }
         Ok(())
     }
 
+    async fn adopt(&mut self, open: &OpenSilo, row: ExtentRow, copy: Copy) -> Result<(), Fault> {
+        let (silo, place) = (open.row.name.clone(), copy.location.to_string());
+        if self.core.adopt(open, row, copy).await? {
+            self.stock.adopted += 1;
+            (self.tell)(StockLine::Adopted { silo, place });
+        }
+        Ok(())
+    }
+
+    async fn unknown(&mut self, open: &Arc<OpenSilo>, copy: Copy) -> Result<(), Fault> {
+        let says = match copy.says {
+            Some(says) => Some(says),
+            None => self.core.described(open, &copy.location).await,
+        };
+        let found = Found { silo: Arc::clone(open), location: copy.location, stored: copy.stored, says };
+        let Some(publisher) = &mut self.publisher else {
+            self.told(Published::No, found);
+            return Ok(());
+        };
+        // Those of several extents wait till all were seen.
+        if let Some((published, found)) = publisher.publish(found).await? {
+            self.told(published, found);
+        }
+        Ok(())
+    }
+
+    fn told(&mut self, published: Published, found: Found) {
+        let Found { silo, location, stored, says } = found;
+        let (silo, place) = (silo.row.name.clone(), location.to_string());
+        let bytes = says.as_ref().map_or(stored, |says| says.size);
+        let object = says.map(|says| format!("s3://{}/{}", says.bucket, says.key));
+        if let (Published::Yes, Some(object)) = (published, &object) {
+            self.stock.published += 1;
+            return (self.tell)(StockLine::Published { object: object.clone(), bytes });
+        }
+        self.stock.unknown += 1;
+        self.stock.unknown_bytes += bytes;
+        (self.tell)(StockLine::Unknown { silo, place, bytes, object });
+    }
+}
+
+impl Core {
     /// Whether an extent has no verified copy where its row says that there is one.
     async fn wants(&self, open: &OpenSilo, row: &ExtentRow, copy: &Copy) -> bool {
         let named = row.replicas.iter().any(|replica| replica.silo == open.id && replica.location == copy.location);
