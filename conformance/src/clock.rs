@@ -41,6 +41,14 @@ pub fn stamp(epoch_seconds: u64) -> String {
     format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
+/// `YYYY-MM-DDTHH:MM:SS.mmmZ`, as the command line takes moments.
+pub fn moment(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (year, month, day) = civil(since.as_secs() / 86_400);
+    let (rest, ms) = (since.as_secs() % 86_400, since.subsec_millis());
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{ms:03}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
 /// Days since 1970-01-01 to the calendar (Howard Hinnant's `civil_from_days`, for days that are not negative).
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
@@ -56,7 +64,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::stamp;
+    use super::*;
 
     #[test]
     fn stamps_are_calendar_dates() {
@@ -68,5 +76,7 @@ mod tests {
         ] {
             assert_eq!(stamp(seconds), expected);
         }
+        let time = UNIX_EPOCH + Duration::from_millis(951_782_400_007);
+        assert_eq!(moment(time), "2000-02-29T00:00:00.007Z");
     }
 }

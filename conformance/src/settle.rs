@@ -78,11 +78,15 @@ pub async fn settle_unknown(world: &Arc<World>, endpoint: &Endpoint) -> Outcome<
     Ok(open.len())
 }
 
-/// Files below a folder, hidden ones and markers left out.
+/// In a silo, the folder of the index's backups.
+pub const BACKUPS: &str = "0000000000";
+
+/// Files below a folder; hidden ones, markers and backups of the index left out.
 pub fn files(folder: &Path) -> usize {
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
     entries
         .flatten()
+        .filter(|entry| entry.file_name() != BACKUPS)
         .map(|entry| match entry.file_type() {
             Ok(kind) if kind.is_dir() => files(&entry.path()),
             Ok(_) => usize::from(!is_marker(&entry.file_name().to_string_lossy())),

@@ -295,7 +295,8 @@ async fn emptied(servers: &Servers, job: u64, silo: &str) -> Outcome<()> {
 async fn emptied_bucket(servers: &Servers) -> Outcome<()> {
     let Some(behind) = &servers.behind else { return Ok(()) };
     let page = Client::new(&behind.setup.endpoint()).list("cold", Listing::default()).await?;
-    let left: Vec<_> = page.contents.iter().filter(|listed| !listed.key.contains("holdall")).collect();
+    let ours = |key: &str| !key.contains("holdall") && !key.starts_with(&format!("blobs/{}/", settle::BACKUPS));
+    let left: Vec<_> = page.contents.iter().filter(|listed| ours(&listed.key)).collect();
     if left.is_empty() {
         Ok(())
     } else {

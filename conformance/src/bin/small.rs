@@ -304,12 +304,12 @@ async fn requests(server: &Gateway) -> Outcome<u64> {
     Ok(counts.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum())
 }
 
-/// Bytes of all files below a path.
+/// Bytes of all files below a path, backups of the index left out.
 fn stored(path: &Path) -> u64 {
     walk(path, &|file| file.len())
 }
 
-/// Bytes the file system has allocated for a file, or for all below a folder.
+/// Bytes the file system has allocated for a file, or for all below a folder, backups of the index left out.
 fn allocated(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     walk(path, &|file| file.blocks() * 512)
@@ -319,6 +319,7 @@ fn walk(path: &Path, of: &dyn Fn(&std::fs::Metadata) -> u64) -> u64 {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => {
             let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+            let entries = entries.filter(|entry| entry.file_name() != settle::BACKUPS);
             entries.map(|entry| walk(&entry.path(), of)).sum()
         }
         Ok(found) => of(&found),
