@@ -292,7 +292,7 @@ pub async fn open_namespace(settings: &Settings, start: &Start) -> Result<Arc<Na
     let base = std::path::absolute(&settings.data)
         .map_err(|source| FolderError::Folder { path: settings.data.clone(), source })?;
     let Settings { sweep_grace: grace, pack_up_to, .. } = *settings;
-    let options = Options { base, seal_key, grace, pack_up_to, backup: None };
+    let options = Options { base, seal_key, grace, pack_up_to, backup: settings.backup() };
     Ok(Namespace::open(engine, clock, options, !start.shared).await?)
 }
 

@@ -53,6 +53,13 @@ pub const CERTIFICATE_POLL: Duration = Duration::from_mins(1);
 /// Body of an admin request.
 pub const ADMIN_BODY: usize = 1 << 20;
 
+/// Snapshots of the index are this far apart at least: one takes a moment, and lists every silo.
+pub const SOONEST_SNAPSHOT: Duration = Duration::from_secs(1);
+/// And this far at most: a restore reads the log of all that time.
+pub const RAREST_SNAPSHOT: Duration = Duration::from_hours(31 * 24);
+/// Backups are kept for ten years at most.
+pub const LONGEST_KEPT: Duration = Duration::from_hours(3650 * 24);
+
 /// A request's XML, unless it says otherwise.
 pub const MAX_XML: usize = 1 << 20;
 /// A `CompleteMultipartUpload` (10,000 parts with their `ETag`s and the longest checksum stay under 4 MiB) or a

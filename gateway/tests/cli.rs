@@ -157,6 +157,8 @@ fn what_is_wrong_at_the_start_is_one_line_and_no_port_opens() {
         ("[write]\nto = [\"nowhere\"]\n", 2, "write"),
         ("[log]\nlevel = \"loud\"\n", 2, "log level `loud` is not `error`, `warn`, "),
         ("region = \"us east\"\n", 2, "region `us east` is not 1 to 64 of "),
+        ("[backup]\nevery = \"100ms\"\n", 2, "backup.every `100ms` is not a time from 1s to 31d, "),
+        ("[backup]\nkeep = \"1h\"\n", 2, "backup.keep `1h` is not a time from what backup.every says to "),
         ("domains = [\"s3.example.org:9000\"]\n", 2, "domain `s3.example.org:9000` is not a host's name"),
     ];
     for (file, code, want) in table {

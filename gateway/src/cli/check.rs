@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use holdall_namespace::Namespace;
@@ -60,10 +61,12 @@ pub(super) async fn check(context: &Context, command: &Check) -> Result<(), Fail
 async fn stopped(context: &Context, command: &Check) -> Result<Option<Arc<Namespace>>, Failure> {
     let Some(data) = context.global.data.clone() else { return Ok(None) };
     let args = ServeArgs { config: command.config.clone(), ..ServeArgs::default() };
-    let (settings, _) = config::load(&args, Some(data), None).map_err(|error| Failure::misuse(error.to_string()))?;
+    let (mut settings, _) = config::load(&args, Some(data), None).map_err(|error| Failure::misuse(error.to_string()))?;
     if !settings.index.exists() {
         return Ok(None);
     }
+    // A check writes nothing into silos.
+    settings.backup_every = Duration::ZERO;
     match open_namespace(&settings, &Start::default()).await {
         Ok(namespace) => Ok(Some(namespace)),
         Err(StartError::Index(OpenIndexError::InUse(_))) => Ok(None),

@@ -1,7 +1,10 @@
 //! What a settled setting may say: a value that would be taken and then never do anything is refused at the start.
 
+use std::time::Duration;
+
 use super::Settings;
 use super::parse::ConfigError;
+use crate::limits::{LONGEST_KEPT, RAREST_SNAPSHOT, SOONEST_SNAPSHOT};
 
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -13,12 +16,30 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
     }
     let at_most = "a size up to 256KiB, which is 262144";
     refuse("pack_up_to", &settings.pack_up_to.to_string(), is_packable, at_most)?;
+    check_backup(settings)?;
     let levels = "`error`, `warn`, `info`, `debug` or `trace`, nor a list such as `info,holdall=debug`";
     refuse("log level", &settings.log_level, is_log_filter, levels)
 }
 
 fn refuse(what: &'static str, value: &str, good: fn(&str) -> bool, wanted: &'static str) -> Result<(), ConfigError> {
     if good(value) { Ok(()) } else { Err(ConfigError::Setting { what, value: value.to_owned(), wanted }) }
+}
+
+/// How long backups are kept says something even where none are made: it must be good once they are.
+fn check_backup(settings: &Settings) -> Result<(), ConfigError> {
+    let (every, keep) = (settings.backup_every, settings.backup_keep);
+    let wrong = |what, value, wanted| Err(ConfigError::Setting { what, value: time(value), wanted });
+    if !every.is_zero() && !(SOONEST_SNAPSHOT..=RAREST_SNAPSHOT).contains(&every) {
+        return wrong("backup.every", every, "a time from 1s to 31d, nor 0s, which switches backups off");
+    }
+    if keep < every || keep > LONGEST_KEPT {
+        return wrong("backup.keep", keep, "a time from what backup.every says to 10 years, which is 3650d");
+    }
+    Ok(())
+}
+
+fn time(time: Duration) -> String {
+    jiff::SignedDuration::try_from(time).map_or_else(|_| format!("{time:?}"), |time| format!("{time:#}"))
 }
 
 fn is_packable(text: &str) -> bool {
@@ -83,6 +104,26 @@ mod tests {
         {
             assert!(!is_host_name(bad), "{bad}");
         }
+    }
+
+    /// A snapshot that is due more often than one can be taken, or that is gone before the next one.
+    #[test]
+    fn backups_are_made_seldom_enough_and_kept_until_the_next_one() {
+        let refused = |every: &str, keep: &str| {
+            let mut settings = Settings::in_folder(std::path::Path::new("x"));
+            let read = |text: &str| text.parse::<crate::config::Span>().unwrap().0;
+            (settings.backup_every, settings.backup_keep) = (read(every), read(keep));
+            check(&settings).err().map(|error| error.to_string())
+        };
+        for (every, keep) in [("1s", "1s"), ("31d", "3650d"), ("0s", "1h"), ("0s", "0s"), ("24h", "1w")] {
+            assert_eq!(refused(every, keep), None, "{every} {keep}");
+        }
+        let every = "is not a time from 1s to 31d, nor 0s, which switches backups off";
+        let keep = "is not a time from what backup.every says to 10 years, which is 3650d";
+        assert_eq!(refused("999ms", "7d"), Some(format!("backup.every `999ms` {every}")));
+        assert_eq!(refused("32d", "60d"), Some(format!("backup.every `768h` {every}")));
+        assert_eq!(refused("24h", "23h"), Some(format!("backup.keep `23h` {keep}")));
+        assert_eq!(refused("0s", "3651d"), Some(format!("backup.keep `87624h` {keep}")));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::name::BucketName;
+use jiff::SpanRelativeTo;
 use serde::{Deserialize, Deserializer, de};
 
 /// The whole file: process settings, then declared state.
@@ -39,6 +40,8 @@ pub struct File {
     pub access_log: Option<PathBuf>,
     /// Certificate and key; plain HTTP without them.
     pub tls: Option<TlsFiles>,
+    /// Backups of the index.
+    pub backup: BackupFile,
     /// The process's own log, on stderr.
     pub log: LogFile,
     /// Silos by name.
@@ -56,6 +59,16 @@ pub struct TlsFiles {
     pub cert: PathBuf,
     /// Its private key, PEM.
     pub key: PathBuf,
+}
+
+/// `[backup]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct BackupFile {
+    /// How often a snapshot is taken; `0s` switches backups off.
+    pub every: Option<Span>,
+    /// How far back it can be restored.
+    pub keep: Option<Span>,
 }
 
 /// `[log]`
@@ -141,7 +154,7 @@ pub(crate) struct TargetTable {
     max_size: Option<Size>,
 }
 
-/// A duration: `"10m"`, `"1h 30m"`.
+/// A duration: `"10m"`, `"1h 30m"`, `"7d"`; a day has 24 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
 
@@ -168,7 +181,8 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let bad = || Malformed { text: text.to_owned(), wanted: "a duration such as `10m` or `1h 30m`" };
-        let span: jiff::SignedDuration = text.trim().parse().map_err(|_| bad())?;
+        let span: jiff::Span = text.trim().parse().map_err(|_| bad())?;
+        let span = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| bad())?;
         Duration::try_from(span).map(Self).map_err(|_| bad())
     }
 }

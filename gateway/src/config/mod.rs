@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use holdall_namespace::backup::BackupOptions;
 use holdall_namespace::inventory::Declared;
+use holdall_namespace::limits;
 
 mod check;
 mod file;
@@ -76,6 +78,12 @@ pub struct ServeArgs {
     /// Bytes of objects up to this size share files and requests; 0 for none, at most 256KiB [default: 64KiB].
     #[arg(long, value_name = "SIZE", env = "HOLDALL_PACK_UP_TO")]
     pub pack_up_to: Option<Size>,
+    /// How often a snapshot of the index is written into silos; 0s for no backups at all [default: 24h].
+    #[arg(long, value_name = "TIME", env = "HOLDALL_BACKUP_EVERY")]
+    pub backup_every: Option<Span>,
+    /// How far back the index can be restored [default: 7d].
+    #[arg(long, value_name = "TIME", env = "HOLDALL_BACKUP_KEEP")]
+    pub backup_keep: Option<Span>,
     /// For tests: share the index's file with other processes that open it this way.
     #[cfg(feature = "faults")]
     #[arg(long, hide = true, env = "HOLDALL_SHARED_INDEX")]
@@ -113,12 +121,22 @@ pub struct Settings {
     pub sweep_grace: Duration,
     /// Up to how many bytes extents share packs.
     pub pack_up_to: u64,
+    /// How often a snapshot of the index is taken; without backups where this is zero.
+    pub backup_every: Duration,
+    /// How far back it must be possible to restore.
+    pub backup_keep: Duration,
 }
 
 impl Settings {
     /// The defaults, below a data folder.
     pub fn in_folder(data: &Path) -> Self {
         settle(&ServeArgs::default(), Some(data.to_owned()), None, File::default())
+    }
+
+    /// How backups of the index are made; none where they are switched off.
+    pub fn backup(&self) -> Option<BackupOptions> {
+        let options = BackupOptions { every: self.backup_every, keep: self.backup_keep };
+        (!options.every.is_zero()).then_some(options)
     }
 }
 
@@ -158,8 +176,10 @@ fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file:
         log_format: args.log_format.or(file.log.format).unwrap_or_default(),
         log_level: args.log_level.clone().or(file.log.level).unwrap_or_else(|| "info".to_owned()),
         drain_limit: time(args.drain_limit, file.drain_limit, DEFAULT_DRAIN),
-        sweep_grace: time(args.sweep_grace, file.sweep_grace, holdall_namespace::limits::GRACE),
-        pack_up_to: args.pack_up_to.or(file.pack_up_to).map_or(holdall_namespace::limits::PACK_UP_TO, |size| size.0),
+        sweep_grace: time(args.sweep_grace, file.sweep_grace, limits::GRACE),
+        pack_up_to: args.pack_up_to.or(file.pack_up_to).map_or(limits::PACK_UP_TO, |size| size.0),
+        backup_every: time(args.backup_every, file.backup.every, limits::SNAPSHOT_EVERY),
+        backup_keep: time(args.backup_keep, file.backup.keep, limits::BACKUPS_KEPT),
         data,
     }
 }
@@ -204,6 +224,22 @@ mod tests {
         assert_eq!(settings.admin_listen.port(), 9001);
         assert_eq!(settings.region, "eu-1");
         assert_eq!(settings.index, Path::new("/d/index.redb"));
+    }
+
+    /// The file's table, each flag over it, and a day in days.
+    #[test]
+    fn backups_are_set_by_a_table_or_by_flags_and_0s_switches_them_off() {
+        let options = |every, keep| Some(BackupOptions { every, keep });
+        assert_eq!(Settings::in_folder(Path::new("x")).backup(), options(limits::SNAPSHOT_EVERY, limits::BACKUPS_KEPT));
+        let file = || parse(Path::new("x"), "[backup]\nevery = \"6h\"\nkeep = \"30d\"").unwrap();
+        let settled = |args: &ServeArgs| settle(args, None, None, file()).backup();
+        let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
+        assert_eq!(settled(&ServeArgs::default()), options(hour * 6, day * 30));
+        let every = |text: &str| ServeArgs { backup_every: Some(text.parse().unwrap()), ..ServeArgs::default() };
+        assert_eq!(settled(&every("2h")), options(hour * 2, day * 30));
+        assert_eq!(settled(&every("0s")), None);
+        let keep = ServeArgs { backup_keep: Some("1w".parse().unwrap()), ..ServeArgs::default() };
+        assert_eq!(settled(&keep), options(hour * 6, day * 7));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use holdall_namespace::inventory::Declared;
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
-use super::file::{BucketFile, CredentialsFile, File, LogFile, SiloFile, TargetTable, TlsFiles, WriteFile};
+use super::file::{BackupFile, BucketFile, CredentialsFile, File, LogFile, SiloFile, TargetTable, TlsFiles, WriteFile};
 
 /// Why a configuration file was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +145,7 @@ fn known_fields(path: &[String]) -> Vec<&'static str> {
     match path.as_slice() {
         [] => fields_of::<File>(),
         ["tls"] => fields_of::<TlsFiles>(),
+        ["backup"] => fields_of::<BackupFile>(),
         ["log"] => fields_of::<LogFile>(),
         ["silo", _] => fields_of::<SiloFile>(),
         ["silo", _, "credentials"] => fields_of::<CredentialsFile>(),
@@ -196,9 +197,10 @@ pub(crate) fn fields_of<T: DeserializeOwned>() -> Vec<&'static str> {
 /// Every table's fields, for the test that the sample has them all.
 #[cfg(test)]
 pub(crate) fn all_fields() -> Vec<(&'static str, Vec<&'static str>)> {
-    let tables: [(&str, &[&str]); 7] = [
+    let tables: [(&str, &[&str]); 8] = [
         ("the file", &[]),
         ("tls", &["tls"]),
+        ("backup", &["backup"]),
         ("log", &["log"]),
         ("silo", &["silo", "x"]),
         ("credentials", &["silo", "x", "credentials"]),
@@ -239,6 +241,11 @@ mod tests {
                 "holdall.toml:1:14: unknown field `bucket.logs.wirte`; did you mean `write`?",
             ),
             ("[tls]\nzzz = 1", "holdall.toml:2:1: unknown field `tls.zzz`; known here: cert, key"),
+            ("[backup]\nevry = \"1h\"", "holdall.toml:2:1: unknown field `backup.evry`; did you mean `every`?"),
+            (
+                "[backup]\nkeep = \"2mo\"",
+                "holdall.toml:2:8: backup.keep: `2mo` is not a duration such as `10m` or `1h 30m`",
+            ),
             ("[tls]\ncert = \"a\"", "holdall.toml:1:1: tls: missing field `key`"),
             ("listen = \"localhost\"", "holdall.toml:1:10: listen: invalid socket address syntax"),
             (

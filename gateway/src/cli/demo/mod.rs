@@ -230,6 +230,8 @@ impl Stage {
         settings.listen.set_port(0);
         settings.admin_listen.set_port(0);
         settings.sweep_grace = Duration::ZERO;
+        // Nobody restores what is removed at the end.
+        settings.backup_every = Duration::ZERO;
         let gateway = Gateway::start(settings.clone(), Start::default()).await;
         let gateway = gateway.map_err(|error| Failure::failed(super::serve::chain(&error)))?;
         let new = gateway.new_key.as_ref().ok_or_else(|| Failure::failed("the new gateway has no first key"))?;
