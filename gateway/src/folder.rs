@@ -80,6 +80,19 @@ pub fn warn_if_exposed(path: &Path) {
     }
 }
 
+/// Says in the log when the sealing key would be lost with the data folder, and with it every backup of the index.
+pub fn warn_if_lost_together(data: &Path, seal_key: &Path) {
+    if lies_below(seal_key, data) {
+        let path = seal_key.display();
+        tracing::warn!(%path, "backups of the index are sealed with this file: keep a copy of it elsewhere");
+    }
+}
+
+fn lies_below(path: &Path, folder: &Path) -> bool {
+    let whole = |path: &Path| fs::canonicalize(path).ok();
+    whole(path).zip(whole(folder)).is_some_and(|(path, folder)| path.starts_with(folder))
+}
+
 /// Reads the sealing key, or makes one if the index does not exist yet.
 pub fn seal_key(path: &Path, index: &Path) -> Result<Zeroizing<[u8; 32]>, FolderError> {
     match known_seal_key(path) {
@@ -136,6 +149,20 @@ mod tests {
         fs::write(&staged, [1; 32]).unwrap();
         place(&staged, &path).unwrap();
         assert_eq!(fs::read(&path).unwrap(), *key, "who came second takes what is there");
+    }
+
+    /// A link in the data folder is no copy in it, and a folder whose name goes on differently is another one.
+    #[test]
+    fn a_key_is_lost_with_the_folder_that_its_bytes_are_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["data/deep/seal.key", "data-kept/seal.key"] {
+            prepare(at(name).parent().unwrap()).unwrap();
+            seal_key(&at(name), &at("index.redb")).unwrap();
+        }
+        std::os::unix::fs::symlink(at("data-kept/seal.key"), at("data/seal.key")).unwrap();
+        assert!(lies_below(&at("data/../data/deep/seal.key"), &at("data")));
+        assert!(!lies_below(&at("data-kept/seal.key"), &at("data")) && !lies_below(&at("data/seal.key"), &at("data")));
     }
 
     #[test]

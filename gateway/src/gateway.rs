@@ -135,6 +135,9 @@ impl Gateway {
         let namespace = open_namespace(&settings, &start).await?;
         folder::warn_if_exposed(&settings.data);
         folder::warn_if_exposed(&settings.seal_key);
+        if settings.backup().is_some() {
+            folder::warn_if_lost_together(&settings.data, &settings.seal_key);
+        }
         let opened = Opened { s3, admin, tls, access_log, namespace: Arc::clone(&namespace) };
         match Self::serve(settings, start, opened).await {
             Ok(gateway) => Ok(gateway),
