@@ -4,21 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
+use axum::response::Response;
 use holdall_namespace::Namespace;
 use holdall_namespace::sweep::Swept;
-use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::Admin;
 use super::extract::Asked;
 use super::problem::Problem;
 use super::view::CheckLine;
+use super::{Admin, lines};
 
 /// Findings that wait for a slow reader before the check waits for it.
 const WAITING_LINES: usize = 256;
@@ -52,13 +49,7 @@ pub(super) async fn check(State(admin): State<Arc<Admin>>, Asked(depth): Asked<D
     // The check reports through a plain call and must be able to wait there for a slow reader: a thread of its own.
     // It ends with the check, or as soon as nobody reads the answer any more.
     tokio::task::spawn_blocking(move || runtime.block_on(run(&namespace, depth.deep, &sender)));
-    let lines = futures_util::stream::unfold(receiver, |mut receiver| async move {
-        let line = receiver.recv().await?;
-        let mut text = serde_json::to_vec(&line).unwrap_or_default();
-        text.push(b'\n');
-        Some((Ok::<_, std::convert::Infallible>(Bytes::from(text)), receiver))
-    });
-    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+    lines::answer(receiver)
 }
 
 async fn run(namespace: &Namespace, deep: bool, lines: &mpsc::Sender<CheckLine>) {

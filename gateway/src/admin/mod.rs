@@ -19,6 +19,7 @@ mod door;
 mod extract;
 mod health;
 mod jobs;
+mod lines;
 mod silos;
 #[cfg(test)]
 mod tests;

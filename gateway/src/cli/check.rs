@@ -9,9 +9,10 @@ use holdall_namespace::Namespace;
 use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::engine::redb::OpenIndexError;
 use holdall_namespace::sweep::Swept;
-use http_body_util::BodyExt;
+use http::Method;
 
 use super::exit::Failure;
+use super::lines::Lines;
 use super::serve::chain;
 use super::{Context, print};
 use crate::admin::view::CheckLine;
@@ -61,7 +62,8 @@ pub(super) async fn check(context: &Context, command: &Check) -> Result<(), Fail
 async fn stopped(context: &Context, command: &Check) -> Result<Option<Arc<Namespace>>, Failure> {
     let Some(data) = context.global.data.clone() else { return Ok(None) };
     let args = ServeArgs { config: command.config.clone(), ..ServeArgs::default() };
-    let (mut settings, _) = config::load(&args, Some(data), None).map_err(|error| Failure::misuse(error.to_string()))?;
+    let (mut settings, _) =
+        config::load(&args, Some(data), None).map_err(|error| Failure::misuse(error.to_string()))?;
     if !settings.index.exists() {
         return Ok(None);
     }
@@ -87,8 +89,8 @@ async fn check_stopped(context: &Context, command: &Check, namespace: &Namespace
 }
 
 async fn check_running(context: &Context, command: &Check) -> Result<(), Failure> {
-    let body = context.admin()?.stream(&format!("/v1/check?deep={}", command.deep)).await?;
-    let mut lines = Lines { body, rest: Vec::new() };
+    let body = context.admin()?.stream(Method::GET, &format!("/v1/check?deep={}", command.deep)).await?;
+    let mut lines = Lines::of(body);
     while let Some(line) = lines.next().await? {
         match line {
             CheckLine::Error(reason) => return Err(Failure::failed(format!("the check broke off: {reason}"))),
@@ -143,30 +145,5 @@ fn sentence(finding: &Finding) -> String {
             format!("wrong count: {what} has {counted}, the index says {stored}")
         }
         Finding::Foreign { silo, name } => format!("foreign: {silo} has `{name}`, which is no name of ours"),
-    }
-}
-
-/// NDJSON as it arrives.
-struct Lines {
-    body: hyper::body::Incoming,
-    rest: Vec<u8>,
-}
-
-impl Lines {
-    async fn next(&mut self) -> Result<Option<CheckLine>, Failure> {
-        loop {
-            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.rest.drain(..=end).collect();
-                let read = serde_json::from_slice(&line);
-                return read
-                    .map(Some)
-                    .map_err(|error| Failure::failed(format!("the gateway answered strangely: {error}")));
-            }
-            let Some(frame) = self.body.frame().await else { return Ok(None) };
-            let frame = frame.map_err(|error| Failure::failed(format!("the answer broke off: {error}")))?;
-            if let Ok(data) = frame.into_data() {
-                self.rest.extend_from_slice(&data);
-            }
-        }
     }
 }

@@ -114,8 +114,8 @@ impl Endpoint {
     }
 
     /// A successful answer whose body is read by the caller.
-    pub async fn stream(&self, path: &str) -> Result<Incoming, Failure> {
-        let response = self.send(Method::GET, path, &[], Bytes::new()).await?;
+    pub async fn stream(&self, method: Method, path: &str) -> Result<Incoming, Failure> {
+        let response = self.send(method, path, &[], Bytes::new()).await?;
         Ok(refused(response).await?.into_body())
     }
 

@@ -29,6 +29,7 @@ mod apply;
 mod check;
 mod demo;
 mod job;
+mod lines;
 mod place;
 mod progress;
 pub(crate) mod serve;
