@@ -52,6 +52,8 @@ pub const CERTIFICATE_POLL: Duration = Duration::from_mins(1);
 
 /// Body of an admin request.
 pub const ADMIN_BODY: usize = 1 << 20;
+/// How often the admin API says how far a snapshot of the index came.
+pub const PROGRESS: Duration = Duration::from_millis(250);
 
 /// Snapshots of the index are this far apart at least: one takes a moment, and lists every silo.
 pub const SOONEST_SNAPSHOT: Duration = Duration::from_secs(1);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdall_namespace::backup::BackupStatus;
 use holdall_namespace::stats::Snapshot;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -84,10 +85,11 @@ impl Metrics {
     }
 
     /// Everything as text, the namespace's counters included.
-    pub fn encode(&self, snapshot: &Snapshot) -> String {
+    pub fn encode(&self, snapshot: &Snapshot, backup: &BackupStatus) -> String {
         let mut text = String::new();
         let written = encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &of_namespace(snapshot)))
+            .and_then(|()| encode_registry(&mut text, &of_backup(backup)))
             .and_then(|()| encode_eof(&mut text));
         written.expect("writing to a string cannot fail");
         text
@@ -135,6 +137,22 @@ fn of_namespace(now: &Snapshot) -> Registry {
     registry
 }
 
+/// What there is no backup of yet has no time.
+fn of_backup(now: &BackupStatus) -> Registry {
+    let mut registry = Registry::with_prefix("holdall");
+    let times = [
+        ("backup_covered_timestamp", "Commits of the index up to then can be restored", now.covered),
+        ("backup_snapshot_timestamp", "When the newest snapshot of the index was taken", now.snapshot),
+    ];
+    for (name, help, time) in times {
+        let Some(time) = time else { continue };
+        let gauge: Gauge = Gauge::default();
+        gauge.set(time / 1000);
+        registry.register_with_unit(name, help, Unit::Seconds, gauge);
+    }
+    registry
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,7 +166,9 @@ mod tests {
         let stats = Stats::default();
         stats.silo("hot", |silo| silo.errors += 2);
         stats.add(|all| all.moves_done = 5);
-        let text = metrics.encode(&stats.snapshot());
+        let backup = BackupStatus { covered: Some(1_700_000_000_999), ..BackupStatus::default() };
+        let text = metrics.encode(&stats.snapshot(), &backup);
+        assert!(!text.contains("holdall_backup_snapshot"), "{text}");
         for line in [
             "holdall_s3_requests_total{operation=\"GetObject\",status=\"200\"} 1",
             "holdall_s3_request_seconds_bucket{le=\"0.005\",operation=\"GetObject\"} 1",
@@ -156,6 +176,7 @@ mod tests {
             "holdall_silo_errors_total{silo=\"hot\"} 2",
             "holdall_moves_done_total 5",
             "holdall_reads_open 0",
+            "holdall_backup_covered_timestamp_seconds 1700000000",
             "# EOF",
         ] {
             assert_eq!(text.matches(&format!("{line}\n")).count(), 1, "{line} in\n{text}");

@@ -159,7 +159,9 @@ impl http_body::Body for Watched {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdall_namespace::backup::BackupStatus;
     use holdall_namespace::clock::SystemClock;
+    use holdall_namespace::stats::Snapshot;
     use http_body_util::{BodyExt, Full};
 
     fn observer() -> Arc<Observer> {
@@ -168,7 +170,7 @@ mod tests {
     }
 
     fn text(observer: &Observer) -> String {
-        observer.metrics.encode(&holdall_namespace::stats::Snapshot::default())
+        observer.metrics.encode(&Snapshot::default(), &BackupStatus::default())
     }
 
     #[tokio::test]

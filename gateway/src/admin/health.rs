@@ -29,7 +29,8 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, &'st
 
 /// Counters in the text form of `OpenMetrics`.
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    let text = admin.metrics.encode(&admin.state.namespace.stats());
+    let namespace = &admin.state.namespace;
+    let text = admin.metrics.encode(&namespace.stats(), &namespace.backup_status());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, kind)], text).into_response()
 }
@@ -41,5 +42,6 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         endpoint: admin.endpoint.clone(),
         region: admin.state.region.clone(),
         domains: admin.state.domains.clone(),
+        backup: admin.state.namespace.backup_status().into(),
     })
 }

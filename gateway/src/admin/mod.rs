@@ -18,6 +18,7 @@ mod declare;
 mod door;
 mod extract;
 mod health;
+mod index;
 mod jobs;
 mod lines;
 mod silos;
@@ -77,6 +78,9 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/job/{id}/cancel", "job.cancel", post(jobs::cancel)),
         route("GET", "/v1/where", "where", get(jobs::where_is)),
         route("GET", "/v1/usage", "usage", get(silos::usage)),
+        route("GET", "/v1/index", "index.show", get(index::show)),
+        route("POST", "/v1/index/backup", "index.backup", post(index::back_up)),
+        route("POST", "/v1/index/accept", "index.accept", post(index::accept)),
         route("GET", "/v1/check", "check", get(check::check)),
         route("POST", "/v1/sweep", "sweep", post(check::sweep)),
     ]

@@ -1,6 +1,7 @@
 //! The admin API's JSON: what routes answer and the command line reads. Times are RFC 3339, bytes are integers.
 
 use holdall_namespace::account::{AccessKey, Account, NewKey};
+use holdall_namespace::backup::{BackupStatus, Progress, Taken};
 use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::UnixMs;
 use holdall_namespace::inventory::{Change, Health, SiloInfo};
@@ -24,6 +25,9 @@ pub struct Status {
     pub region: String,
     /// Domains below which a host names a bucket.
     pub domains: Vec<String>,
+    /// How backups of the index stand.
+    #[serde(default)]
+    pub backup: BackupView,
 }
 
 /// An account.
@@ -199,6 +203,66 @@ pub struct UsageLine {
     pub bytes: i64,
 }
 
+/// The index, and how its backups stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexView {
+    /// Bytes it takes on its disk; 0 where that is not known.
+    pub bytes: u64,
+    /// It was restored: what silos hold beyond it is kept.
+    pub keeps_unknown: bool,
+    /// Its backups.
+    pub backup: BackupView,
+}
+
+/// How backups of the index stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackupView {
+    /// Whether they are made at all.
+    pub enabled: bool,
+    /// When the newest snapshot was taken.
+    pub snapshot: Option<Timestamp>,
+    /// The commits up to then can be restored.
+    pub covered: Option<Timestamp>,
+    /// The silos that took the last piece.
+    pub silos: Vec<String>,
+    /// Why the last piece could not be written.
+    pub problem: Option<String>,
+}
+
+/// A snapshot of the index that was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenView {
+    /// The last entry of the index's log that it holds.
+    pub sequence: u64,
+    /// When that was made.
+    pub at: Timestamp,
+    /// Its rows.
+    pub rows: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// The silos that have all of it.
+    pub silos: Vec<String>,
+}
+
+/// One line of the answer while a snapshot of the index is taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackupLine {
+    /// How far it came.
+    Progress(Progress),
+    /// The last line: what was taken.
+    Taken(TakenView),
+    /// The last line where none was.
+    Error(String),
+}
+
+/// Whether a restored index is taken for all there is to know from now on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// False where that was so already.
+    pub accepted: bool,
+}
+
 /// One line of a check's answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -284,6 +348,24 @@ impl From<JobInfo> for JobView {
             failed: job.failed,
             error: job.error,
         }
+    }
+}
+
+impl From<BackupStatus> for BackupView {
+    fn from(status: BackupStatus) -> Self {
+        Self {
+            enabled: status.enabled,
+            snapshot: status.snapshot.map(time),
+            covered: status.covered.map(time),
+            silos: status.silos,
+            problem: status.problem,
+        }
+    }
+}
+
+impl From<Taken> for TakenView {
+    fn from(taken: Taken) -> Self {
+        Self { sequence: taken.sequence, at: time(taken.at), rows: taken.rows, bytes: taken.bytes, silos: taken.silos }
     }
 }
 

@@ -28,6 +28,7 @@ mod account;
 mod apply;
 mod check;
 mod demo;
+mod index;
 mod job;
 mod lines;
 mod place;
@@ -113,10 +114,13 @@ pub enum Command {
     Check(check::Check),
     /// Delete what was retired and nobody reads any more, and orphans.
     Sweep(check::Sweep),
+    /// The index: how large it is, and its backups in the silos.
+    #[command(subcommand)]
+    Index(index::IndexCommand),
     /// See it work: fill a bucket, drain one silo into the other while clients read and overwrite. On a gateway of its
     /// own, or on the one that `--admin` names (`HOLDALL_ADMIN` is left alone).
     Demo(demo::Demo),
-    /// Show the gateway's endpoint, region and version.
+    /// Show the gateway's endpoint, region, version, and up to when its index is backed up.
     Status,
     /// Print a documented sample of the configuration file.
     Config(apply::Config),
@@ -204,6 +208,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Du => usage::du(&context).await,
         Command::Check(command) => check::check(&context, &command).await,
         Command::Sweep(command) => check::sweep(&context, &command).await,
+        Command::Index(command) => index::run(&context, command).await,
         Command::Demo(command) => demo::run(&context, &command).await,
         Command::Status => usage::status(&context).await,
         Command::Config(command) => apply::config(&command),
@@ -292,6 +297,10 @@ mod tests {
             "holdall where s3://photos/a//b",
             "holdall check --deep --json",
             "holdall sweep --now",
+            "holdall index show --json",
+            "holdall index backup --json",
+            "holdall index accept",
+            "holdall serve --backup-every 6h --backup-keep 30d",
             "holdall config --sample",
             "holdall completions bash",
         ] {

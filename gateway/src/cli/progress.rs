@@ -1,4 +1,4 @@
-//! Follows a job: a progress bar on a terminal, silence elsewhere. Ctrl-C detaches; the job goes on in the gateway.
+//! Follows what takes a while: a progress bar on a terminal, silence elsewhere. Ctrl-C detaches; the gateway goes on.
 
 use std::time::Duration;
 
@@ -24,6 +24,10 @@ impl CtrlC {
         let watched = signal(SignalKind::interrupt());
         watched.map(Self).map_err(|error| Failure::failed(format!("cannot watch for Ctrl-C: {error}")))
     }
+
+    pub(super) async fn pressed(&mut self) {
+        self.0.recv().await;
+    }
 }
 
 /// Waits until the job is `until` (or better); a job that failed or was cancelled is a failure.
@@ -31,7 +35,7 @@ pub(super) async fn follow(admin: &Endpoint, id: u64, until: JobState, ctrl_c: &
     let bar = bar();
     let followed = tokio::select! {
         job = watch(admin, id, until, &bar) => job,
-        _ = ctrl_c.0.recv() => {
+        () = ctrl_c.pressed() => {
             let again = format!("detached: job {id} goes on in the gateway; `holdall job watch {id}` shows it again");
             Err(Failure::detached(again))
         }
@@ -84,6 +88,15 @@ pub(super) fn bar() -> ProgressBar {
     let bar = ProgressBar::new(0);
     let style = "{bar:30} {binary_bytes}/{binary_total_bytes}  {binary_bytes_per_sec}  ETA {eta}  {msg}";
     bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(LOOK);
+    bar
+}
+
+/// For what nobody knows the end of: bytes that were done.
+pub(super) fn counter() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    let style = "{spinner} {binary_bytes}  {binary_bytes_per_sec}  {msg}";
+    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.enable_steady_tick(LOOK);
     bar
 }

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::exit::Failure;
+use super::index::of_backup;
 use super::target::{Target, encode};
 use super::{Context, print};
 use crate::admin::view::{ReplicaView, Status, UsageLine, UsageView};
@@ -60,6 +61,7 @@ pub(super) async fn status(context: &Context) -> Result<(), Failure> {
         ("endpoint", status.endpoint),
         ("region", status.region),
         ("domains", status.domains.join(", ")),
+        ("backup", of_backup(&status.backup)),
     ];
     lines.iter().try_for_each(|(name, value)| print::line(format!("{name:<10} {value}")))
 }
