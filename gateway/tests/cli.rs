@@ -296,6 +296,88 @@ fn what_an_owner_should_know_at_the_start_is_in_the_log() {
     assert_eq!(replaced(&text), 1, "the same key again replaces nothing: {text}");
 }
 
+/// Whoever lost the data folder had backups of the index in every silo, and nothing that opens them.
+#[test]
+fn a_sealing_key_that_is_lost_with_the_index_is_named_at_the_start_where_there_are_backups() {
+    let warnings = |more: &[&str]| {
+        let (code, text, _) = Served::start(more, &[]).stop();
+        assert_eq!(code, Some(0), "{text}");
+        let warned = text.lines().filter(|line| line.contains("backups of the index are sealed with this file"));
+        warned.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let warned = warnings(&[]);
+    assert!(warned.len() == 1 && warned[0].contains("WARN") && warned[0].contains("path=data/seal.key"), "{warned:?}");
+    assert!(warnings(&["--seal-key", "elsewhere.key"]).is_empty());
+    assert!(warnings(&["--backup-every", "0s"]).is_empty());
+}
+
+/// The names of the pieces of backups that a silo below the data folder has.
+fn pieces(folder: &Path, silo: &str) -> Vec<String> {
+    let folders = std::fs::read_dir(folder.join("data").join(silo).join("blobs/0000000000")).unwrap();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// An index that was lost with its disk was lost for good.
+#[test]
+fn a_backup_of_the_index_is_in_two_silos_when_it_is_said_to_be() {
+    let served = Served::start(&[], &[]);
+    store(&served, 1);
+    let taken = served.json("index backup");
+    assert!(taken["rows"].as_u64().is_some_and(|rows| rows > 0), "{taken}");
+    assert_eq!(taken["silos"].as_array().map(Vec::len), Some(2), "{taken}");
+    let of_snapshots = |silo| pieces(served.folder.path(), silo).iter().filter(|name| name.starts_with('8')).count();
+    assert!(of_snapshots("hot") >= 2 && of_snapshots("cold") >= 2, "rows and what says that they are all");
+
+    let index = served.json("index show");
+    let backup = &index["backup"];
+    assert!(index["bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{index}");
+    assert_eq!((&index["keeps_unknown"], &backup["enabled"]), (&Value::Bool(false), &Value::Bool(true)), "{index}");
+    assert_eq!(backup["problem"], Value::Null, "{index}");
+    let time = |of: &Value| of.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(time(&backup["snapshot"]) >= time(&taken["at"]), "{index} {taken}");
+    assert!(time(&backup["covered"]) >= time(&backup["snapshot"]), "{index}");
+    assert!(time(&served.json("status")["backup"]["covered"]) >= time(&backup["covered"]));
+    assert_eq!(served.json("index accept")["accepted"], false);
+
+    let shown = |line: &str| String::from_utf8(served.run(line).stdout).unwrap();
+    assert!(shown("index backup").starts_with("took a snapshot: "));
+    let text = shown("index show");
+    assert!(text.contains("backups    on\n") && text.contains("unknown    swept\n"), "{text}");
+    assert!(shown("status").contains("backup     up to "));
+    assert_eq!(served.json("check --deep")["checked"]["findings"], 0);
+    served.stop();
+}
+
+#[test]
+fn no_silo_has_a_backup_of_the_index_where_they_are_switched_off() {
+    let served = Served::start(&["--backup-every", "0s"], &[]);
+    store(&served, 1);
+    let output = served.run("index backup");
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    assert!(stderr(&output).starts_with("holdall: refused (backups_off): "), "{}", stderr(&output));
+    assert_eq!(served.json("index show")["backup"]["enabled"], false);
+    assert!(String::from_utf8(served.run("status").stdout).unwrap().contains("backup     off\n"));
+    let (code, text, folder) = served.stop();
+    assert_eq!(code, Some(0), "{text}");
+    for silo in ["hot", "cold"] {
+        assert!(!folder.path().join("data").join(silo).join("blobs/0000000000").exists());
+    }
+}
+
+/// `check` of a stopped folder is read-only: what it commits while it is open is backed up by the next life.
+#[test]
+fn checking_a_stopped_folder_writes_no_piece_of_a_backup() {
+    let served = Served::start(&[], &[]);
+    served.json("index backup");
+    let (.., folder) = served.stop();
+    let count = |folder: &Path| pieces(folder, "hot").len() + pieces(folder, "cold").len();
+    let before = count(folder.path());
+    let checked = holdall(folder.path()).args(["check", "--data", "data"]).output().unwrap();
+    assert!(checked.status.success(), "{}", stderr(&checked));
+    assert_eq!(count(folder.path()), before);
+}
+
 /// `holdall demo` drained a silo of the gateway that `HOLDALL_ADMIN` named, and left its bucket there after Ctrl-C.
 #[test]
 fn the_demo_leaves_a_gateway_of_the_environment_alone_and_one_it_was_given_as_it_was() {
