@@ -7,7 +7,7 @@ use indicatif::ProgressBar;
 use super::client::Endpoint;
 use super::exit::Failure;
 use super::lines::Lines;
-use super::{Context, print, progress};
+use super::{Context, print, progress, restore};
 use crate::admin::view::{Accepted, BackupLine, BackupView, IndexView, TakenView};
 
 /// `holdall index`
@@ -17,6 +17,10 @@ pub enum IndexCommand {
     Show,
     /// Take a snapshot of the index now, into two silos, and write what there is of its log.
     Backup,
+    /// Make a lost index again from its backups in the silos. No gateway runs meanwhile.
+    Restore(restore::Restore),
+    /// Make a lost index again from its backups and from what blobs and packs say of themselves.
+    Rebuild(restore::Rebuild),
     /// Take a restored index for all there is to know: what silos hold beyond it is swept from now on.
     Accept,
 }
@@ -26,6 +30,8 @@ pub(super) async fn run(context: &Context, command: IndexCommand) -> Result<(), 
         IndexCommand::Show => show(context).await,
         IndexCommand::Backup => back_up(context).await,
         IndexCommand::Accept => accept(context).await,
+        IndexCommand::Restore(command) => restore::restore(context, command).await,
+        IndexCommand::Rebuild(command) => restore::rebuild(context, command).await,
     }
 }
 

@@ -33,6 +33,7 @@ mod job;
 mod lines;
 mod place;
 mod progress;
+mod restore;
 pub(crate) mod serve;
 mod silo;
 mod usage;
@@ -300,6 +301,8 @@ mod tests {
             "holdall index show --json",
             "holdall index backup --json",
             "holdall index accept",
+            "holdall index restore --at 2026-11-28T12:00:00Z --from file:///mnt/nas --from s3://b --seal-key k --json",
+            "holdall index rebuild --config f.toml --ignore-backups",
             "holdall serve --backup-every 6h --backup-keep 30d",
             "holdall config --sample",
             "holdall completions bash",

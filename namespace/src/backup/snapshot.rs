@@ -103,6 +103,7 @@ impl Core {
         let (_, in_silos) = self.put_piece(What::Snapshot(manifest), sequence, &[]).await?;
         keep_common(&mut homes, in_silos);
         let taken = Taken { sequence, at, rows, bytes, silos: homes.unwrap_or_default() };
+        self.backups.known().status.silos.clone_from(&taken.silos);
         tracing::info!(rows, bytes, silos = taken.silos.join(", "), "took a snapshot of the index");
         self.prune().await;
         Ok(taken)

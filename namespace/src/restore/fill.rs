@@ -71,8 +71,9 @@ impl Run<'_> {
     ) -> Result<(), RestoreError> {
         let mut done = manifest.sequence;
         let runs: Vec<(u64, BlobName)> = self.shelf.logs().collect();
-        // A piece ends where the next one begins.
-        let begin = runs.partition_point(|(first, _)| *first <= done + 1).saturating_sub(1);
+        // A piece ends where the next one begins; several begin with the same entry where one was written again.
+        let behind = runs.partition_point(|(first, _)| *first <= done + 1);
+        let begin = runs[..behind].last().map_or(0, |(last, _)| runs.partition_point(|(first, _)| first < last));
         for (first, name) in &runs[begin..] {
             if self.at.is_some_and(|at| restored.until >= at) {
                 break;
