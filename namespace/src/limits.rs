@@ -124,8 +124,10 @@ pub const BACKUP_IDLE: Duration = Duration::from_mins(5);
 pub const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
 /// A snapshot is due this often, unless told otherwise.
 pub const SNAPSHOT_EVERY: Duration = Duration::from_hours(24);
-/// A snapshot that is due early, since copies of pieces are missing, waits this long after the last one.
-pub const SNAPSHOT_SPACING: Duration = Duration::from_hours(1);
+/// A snapshot that is due early, since copies of pieces are missing, waits this long after the last one,
+pub const SNAPSHOT_SPACING: Duration = Duration::from_secs(10);
+/// and so many times as long as that one took.
+pub const SNAPSHOT_SPACINGS: u32 = 20;
 /// Backups reach back this far, unless told otherwise.
 pub const BACKUPS_KEPT: Duration = Duration::from_hours(7 * 24);
 /// Silos that have a copy of each piece of a backup, where there are as many.

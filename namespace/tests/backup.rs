@@ -487,7 +487,7 @@ async fn without_any_backup_the_bytes_tell_what_they_can() {
     let mut lines = Vec::new();
     let stock = namespace.publish_stock(&mut |line| lines.push(line)).await.unwrap();
     let bucket = namespace.bucket(&"photos".parse().unwrap()).await.unwrap();
-    let house = House { namespace, engine, bucket, ..house };
+    let house = House { engine, namespace, bucket, ..house };
     // Thirty objects, one of which was overwritten before it was found again; two were deleted and not swept.
     assert!(stock.published >= 30 && stock.adopted == 0, "{stock:?}");
     for (name, then) in names.iter().zip(then) {

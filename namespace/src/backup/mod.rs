@@ -71,6 +71,8 @@ struct Known {
     status: BackupStatus,
     /// The silos that have the newest snapshot whole.
     homes: Vec<String>,
+    /// How long the last snapshot took.
+    took: Duration,
     /// A piece has fewer copies than there are silos for.
     thin: bool,
     /// When complete snapshots were taken, by sequence and writer.

@@ -15,7 +15,7 @@ use crate::clock::UnixMs;
 use crate::engine::log::push;
 use crate::extent::Number;
 use crate::fault::Fault;
-use crate::limits::{BACKUP_COPIES, PIECE, SNAPSHOT_SPACING, SWEEPS_AT_ONCE};
+use crate::limits::{BACKUP_COPIES, PIECE, SNAPSHOT_SPACING, SNAPSHOT_SPACINGS, SWEEPS_AT_ONCE};
 use crate::namespace::Core;
 use crate::table::backups::log_base;
 use crate::table::{INDEX_FORMAT, decode_row, successor};
@@ -55,7 +55,8 @@ impl Core {
         }
         let targets = self.backup_silos(0);
         let moved = targets.iter().take(BACKUP_COPIES).any(|open| !known.homes.contains(&open.row.name));
-        (known.thin && targets.len() >= BACKUP_COPIES || moved) && age >= SNAPSHOT_SPACING.as_millis() as UnixMs
+        let spacing = SNAPSHOT_SPACING.max(known.took * SNAPSHOT_SPACINGS);
+        (known.thin && targets.len() >= BACKUP_COPIES || moved) && age >= spacing.as_millis() as UnixMs
     }
 
     /// Takes a snapshot now.
@@ -76,6 +77,7 @@ impl Core {
     async fn write_snapshot(&self, base: u64, progress: &(dyn Fn(Progress) + Send + Sync)) -> Result<Taken, Fault> {
         let _one = self.backups.taking.lock().await;
         self.backups.known().thin = false;
+        let begun = self.clock.monotonic();
         let snapshot = self.engine.snapshot().await?;
         let (last, at) = snapshot.last();
         let sequence = base + last;
@@ -103,7 +105,11 @@ impl Core {
         let (_, in_silos) = self.put_piece(What::Snapshot(manifest), sequence, &[]).await?;
         keep_common(&mut homes, in_silos);
         let taken = Taken { sequence, at, rows, bytes, silos: homes.unwrap_or_default() };
-        self.backups.known().status.silos.clone_from(&taken.silos);
+        {
+            let mut known = self.backups.known();
+            known.status.silos.clone_from(&taken.silos);
+            known.took = self.clock.monotonic().saturating_sub(begun);
+        }
         tracing::info!(rows, bytes, silos = taken.silos.join(", "), "took a snapshot of the index");
         self.prune().await;
         Ok(taken)

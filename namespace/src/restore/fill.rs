@@ -58,7 +58,7 @@ impl Run<'_> {
             let last = BlobName::of_snapshot(manifest.sequence, (0, 0));
             return Err(Stopped::Unread(no_piece(last, &reason)));
         }
-        restored.until = manifest.at;
+        (restored.until, restored.last_entry) = (manifest.at, manifest.sequence);
         Ok(())
     }
 
@@ -127,6 +127,7 @@ impl Run<'_> {
                 break;
             }
             restored.until = entry.at;
+            restored.last_entry = entry.sequence;
             restored.entries += 1;
             rows.extend(entry.rows);
         }
@@ -136,6 +137,7 @@ impl Run<'_> {
             return Ok(Next::Enough);
         }
         *done = run.last;
+        restored.last_entry = run.last;
         restored.until = self.at.map_or(run.until, |at| run.until.min(at)).max(restored.until);
         Ok(Next::Done)
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::backup::piece::PieceKey;
-use crate::backup::shelf::{Shelf, Source, Unread, Whole};
+use crate::backup::shelf::{Shelf, Source, Whole};
 use crate::clock::UnixMs;
 use crate::engine::Engine;
 use crate::fault::Fault;
@@ -71,6 +71,8 @@ pub struct Restored {
     pub rows: u64,
     /// Entries of the log carried out on top of it.
     pub entries: u64,
+    /// The last of them, by the number it has in pieces.
+    pub last_entry: u64,
     /// Sessions up to this one wrote into the silos.
     pub last_session: u64,
     /// Pieces that were damaged or missing and were not needed, or were taken from another silo.
@@ -109,8 +111,9 @@ pub async fn restore(
     let run = Run { shelf: &shelf, key: &key, at, report };
     let mut flaws: Vec<String> =
         shelf.silent.iter().map(|(silo, error)| format!("silo `{silo}` does not answer: {error}")).collect();
-    let mut namespaces = BTreeSet::new();
-    for Whole { manifest, namespace, flaws: of_manifest } in run.candidates(&mut flaws).await? {
+    let (mut namespaces, mut unread) = (BTreeSet::new(), None::<(u64, String)>);
+    let candidates = run.candidates(&mut flaws, &mut unread).await?;
+    for Whole { manifest, namespace, flaws: of_manifest } in candidates {
         flaws.extend(of_manifest);
         if namespaces.insert(namespace.clone()) && namespaces.len() > 1 {
             return Err(RestoreError::Namespaces(namespaces.into_iter().collect()));
@@ -122,14 +125,20 @@ pub async fn restore(
         let mut restored = Restored { namespace, snapshot: manifest.at, last_session, ..Restored::default() };
         match run.snapshot(&*engine, &manifest, &mut restored).await {
             Ok(()) => {}
-            Err(fill::Stopped::Unread(unread)) => {
-                flaws.push(format!("the snapshot of {} is not whole: {unread}", shown(manifest.at)));
+            Err(fill::Stopped::Unread(lost)) => {
+                flaws.push(format!("the snapshot of {} is not whole: {lost}", shown(manifest.at)));
+                unread = unread.or(Some((manifest.sequence, lost.to_string())));
                 continue;
             }
             Err(fill::Stopped::Fault(fault)) => return Err(fault.into()),
         }
         restored.flaws.splice(0..0, flaws);
         run.log(&*engine, &manifest, &mut restored).await?;
+        if let Some((sequence, reason)) = unread.filter(|(sequence, _)| at.is_none() && *sequence > restored.last_entry)
+        {
+            let reason = format!("the snapshot at entry {sequence}, which is newer, does not read: {reason}");
+            return Err(RestoreError::Broken { until: restored.until, reason });
+        }
         fill::begin(&*engine, &shelf, None, restored.last_session).await?;
         return Ok((engine, restored));
     }
@@ -137,15 +146,22 @@ pub async fn restore(
 }
 
 impl Run<'_> {
-    /// Whole snapshots from before the moment, newest first.
-    async fn candidates(&self, flaws: &mut Vec<String>) -> Result<Vec<Whole>, RestoreError> {
+    /// Whole snapshots from before the moment, newest first; and the newest that does not read.
+    async fn candidates(
+        &self,
+        flaws: &mut Vec<String>,
+        unread: &mut Option<(u64, String)>,
+    ) -> Result<Vec<Whole>, RestoreError> {
         let (mut found, mut other_key) = (Vec::new(), false);
         for (sequence, names) in self.shelf.snapshots() {
             match self.shelf.manifest(self.key, &names).await {
                 Ok(Some(whole)) if self.at.is_none_or(|at| whole.manifest.at <= at) => found.push(whole),
                 Ok(_) => {}
-                Err(Unread { other_key: true, .. }) => other_key = true,
-                Err(unread) => flaws.push(format!("a snapshot at entry {sequence} does not read: {unread}")),
+                Err(lost) => {
+                    other_key |= lost.other_key;
+                    flaws.push(format!("a snapshot at entry {sequence} does not read: {lost}"));
+                    unread.get_or_insert((sequence, lost.to_string()));
+                }
             }
         }
         if found.is_empty() && other_key { Err(RestoreError::OtherKey) } else { Ok(found) }
