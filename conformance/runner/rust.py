@@ -147,6 +147,7 @@ RIGS = [
     _rig("powerloss", "the power cut at random moments under load, on a disk that forgets what was not flushed", "powerloss"),
     _rig("twogateways", "two gateways over one index, one frozen past its lease and resumed, under load", "twogateways"),
     _rig("small", "20,000 small objects: few requests to a bucket there and back, room given back", "small"),
+    _rig("restore", "the index lost and made again: from two silos, from one, as of a moment, with damaged backups", "restore"),
     _rig("memory", "stopped uploads, slow readers, a long listing: memory stays flat", "memory"),
 ]
 SOAK = [
@@ -166,6 +167,10 @@ SOAK = [
     _rig(
         "soak-scale", "10^7 objects of 100 bytes to 16 KiB loaded; 60 GB of disk", "small", "--objects", "10000000", "--mixed",
         "--load-only", timeout=14400,
+    ),
+    _rig(
+        "soak-restore", "the same with 2,000 objects, a minute of load, 1,000 damaged bytes", "restore", "--objects", "2000",
+        "--seconds", "60", "--flips", "1000", timeout=7200,
     ),
     _rig("soak-memory", "64 uploads and 64 readers of 5 GiB, 10^6 keys", "memory", "--full", timeout=7200),
 ]

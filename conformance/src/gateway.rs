@@ -23,6 +23,9 @@ const STOPPED: Duration = Duration::from_mins(1);
 /// What is retired goes with the next sweep.
 pub const NO_GRACE: &str = "sweep_grace = \"0s\"\n";
 
+/// Snapshots of the index come and go within seconds.
+pub const BACKED_UP_OFTEN: &str = "[backup]\nevery = \"2s\"\nkeep = \"4s\"\n";
+
 /// How to start one. The ports stay the same over restarts.
 #[derive(Debug, Clone)]
 pub struct Setup {

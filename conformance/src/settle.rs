@@ -1,4 +1,4 @@
-//! What must hold when nothing runs any more: swept, checked deep, every key as the oracle says.
+//! What must hold when nothing runs any more: swept, checked deep, every key as the oracle says, the index restored.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use crate::Outcome;
 use crate::client::Endpoint;
 use crate::clock::Stopwatch;
 use crate::command::Holdall;
+use crate::gateway::Setup;
 use crate::random::Random;
 use crate::workload::{Act, Actor, Reading, World};
 
@@ -60,6 +61,22 @@ pub async fn read_all(world: &Arc<World>, endpoint: &Endpoint, keys: Vec<String>
     for reader in readers {
         reader.await?;
     }
+    Ok(())
+}
+
+/// The index goes, and is made again from what all those lives left in the silos.
+pub async fn from_restored(world: &Arc<World>, setup: &Setup) -> Outcome<()> {
+    std::fs::rename(setup.data.join("index.redb"), setup.data.join("index.lost"))?;
+    let data = setup.data.display().to_string();
+    let said = setup.command().run(&["index", "restore", "--data", &data]).await?;
+    if said.code != 0 {
+        return Err(format!("`index restore` exits with {}: {}{}", said.code, said.out, said.err).into());
+    }
+    let gateway = setup.start().await?;
+    read_all(world, &setup.endpoint(), world.keys.clone()).await?;
+    crate::load::verdict(world, "from a restored index")?;
+    check_deep(&setup.command()).await?;
+    gateway.stop().await?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Every acknowledged write must be there and whole, no unacknowledged one half-visible, and after recovery and sweep
 //! no byte is left that no row names. Unknown outcomes stay open until the gateway is dead; then what is read is the
-//! truth.
+//! truth. At the end the index goes, too, and a restored one must show the same.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::Parser;
 use holdall_conformance::client::Client;
 use holdall_conformance::clock::Stopwatch;
-use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup};
+use holdall_conformance::gateway::{BACKED_UP_OFTEN, Gateway, NO_GRACE, Setup};
 use holdall_conformance::load::Load;
 use holdall_conformance::random::Random;
 use holdall_conformance::workload::{Sizes, World};
@@ -36,6 +36,9 @@ const FAILPOINTS: &[&str] = &[
     "pack-written",
     "pack-rewriting",
     "pack-deleted",
+    "log-shipped",
+    "snapshot-begun",
+    "backup-pruned",
 ];
 /// A round that no failpoint ends is ended by hand after this long.
 const ROUND: Duration = Duration::from_secs(20);
@@ -44,7 +47,7 @@ const ROUND: Duration = Duration::from_secs(20);
 #[command(about)]
 struct Options {
     /// Kills.
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = 26)]
     rounds: u64,
     /// Keys.
     #[arg(long, default_value_t = 400)]
@@ -76,7 +79,7 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
     let temp = tempfile::Builder::new().prefix("holdall-crash-").tempdir()?;
     let folder = options.folder.clone().unwrap_or_else(|| temp.path().to_owned());
     let mut setup = Setup::new(&folder.join("data"))?;
-    setup.config = Some(NO_GRACE.to_owned());
+    setup.config = Some(format!("{NO_GRACE}{BACKED_UP_OFTEN}"));
     let world = Arc::new(World::new("crash", options.keys, Sizes { max: 512 << 10 }));
     let mut hit: BTreeMap<&str, u64> = BTreeMap::new();
     let mut random = Random::new(seed, 0);
@@ -171,6 +174,7 @@ async fn conclude(
     load::verdict(world, "at the end")?;
     let checked = settle::check_deep(&setup.command()).await?;
     gateway.stop().await?;
+    settle::from_restored(world, &setup).await?;
     let writes = world.acknowledged.load(Ordering::Relaxed);
     if writes < options.writes {
         return Err(format!("only {writes} writes were acknowledged: the run shows too little").into());

@@ -20,7 +20,7 @@ use clap::Parser;
 use fuser::BackgroundSession;
 use holdall_conformance::client::Client;
 use holdall_conformance::clock::Stopwatch;
-use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup};
+use holdall_conformance::gateway::{BACKED_UP_OFTEN, Gateway, NO_GRACE, Setup};
 use holdall_conformance::load::Load;
 use holdall_conformance::random::Random;
 use holdall_conformance::workload::{Sizes, World};
@@ -143,7 +143,7 @@ impl Bench {
         // The disk's root is there for ever; the data folder's own name must be made durable.
         let mut setup = Setup::new(&at.join("data"))?;
         setup.notes = folder.join("gateway");
-        setup.config = Some(NO_GRACE.to_owned());
+        setup.config = Some(format!("{NO_GRACE}{BACKED_UP_OFTEN}"));
         Ok(Self { shared, setup, random, mounted })
     }
 
@@ -237,6 +237,7 @@ async fn cuts(options: &Options, folder: &Path, seed: u64) -> Outcome<String> {
     load::verdict(&world, "at the end")?;
     let checked = settle::check_deep(&holdall).await?;
     gateway.stop().await?;
+    settle::from_restored(&world, &bench.setup).await?;
     let tally = bench.tally();
     bench.end()?;
     let writes = world.acknowledged.load(Ordering::Relaxed);
