@@ -29,6 +29,7 @@ pub mod remove_silo;
 
 pub mod account;
 pub mod bucket;
+mod names;
 mod pack;
 mod read;
 mod reference;

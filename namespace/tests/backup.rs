@@ -533,3 +533,30 @@ async fn what_is_published_beyond_a_backup_replaces_nothing_that_it_confirms() {
     assert_eq!(house.get("deleted since").await, Some(bytes_of(2)));
     house.namespace.close().await;
 }
+
+/// The newest snapshot was damaged, an older one was taken in its place, and what came between was left out without a word.
+#[tokio::test]
+async fn an_older_snapshot_is_not_taken_for_the_newest() {
+    let house = house("older").await.again().await;
+    house.work(1).await;
+    // Without backups for a while, so that only a snapshot has what comes next.
+    house.namespace.close().await;
+    let house = House { namespace: open(&house.engine, None).await, ..house };
+    house.namespace.start_background();
+    house.work(2).await;
+    house.namespace.close().await;
+    let house = House { namespace: open(&house.engine, Some(DAILY)).await, ..house };
+    house.namespace.close().await;
+    let last = house.pieces("hot").await.pop().unwrap();
+    for silo in ["hot", "cold"] {
+        let silo = Blobs::named(&url("older", silo)["memory:".len()..]);
+        let mut damaged = silo.peek(&last).unwrap().to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        silo.plant(&last, damaged, &[]);
+    }
+    let error = house.restored_from(&SILOS, None).await.err().unwrap();
+    let RestoreError::Broken { until, reason } = error else { panic!("{error}") };
+    assert!(reason.contains("is newer"), "{reason}");
+    let (engine, restored) = house.restored(Some(until)).await;
+    assert!(rows(&engine).len() > 60 && restored.flaws.len() == 1, "{restored:?}");
+}

@@ -15,6 +15,7 @@ use crate::extent::{Location, Number, Replica, ReplicaState, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::limits::{BLOCK, CHECK_DEEP_AT_ONCE, CHECK_PAGE, CHECKS_AT_ONCE};
+use crate::names::Names;
 use crate::namespace::Core;
 use crate::pack::{Wanted, fetch, unpack};
 use crate::read::ExtentReader;
@@ -87,12 +88,8 @@ impl Run<'_> {
     }
 
     async fn blobs_of(&mut self, open: &OpenSilo) -> Result<(), Fault> {
-        let mut after: Option<String> = None;
-        loop {
-            let page = open.note(open.silo.list("", after.as_deref(), holdall_silos::limits::MAX_LIST_PAGE).await);
-            let page = page.map_err(|error| silo_failed(open, &error))?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.name.clone());
+        let mut names = Names::of(open);
+        while let Some(page) = names.next().await? {
             self.seen.blobs += page.len() as u64;
             let mut ours: Vec<(BlobName, Listed)> = Vec::with_capacity(page.len());
             for listed in page {
@@ -110,6 +107,7 @@ impl Run<'_> {
                 self.report(Finding::Orphan { silo, blob, bytes: listed.stored });
             }
         }
+        Ok(())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::engine::{self, Read, Rows, Write};
 use crate::extent::{Location, Number, Replica, ReplicaState};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
+use crate::names::Names;
 use crate::namespace::{Core, Namespace};
 use crate::pack::Records;
 use crate::read::ExtentReader;
@@ -128,12 +129,8 @@ impl Core {
 
 impl Run<'_> {
     async fn silo(&mut self, open: &Arc<OpenSilo>) -> Result<(), Fault> {
-        let mut after: Option<String> = None;
-        loop {
-            let page = open.note(open.silo.list("", after.as_deref(), holdall_silos::limits::MAX_LIST_PAGE).await);
-            let page = page.map_err(|error| silo_failed(open, &error))?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.name.clone());
+        let mut names = Names::of(open);
+        while let Some(page) = names.next().await? {
             let mut copies = Vec::with_capacity(page.len());
             for listed in page {
                 let Ok(blob) = listed.name.parse::<BlobName>() else { continue };
@@ -150,6 +147,7 @@ impl Run<'_> {
             }
             self.look_at(open, copies).await?;
         }
+        Ok(())
     }
 
     /// Packs that nothing is appended to any more and that rows name hold nothing new.

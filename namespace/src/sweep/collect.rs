@@ -10,6 +10,7 @@ use crate::extent::{Location, Number, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::limits::LEASE;
+use crate::names::Names;
 use crate::namespace::Core;
 use crate::sweep::{Swept, live_sessions};
 use crate::table::backups::kept;
@@ -17,9 +18,6 @@ use crate::table::extents::{ExtentRow, extent};
 use crate::table::packs::{self, PackId};
 use crate::table::sessions::{BeatRow, EndedRow, ended, read_session};
 use crate::table::{after_prefix, decode, decode_row, key, usage};
-
-/// Names in one step.
-const PAGE: usize = holdall_silos::limits::MAX_LIST_PAGE;
 
 impl Core {
     /// Collects the orphans of sessions that ended since, in the tails where they can lie.
@@ -72,19 +70,17 @@ impl Core {
         &self,
         open: &OpenSilo,
         prefix: &str,
-        mut after: Option<String>,
+        after: Option<String>,
         swept: &mut Swept,
     ) -> Result<(), Fault> {
+        let mut listing = Names::after(open, prefix, after);
         loop {
             let early = if crate::seeded_bug!("collector-sessions-first") {
                 Some(live_sessions(&*self.engine).await?)
             } else {
                 None
             };
-            let page = open.note(open.silo.list(prefix, after.as_deref(), PAGE).await);
-            let page = page.map_err(|error| crate::store::silo_failed(open, &error))?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.name.clone());
+            let Some(page) = listing.next().await? else { return Ok(()) };
             let names: Vec<(BlobName, Listed)> =
                 page.into_iter().filter_map(|listed| Some((listed.name.parse().ok()?, listed))).collect();
             let orphans = match early {
