@@ -71,7 +71,8 @@ struct Known {
     status: BackupStatus,
     /// The silos that have the newest snapshot whole.
     homes: Vec<String>,
-    /// How long the last snapshot took.
+    /// When this gateway began its last snapshot, on its own clock, and how long that took.
+    taken: Option<Duration>,
     took: Duration,
     /// A piece has fewer copies than there are silos for.
     thin: bool,

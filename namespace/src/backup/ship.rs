@@ -93,9 +93,9 @@ impl Core {
         sequence: u64,
         body: &[u8],
     ) -> Result<(BlobName, Vec<String>), Fault> {
-        // Nothing of a session that is over may be taken for one of its successor's.
-        let taken = self.session().take();
-        let name = name(&what, sequence, taken.number);
+        // The number alone: no row will name the piece, and nobody waits for it.
+        let taken = self.session().take().number;
+        let name = name(&what, sequence, taken);
         let sealed = Bytes::from(self.backups.key.seal(&name, &self.id, what, body));
         let candidates = self.backup_silos(sealed.len() as u64);
         let wanted = candidates.len().min(BACKUP_COPIES);

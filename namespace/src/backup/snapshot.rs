@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use holdall_silos::{BlobName, Silo};
@@ -49,14 +50,16 @@ impl Core {
         let known = self.backups.known();
         // Where there is none, or the log does not go on from it, whoever writes the log takes one.
         let Some(at) = known.status.snapshot else { return false };
-        let age = self.clock.now().saturating_sub(at);
-        if age >= options.every.as_millis() as UnixMs {
+        // The wall clock tells how old that is which an earlier life took; one from the future is too old.
+        let since = u64::try_from(self.clock.now().saturating_sub(at)).map_or(options.every, Duration::from_millis);
+        let age = known.taken.map_or(since, |taken| self.clock.monotonic().saturating_sub(taken));
+        if age >= options.every {
             return true;
         }
         let targets = self.backup_silos(0);
         let moved = targets.iter().take(BACKUP_COPIES).any(|open| !known.homes.contains(&open.row.name));
         let spacing = SNAPSHOT_SPACING.max(known.took * SNAPSHOT_SPACINGS);
-        (known.thin && targets.len() >= BACKUP_COPIES || moved) && age >= spacing.as_millis() as UnixMs
+        (known.thin && targets.len() >= BACKUP_COPIES || moved) && age >= spacing
     }
 
     /// Takes a snapshot now.
@@ -109,6 +112,7 @@ impl Core {
             let mut known = self.backups.known();
             known.status.silos.clone_from(&taken.silos);
             known.took = self.clock.monotonic().saturating_sub(begun);
+            known.taken = Some(begun);
         }
         tracing::info!(rows, bytes, silos = taken.silos.join(", "), "took a snapshot of the index");
         self.prune().await;
