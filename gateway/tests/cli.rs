@@ -365,6 +365,67 @@ fn no_silo_has_a_backup_of_the_index_where_they_are_switched_off() {
     }
 }
 
+/// What a person types after the index was lost, with everything else still in the data folder; and what it is told where
+/// that cannot go well.
+#[test]
+fn a_lost_index_is_restored_or_it_is_said_why_not() {
+    let served = Served::start(&[], &[]);
+    store(&served, 3);
+    let (.., folder) = served.stop();
+    let run = |line: &str| holdall(folder.path()).args(line.split(' ')).output().unwrap();
+    let refused = |line: &str, code: i32, why: &str| {
+        let output = run(line);
+        assert_eq!(output.status.code(), Some(code), "{line}: {}", stderr(&output));
+        assert!(stderr(&output).contains(why), "{line}: {}", stderr(&output));
+    };
+    refused("index restore --data data", 2, "there is an index already, `data/index.redb`: move it away first");
+    let (index, lost) = (folder.path().join("data/index.redb"), folder.path().join("lost.redb"));
+    std::fs::rename(&index, &lost).unwrap();
+    refused("index restore --data data --seal-key none.key", 2, "none.key");
+    refused("index restore --data data --from file:///nowhere", 1, "no silo to look in: `file:///nowhere`");
+    refused("index restore --data data --at 2001-01-01T00:00:00Z", 1, "from before that moment");
+    refused("index restore --data data --at yesterday", 2, "--at");
+    std::fs::write(folder.path().join("other.key"), [9; 32]).unwrap();
+    refused("index restore --data data --seal-key other.key", 1, "sealed with another key");
+    let tried = run("index restore --data data --dry-run");
+    assert!(tried.status.success() && !index.exists(), "{}", stderr(&tried));
+
+    let restored = run("index restore --data data --json");
+    assert!(restored.status.success(), "{}", stderr(&restored));
+    let first = String::from_utf8(restored.stdout).unwrap();
+    let first: Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
+    assert_eq!(first["restored"]["flaws"], Value::Array(Vec::new()), "{first}");
+    let names = |folder: &Path| {
+        let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&folder.path().join("data")), ["cold", "credentials", "hot", "index.redb", "seal.key"]);
+    let served = Served::again(folder, &[], &[]);
+    assert_eq!(served.json("du")["buckets"][0]["objects"], 3, "{}", served.json("du"));
+    assert_eq!(served.json("check --deep")["checked"]["findings"], 0);
+    assert_eq!(served.json("index show")["keeps_unknown"], true);
+    assert_eq!(served.json("index accept")["accepted"], true);
+    let (.., folder) = served.stop();
+
+    // Nothing but the bytes is left.
+    std::fs::remove_file(&index).unwrap();
+    for silo in ["hot", "cold"] {
+        std::fs::remove_dir_all(folder.path().join("data").join(silo).join("blobs/0000000000")).unwrap();
+    }
+    let output = holdall(folder.path()).args(["index", "restore", "--data", "data"]).output().unwrap();
+    assert!(stderr(&output).contains("no backup of an index lies in `cold`, `hot`"), "{}", stderr(&output));
+    let output = holdall(folder.path()).args(["index", "rebuild", "--data", "data"]).output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("3 extents are objects now"), "{text}");
+    std::fs::remove_file(folder.path().join("data/credentials")).unwrap();
+    let served = Served::again(folder, &[], &[]);
+    assert_eq!(served.json("du")["buckets"][0]["objects"], 3);
+    assert_eq!(served.json("check --deep")["checked"]["findings"], 0);
+    served.stop();
+}
+
 /// `check` of a stopped folder is read-only: what it commits while it is open is backed up by the next life.
 #[test]
 fn checking_a_stopped_folder_writes_no_piece_of_a_backup() {
