@@ -106,8 +106,13 @@ pub(super) async fn rebuild(context: &Context, command: Rebuild) -> Result<(), F
     let Rebuild { ignore_backups, place } = command;
     let (settings, declared) = settle(context, &place)?;
     folder::prepare(&settings.data).map_err(|error| Failure::failed(chain(&error)))?;
-    let key = folder::seal_key(&settings.seal_key, &settings.index);
-    let key = key.map_err(|error| Failure::failed(chain(&error)))?;
+    // Without its key no backup opens, and a new one would only hide that.
+    let key = if ignore_backups {
+        folder::seal_key(&settings.seal_key, &settings.index)
+    } else {
+        folder::known_seal_key(&settings.seal_key)
+    };
+    let key = key.map_err(|error| Failure::misuse(format!("{}; `--ignore-backups` does without", chain(&error))))?;
     let mut ready = get_ready(settings, declared, &place.from).await?;
     let restored = if ignore_backups { None } else { Some(from_backups(&ready, &key, None).await) };
     match restored {

@@ -69,15 +69,13 @@ pub(crate) struct Backups {
 #[derive(Default)]
 struct Known {
     status: BackupStatus,
-    /// The silos that have the newest snapshot whole.
+    /// The silos that have the newest snapshot and all of the log since.
     homes: Vec<String>,
     /// When this gateway began its last snapshot, on its own clock, and how long that took.
     taken: Option<Duration>,
     took: Duration,
-    /// A piece has fewer copies than there are silos for.
-    thin: bool,
-    /// When complete snapshots were taken, by sequence and writer.
-    complete: BTreeMap<prune::Complete, UnixMs>,
+    /// What is known of each snapshot.
+    seen: BTreeMap<prune::Taker, prune::State>,
     /// Since when no piece could be written, on this gateway's clock.
     failing: Option<Duration>,
 }

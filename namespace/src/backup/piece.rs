@@ -24,6 +24,10 @@ pub struct PieceKey {
     id: [u8; 8],
 }
 
+/// Drawn whenever a log does not go on from the one that silos have: entries of two lines are never taken together,
+/// whatever their numbers are.
+pub type Line = u64;
+
 /// What a piece is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
@@ -38,21 +42,29 @@ pub enum What {
 /// A run of the log: every entry from `first` to `last`; those that say nothing a restored index needs are left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
+    /// Which line of entries it is part of; see [`Line`].
+    pub line: Line,
     /// The first entry.
     pub first: u64,
     /// The last entry.
     pub last: u64,
     /// When the last entry was made.
     pub until: UnixMs,
+    /// A digest of the last entry, which whoever goes on must have in its log.
+    pub anchor: [u8; 8],
 }
 
 /// A complete snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
+    /// The line of entries that goes on from it.
+    pub line: Line,
     /// The last entry of the log that it holds.
     pub sequence: u64,
     /// When that was made.
     pub at: UnixMs,
+    /// A digest of it, as in [`Run`]; none where it was let go already.
+    pub anchor: Option<[u8; 8]>,
     /// The format of its index.
     pub format: u32,
     /// How many rows.
@@ -61,6 +73,13 @@ pub struct Manifest {
     pub bytes: u64,
     /// The pieces with its rows, in order.
     pub pieces: Vec<Number>,
+}
+
+impl Manifest {
+    /// The names of its pieces with rows, in order.
+    pub fn names(&self) -> impl Iterator<Item = BlobName> + '_ {
+        self.pieces.iter().map(|taken| BlobName::of_snapshot(self.sequence, (taken.session, taken.number)))
+    }
 }
 
 /// A piece that was opened.
@@ -164,6 +183,14 @@ impl Piece {
     }
 }
 
+/// What tells an entry from another one under the same number.
+pub fn anchor(entry: &Entry) -> [u8; 8] {
+    let rows = entry.rows.iter().map(|(key, value)| (&key[..], value.as_deref()));
+    let mut anchor = [0; 8];
+    anchor.copy_from_slice(&blake3::hash(&Entry::encode(entry.at, rows)).as_bytes()[..8]);
+    anchor
+}
+
 /// Appends an entry to the body of a run.
 pub fn push_entry(body: &mut Vec<u8>, entry: &Entry) {
     let rows = entry.rows.iter().map(|(key, value)| (&key[..], value.as_deref()));
@@ -181,7 +208,7 @@ mod tests {
     const TAKEN: Number = Number { session: 3, number: 9 };
 
     fn run() -> What {
-        What::Log(Run { first: 4, last: 6, until: 17 })
+        What::Log(Run { line: 1, first: 4, last: 6, until: 17, anchor: [2; 8] })
     }
 
     proptest! {

@@ -4,30 +4,50 @@ use std::collections::BTreeSet;
 
 use holdall_silos::BlobName;
 
-/// A complete snapshot: the last entry it holds, and who took it.
-pub(super) type Complete = (u64, u64);
+use super::ship::MOST_ENTRIES;
+use crate::clock::UnixMs;
 
-/// Of all names, in order: what no restore to a moment since `oldest` needs (`oldest` is the newest snapshot from before
-/// the age that is kept), and snapshots that were never finished.
-pub(super) fn prunable(names: &[BlobName], complete: &BTreeSet<Complete>, oldest: Option<u64>) -> Vec<BlobName> {
-    let newest = complete.last().map_or(0, |(sequence, _)| *sequence);
-    let oldest = oldest.unwrap_or(0);
-    let mut gone = Vec::new();
-    for (at, name) in names.iter().enumerate() {
-        let next = names.get(at + 1).map(BlobName::backed_up);
-        let goes = match name.backed_up() {
+/// A snapshot: the last entry it holds, and the session that took it.
+pub(super) type Taker = (u64, u64);
+
+/// What is known of a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// All of it is there; taken then.
+    Complete(UnixMs),
+    /// Its last piece was read, and does not say that it is complete.
+    Unfinished,
+    /// It did not read, or is not all there: perhaps another time, or with another key.
+    Unread,
+}
+
+/// What is to stay.
+pub(super) struct Kept {
+    /// Snapshots that can be restored.
+    pub(super) complete: BTreeSet<Taker>,
+    /// Snapshots that will never be.
+    pub(super) unfinished: BTreeSet<Taker>,
+    /// The first complete one: of what is older nothing is known.
+    pub(super) first: u64,
+    /// The one that the oldest moment kept is restored from; 0 for none.
+    pub(super) oldest: u64,
+}
+
+impl Kept {
+    /// What no restore to a moment that is kept needs. What did not read stays.
+    pub(super) fn prunable(&self, names: &[BlobName]) -> Vec<BlobName> {
+        let newest = self.complete.last().map_or(0, |(sequence, _)| *sequence);
+        let goes = |name: &&BlobName| match name.backed_up() {
             (true, sequence) => {
-                let whole = complete.contains(&(sequence, name.extent.0));
-                sequence < oldest || (!whole && sequence < newest)
+                let of = (sequence, name.extent.0);
+                self.complete.contains(&of) && sequence < self.oldest
+                    || self.unfinished.contains(&of) && sequence < newest
             }
-            // A piece ends where the next one begins.
-            (false, _) => next.is_some_and(|(snapshot, first)| !snapshot && first <= oldest + 1),
+            // Nobody knows where a piece ends but within so many entries.
+            (false, first) => first > self.first && first + MOST_ENTRIES <= self.oldest,
         };
-        if goes {
-            gone.push(*name);
-        }
+        names.iter().filter(goes).copied().collect()
     }
-    gone
 }
 
 #[cfg(test)]
@@ -43,25 +63,17 @@ mod tests {
     }
 
     #[test]
-    fn what_a_restore_may_need_stays() {
-        let names = [
-            log(1),
-            log(5),
-            log(9),
-            log(14),
-            snapshot(4, 1),
-            snapshot(4, 2),
-            snapshot(9, 3),
-            snapshot(10, 4),
-            snapshot(11, 5),
-            snapshot(20, 6),
-        ];
-        let complete = [(4, 1), (10, 1), (11, 1)].into();
-        // The snapshot at 9 was never finished; one that is newer than all complete ones may be under way.
-        assert_eq!(prunable(&names, &complete, None), [snapshot(9, 3)]);
-        // From the snapshot at 10 on: the piece that begins with 9 goes on to 13.
-        let gone = [log(1), log(5), snapshot(4, 1), snapshot(4, 2), snapshot(9, 3)];
-        assert_eq!(prunable(&names, &complete, Some(10)), gone);
-        assert_eq!(prunable(&names, &BTreeSet::new(), None), []);
+    fn what_a_restore_may_need_stays_and_so_does_what_does_not_read() {
+        let far = MOST_ENTRIES + 9;
+        let names =
+            [log(1), log(5), log(9), log(far), snapshot(2, 1), snapshot(4, 2), snapshot(9, 3), snapshot(far, 4)];
+        let mut kept = Kept { complete: [(4, 1), (far, 1)].into(), unfinished: [(9, 1)].into(), first: 4, oldest: 0 };
+        assert_eq!(kept.prunable(&names), [snapshot(9, 3)]);
+        // The piece at 5 may go on for so many entries, but no further.
+        kept.oldest = far;
+        assert_eq!(kept.prunable(&names), [log(5), log(9), snapshot(4, 2), snapshot(9, 3)]);
+        // Unfinished, and newer than all that are complete: perhaps under way.
+        let early = Kept { complete: BTreeSet::new(), unfinished: [(9, 1)].into(), first: u64::MAX, oldest: 0 };
+        assert_eq!(early.prunable(&names), []);
     }
 }

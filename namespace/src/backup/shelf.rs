@@ -105,14 +105,21 @@ impl Shelf {
         all.into_iter().rev().map(|((sequence, _), names)| (sequence, names)).collect()
     }
 
-    /// The last piece of a snapshot, which says what it is; none where it was not finished.
+    /// The piece of a snapshot that says what it is; none where it was not finished. It is the last one, unless another try
+    /// of the same moment came after it.
     pub async fn manifest(&self, key: &PieceKey, names: &[BlobName]) -> Result<Option<Whole>, Unread> {
-        let Some(last) = names.last() else { return Ok(None) };
-        let Opened { piece, flaws } = self.open(key, last).await?;
-        match piece.what {
-            What::Snapshot(manifest) => Ok(Some(Whole { manifest, namespace: piece.namespace, flaws })),
-            What::Rows | What::Log(_) => Ok(None),
+        for name in names.iter().rev() {
+            let Opened { piece, flaws } = self.open(key, name).await?;
+            if let What::Snapshot(manifest) = piece.what {
+                return Ok(Some(Whole { manifest, namespace: piece.namespace, flaws }));
+            }
         }
+        Ok(None)
+    }
+
+    /// Whether each piece of a snapshot lies in some silo.
+    pub fn has(&self, manifest: &Manifest) -> bool {
+        manifest.names().all(|name| self.pieces.contains_key(&name))
     }
 
     /// Opens a piece, from the first silo that has it whole.

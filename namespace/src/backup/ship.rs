@@ -8,7 +8,7 @@ use futures_util::{StreamExt, future::join_all, stream};
 use holdall_silos::BlobName;
 use holdall_silos::silo::Body;
 
-use super::piece::{Run, What, name, push_entry};
+use super::piece::{Line, Manifest, Run, What, anchor, name, push_entry};
 use super::shelf::{Shelf, Source};
 use super::{Progress, is_of_sessions};
 use crate::engine::log::Entry;
@@ -20,8 +20,8 @@ use crate::namespace::Core;
 use crate::table::backups::log_base;
 use crate::table::{decode_row, encode};
 
-/// More entries than this are never in one piece of the log: each has bytes of its own.
-const MOST_ENTRIES: u64 = PIECE as u64;
+/// Entries in one piece of the log, at most.
+pub(crate) const MOST_ENTRIES: u64 = 1 << 16;
 
 /// Numbers that are left out where another index wrote the last pieces: what silos that do not answer now have of its
 /// pieces is never taken for ours.
@@ -31,7 +31,8 @@ pub(crate) const LEAP: u64 = 1 << 32;
 /// go on past all that were ever used.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Position {
-    base: u64,
+    pub(crate) base: u64,
+    pub(crate) line: Line,
     /// The last entry that silos have.
     shipped: u64,
     /// When that was, on this gateway's clock.
@@ -47,7 +48,8 @@ impl Core {
                 Some(position) => position,
                 None => *held.insert(self.find_position().await?),
             };
-            let entries = self.engine.log(position.shipped.saturating_sub(position.base), PIECE).await?;
+            let mut entries = self.engine.log(position.shipped.saturating_sub(position.base), PIECE).await?;
+            entries.truncate(MOST_ENTRIES as usize);
             let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(()) };
             if position.base + entries[0].sequence != position.shipped + 1 {
                 tracing::warn!("the log of the index has a gap; a snapshot is taken");
@@ -63,13 +65,14 @@ impl Core {
             position.since = self.clock.monotonic();
             *held = Some(position);
             crate::failpoint!("log-shipped");
-            self.engine.forget_log(last);
+            // The last one stays: whoever goes on shows that it has it.
+            self.engine.forget_log(last - 1);
         }
     }
 
     async fn ship(&self, position: Position, entries: Vec<Entry>) -> Result<(), Fault> {
         let (first, Some(last)) = (position.shipped + 1, entries.last()) else { return Ok(()) };
-        let (until, last) = (last.at, position.base + last.sequence);
+        let (until, anchor, last) = (last.at, anchor(last), position.base + last.sequence);
         let mut body = Vec::with_capacity(PIECE);
         for mut entry in entries {
             entry.sequence += position.base;
@@ -78,10 +81,11 @@ impl Core {
                 push_entry(&mut body, &entry);
             }
         }
-        let run = Run { first, last, until };
+        let run = Run { line: position.line, first, last, until, anchor };
         let (_, homes) = self.put_piece(What::Log(run), first, &body).await?;
         let mut known = self.backups.known();
         known.status.covered = Some(until);
+        known.homes.retain(|home| homes.contains(home));
         known.status.silos = homes;
         Ok(())
     }
@@ -117,9 +121,6 @@ impl Core {
         if homes.is_empty() {
             return Err(Fault::Unavailable(format!("a piece of the index's backup was not written: {failed}")));
         }
-        if homes.len() < BACKUP_COPIES && self.inventory().silos.len() >= BACKUP_COPIES {
-            self.backups.known().thin = true;
-        }
         Ok((name, homes))
     }
 
@@ -141,42 +142,68 @@ impl Core {
         Shelf::list(inventory.silos.values().map(source).collect()).await
     }
 
-    /// Where the pieces in the silos end. Where the log does not go on from there, a snapshot is taken first.
+    /// Where the pieces in the silos end, if our log goes on from there. Otherwise a new line begins, with a snapshot.
     async fn find_position(&self) -> Result<Position, Fault> {
         let shelf = self.shelf().await;
         if let Some((silo, error)) = shelf.silent.first().filter(|_| shelf.is_silent()) {
             return Err(Fault::Unavailable(format!("silo `{silo}` could not be looked through for backups: {error}")));
         }
-        let of_log = self.end_of_log(&shelf).await;
-        let newest = self.note_newest(&shelf).await;
-        let of_snapshot = newest.map_or(0, |(sequence, _)| sequence);
-        let oldest = self.engine.log(0, 1).await?.first().map_or(1, |entry| entry.sequence);
-        let last = self.engine.snapshot().await?.last().0;
+        self.note_newest(&shelf).await;
         let mut base: u64 = decode_row(self.engine.get(&[log_base()]).await?[0].as_ref())?.unwrap_or(0);
         let since = self.clock.monotonic();
-        let foreign = of_log.max(of_snapshot) > base + last;
-        if foreign {
-            base = of_log.max(of_snapshot) + LEAP;
+        if let Some((line, shipped)) = self.goes_on(base, &shelf).await? {
+            return Ok(Position { base, line, shipped, since });
+        }
+        let last = self.engine.snapshot().await?.last().0;
+        let top = shelf.names().map(|(name, _)| name.backed_up().1).max().unwrap_or(0);
+        if top > 0 && base + last <= top + MOST_ENTRIES {
+            base = top + LEAP;
             let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Put(log_base(), encode(&base))], ()));
             engine::commit(&*self.engine, Vec::<Read>::new(), decide).await?;
-        } else if newest.is_some() {
-            // From the log's own end, where it can be, so that an older snapshot can be gone on from as well.
-            if let Some(shipped) = [of_log, of_snapshot].into_iter().find(|shipped| shipped + 1 >= base + oldest) {
-                return Ok(Position { base, shipped, since });
-            }
         }
-        let taken = self.take_snapshot_at(base, &|_: Progress| {}).await?;
-        Ok(Position { base, shipped: taken.sequence, since })
+        let line = getrandom::u64().map_err(|error| Fault::Unavailable(error.to_string()))?;
+        let taken = self.take_snapshot_at(base, line, &|_: Progress| {}).await?;
+        Ok(Position { base, line, shipped: taken.sequence, since })
     }
 
-    /// The last entry that a piece of the log has; 0 where there is none.
-    async fn end_of_log(&self, shelf: &Shelf) -> u64 {
-        let Some((first, name)) = shelf.logs().next_back() else { return 0 };
-        match shelf.open(&self.backups.key, &name).await.map(|opened| opened.piece.what) {
-            Ok(What::Log(run)) => run.last,
-            // Nobody knows where it ends: past this.
-            _ => first + MOST_ENTRIES,
+    /// Which line our log goes on with, and from where. It has the very entry that the newest piece ends with: that of an
+    /// index that went back is another one, or is not there.
+    async fn goes_on(&self, base: u64, shelf: &Shelf) -> Result<Option<(Line, u64)>, Fault> {
+        // Nothing can be restored without a snapshot.
+        let Some(snapshot) = self.newest_snapshot(shelf).await else { return Ok(None) };
+        let of_log = match shelf.logs().next_back() {
+            Some((_, name)) => match shelf.open(&self.backups.key, &name).await.map(|opened| opened.piece.what) {
+                Ok(What::Log(run)) => Some(run),
+                _ => return Ok(None),
+            },
+            None => None,
+        };
+        match of_log {
+            Some(run) if run.last >= snapshot.sequence => {
+                let goes_on = self.has_entry(base, run.last, Some(run.anchor)).await?;
+                Ok(goes_on.then_some((run.line, run.last)))
+            }
+            _ => {
+                let goes_on = self.has_entry(base, snapshot.sequence, snapshot.anchor).await?;
+                Ok(goes_on.then_some((snapshot.line, snapshot.sequence)))
+            }
         }
+    }
+
+    async fn newest_snapshot(&self, shelf: &Shelf) -> Option<Manifest> {
+        for (_, names) in shelf.snapshots() {
+            let whole = shelf.manifest(&self.backups.key, &names).await.ok().flatten();
+            if let Some(whole) = whole.filter(|whole| shelf.has(&whole.manifest)) {
+                return Some(whole.manifest);
+            }
+        }
+        None
+    }
+
+    async fn has_entry(&self, base: u64, number: u64, known: Option<[u8; 8]>) -> Result<bool, Fault> {
+        let Some(own) = number.checked_sub(base) else { return Ok(false) };
+        let entries = self.engine.log(own.saturating_sub(1), 1).await?;
+        Ok(entries.first().is_some_and(|entry| entry.sequence == own && Some(anchor(entry)) == known))
     }
 
     /// What became of a try to write the log.

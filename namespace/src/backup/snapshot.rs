@@ -1,6 +1,6 @@
 //! Snapshots: all rows of one moment, while commits go on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use holdall_silos::{BlobName, Silo};
 use serde::{Deserialize, Serialize};
 
-use super::piece::{Manifest, What};
-use super::prune::prunable;
+use super::piece::{Line, Manifest, What, anchor};
+use super::prune::{Kept, State, Taker};
 use super::shelf::Shelf;
 use super::{BackupOptions, is_of_sessions};
 use crate::clock::UnixMs;
@@ -18,8 +18,8 @@ use crate::extent::Number;
 use crate::fault::Fault;
 use crate::limits::{BACKUP_COPIES, PIECE, SNAPSHOT_SPACING, SNAPSHOT_SPACINGS, SWEEPS_AT_ONCE};
 use crate::namespace::Core;
-use crate::table::backups::log_base;
-use crate::table::{INDEX_FORMAT, decode_row, successor};
+use crate::sweep::live_sessions;
+use crate::table::{INDEX_FORMAT, successor};
 
 /// How far a snapshot came.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,33 +57,42 @@ impl Core {
             return true;
         }
         let targets = self.backup_silos(0);
-        let moved = targets.iter().take(BACKUP_COPIES).any(|open| !known.homes.contains(&open.row.name));
+        let whole = targets.iter().filter(|open| known.homes.contains(&open.row.name)).count();
         let spacing = SNAPSHOT_SPACING.max(known.took * SNAPSHOT_SPACINGS);
-        (known.thin && targets.len() >= BACKUP_COPIES || moved) && age >= spacing
+        whole < targets.len().min(BACKUP_COPIES) && age >= spacing
     }
 
     /// Takes a snapshot now.
     pub(crate) async fn take_snapshot(&self, progress: &(dyn Fn(Progress) + Send + Sync)) -> Result<Taken, Fault> {
-        let base = decode_row(self.engine.get(&[log_base()]).await?[0].as_ref())?.unwrap_or(0);
-        self.take_snapshot_at(base, progress).await
+        let position = *self.backups.position.lock().await;
+        let position =
+            position.ok_or_else(|| Fault::Unavailable("the log of the index is not written yet".to_owned()))?;
+        self.take_snapshot_at(position.base, position.line, progress).await
     }
 
-    /// Takes a snapshot now, of which the log's entries are numbered from `base`.
+    /// Takes a snapshot now, from which a line goes on whose entries are numbered from `base`.
     pub(crate) fn take_snapshot_at<'a>(
         &'a self,
         base: u64,
+        line: Line,
         progress: &'a (dyn Fn(Progress) + Send + Sync),
     ) -> BoxFuture<'a, Result<Taken, Fault>> {
-        self.write_snapshot(base, progress).boxed()
+        self.write_snapshot(base, line, progress).boxed()
     }
 
-    async fn write_snapshot(&self, base: u64, progress: &(dyn Fn(Progress) + Send + Sync)) -> Result<Taken, Fault> {
+    async fn write_snapshot(
+        &self,
+        base: u64,
+        line: Line,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<Taken, Fault> {
         let _one = self.backups.taking.lock().await;
-        self.backups.known().thin = false;
         let begun = self.clock.monotonic();
         let snapshot = self.engine.snapshot().await?;
         let (last, at) = snapshot.last();
         let sequence = base + last;
+        let entry = self.engine.log(last.saturating_sub(1), 1).await?.into_iter().next();
+        let anchor = entry.filter(|entry| entry.sequence == last).map(|entry| anchor(&entry));
         let (mut done, mut pieces, mut homes) = (Progress::default(), Vec::new(), None::<Vec<String>>);
         let mut range = vec![0]..vec![0xff; 2];
         loop {
@@ -104,7 +113,7 @@ impl Core {
             crate::failpoint!("snapshot-begun");
         }
         let Progress { rows, bytes } = done;
-        let manifest = Manifest { sequence, at, format: INDEX_FORMAT, rows, bytes, pieces };
+        let manifest = Manifest { line, sequence, at, anchor, format: INDEX_FORMAT, rows, bytes, pieces };
         let (_, in_silos) = self.put_piece(What::Snapshot(manifest), sequence, &[]).await?;
         keep_common(&mut homes, in_silos);
         let taken = Taken { sequence, at, rows, bytes, silos: homes.unwrap_or_default() };
@@ -122,28 +131,23 @@ impl Core {
     /// Looks which snapshots there are; answers sequence and time of the newest that is whole.
     pub(crate) async fn note_newest(&self, shelf: &Shelf) -> Option<(u64, UnixMs)> {
         let mut newest: Option<(u64, UnixMs, Vec<String>)> = None;
-        let mut complete = std::mem::take(&mut self.backups.known().complete);
-        let mut seen = BTreeSet::new();
+        let mut seen = BTreeMap::new();
+        let before = self.backups.known().seen.clone();
         for (sequence, names) in shelf.snapshots() {
             let of = (sequence, names[0].extent.0);
-            let at = match complete.get(&of) {
-                Some(at) => Some(*at),
-                None => match shelf.manifest(&self.backups.key, &names).await {
-                    Ok(whole) => whole.map(|whole| whole.manifest.at),
-                    Err(error) => {
-                        tracing::warn!(%error, "a backup of the index does not read");
-                        None
-                    }
-                },
+            let state = match before.get(&of) {
+                Some(State::Complete(at)) => State::Complete(*at),
+                _ => self.state_of(shelf, &names).await,
             };
-            let Some(at) = at else { continue };
-            seen.insert(of);
-            complete.insert(of, at);
-            newest.get_or_insert_with(|| (sequence, at, shelf.homes(&names).into_iter().map(str::to_owned).collect()));
+            seen.insert(of, state);
+            if let (State::Complete(at), None) = (state, &newest) {
+                let since = shelf.logs().filter(|(first, _)| *first > sequence).map(|(_, name)| name);
+                let chain: Vec<BlobName> = names.into_iter().chain(since).collect();
+                newest = Some((sequence, at, shelf.homes(&chain).into_iter().map(str::to_owned).collect()));
+            }
         }
-        complete.retain(|of, _| seen.contains(of));
         let mut known = self.backups.known();
-        known.complete = complete;
+        known.seen = seen;
         let (sequence, at, homes) = newest?;
         known.homes = homes;
         known.status.snapshot = Some(at);
@@ -151,16 +155,41 @@ impl Core {
         Some((sequence, at))
     }
 
-    /// Deletes what no restore within the time kept needs. What cannot be deleted now is found again the next time.
+    async fn state_of(&self, shelf: &Shelf, names: &[BlobName]) -> State {
+        match shelf.manifest(&self.backups.key, names).await {
+            Ok(Some(whole)) if shelf.has(&whole.manifest) => State::Complete(whole.manifest.at),
+            Ok(None) => State::Unfinished,
+            Ok(Some(_)) => State::Unread,
+            Err(error) => {
+                tracing::warn!(%error, "a backup of the index does not read");
+                State::Unread
+            }
+        }
+    }
+
+    /// Deletes what no restore within the time kept needs: one snapshot at most, so that a clock that is wrong for a moment
+    /// costs no more. What cannot be deleted now is found again the next time.
     async fn prune(&self) {
         let Some(options) = self.options.backup else { return };
         let shelf = self.shelf().await;
         self.note_newest(&shelf).await;
+        let (Ok(live), true) = (live_sessions(&*self.engine).await, shelf.silent.is_empty()) else { return };
         let before = self.clock.now() - options.keep.as_millis() as UnixMs;
-        let complete = self.backups.known().complete.clone();
-        let oldest = complete.iter().filter(|(_, at)| **at <= before).map(|((sequence, _), _)| *sequence).max();
+        let seen = self.backups.known().seen.clone();
+        let complete = seen.iter().filter_map(|((sequence, _), state)| match state {
+            State::Complete(at) => Some((*sequence, *at)),
+            State::Unfinished | State::Unread => None,
+        });
+        let complete: Vec<(u64, UnixMs)> = complete.collect();
+        let others = |session: u64| session != self.session().id && live.iter().any(|(id, _)| *id == session);
+        let unfinished = seen.iter().filter(|((_, session), state)| **state == State::Unfinished && !others(*session));
+        let unfinished: BTreeSet<Taker> = unfinished.map(|(of, _)| *of).collect();
+        let oldest = complete.get(1).filter(|(_, at)| *at <= before).map(|(sequence, _)| *sequence);
+        let first = complete.first().map_or(u64::MAX, |(sequence, _)| *sequence);
         let names: Vec<BlobName> = shelf.names().map(|(name, _)| *name).collect();
-        let gone: BTreeSet<BlobName> = prunable(&names, &complete.into_keys().collect(), oldest).into_iter().collect();
+        let whole = seen.iter().filter(|(_, state)| matches!(state, State::Complete(_))).map(|(of, _)| *of).collect();
+        let kept = Kept { complete: whole, unfinished, first, oldest: oldest.unwrap_or(0) };
+        let gone: BTreeSet<BlobName> = kept.prunable(&names).into_iter().collect();
         let homes = shelf.names().filter(|(name, _)| gone.contains(name));
         let deletes = homes.flat_map(|(name, homes)| homes.map(|home| delete(*name, Arc::clone(&home.silo))));
         let mut deletes: Vec<_> = deletes.collect();

@@ -5,7 +5,7 @@ use holdall_silos::BlobName;
 use super::{RestoreError, Restored, Run, shown};
 use crate::backup::piece::{Manifest, Piece, What};
 use crate::backup::shelf::{Shelf, Unread};
-use crate::backup::ship::LEAP;
+use crate::backup::ship::{LEAP, MOST_ENTRIES};
 use crate::clock::UnixMs;
 use crate::engine::log::Changed;
 use crate::engine::{self, Engine, Read, Rows, Write};
@@ -29,6 +29,9 @@ impl From<Fault> for Stopped {
     }
 }
 
+/// Sessions that are left out at least, and at most twice that: there are 2^40.
+const SESSIONS_LEAP: u64 = 1 << 20;
+
 /// What a piece of the log turned out to be.
 enum Next {
     /// It was carried out, to its end.
@@ -44,8 +47,7 @@ impl Run<'_> {
         manifest: &Manifest,
         restored: &mut Restored,
     ) -> Result<(), Stopped> {
-        for taken in &manifest.pieces {
-            let name = BlobName::of_snapshot(manifest.sequence, (taken.session, taken.number));
+        for name in manifest.names() {
             let piece = self.open(&name, restored).await.map_err(Stopped::Unread)?;
             let rows = piece.rows().filter(|_| piece.what == What::Rows);
             let rows = rows.ok_or_else(|| Stopped::Unread(no_piece(name, "it holds no rows")))?;
@@ -70,36 +72,37 @@ impl Run<'_> {
         restored: &mut Restored,
     ) -> Result<(), RestoreError> {
         let mut done = manifest.sequence;
-        let runs: Vec<(u64, BlobName)> = self.shelf.logs().collect();
-        // A piece ends where the next one begins; several begin with the same entry where one was written again.
-        let behind = runs.partition_point(|(first, _)| *first <= done + 1);
-        let begin = runs[..behind].last().map_or(0, |(last, _)| runs.partition_point(|(first, _)| first < last));
-        for (first, name) in &runs[begin..] {
-            if self.at.is_some_and(|at| restored.until >= at) {
-                break;
-            }
-            let opened = if *first > done + 1 {
-                Err(format!("entries {} to {} are nowhere", done + 1, first - 1))
-            } else {
-                self.open(name, restored).await.map_err(|unread| unread.to_string())
+        // Nobody knows where a piece ends but within so many entries; those of several writers overlap.
+        let begin = (done + 1).saturating_sub(MOST_ENTRIES);
+        for (first, name) in self.shelf.logs().skip_while(|(first, _)| *first < begin) {
+            let piece = match self.open(&name, restored).await {
+                Ok(piece) => piece,
+                // What began and ended before the snapshot is not missed.
+                Err(_) if first <= manifest.sequence && done == manifest.sequence => continue,
+                Err(unread) => return self.broken(unread.to_string(), restored),
             };
-            match opened {
-                Ok(piece) => match self.carry_out(engine, &piece, &mut done, restored).await {
-                    Ok(Next::Done) => {}
-                    Ok(Next::Enough) => break,
-                    Err(Stopped::Fault(fault)) => return Err(fault.into()),
-                    Err(Stopped::Unread(unread)) => return self.broken(unread.to_string(), restored),
-                },
-                Err(reason) => return self.broken(reason, restored),
+            match piece.what {
+                What::Log(run) if run.line == manifest.line && run.last > done => {}
+                _ => continue,
+            }
+            if first > done + 1 {
+                let reason = format!("entries {} to {} are nowhere", done + 1, first - 1);
+                return self.broken(reason, restored);
+            }
+            match self.carry_out(engine, &piece, &mut done, restored).await {
+                Ok(Next::Done) => {}
+                Ok(Next::Enough) => break,
+                Err(Stopped::Fault(fault)) => return Err(fault.into()),
+                Err(Stopped::Unread(unread)) => return self.broken(unread.to_string(), restored),
             }
         }
         Ok(())
     }
 
-    /// The log does not go on. What comes behind may be of another index, whose snapshot says so, or of this one.
+    /// The log does not go on, which ends a restore unless nothing more was asked for.
     fn broken(&self, reason: String, restored: &mut Restored) -> Result<(), RestoreError> {
         let until = restored.until;
-        if self.at.is_none() {
+        if self.at.is_none_or(|at| at > until) {
             return Err(RestoreError::Broken { until, reason });
         }
         restored.flaws.push(format!("the log breaks off at {}: {reason}", shown(until)));
@@ -157,10 +160,13 @@ pub(super) async fn begin(
     namespace: Option<String>,
     last_session: u64,
 ) -> Result<(), Fault> {
+    // Silos that do not answer now may have names of sessions, and pieces, that nobody knows here.
+    let drawn = getrandom::u64().map_err(|error| Fault::Unavailable(error.to_string()))?;
+    let leap = SESSIONS_LEAP + drawn % SESSIONS_LEAP;
     let top = shelf.names().map(|(name, _)| name.backed_up().1).max().unwrap_or(0);
     let decide = move |rows: &Rows| -> Result<_, Fault> {
         let known: u64 = decode_row(rows.get(&next_session()))?.unwrap_or(0);
-        let last = known.max(last_session);
+        let last = known.max(last_session) + leap;
         let mut writes = vec![
             Write::Put(next_session(), encode(&last)),
             Write::Put(kept(), encode(&(last + 1))),

@@ -111,13 +111,14 @@ pub async fn restore(
     let run = Run { shelf: &shelf, key: &key, at, report };
     let mut flaws: Vec<String> =
         shelf.silent.iter().map(|(silo, error)| format!("silo `{silo}` does not answer: {error}")).collect();
-    let (mut namespaces, mut unread) = (BTreeSet::new(), None::<(u64, String)>);
+    let mut unread = None::<(u64, String)>;
     let candidates = run.candidates(&mut flaws, &mut unread).await?;
+    let namespaces: BTreeSet<String> = candidates.iter().map(|whole| whole.namespace.clone()).collect();
+    if namespaces.len() > 1 {
+        return Err(RestoreError::Namespaces(namespaces.into_iter().collect()));
+    }
     for Whole { manifest, namespace, flaws: of_manifest } in candidates {
         flaws.extend(of_manifest);
-        if namespaces.insert(namespace.clone()) && namespaces.len() > 1 {
-            return Err(RestoreError::Namespaces(namespaces.into_iter().collect()));
-        }
         if manifest.format > INDEX_FORMAT {
             return Err(RestoreError::Format { found: manifest.format });
         }
@@ -164,6 +165,8 @@ impl Run<'_> {
                 }
             }
         }
+        // Numbers of one line are no later or earlier than those of another.
+        found.sort_by_key(|whole| std::cmp::Reverse((whole.manifest.at, whole.manifest.sequence)));
         if found.is_empty() && other_key { Err(RestoreError::OtherKey) } else { Ok(found) }
     }
 }

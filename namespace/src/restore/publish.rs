@@ -147,7 +147,8 @@ fn is_whole(found: &[Found]) -> bool {
         }
         end += says.size;
     }
-    end % MAX_EXTENT != 0 || found.len() == 1
+    // One that ends with a full extent may go on.
+    end % MAX_EXTENT != 0
 }
 
 /// Reads extents in order, and compares them with what they say they are.

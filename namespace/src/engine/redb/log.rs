@@ -16,6 +16,9 @@ use crate::engine::{EngineError, Key, Page};
 /// Entries by sequence.
 pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 
+/// Entries that one transaction takes out.
+const FORGOTTEN_AT_ONCE: u64 = 1000;
+
 /// What the log needs beside its table.
 pub(super) struct Log {
     clock: Arc<dyn Clock>,
@@ -43,8 +46,10 @@ impl Log {
         let rows = written.rows().iter().map(|(key, row)| (&key[..], row.as_deref()));
         table.insert(last + 1, &Entry::encode(self.clock.now().max(before), rows)[..])?;
         let through = self.forgotten.load(Ordering::Acquire).min(last);
-        if table.first()?.is_some_and(|(oldest, _)| oldest.value() <= through) {
-            table.retain_in(..=through, |_, _| false)?;
+        let oldest = table.first()?.map(|(oldest, _)| oldest.value());
+        if let Some(oldest) = oldest.filter(|oldest| *oldest <= through) {
+            // Some at a time: whoever commits waits for it.
+            table.retain_in(..=through.min(oldest + FORGOTTEN_AT_ONCE), |_, _| false)?;
         }
         Ok(())
     }

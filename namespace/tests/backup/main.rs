@@ -29,6 +29,8 @@ use holdall_namespace::table::sessions::next_session;
 use holdall_namespace::{Namespace, Options};
 use holdall_silos::{BlobName, Silo, memory::Memory as Blobs};
 
+mod attacks;
+
 const SEAL_KEY: [u8; 32] = [7; 32];
 const SILOS: [&str; 3] = ["hot", "cold", "spare"];
 const DAILY: BackupOptions = BackupOptions { every: SNAPSHOT_EVERY, keep: BACKUPS_KEPT };
