@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use holdall_namespace::staged::Staged;
+use holdall_namespace::staged::{Staged, flush_name};
 use zeroize::Zeroizing;
 
 /// Why the data folder or what must be in it is not usable.
@@ -123,9 +123,7 @@ fn make_seal_key(path: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
     file.write_all(key.as_slice())?;
     file.sync_all()?;
     staged.place()?;
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        File::open(folder)?.sync_all()?;
-    }
+    flush_name(path)?;
     let kept = Zeroizing::new(fs::read(path)?);
     kept.as_slice().try_into().map(Zeroizing::new).map_err(|_| io::Error::other("another process is making it"))
 }

@@ -142,3 +142,12 @@ pub const SNAPSHOT_RATE: u64 = 64 << 20;
 pub const LOG_KEPT: Duration = Duration::from_hours(1);
 /// A gateway that stops waits this long for silos to take the end of the log.
 pub const LAST_SHIPMENT: Duration = Duration::from_secs(10);
+/// Entries in one run of the log.
+pub const RUN_ENTRIES: u64 = 1 << 16;
+/// Entries of the log that one transaction takes out.
+pub const FORGOTTEN_AT_ONCE: u64 = 1000;
+/// Numbers of entries that are left out where another index wrote the last pieces: what silos that do not answer now have
+/// of its pieces is never taken for ours.
+pub const LOG_LEAP: u64 = 1 << 32;
+/// Sessions that a restored index leaves out at least, and at most twice that: there are 2^40.
+pub const SESSION_LEAP: u64 = 1 << 20;

@@ -1,6 +1,5 @@
-//! What lies in a silo, name by name.
+//! What lies in an open silo, name by name; a silo that does not answer is noted.
 
-use holdall_silos::limits::MAX_LIST_PAGE;
 use holdall_silos::silo::Listed;
 
 use crate::fault::Fault;
@@ -10,8 +9,7 @@ use crate::store::silo_failed;
 /// The names with a prefix, a page at a time.
 pub(crate) struct Names<'a> {
     open: &'a OpenSilo,
-    prefix: &'a str,
-    after: Option<String>,
+    names: holdall_silos::Names<'a>,
 }
 
 impl<'a> Names<'a> {
@@ -22,15 +20,11 @@ impl<'a> Names<'a> {
 
     /// Those after a name.
     pub(crate) fn after(open: &'a OpenSilo, prefix: &'a str, after: Option<String>) -> Self {
-        Self { open, prefix, after }
+        Self { open, names: holdall_silos::Names::new(&*open.silo, prefix, after) }
     }
 
     /// The next page; none at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Listed>>, Fault> {
-        let page = self.open.silo.list(self.prefix, self.after.as_deref(), MAX_LIST_PAGE).await;
-        let page = self.open.note(page).map_err(|error| silo_failed(self.open, &error))?;
-        let Some(last) = page.last() else { return Ok(None) };
-        self.after = Some(last.name.clone());
-        Ok(Some(page))
+        self.open.note(self.names.next().await).map_err(|error| silo_failed(self.open, &error))
     }
 }

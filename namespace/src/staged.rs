@@ -24,8 +24,8 @@ impl Staged {
         &self.path
     }
 
-    /// Gives the file, which is written and flushed, its name; see [`place`]. The name is durable when the folder is
-    /// flushed.
+    /// Gives the file, which is written and flushed, its name; see [`place`]. The name is durable after
+    /// [`flush_name`].
     pub fn place(self) -> io::Result<()> {
         place(&self.path, &self.name)
     }
@@ -35,6 +35,12 @@ impl Drop for Staged {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Makes a file's name durable: flushes the folder it is in.
+pub fn flush_name(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
 }
 
 /// Gives a whole file its name unless the name is taken: whoever was first keeps it.

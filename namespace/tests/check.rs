@@ -11,7 +11,6 @@ use futures_util::{StreamExt, stream};
 use holdall_namespace::bucket::Bucket;
 use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::SystemClock;
-use holdall_namespace::copy::CopyObject;
 use holdall_namespace::engine::{Engine, Key, Write, memory::Memory};
 use holdall_namespace::extent::Number;
 use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
@@ -24,6 +23,8 @@ use holdall_namespace::table::usage::{Counted, add};
 use holdall_namespace::table::{self, key as tables};
 use holdall_namespace::{Namespace, Options};
 use holdall_silos::{BlobName, Silo, memory::Memory as Blobs};
+
+mod support;
 
 struct House {
     engine: Memory,
@@ -105,18 +106,7 @@ impl House {
     }
 
     async fn copy(&self, from: &str, to: &str) {
-        let source = self.namespace.open_object(&self.bucket, &key(from)).await.unwrap();
-        let copy = CopyObject {
-            source: &source,
-            bucket: &self.bucket,
-            key: &key(to),
-            headers: None,
-            tags: None,
-            storage_class: None,
-            algorithm: None,
-            condition: Condition::default(),
-        };
-        self.namespace.copy(copy).await.unwrap();
+        support::copy(&self.namespace, &self.bucket, from, to).await;
     }
 
     async fn complete(&self, name: &str) {

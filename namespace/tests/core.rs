@@ -9,7 +9,6 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use holdall_namespace::bucket::Bucket;
 use holdall_namespace::clock::SystemClock;
-use holdall_namespace::copy::CopyObject;
 use holdall_namespace::engine::{Engine, memory::Memory};
 use holdall_namespace::get::GetError;
 use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
@@ -20,6 +19,8 @@ use holdall_namespace::name::ObjectKey;
 use holdall_namespace::object::{Condition, ETags, Headers};
 use holdall_namespace::put::{PutError, PutObject, Upload};
 use holdall_namespace::{Namespace, Options};
+
+mod support;
 
 struct House {
     engine: Memory,
@@ -184,18 +185,7 @@ async fn copies_share_bytes_until_the_last_one_goes() {
     let house = house("copies").await;
     house.put("a", b"shared").await;
     for to in ["b", "b", "a", "c"] {
-        let source = house.namespace.open_object(&house.bucket, &key("a")).await.unwrap();
-        let copy = CopyObject {
-            source: &source,
-            bucket: &house.bucket,
-            key: &key(to),
-            headers: None,
-            tags: None,
-            storage_class: None,
-            algorithm: None,
-            condition: Condition::default(),
-        };
-        house.namespace.copy(copy).await.unwrap();
+        support::copy(&house.namespace, &house.bucket, "a", to).await;
     }
     for gone in ["a", "c", "b"] {
         assert_eq!(house.blobs(), [1, 0]);

@@ -11,7 +11,6 @@ use futures_util::{StreamExt, future::join_all, stream};
 use holdall_namespace::bucket::Bucket;
 use holdall_namespace::check::Finding;
 use holdall_namespace::clock::SystemClock;
-use holdall_namespace::copy::CopyObject;
 use holdall_namespace::engine::{self, Engine, Write, memory::Memory};
 use holdall_namespace::extent::Number;
 use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
@@ -24,6 +23,8 @@ use holdall_namespace::table::key as tables;
 use holdall_namespace::table::packs::{PackId, named, read_pack};
 use holdall_namespace::{Namespace, Options};
 use holdall_silos::{Silo, memory::Memory as Blobs};
+
+mod support;
 
 struct House {
     engine: Memory,
@@ -311,19 +312,7 @@ async fn an_extent_that_keys_far_apart_share_moves_once() {
     let house = house("shared").await;
     house.namespace.start_background();
     house.put_all(0..300).await;
-    let source = house.namespace.open_object(&house.bucket, &key("k0000")).await.unwrap();
-    let copy = CopyObject {
-        source: &source,
-        bucket: &house.bucket,
-        key: &key("z"),
-        headers: None,
-        tags: None,
-        storage_class: None,
-        algorithm: None,
-        condition: Condition::default(),
-    };
-    house.namespace.copy(copy).await.unwrap();
-    drop(source);
+    support::copy(&house.namespace, &house.bucket, "k0000", "z").await;
     house.run(Order::Place { bucket: house.bucket.name.clone(), prefix: String::new(), on: "cold".into() }).await;
     house.namespace.sweep_now().await.unwrap();
     assert_eq!(house.findings(true).await, []);

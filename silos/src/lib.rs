@@ -8,6 +8,7 @@ pub mod facts;
 pub mod limits;
 pub mod marker;
 pub mod name;
+pub mod names;
 pub mod silo;
 
 mod buffer;
@@ -28,4 +29,5 @@ pub use error::{BodyError, SiloError};
 pub use facts::Facts;
 pub use marker::{Claim, Marker};
 pub use name::BlobName;
+pub use names::Names;
 pub use silo::{Body, Describe, Listed, Silo, Stat, Stored, Validator, collect};

@@ -17,7 +17,7 @@ use holdall_namespace::engine::redb::Redb;
 use holdall_namespace::fault::Fault;
 use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::restore::{self, RestoreError, Restored, Stock, StockLine, begin_anew, open_source, shown};
-use holdall_namespace::staged::Staged;
+use holdall_namespace::staged::{Staged, flush_name};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -198,8 +198,7 @@ fn begin(path: &Path) -> Result<Arc<dyn Engine>, Fault> {
 /// Makes a file and its name durable.
 fn flush(path: &Path) -> io::Result<()> {
     std::fs::File::open(path)?.sync_all()?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::File::open(folder)?.sync_all()
+    flush_name(path)
 }
 
 /// The silos to look in, and how each would be declared; those that are not there are told, and one must be.

@@ -25,7 +25,7 @@ pub mod piece;
 pub mod shelf;
 
 mod prune;
-pub(crate) mod ship;
+mod ship;
 mod snapshot;
 
 pub use snapshot::{Progress, Taken};

@@ -121,9 +121,7 @@ impl PieceKey {
     /// Of the key that seals secrets.
     pub fn new(seal_key: &[u8; 32]) -> Self {
         let key = blake3::derive_key(PURPOSE, seal_key);
-        let mut id = [0; 8];
-        id.copy_from_slice(&blake3::keyed_hash(&key, b"id").as_bytes()[..8]);
-        Self { sealer: Sealer::new(&key), id }
+        Self { sealer: Sealer::new(&key), id: beginning(blake3::keyed_hash(&key, b"id")) }
     }
 
     /// A piece's bytes.
@@ -185,16 +183,16 @@ impl Piece {
 
 /// What tells an entry from another one under the same number.
 pub fn anchor(entry: &Entry) -> [u8; 8] {
-    let rows = entry.rows.iter().map(|(key, value)| (&key[..], value.as_deref()));
-    let mut anchor = [0; 8];
-    anchor.copy_from_slice(&blake3::hash(&Entry::encode(entry.at, rows)).as_bytes()[..8]);
-    anchor
+    beginning(blake3::hash(&entry.encoded()))
+}
+
+fn beginning(hash: blake3::Hash) -> [u8; 8] {
+    *hash.as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
 
 /// Appends an entry to the body of a run.
 pub fn push_entry(body: &mut Vec<u8>, entry: &Entry) {
-    let rows = entry.rows.iter().map(|(key, value)| (&key[..], value.as_deref()));
-    let encoded = Entry::encode(entry.at, rows);
+    let encoded = entry.encoded();
     body.extend_from_slice(&entry.sequence.to_le_bytes());
     body.extend_from_slice(&(encoded.len() as u32).to_le_bytes());
     body.extend_from_slice(&encoded);

@@ -4,17 +4,27 @@ use std::collections::BTreeSet;
 
 use holdall_silos::BlobName;
 
-use super::ship::MOST_ENTRIES;
+use super::piece::Line;
 use crate::clock::UnixMs;
+use crate::limits::RUN_ENTRIES;
 
 /// A snapshot: the last entry it holds, and the session that took it.
 pub(super) type Taker = (u64, u64);
 
+/// Where a complete snapshot ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) line: Line,
+    pub(super) at: UnixMs,
+    /// See [`super::piece::Manifest`].
+    pub(super) anchor: Option<[u8; 8]>,
+}
+
 /// What is known of a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
-    /// All of it is there; taken then.
-    Complete(UnixMs),
+    /// All of it is there.
+    Complete(End),
     /// Its last piece was read, and does not say that it is complete.
     Unfinished,
     /// It did not read, or is not all there: perhaps another time, or with another key.
@@ -27,8 +37,6 @@ pub(super) struct Kept {
     pub(super) complete: BTreeSet<Taker>,
     /// Snapshots that will never be.
     pub(super) unfinished: BTreeSet<Taker>,
-    /// The first complete one: of what is older nothing is known.
-    pub(super) first: u64,
     /// The one that the oldest moment kept is restored from; 0 for none.
     pub(super) oldest: u64,
 }
@@ -37,6 +45,8 @@ impl Kept {
     /// What no restore to a moment that is kept needs. What did not read stays.
     pub(super) fn prunable(&self, names: &[BlobName]) -> Vec<BlobName> {
         let newest = self.complete.last().map_or(0, |(sequence, _)| *sequence);
+        // Of what is older nothing is known.
+        let known = self.complete.first().map_or(u64::MAX, |(sequence, _)| *sequence);
         let goes = |name: &&BlobName| match name.backed_up() {
             (true, sequence) => {
                 let of = (sequence, name.extent.0);
@@ -44,7 +54,7 @@ impl Kept {
                     || self.unfinished.contains(&of) && sequence < newest
             }
             // Nobody knows where a piece ends but within so many entries.
-            (false, first) => first > self.first && first + MOST_ENTRIES <= self.oldest,
+            (false, first) => first > known && first + RUN_ENTRIES <= self.oldest,
         };
         names.iter().filter(goes).copied().collect()
     }
@@ -64,16 +74,16 @@ mod tests {
 
     #[test]
     fn what_a_restore_may_need_stays_and_so_does_what_does_not_read() {
-        let far = MOST_ENTRIES + 9;
+        let far = RUN_ENTRIES + 9;
         let names =
             [log(1), log(5), log(9), log(far), snapshot(2, 1), snapshot(4, 2), snapshot(9, 3), snapshot(far, 4)];
-        let mut kept = Kept { complete: [(4, 1), (far, 1)].into(), unfinished: [(9, 1)].into(), first: 4, oldest: 0 };
+        let mut kept = Kept { complete: [(4, 1), (far, 1)].into(), unfinished: [(9, 1)].into(), oldest: 0 };
         assert_eq!(kept.prunable(&names), [snapshot(9, 3)]);
         // The piece at 5 may go on for so many entries, but no further.
         kept.oldest = far;
         assert_eq!(kept.prunable(&names), [log(5), log(9), snapshot(4, 2), snapshot(9, 3)]);
         // Unfinished, and newer than all that are complete: perhaps under way.
-        let early = Kept { complete: BTreeSet::new(), unfinished: [(9, 1)].into(), first: u64::MAX, oldest: 0 };
+        let early = Kept { complete: BTreeSet::new(), unfinished: [(9, 1)].into(), oldest: 0 };
         assert_eq!(early.prunable(&names), []);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use holdall_silos::{BlobName, Silo, SiloError, collect};
+use holdall_silos::{BlobName, Names, Silo, SiloError, collect};
 
 use super::piece::{Manifest, Piece, PieceKey, What};
 use crate::limits::MAX_PIECE;
@@ -69,16 +69,14 @@ impl Shelf {
     }
 
     async fn add(&mut self, at: usize) -> Result<(), SiloError> {
-        let (silo, mut after) = (Arc::clone(&self.sources[at].silo), None::<String>);
-        loop {
-            let page =
-                silo.list(&BlobName::backups_prefix(), after.as_deref(), holdall_silos::limits::MAX_LIST_PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.name.clone());
+        let (silo, prefix) = (Arc::clone(&self.sources[at].silo), BlobName::backups_prefix());
+        let mut names = Names::new(&*silo, &prefix, None);
+        while let Some(page) = names.next().await? {
             for name in page.iter().filter_map(|listed| listed.name.parse::<BlobName>().ok()) {
                 self.pieces.entry(name).or_default().push(at);
             }
         }
+        Ok(())
     }
 
     /// Whether no silo answered.

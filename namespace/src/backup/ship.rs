@@ -8,24 +8,18 @@ use futures_util::{StreamExt, future::join_all, stream};
 use holdall_silos::BlobName;
 use holdall_silos::silo::Body;
 
-use super::piece::{Line, Manifest, Run, What, anchor, name, push_entry};
+use super::piece::{Line, Run, What, anchor, name, push_entry};
+use super::prune::End;
 use super::shelf::{Shelf, Source};
 use super::{Progress, is_of_sessions};
 use crate::engine::log::Entry;
 use crate::engine::{self, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::inventory::{Health, OpenSilo};
-use crate::limits::{BACKUP_COPIES, BACKUP_IDLE, LOG_KEPT, PIECE};
+use crate::limits::{BACKUP_COPIES, BACKUP_IDLE, LOG_KEPT, LOG_LEAP, PIECE, RUN_ENTRIES};
 use crate::namespace::Core;
 use crate::table::backups::log_base;
 use crate::table::{decode_row, encode};
-
-/// Entries in one piece of the log, at most.
-pub(crate) const MOST_ENTRIES: u64 = 1 << 16;
-
-/// Numbers that are left out where another index wrote the last pieces: what silos that do not answer now have of its
-/// pieces is never taken for ours.
-pub(crate) const LEAP: u64 = 1 << 32;
 
 /// Where the log's pieces end. Numbers in pieces are the engine's and `base`, so that those of an index that was restored
 /// go on past all that were ever used.
@@ -49,7 +43,7 @@ impl Core {
                 None => *held.insert(self.find_position().await?),
             };
             let mut entries = self.engine.log(position.shipped.saturating_sub(position.base), PIECE).await?;
-            entries.truncate(MOST_ENTRIES as usize);
+            entries.truncate(RUN_ENTRIES as usize);
             let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(()) };
             if position.base + entries[0].sequence != position.shipped + 1 {
                 tracing::warn!("the log of the index has a gap; a snapshot is taken");
@@ -148,16 +142,21 @@ impl Core {
         if let Some((silo, error)) = shelf.silent.first().filter(|_| shelf.is_silent()) {
             return Err(Fault::Unavailable(format!("silo `{silo}` could not be looked through for backups: {error}")));
         }
-        self.note_newest(&shelf).await;
+        // What was whole once may be so no more.
+        self.backups.known().seen.clear();
+        let newest = self.note_newest(&shelf).await;
         let mut base: u64 = decode_row(self.engine.get(&[log_base()]).await?[0].as_ref())?.unwrap_or(0);
         let since = self.clock.monotonic();
-        if let Some((line, shipped)) = self.goes_on(base, &shelf).await? {
+        // Nothing can be restored without a snapshot.
+        if let Some((sequence, end)) = newest
+            && let Some((line, shipped)) = self.goes_on(base, &shelf, sequence, end).await?
+        {
             return Ok(Position { base, line, shipped, since });
         }
         let last = self.engine.snapshot().await?.last().0;
         let top = shelf.names().map(|(name, _)| name.backed_up().1).max().unwrap_or(0);
-        if top > 0 && base + last <= top + MOST_ENTRIES {
-            base = top + LEAP;
+        if top > 0 && base + last <= top + RUN_ENTRIES {
+            base = top + LOG_LEAP;
             let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Put(log_base(), encode(&base))], ()));
             engine::commit(&*self.engine, Vec::<Read>::new(), decide).await?;
         }
@@ -168,9 +167,13 @@ impl Core {
 
     /// Which line our log goes on with, and from where. It has the very entry that the newest piece ends with: that of an
     /// index that went back is another one, or is not there.
-    async fn goes_on(&self, base: u64, shelf: &Shelf) -> Result<Option<(Line, u64)>, Fault> {
-        // Nothing can be restored without a snapshot.
-        let Some(snapshot) = self.newest_snapshot(shelf).await else { return Ok(None) };
+    async fn goes_on(
+        &self,
+        base: u64,
+        shelf: &Shelf,
+        sequence: u64,
+        snapshot: End,
+    ) -> Result<Option<(Line, u64)>, Fault> {
         let of_log = match shelf.logs().next_back() {
             Some((_, name)) => match shelf.open(&self.backups.key, &name).await.map(|opened| opened.piece.what) {
                 Ok(What::Log(run)) => Some(run),
@@ -179,25 +182,15 @@ impl Core {
             None => None,
         };
         match of_log {
-            Some(run) if run.last >= snapshot.sequence => {
+            Some(run) if run.last >= sequence => {
                 let goes_on = self.has_entry(base, run.last, Some(run.anchor)).await?;
                 Ok(goes_on.then_some((run.line, run.last)))
             }
             _ => {
-                let goes_on = self.has_entry(base, snapshot.sequence, snapshot.anchor).await?;
-                Ok(goes_on.then_some((snapshot.line, snapshot.sequence)))
+                let goes_on = self.has_entry(base, sequence, snapshot.anchor).await?;
+                Ok(goes_on.then_some((snapshot.line, sequence)))
             }
         }
-    }
-
-    async fn newest_snapshot(&self, shelf: &Shelf) -> Option<Manifest> {
-        for (_, names) in shelf.snapshots() {
-            let whole = shelf.manifest(&self.backups.key, &names).await.ok().flatten();
-            if let Some(whole) = whole.filter(|whole| shelf.has(&whole.manifest)) {
-                return Some(whole.manifest);
-            }
-        }
-        None
     }
 
     async fn has_entry(&self, base: u64, number: u64, known: Option<[u8; 8]>) -> Result<bool, Fault> {

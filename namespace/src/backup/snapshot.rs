@@ -9,8 +9,8 @@ use holdall_silos::{BlobName, Silo};
 use serde::{Deserialize, Serialize};
 
 use super::piece::{Line, Manifest, What, anchor};
-use super::prune::{Kept, State, Taker};
-use super::shelf::Shelf;
+use super::prune::{End, Kept, State, Taker};
+use super::shelf::{Shelf, Whole};
 use super::{BackupOptions, is_of_sessions};
 use crate::clock::UnixMs;
 use crate::engine::log::push;
@@ -128,36 +128,38 @@ impl Core {
         Ok(taken)
     }
 
-    /// Looks which snapshots there are; answers sequence and time of the newest that is whole.
-    pub(crate) async fn note_newest(&self, shelf: &Shelf) -> Option<(u64, UnixMs)> {
-        let mut newest: Option<(u64, UnixMs, Vec<String>)> = None;
+    /// Looks which snapshots there are; answers sequence and end of the newest that is whole.
+    pub(super) async fn note_newest(&self, shelf: &Shelf) -> Option<(u64, End)> {
+        let mut newest: Option<(u64, End, Vec<String>)> = None;
         let mut seen = BTreeMap::new();
         let before = self.backups.known().seen.clone();
         for (sequence, names) in shelf.snapshots() {
             let of = (sequence, names[0].extent.0);
             let state = match before.get(&of) {
-                Some(State::Complete(at)) => State::Complete(*at),
+                Some(State::Complete(end)) => State::Complete(*end),
                 _ => self.state_of(shelf, &names).await,
             };
             seen.insert(of, state);
-            if let (State::Complete(at), None) = (state, &newest) {
+            if let (State::Complete(end), None) = (state, &newest) {
                 let since = shelf.logs().filter(|(first, _)| *first > sequence).map(|(_, name)| name);
                 let chain: Vec<BlobName> = names.into_iter().chain(since).collect();
-                newest = Some((sequence, at, shelf.homes(&chain).into_iter().map(str::to_owned).collect()));
+                newest = Some((sequence, end, shelf.homes(&chain).into_iter().map(str::to_owned).collect()));
             }
         }
         let mut known = self.backups.known();
         known.seen = seen;
-        let (sequence, at, homes) = newest?;
+        let (sequence, end, homes) = newest?;
         known.homes = homes;
-        known.status.snapshot = Some(at);
-        known.status.covered = known.status.covered.max(Some(at));
-        Some((sequence, at))
+        known.status.snapshot = Some(end.at);
+        known.status.covered = known.status.covered.max(Some(end.at));
+        Some((sequence, end))
     }
 
     async fn state_of(&self, shelf: &Shelf, names: &[BlobName]) -> State {
         match shelf.manifest(&self.backups.key, names).await {
-            Ok(Some(whole)) if shelf.has(&whole.manifest) => State::Complete(whole.manifest.at),
+            Ok(Some(Whole { manifest, .. })) if shelf.has(&manifest) => {
+                State::Complete(End { line: manifest.line, at: manifest.at, anchor: manifest.anchor })
+            }
             Ok(None) => State::Unfinished,
             Ok(Some(_)) => State::Unread,
             Err(error) => {
@@ -176,19 +178,17 @@ impl Core {
         let (Ok(live), true) = (live_sessions(&*self.engine).await, shelf.silent.is_empty()) else { return };
         let before = self.clock.now() - options.keep.as_millis() as UnixMs;
         let seen = self.backups.known().seen.clone();
-        let complete = seen.iter().filter_map(|((sequence, _), state)| match state {
-            State::Complete(at) => Some((*sequence, *at)),
+        let complete = seen.iter().filter_map(|(of, state)| match state {
+            State::Complete(end) => Some((*of, end.at)),
             State::Unfinished | State::Unread => None,
         });
-        let complete: Vec<(u64, UnixMs)> = complete.collect();
+        let complete: Vec<(Taker, UnixMs)> = complete.collect();
         let others = |session: u64| session != self.session().id && live.iter().any(|(id, _)| *id == session);
         let unfinished = seen.iter().filter(|((_, session), state)| **state == State::Unfinished && !others(*session));
         let unfinished: BTreeSet<Taker> = unfinished.map(|(of, _)| *of).collect();
-        let oldest = complete.get(1).filter(|(_, at)| *at <= before).map(|(sequence, _)| *sequence);
-        let first = complete.first().map_or(u64::MAX, |(sequence, _)| *sequence);
+        let oldest = complete.get(1).filter(|(_, at)| *at <= before).map_or(0, |((sequence, _), _)| *sequence);
         let names: Vec<BlobName> = shelf.names().map(|(name, _)| *name).collect();
-        let whole = seen.iter().filter(|(_, state)| matches!(state, State::Complete(_))).map(|(of, _)| *of).collect();
-        let kept = Kept { complete: whole, unfinished, first, oldest: oldest.unwrap_or(0) };
+        let kept = Kept { complete: complete.into_iter().map(|(of, _)| of).collect(), unfinished, oldest };
         let gone: BTreeSet<BlobName> = kept.prunable(&names).into_iter().collect();
         let homes = shelf.names().filter(|(name, _)| gone.contains(name));
         let deletes = homes.flat_map(|(name, homes)| homes.map(|home| delete(*name, Arc::clone(&home.silo))));

@@ -71,6 +71,11 @@ impl Entry {
         out
     }
 
+    /// Its own bytes.
+    pub fn encoded(&self) -> Vec<u8> {
+        Self::encode(self.at, self.rows.iter().map(|(key, value)| (&key[..], value.as_deref())))
+    }
+
     /// Reads an entry; `None` when that is not what the bytes are.
     pub fn decode(sequence: u64, mut bytes: Bytes) -> Option<Self> {
         if bytes.len() < 8 {
@@ -91,22 +96,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn encoded(entry: &Entry) -> Vec<u8> {
-        Entry::encode(entry.at, entry.rows.iter().map(|(key, value)| (&key[..], value.as_deref())))
-    }
-
     proptest! {
         #[test]
         fn an_entry_reads_back(at: i64, rows: Vec<(Vec<u8>, Option<Vec<u8>>)>) {
             let rows = rows.into_iter().map(|(key, value)| (key.into(), value.map(Bytes::from))).collect();
             let entry = Entry { sequence: 7, at, rows };
-            prop_assert_eq!(Entry::decode(7, encoded(&entry).into()), Some(entry));
+            prop_assert_eq!(Entry::decode(7, entry.encoded().into()), Some(entry));
         }
 
         #[test]
         fn what_is_no_entry_is_none_and_never_a_panic(bytes: Vec<u8>) {
             if let Some(entry) = Entry::decode(1, bytes.clone().into()) {
-                prop_assert_eq!(encoded(&entry), bytes);
+                prop_assert_eq!(entry.encoded(), bytes);
             }
         }
     }

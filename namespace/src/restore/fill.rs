@@ -5,12 +5,11 @@ use holdall_silos::BlobName;
 use super::{RestoreError, Restored, Run, shown};
 use crate::backup::piece::{Manifest, Piece, What};
 use crate::backup::shelf::{Shelf, Unread};
-use crate::backup::ship::{LEAP, MOST_ENTRIES};
 use crate::clock::UnixMs;
 use crate::engine::log::Changed;
 use crate::engine::{self, Engine, Read, Rows, Write};
 use crate::fault::Fault;
-use crate::limits::INDEX_BATCH_BYTES;
+use crate::limits::{INDEX_BATCH_BYTES, LOG_LEAP, RUN_ENTRIES, SESSION_LEAP};
 use crate::table::backups::{kept, log_base};
 use crate::table::sessions::next_session;
 use crate::table::silos::namespace_id;
@@ -28,9 +27,6 @@ impl From<Fault> for Stopped {
         Self::Fault(fault)
     }
 }
-
-/// Sessions that are left out at least, and at most twice that: there are 2^40.
-const SESSIONS_LEAP: u64 = 1 << 20;
 
 /// What a piece of the log turned out to be.
 enum Next {
@@ -73,7 +69,7 @@ impl Run<'_> {
     ) -> Result<(), RestoreError> {
         let mut done = manifest.sequence;
         // Nobody knows where a piece ends but within so many entries; those of several writers overlap.
-        let begin = (done + 1).saturating_sub(MOST_ENTRIES);
+        let begin = (done + 1).saturating_sub(RUN_ENTRIES);
         for (first, name) in self.shelf.logs().skip_while(|(first, _)| *first < begin) {
             let piece = match self.open(&name, restored).await {
                 Ok(piece) => piece,
@@ -162,7 +158,7 @@ pub(super) async fn begin(
 ) -> Result<(), Fault> {
     // Silos that do not answer now may have names of sessions, and pieces, that nobody knows here.
     let drawn = getrandom::u64().map_err(|error| Fault::Unavailable(error.to_string()))?;
-    let leap = SESSIONS_LEAP + drawn % SESSIONS_LEAP;
+    let leap = SESSION_LEAP + drawn % SESSION_LEAP;
     let top = shelf.names().map(|(name, _)| name.backed_up().1).max().unwrap_or(0);
     let decide = move |rows: &Rows| -> Result<_, Fault> {
         let known: u64 = decode_row(rows.get(&next_session()))?.unwrap_or(0);
@@ -170,7 +166,7 @@ pub(super) async fn begin(
         let mut writes = vec![
             Write::Put(next_session(), encode(&last)),
             Write::Put(kept(), encode(&(last + 1))),
-            Write::Put(log_base(), encode(&(top + LEAP))),
+            Write::Put(log_base(), encode(&(top + LOG_LEAP))),
         ];
         writes.extend(namespace.iter().map(|id| Write::Put(namespace_id(), encode(id))));
         Ok((writes, ()))

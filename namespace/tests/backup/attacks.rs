@@ -8,10 +8,6 @@ use holdall_namespace::table::INDEX_FORMAT;
 
 use super::*;
 
-fn silo(test: &str, name: &str) -> Arc<Blobs> {
-    Blobs::named(&url(test, name)["memory:".len()..])
-}
-
 async fn names(silo: &Blobs) -> Vec<String> {
     let mut all = Vec::new();
     let mut after: Option<String> = None;
@@ -37,7 +33,7 @@ async fn a_moment_behind_a_lost_piece_is_refused() {
     let logs: Vec<String> =
         house.pieces("hot").await.into_iter().filter(|n| !n.parse::<BlobName>().unwrap().backed_up().0).collect();
     for name in ["hot", "cold"] {
-        silo("attack1", name).delete(&logs[logs.len() - 3].parse().unwrap()).await.unwrap();
+        silo_of("attack1", name).delete(&logs[logs.len() - 3].parse().unwrap()).await.unwrap();
     }
     match house.restored_from(&SILOS, Some(at)).await {
         Err(error) => eprintln!("fine: {error}"),
@@ -172,7 +168,7 @@ async fn two_restores_that_missed_each_others_silo_are_not_mixed() {
     let house = house("attack5").await.again().await;
     house.work(1).await;
     house.namespace.close().await;
-    let (hot, cold) = (silo("attack5", "hot"), silo("attack5", "cold"));
+    let (hot, cold) = (silo_of("attack5", "hot"), silo_of("attack5", "cold"));
     let (old_hot, old_cold) = (house.pieces("hot").await, house.pieces("cold").await);
     // First restore: `cold` is away; R1 writes to hot alone.
     redb_from(&house, &["hot"], &at("r1")).await.unwrap();
@@ -322,7 +318,7 @@ async fn a_snapshot_that_is_being_written_is_not_pruned() {
         .await
         .unwrap();
     // Is the snapshot that `first` says it took whole?
-    let hot = silo("attack7", "hot");
+    let hot = silo_of("attack7", "hot");
     let all: Vec<BlobName> = names(&hot)
         .await
         .iter()
@@ -342,7 +338,7 @@ struct Shelf {
 impl Shelf {
     async fn new(test: &str) -> Self {
         use holdall_silos::{Claim, Marker};
-        let silo = silo(test, "hot");
+        let silo = silo_of(test, "hot");
         silo.claim(&Claim {
             marker: Marker { silo: "hot".into(), namespace: "n".into(), id: "i".into() },
             fresh: true,
@@ -488,7 +484,7 @@ async fn what_does_not_read_is_not_pruned() {
     house.restored(Some(at)).await;
     let manifest = house.pieces("hot").await.into_iter().filter(|n| n.parse::<BlobName>().unwrap().backed_up().0);
     let mut first: Vec<(String, Bytes)> = Vec::new();
-    let (hot, cold) = (silo("attack13", "hot"), silo("attack13", "cold"));
+    let (hot, cold) = (silo_of("attack13", "hot"), silo_of("attack13", "cold"));
     for name in manifest {
         first.push((name.clone(), hot.peek(&name).unwrap()));
     }

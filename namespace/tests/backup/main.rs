@@ -13,7 +13,6 @@ use holdall_namespace::backup::shelf::Source;
 use holdall_namespace::bucket::Bucket;
 use holdall_namespace::check::Finding;
 use holdall_namespace::clock::{Clock, SystemClock, UnixMs};
-use holdall_namespace::copy::CopyObject;
 use holdall_namespace::engine::Engine;
 use holdall_namespace::engine::memory::Memory;
 use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
@@ -30,6 +29,8 @@ use holdall_namespace::{Namespace, Options};
 use holdall_silos::{BlobName, Silo, memory::Memory as Blobs};
 
 mod attacks;
+#[path = "../support/mod.rs"]
+mod support;
 
 const SEAL_KEY: [u8; 32] = [7; 32];
 const SILOS: [&str; 3] = ["hot", "cold", "spare"];
@@ -51,6 +52,10 @@ async fn open(engine: &Memory, backup: Option<BackupOptions>) -> Arc<Namespace> 
 
 fn url(test: &str, silo: &str) -> String {
     format!("memory:backup-{test}-{silo}")
+}
+
+fn silo_of(test: &str, name: &str) -> Arc<Blobs> {
+    Blobs::named(&url(test, name)["memory:".len()..])
 }
 
 fn declared(test: &str, silo: &str) -> DeclaredSilo {
@@ -121,18 +126,7 @@ impl House {
     }
 
     async fn copy(&self, from: &str, to: &str) {
-        let source = self.namespace.open_object(&self.bucket, &key(from)).await.unwrap();
-        let copy = CopyObject {
-            source: &source,
-            bucket: &self.bucket,
-            key: &key(to),
-            headers: None,
-            tags: None,
-            storage_class: None,
-            algorithm: None,
-            condition: Condition::default(),
-        };
-        self.namespace.copy(copy).await.unwrap();
+        support::copy(&self.namespace, &self.bucket, from, to).await;
     }
 
     async fn delete(&self, name: &str) {
@@ -157,6 +151,15 @@ impl House {
         let write = Some(WritePolicy { to: vec![to("hot"), to("cold")] });
         namespace.apply(&Declared { silos, write, ..Declared::default() }, false).await.unwrap();
         namespace.ensure_first_key(None).await.unwrap();
+    }
+
+    /// A life in between that makes no backups: what it does is in no log.
+    async fn work_without_backups(self, salt: usize) -> Self {
+        self.namespace.close().await;
+        let house = Self { namespace: open(&self.engine, None).await, ..self };
+        house.namespace.start_background();
+        house.work(salt).await;
+        house.again().await
     }
 
     async fn get(&self, name: &str) -> Option<Vec<u8>> {
@@ -214,7 +217,7 @@ impl House {
 
     /// Names of pieces of backups in a silo.
     async fn pieces(&self, silo: &str) -> Vec<String> {
-        let silo = Blobs::named(&url(self.test, silo)["memory:".len()..]);
+        let silo = silo_of(self.test, silo);
         let page = silo.list(&BlobName::backups_prefix(), None, 1000).await.unwrap();
         page.into_iter().map(|listed| listed.name).collect()
     }
@@ -307,7 +310,7 @@ async fn every_flipped_bit_is_found_and_the_other_copy_taken() {
     house.work(2).await;
     house.namespace.close().await;
     let expected = rows(&house.engine);
-    let hot = Blobs::named(&url("flips", "hot")["memory:".len()..]);
+    let hot = silo_of("flips", "hot");
     let pieces = house.pieces("hot").await;
     let seed = std::env::var("HOLDALL_SEED").map_or(1, |seed| seed.parse().unwrap());
     eprintln!("HOLDALL_SEED={seed}");
@@ -346,7 +349,7 @@ async fn a_lost_piece_ends_a_restore_that_says_up_to_when_it_can_go() {
         house.pieces("hot").await.into_iter().filter(|name| !name.parse::<BlobName>().unwrap().backed_up().0).collect();
     let lost = &logs[logs.len() - 2];
     for silo in ["hot", "cold"] {
-        let silo = Blobs::named(&url("lost", silo)["memory:".len()..]);
+        let silo = silo_of("lost", silo);
         silo.delete(&lost.parse().unwrap()).await.unwrap();
     }
     let error = house.restored_from(&SILOS, None).await.err().unwrap();
@@ -371,12 +374,7 @@ async fn a_lost_piece_ends_a_restore_that_says_up_to_when_it_can_go() {
 async fn a_log_with_a_gap_is_gone_on_from_by_a_snapshot() {
     let house = house("gap").await.again().await;
     house.work(1).await;
-    house.namespace.close().await;
-    let house = House { namespace: open(&house.engine, None).await, ..house };
-    house.namespace.start_background();
-    house.work(2).await;
-    house.namespace.close().await;
-    let house = House { namespace: open(&house.engine, Some(DAILY)).await, ..house };
+    let house = house.work_without_backups(2).await;
     house.work(3).await;
     house.namespace.close().await;
     let (engine, restored) = house.restored(None).await;
@@ -448,7 +446,7 @@ async fn what_a_restored_index_does_not_know_is_told_and_kept_until_somebody_dec
     assert_eq!(stock.unknown_bytes, (bytes_of(2).len() + bytes_of(10).len()) as u64);
     house.namespace.start_background();
     // Nothing of it goes, also not with the pack that a known object shares with an unknown one.
-    let silo = Blobs::named(&url("unknown", "hot")["memory:".len()..]);
+    let silo = silo_of("unknown", "hot");
     let before = silo.count();
     house.delete("before").await;
     house.namespace.sweep_now().await.unwrap();
@@ -476,7 +474,7 @@ async fn without_any_backup_the_bytes_tell_what_they_can() {
     }
     house.namespace.close().await;
     for silo in ["hot", "cold"] {
-        let blobs = Blobs::named(&url("anew", silo)["memory:".len()..]);
+        let blobs = silo_of("anew", silo);
         for piece in house.pieces(silo).await {
             blobs.delete(&piece.parse().unwrap()).await.unwrap();
         }
@@ -541,17 +539,12 @@ async fn what_is_published_beyond_a_backup_replaces_nothing_that_it_confirms() {
 async fn an_older_snapshot_is_not_taken_for_the_newest() {
     let house = house("older").await.again().await;
     house.work(1).await;
-    // Without backups for a while, so that only a snapshot has what comes next.
-    house.namespace.close().await;
-    let house = House { namespace: open(&house.engine, None).await, ..house };
-    house.namespace.start_background();
-    house.work(2).await;
-    house.namespace.close().await;
-    let house = House { namespace: open(&house.engine, Some(DAILY)).await, ..house };
+    // Only a snapshot has what comes next.
+    let house = house.work_without_backups(2).await;
     house.namespace.close().await;
     let last = house.pieces("hot").await.pop().unwrap();
     for silo in ["hot", "cold"] {
-        let silo = Blobs::named(&url("older", silo)["memory:".len()..]);
+        let silo = silo_of("older", silo);
         let mut damaged = silo.peek(&last).unwrap().to_vec();
         *damaged.last_mut().unwrap() ^= 1;
         silo.plant(&last, damaged, &[]);

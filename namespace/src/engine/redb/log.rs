@@ -12,12 +12,10 @@ use crate::clock::{Clock, UnixMs};
 use crate::engine::log::{Entry, Snapshot};
 use crate::engine::overlay::Overlay;
 use crate::engine::{EngineError, Key, Page};
+use crate::limits::FORGOTTEN_AT_ONCE;
 
 /// Entries by sequence.
 pub(super) const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
-
-/// Entries that one transaction takes out.
-const FORGOTTEN_AT_ONCE: u64 = 1000;
 
 /// What the log needs beside its table.
 pub(super) struct Log {

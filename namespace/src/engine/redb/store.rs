@@ -1,7 +1,7 @@
 //! The redb file: reads, one transaction at a time, and what to do when the disk fails.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::engine::overlay::{Base, Decided, Overlay};
 use crate::engine::{Decide, EngineError, Fold, Folded, Key, Page, Read, fold};
 use crate::limits::{INDEX_BATCH_BYTES, INDEX_CACHE};
+use crate::staged::flush_name;
 
 /// The one table: our keys begin with a byte of their own table.
 pub(super) const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
@@ -103,7 +104,6 @@ impl Store {
         clock: Arc<dyn Clock>,
         shared: bool,
     ) -> Result<Self, OpenIndexError> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let opened = unless_damaged(|| {
             let database = opener(Opening::First).map_err(|error| refusal(path, error))?;
             let open = Open { latest: ArcSwapOption::empty(), database };
@@ -115,8 +115,7 @@ impl Store {
         });
         let store = opened.unwrap_or_else(|broken| Err(broken.damaged(path)))?;
         // A new file's name must be as durable as the first commit in it.
-        let synced = File::open(folder).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| OpenIndexError::Io { path: path.to_owned(), source })?;
+        flush_name(path).map_err(|source| OpenIndexError::Io { path: path.to_owned(), source })?;
         Ok(store)
     }
 
