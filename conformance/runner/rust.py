@@ -163,10 +163,10 @@ SOAK = [
         "soak-twogateways", "20 freezes", "twogateways", "--freezes", "20", "--races", "500", "--writes", "10000",
         timeout=7200,
     ),
-    _rig("soak-small", "the same with 10^6 objects", "small", "--objects", "1000000", timeout=7200),
+    _rig("soak-small", "the same with 10^6 objects", "small", "--objects", "1000000", "--pairs", "5", timeout=7200),
     _rig(
-        "soak-scale", "10^7 objects of 100 bytes to 16 KiB loaded; 60 GB of disk", "small", "--objects", "10000000", "--mixed",
-        "--load-only", timeout=14400,
+        "soak-scale", "10^7 objects of 100 bytes to 16 KiB loaded, the index lost and restored; 60 GB of disk", "small",
+        "--objects", "10000000", "--mixed", "--load-only", timeout=14400,
     ),
     _rig(
         "soak-restore", "the same with 2,000 objects, a minute of load, 1,000 damaged bytes", "restore", "--objects", "2000",

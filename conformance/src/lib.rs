@@ -25,6 +25,7 @@ pub mod settle;
 pub mod workload;
 
 pub mod load;
+pub mod pace;
 pub mod rig;
 
 /// What goes wrong in a rig ends the rig: one line for a person.

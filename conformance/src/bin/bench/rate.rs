@@ -108,9 +108,3 @@ pub(super) async fn sample(target: &Target, load: &Arc<Load>, clients: usize, li
 fn watch_seed(number: usize) -> u64 {
     holdall_conformance::clock::epoch_seconds(holdall_conformance::clock::wall()) + number as u64
 }
-
-/// The middle of some figures.
-pub(super) fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
-}

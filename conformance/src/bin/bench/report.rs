@@ -92,8 +92,9 @@ impl Report {
         }
         let mut table = begin(&heads);
         for (name, rates) in rows {
-            let median =
-                |figure: fn(&Rate) -> f64| super::rate::median(rates.iter().map(|rate| figure(rate)).collect());
+            let median = |figure: fn(&Rate) -> f64| {
+                holdall_conformance::pace::median(rates.iter().map(|rate| figure(rate)).collect())
+            };
             let mut row: Vec<String> = name.split('\t').map(str::to_owned).collect();
             row.push(format!("{:.0}", median(Rate::per_second)));
             row.push(format!("{:.1}", median(Rate::mib_per_second)));

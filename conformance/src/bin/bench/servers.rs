@@ -9,13 +9,14 @@ use std::time::Duration;
 use holdall_conformance::client::{Client, Endpoint};
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup, free_address};
+use holdall_conformance::pace::median;
 use holdall_conformance::sign::Signer;
 use holdall_conformance::{Outcome, process, say, settle};
 use tokio::process::{Child, Command};
 
 use super::Options;
 use super::loads::{self, BUCKET, Load};
-use super::rate::{Rate, median, sample};
+use super::rate::{Rate, sample};
 use super::reference;
 use super::report::{Ratio, Report};
 

@@ -1,21 +1,24 @@
 //! Many small objects: how fast they come, what they cost in the index and on the disk, how a gateway starts over them
-//! after kill -9, how few requests a bucket sees when they move there and back, and whether deletes give room back.
+//! after kill -9, how long a lost index takes to come back, how few requests a bucket sees when they move there and back,
+//! whether deletes give room back, and what that costs the requests beside it.
 //!
 //! It fails on one wrong byte, more than one request to the bucket for a hundred objects, more than twice the live bytes
 //! on the disk when the dust has settled, or anything that `check` finds.
 
+mod delete;
+mod rclone;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
 use holdall_conformance::client::{Client, Endpoint, Listing};
 use holdall_conformance::clock::Stopwatch;
-use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup, cold_on};
+use holdall_conformance::gateway::{Gateway, Setup, cold_on};
 use holdall_conformance::payload::Payload;
-use holdall_conformance::random::{Random, mix};
+use holdall_conformance::random::mix;
 use holdall_conformance::wire::{Body, Connection, collect};
 use holdall_conformance::{Outcome, process, rig, say, settle};
 
@@ -25,8 +28,8 @@ const MIB: f64 = (1 << 20) as f64;
 const OBJECTS_A_REQUEST: u64 = 100;
 /// Requests of a job that moves nothing: looks at the marker, listings, the last beats.
 const REQUESTS_BESIDE: u64 = 100;
-/// How long deletes may take to give their room back.
-const SETTLED: Duration = Duration::from_mins(10);
+/// Nothing is swept but when the rig says so.
+const LONG_GRACE: &str = "sweep_grace = \"1d\"\n";
 
 #[derive(Parser)]
 #[command(about)]
@@ -37,9 +40,15 @@ struct Options {
     /// Sizes from 100 bytes to 16 KiB, as many of each power of two, in place of 4 KiB.
     #[arg(long)]
     mixed: bool,
-    /// Neither moves nor deletes.
+    /// Neither moves nor deletes; the index is lost and restored instead.
     #[arg(long)]
     load_only: bool,
+    /// Pairs of quiet and sweeping windows of which the ratio of latencies is told.
+    #[arg(long, default_value_t = 0)]
+    pairs: u64,
+    /// Copy so many of the same files with rclone, beside the moves.
+    #[arg(long, default_value_t = 0)]
+    rclone: u64,
     /// Clients.
     #[arg(long, default_value_t = 64)]
     clients: u64,
@@ -129,7 +138,9 @@ async fn run(options: Arc<Options>, seed: u64) -> Outcome<String> {
     let behind = Setup::new(&folder.join("behind"))?.start().await?;
     Client::new(&behind.setup.endpoint()).create_bucket("cold").await?;
     let mut setup = Setup::new(&folder.join("data"))?;
-    setup.config = Some(format!("{NO_GRACE}{}", cold_on(&behind.setup.listen)));
+    // A lost index comes back from the silo it names, and from no other.
+    let silos = if options.load_only { "[silo.hot]\nurl = \"file:hot\"\n" } else { &cold_on(&behind.setup.listen) };
+    setup.config = Some(format!("{LONG_GRACE}{silos}"));
     setup.env.push(("COLD_KEY".to_owned(), behind.setup.access_key_id.clone()));
     setup.env.push(("COLD_SECRET".to_owned(), behind.setup.secret_access_key.clone()));
     let mut gateway = setup.start().await?;
@@ -140,10 +151,16 @@ async fn run(options: Arc<Options>, seed: u64) -> Outcome<String> {
     gateway.kill().await?;
     let watch = Stopwatch::start();
     gateway = setup.start().await?;
-    said.push(format!("ready {:.2} s after kill -9", watch.elapsed().as_secs_f64()));
-    if !options.load_only {
+    let (ready, resident) = (watch.elapsed().as_secs_f64(), process::resident(gateway.pid()) as f64 / MIB);
+    said.push(format!("ready {ready:.2} s after kill -9 with {resident:.0} MiB"));
+    if options.load_only {
+        gateway = restored(&options, &objects, gateway, &mut said).await?;
+    } else {
+        if options.rclone > 0 {
+            said.push(rclone::copy(&objects, options.rclone, &behind, &folder.join("rclone")).await?);
+        }
         said.push(move_there_and_back(&options, &objects, &gateway, &behind).await?);
-        said.push(delete(&options, &objects, &gateway, seed).await?);
+        said.push(delete::delete(&options, &objects, &gateway, seed).await?);
         settle::check_deep(&setup.command()).await?;
     }
     gateway.stop().await?;
@@ -179,6 +196,72 @@ async fn load(options: &Options, objects: &Objects, gateway: &Gateway) -> Outcom
     Ok(said.join("; "))
 }
 
+/// Stops the gateway, loses its index and restores it; answers the gateway over the new one.
+async fn restored(options: &Options, objects: &Objects, gateway: Gateway, said: &mut Vec<String>) -> Outcome<Gateway> {
+    let (setup, holdall) = (gateway.setup.clone(), gateway.setup.command());
+    let watch = Stopwatch::start();
+    holdall.json(&["index", "backup"]).await?;
+    let backed_up = watch.elapsed().as_secs_f64();
+    gateway.stop().await?;
+    let backup = disk_of_backups(&setup.data.join("hot")) as f64 / MIB;
+    std::fs::remove_file(setup.data.join("index.redb"))?;
+    let (data, hot) = (setup.data.display().to_string(), format!("file://{}", setup.data.join("hot").display()));
+    let watch = Stopwatch::start();
+    let mut child = holdall
+        .command(&["index", "restore", "--data", &data, "--from", &hot, "--json"])
+        .stdout(std::process::Stdio::null())
+        .spawn()?;
+    let (pid, mut peak) = (child.id().unwrap_or_default(), 0);
+    let status = loop {
+        if let Ok(status) = tokio::time::timeout(Duration::from_millis(50), child.wait()).await {
+            break status?;
+        }
+        peak = process::peak_resident(pid).max(peak);
+    };
+    if !status.success() {
+        return Err(format!("`index restore` ends with {status}").into());
+    }
+    let took = watch.elapsed().as_secs_f64();
+    let gateway = setup.start().await?;
+    let found = count(objects).await?;
+    if found != options.objects {
+        return Err(format!("{found} of {} objects are listed by a restored index", options.objects).into());
+    }
+    read_some(objects, options.objects).await?;
+    let line = format!(
+        "snapshot in {backed_up:.1} s, {backup:.0} MiB; index restored in {took:.1} s with {:.0} MiB, {found} objects listed",
+        peak as f64 / MIB
+    );
+    say::progress(line.clone());
+    said.push(line);
+    Ok(gateway)
+}
+
+/// How many keys are listed.
+async fn count(objects: &Objects) -> Outcome<u64> {
+    let (mut client, mut found, mut token) = (Client::new(&objects.endpoint), 0, None::<String>);
+    loop {
+        let page = client.list(BUCKET, Listing { token: token.as_deref(), ..Listing::default() }).await?;
+        found += page.contents.len() as u64;
+        token = page.next_continuation_token;
+        if token.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// Reads 20,000 of the objects, spread over all.
+async fn read_some(objects: &Objects, count: u64) -> Outcome<()> {
+    read_each(objects, (0..count).step_by(1 + count as usize / 20_000).collect()).await
+}
+
+async fn read_each(objects: &Objects, numbers: Vec<u64>) -> Outcome<()> {
+    each(8, objects, Arc::new(numbers), |objects: Objects, mut client: Client, number| async move {
+        objects.read(&mut client, number).await.map(|()| client)
+    })
+    .await
+}
+
 /// Processor time of a GET, µs, and of a page of 1,000 keys, ms.
 async fn costs(objects: &Objects, pid: u32, count: u64) -> Outcome<(f64, f64)> {
     let mut client = Client::new(&objects.endpoint);
@@ -209,7 +292,9 @@ async fn move_there_and_back(
     for on in ["cold", "hot"] {
         let (before, watch) = (requests(behind).await?, Stopwatch::start());
         let ended = holdall.json(&["place", &format!("s3://{BUCKET}/"), "--on", on]).await?;
-        let (time, asked) = (watch.elapsed().as_secs_f64(), requests(behind).await? - before);
+        let time = watch.elapsed().as_secs_f64();
+        settle::sweep(&holdall).await?;
+        let asked = requests(behind).await? - before;
         let moved = ended.get("moved_objects").and_then(serde_json::Value::as_u64).unwrap_or_default();
         if moved != options.objects {
             return Err(format!("{moved} of {} objects were placed on {on}: {ended}", options.objects).into());
@@ -221,76 +306,8 @@ async fn move_there_and_back(
         say::progress(line.clone());
         said.push(line);
     }
-    let numbers: Arc<Vec<u64>> =
-        Arc::new((0..options.objects).step_by(1 + options.objects as usize / 20_000).collect());
-    each(8, objects, numbers, |objects: Objects, mut client: Client, number| async move {
-        objects.read(&mut client, number).await.map(|()| client)
-    })
-    .await?;
+    read_some(objects, options.objects).await?;
     Ok(said.join(", "))
-}
-
-/// Deletes half at random and then the rest of a prefix, while what stays is read and more is written.
-async fn delete(options: &Options, objects: &Objects, gateway: &Gateway, seed: u64) -> Outcome<String> {
-    let (holdall, hot) = (gateway.setup.command(), gateway.setup.data.join("hot"));
-    let mut random = Random::new(seed, 1);
-    let (mut going, mut staying) = (Vec::new(), Vec::new());
-    for number in 0..options.objects {
-        if random.percent(50) { going.push(number) } else { staying.push(number) }
-    }
-    let (stop, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let beside = {
-        let (objects, staying, stop, reads) = (objects.clone(), staying.clone(), Arc::clone(&stop), Arc::clone(&reads));
-        tokio::spawn(async move {
-            let (mut client, mut random) = (Client::new(&objects.endpoint), Random::new(seed, 2));
-            while !stop.load(Ordering::Relaxed) {
-                let number = *random.pick(&staying).ok_or("nothing stays")?;
-                objects.put(&mut client, number).await.map_err(|error| error.to_string())?;
-                objects.read(&mut client, number).await.map_err(|error| error.to_string())?;
-                reads.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok::<_, String>(())
-        })
-    };
-    let gone = |_: Objects, mut client: Client, number| async move {
-        client.delete(BUCKET, &Objects::key(number)).await?;
-        Ok(client)
-    };
-    each(options.clients, objects, Arc::new(going), gone).await?;
-    let live = objects.bytes(staying.iter().copied());
-    let half = until_small(&holdall, &hot, 2 * live).await?;
-    stop.store(true, Ordering::Relaxed);
-    beside.await??;
-    let reads = reads.load(Ordering::Relaxed);
-    let (prefix, rest): (Vec<u64>, Vec<u64>) = staying.into_iter().partition(|number| mix(*number) % 256 < 128);
-    each(options.clients, objects, Arc::new(prefix), gone).await?;
-    let prefix = until_small(&holdall, &hot, 2 * objects.bytes(rest.iter().copied())).await?;
-    let numbers = Arc::new(rest.clone());
-    each(8, objects, numbers, |objects: Objects, mut client: Client, number| async move {
-        objects.read(&mut client, number).await.map(|()| client)
-    })
-    .await?;
-    let line = format!(
-        "half deleted under {reads} writes and reads: disk {half:.2} of twice the live bytes; a prefix deleted: {prefix:.2}"
-    );
-    say::progress(line.clone());
-    Ok(line)
-}
-
-/// Sweeps until a silo's folder has at most so many bytes; answers how much of them it has.
-async fn until_small(holdall: &holdall_conformance::command::Holdall, folder: &Path, most: u64) -> Outcome<f64> {
-    let watch = Stopwatch::start();
-    loop {
-        holdall.json(&["sweep", "--now"]).await?;
-        let share = stored(folder) as f64 / most as f64;
-        if share <= 1.0 {
-            return Ok(share);
-        }
-        if watch.over(SETTLED) {
-            return Err(format!("{share:.2} times twice the live bytes are on the disk after {SETTLED:?}").into());
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
 }
 
 /// Requests an S3 server answered so far.
@@ -313,6 +330,11 @@ fn stored(path: &Path) -> u64 {
 fn allocated(path: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     walk(path, &|file| file.blocks() * 512)
+}
+
+/// Bytes of the backups below a silo's folder.
+fn disk_of_backups(silo: &Path) -> u64 {
+    stored(&silo.join("blobs").join(settle::BACKUPS))
 }
 
 fn walk(path: &Path, of: &dyn Fn(&std::fs::Metadata) -> u64) -> u64 {
