@@ -5,6 +5,7 @@
 
 pub mod error;
 pub mod facts;
+pub mod holdings;
 pub mod limits;
 pub mod marker;
 pub mod name;

@@ -42,6 +42,12 @@ pub const OPEN_FOLDERS: usize = 64;
 pub const MAX_MARKER: usize = 64 << 10;
 /// Folders below folders deeper than this are not ours and not listed.
 pub const MAX_DEPTH: usize = 16;
+/// Folders of others below folders deeper than this are not walked: each level keeps one open.
+pub const FOREIGN_DEPTH: usize = 200;
+/// Entries of one folder of others that are in memory at once; a larger folder is read again for the next ones.
+pub const FOREIGN_ENTRIES: usize = 64 << 10;
+/// A file that was changed just now is read after at most this.
+pub const MAX_SETTLING: Duration = Duration::from_secs(4);
 /// A connection to a bucket is made within this.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that nobody used for this long is closed before its server does it in the middle of a request.

@@ -36,6 +36,8 @@ struct State {
     writes: u64,
     /// Bytes it may hold; without limit when `None`.
     capacity: Option<u64>,
+    /// Puts get no answer.
+    hangs: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -84,6 +86,11 @@ impl Memory {
     /// How many blobs it holds.
     pub fn count(&self) -> usize {
         self.lock().blobs.len()
+    }
+
+    /// From now on puts get no answer, or they do again.
+    pub fn hang(&self, hangs: bool) {
+        self.lock().hangs = hangs;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -156,6 +163,10 @@ impl Blob {
 impl Silo for Memory {
     async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError> {
         span::fits_extent(size, MAX_EXTENT)?;
+        let hangs = self.lock().hangs;
+        if hangs {
+            std::future::pending::<()>().await;
+        }
         {
             let state = self.lock();
             if state.blobs.contains_key(&name.to_string()) {

@@ -1,6 +1,7 @@
 //! Which file system a folder is on.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rustix::fs;
 
@@ -15,6 +16,18 @@ pub(crate) struct Kind {
     pub(crate) local: bool,
     /// It survives power loss.
     pub(crate) durable: bool,
+}
+
+impl Kind {
+    /// How much later a change may be without a later time. Kernels tick a hundred times a second or more; servers and the
+    /// protocols between may keep whole seconds, and FAT keeps every second one.
+    pub(crate) fn tick(self) -> Duration {
+        match self.name {
+            "vfat" => Duration::from_secs(2),
+            _ if self.local => Duration::from_millis(10),
+            _ => Duration::from_secs(1),
+        }
+    }
 }
 
 const fn local(name: &'static str) -> Kind {

@@ -1,17 +1,13 @@
-//! Listing a tree of folders as one sorted run of names.
-//!
-//! A page costs the folders it touches, never the whole tree. Nothing is followed and nothing is opened but folders:
-//! links, pipes and devices that somebody left here are names like others.
+//! A page of a tree's names. An empty page costs no more than a full one, and means the end.
 
-use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
-use rustix::io::Errno;
+use rustix::fs::FileType;
 
 use crate::error::SiloError;
 use crate::limits::MAX_DEPTH;
 use crate::posix::errno;
+use crate::posix::walk::{Item, Walk, Way};
 use crate::silo::Listed;
 
 /// What a page is asked for.
@@ -21,124 +17,31 @@ pub(crate) struct Page<'a> {
     pub(crate) limit: usize,
 }
 
-/// An entry of a folder, by its path below the blobs' folder. A folder's path ends in `/`, which is where it sorts.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    path: String,
-    raw: std::ffi::CString,
-}
-
 /// Lists one page. May block.
 pub(crate) fn list(blobs: &OwnedFd, page: &Page<'_>) -> Result<Vec<Listed>, SiloError> {
+    let way =
+        Way { prefix: page.prefix.into(), after: page.after.map(Into::into), deepest: MAX_DEPTH, at_once: page.limit };
+    let mut walk = Walk::new(blobs, way).map_err(|e| errno::reading("listing a folder", e))?;
     let mut found = Vec::new();
-    walk(blobs, "", page, 0, &mut found)?;
-    Ok(found)
-}
-
-fn walk(dir: &OwnedFd, base: &str, page: &Page<'_>, depth: usize, found: &mut Vec<Listed>) -> Result<(), SiloError> {
-    let mut beyond: Option<Entry> = None;
-    loop {
-        let (entries, more) = least(dir, base, page, beyond.as_ref())?;
-        for entry in &entries {
-            if found.len() == page.limit {
-                return Ok(());
+    while found.len() < page.limit {
+        match walk.next() {
+            None => break,
+            Some(Item::Name(name, stat)) => {
+                let plain = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+                let stored = if plain { stat.st_size as u64 } else { 0 };
+                found.push(Listed { name: String::from_utf8_lossy(&name).into_owned(), stored });
             }
-            visit(dir, entry, page, depth, found)?;
-        }
-        match entries.into_iter().next_back() {
-            Some(last) if more => beyond = Some(last),
-            _ => return Ok(()),
+            Some(Item::TooDeep(_)) => {}
+            Some(Item::Unread(_, e)) => return Err(errno::reading("looking at a listed name", e)),
         }
     }
-}
-
-fn visit(
-    dir: &OwnedFd,
-    entry: &Entry,
-    page: &Page<'_>,
-    depth: usize,
-    found: &mut Vec<Listed>,
-) -> Result<(), SiloError> {
-    if entry.path.ends_with('/') {
-        return match open_entry(dir, &entry.raw) {
-            Ok(_) if depth == MAX_DEPTH => Ok(()),
-            Ok(folder) => walk(&folder, &entry.path, page, depth + 1, found),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(()),
-            Err(e) => Err(errno::reading("listing a folder", e)),
-        };
-    }
-    match fs::statat(dir, &*entry.raw, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => {
-            let plain = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-            let stored = if plain { stat.st_size as u64 } else { 0 };
-            found.push(Listed { name: entry.path.clone(), stored });
-            Ok(())
-        }
-        Err(Errno::NOENT) => Ok(()),
-        Err(e) => Err(errno::reading("looking at a listed name", e)),
-    }
-}
-
-/// The least entries of a folder that can matter to a page and come beyond one, in order, and whether there are more.
-fn least(dir: &OwnedFd, base: &str, page: &Page<'_>, beyond: Option<&Entry>) -> Result<(Vec<Entry>, bool), SiloError> {
-    let failed = |e| errno::reading("listing a folder", e);
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut more = false;
-    for item in Dir::read_from(dir).map_err(failed)? {
-        let item = item.map_err(failed)?;
-        let name = item.file_name();
-        if matches!(name.to_bytes(), b"." | b"..") {
-            continue;
-        }
-        let folder = is_folder(dir, name, item.file_type());
-        let slash = if folder { "/" } else { "" };
-        let path = format!("{base}{}{slash}", name.to_string_lossy());
-        if !matters(&path, folder, page) {
-            continue;
-        }
-        let entry = Entry { path, raw: name.to_owned() };
-        if beyond.is_some_and(|beyond| entry <= *beyond) {
-            continue;
-        }
-        entries.push(entry);
-        if entries.len() > 2 * page.limit + 2 {
-            entries.select_nth_unstable(page.limit);
-            entries.truncate(page.limit);
-            more = true;
-        }
-    }
-    entries.sort_unstable();
-    if entries.len() > page.limit {
-        entries.truncate(page.limit);
-        more = true;
-    }
-    Ok((entries, more))
-}
-
-/// Some file systems do not tell in the listing itself.
-fn is_folder(dir: &OwnedFd, name: &CStr, told: FileType) -> bool {
-    match told {
-        FileType::Unknown => fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),
-        told => told == FileType::Directory,
-    }
-}
-
-/// Whether a file, or anything below a folder, has the prefix and comes after what the page is after.
-fn matters(path: &str, folder: bool, page: &Page<'_>) -> bool {
-    let has_prefix = path.starts_with(page.prefix) || (folder && page.prefix.starts_with(path));
-    has_prefix && page.after.is_none_or(|after| path > after || (folder && after.starts_with(path)))
-}
-
-fn open_entry(dir: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    fs::openat2(dir, name, flags, Mode::empty(), beneath)
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fs::Mode;
     use std::path::Path;
 
     fn tree(files: &[&str]) -> (tempfile::TempDir, OwnedFd) {

@@ -19,6 +19,8 @@ mod probe;
 mod read;
 mod root;
 mod trailer;
+mod tree;
+mod walk;
 mod write;
 
 use std::ops::Range;
@@ -38,6 +40,8 @@ use crate::marker::{Claim, Marker};
 use crate::name::BlobName;
 use crate::silo::{Body, Describe, Listed, Pieces, Silo, Space, Stat, Stored};
 use crate::span;
+pub use tree::Tree;
+
 use list::Page;
 use pool::Pool;
 use read::Caches;

@@ -1,0 +1,90 @@
+//! What lies in a silo under names that others gave it, and that others may change at any moment. Nothing here writes.
+//!
+//! Names are raw: what a file system or a bucket holds, byte for byte. Whoever reads one says what was seen of it, and gets
+//! those bytes or an error, never a mixture.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+
+use crate::error::SiloError;
+use crate::silo::{Pieces, Validator};
+
+/// A name as it was seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The name, below what is looked at.
+    pub name: Vec<u8>,
+    /// Bytes.
+    pub size: u64,
+    /// What a read of it must find again.
+    pub validator: Validator,
+    /// When it was last modified, milliseconds since the epoch.
+    pub modified: i64,
+    /// It was changed so short a time before it was seen that the silo's clock may hide a second change.
+    pub unsettled: bool,
+    /// The silo's own entity tag without its quotes, where it has one.
+    pub etag: Option<String>,
+    /// Headers that came with it, lower-case names, as a GET would send them.
+    pub system: Vec<(String, String)>,
+    /// User metadata, lower-case names without a prefix. Of a file: `file-owner`, `file-group`, `file-permissions`, as
+    /// AWS `DataSync` calls them.
+    pub user: Vec<(String, String)>,
+}
+
+/// One step of a walk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// A name that can be read.
+    Held(Held),
+    /// A name that never can: a device, a link that leads nowhere or out.
+    Refused {
+        /// Which.
+        name: Vec<u8>,
+        /// Why, in one sentence fragment.
+        reason: String,
+    },
+    /// A name, or with `/` at its end all names below it, that could not be looked at this time: the walk is not complete.
+    Unread {
+        /// Which.
+        name: Vec<u8>,
+        /// Why, in one sentence fragment.
+        reason: String,
+    },
+}
+
+impl Found {
+    /// The name it is about.
+    pub fn name(&self) -> &[u8] {
+        match self {
+            Self::Held(held) => &held.name,
+            Self::Refused { name, .. } | Self::Unread { name, .. } => name,
+        }
+    }
+}
+
+/// A silo seen as what it holds.
+#[async_trait]
+pub trait Holdings: Send + Sync + 'static {
+    /// What tells this silo from another one, or from an empty folder where it should be mounted. It stays the same over
+    /// restarts and mounts.
+    async fn identity(&self) -> Result<String, SiloError>;
+
+    /// Walks the names that begin with `prefix` and come after `after`, ascending by bytes.
+    fn walk(&self, prefix: &[u8], after: Option<&[u8]>) -> Box<dyn Walk>;
+
+    /// Looks at one name. `Missing` where there is none, `Mismatch` where it is nothing that can be read.
+    async fn look(&self, name: &[u8]) -> Result<Held, SiloError>;
+
+    /// Reads `range` of a name of `size` bytes, as it was when `validator` was seen: `Mismatch` before the first or instead
+    /// of the last byte where it is not that any more.
+    async fn read(&self, name: &[u8], size: u64, validator: &Validator, range: Range<u64>)
+    -> Result<Pieces, SiloError>;
+}
+
+/// A walk under way. Each name is seen at most once; names that come or go meanwhile may be seen or not.
+#[async_trait]
+pub trait Walk: Send {
+    /// About `limit` steps more; empty at the end. After an error the walk is over.
+    async fn next(&mut self, limit: usize) -> Result<Vec<Found>, SiloError>;
+}

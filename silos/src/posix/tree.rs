@@ -1,0 +1,529 @@
+//! A folder that others own, seen as what it holds. Nothing is written, no link is followed out of it, and neither pipes nor
+//! devices are opened.
+//!
+//! A file is known by inode, size, and the times of its last modification and change: whatever writes to it, replaces it, or
+//! sets its times back changes one of them, within the grain of the file system's clock. A file that was changed short of that
+//! grain ago could be changed again unseen: it is not read before the clock has ticked. Each block is read, and then the file
+//! is looked at again before the block is handed on.
+
+use std::ffi::OsStr;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use rustix::fs::{self, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use crate::buffer::Buffer;
+use crate::error::SiloError;
+use crate::holdings::{Found, Held, Holdings, Walk as Steps};
+use crate::limits::{FOREIGN_DEPTH, FOREIGN_ENTRIES, MAX_SETTLING};
+use crate::marker::MARKER;
+use crate::posix::errno;
+use crate::posix::kind::{self, Kind};
+use crate::posix::pool::Pool;
+use crate::posix::walk::{Item, Walk, Way};
+use crate::silo::{Pieces, Validator};
+use crate::span;
+
+/// Names of ours in a tree that is ours to write to as well.
+const OURS: &[u8] = b".holdall/";
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// A folder of others.
+pub struct Tree {
+    path: PathBuf,
+    pool: Pool,
+    root: Mutex<Option<Arc<Root>>>,
+}
+
+/// Its root, open.
+struct Root {
+    dir: OwnedFd,
+    device: u64,
+    inode: u64,
+    kind: Kind,
+}
+
+impl Tree {
+    /// What lies below `path`; touches nothing.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), pool: Pool::new(), root: Mutex::new(None) }
+    }
+
+    /// The root that stands under the path now. What is mounted there later is another one.
+    async fn root(&self) -> Result<Arc<Root>, SiloError> {
+        let (path, before) = (self.path.clone(), self.root.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        let root = self.pool.read(move || Root::open(&path, before)).await?;
+        *self.root.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&root));
+        Ok(root)
+    }
+
+    async fn open(&self, root: &Arc<Root>, name: &[u8]) -> Result<(OwnedFd, Stat), SiloError> {
+        let (root, name) = (Arc::clone(root), name.to_owned());
+        self.pool.read(move || root.file(&name)).await
+    }
+}
+
+impl Root {
+    /// Opens the root, or keeps the one from before where it is still the same. May block.
+    fn open(path: &Path, before: Option<Arc<Self>>) -> Result<Arc<Self>, SiloError> {
+        let failed = |e: Errno| SiloError::not_done(format!("`{}`: {e}", path.display()));
+        let found = fs::stat(path).map_err(failed)?;
+        if let Some(before) = before.filter(|before| (before.device, before.inode) == (found.st_dev, found.st_ino)) {
+            return Ok(before);
+        }
+        let dir = fs::openat(CWD, path, FOLDER, Mode::empty()).map_err(failed)?;
+        let (found, kind) = (fs::fstat(&dir).map_err(failed)?, kind::of(&dir)?);
+        Ok(Arc::new(Self { dir, device: found.st_dev, inode: found.st_ino, kind }))
+    }
+
+    /// Opens a file and looks at it. A link is followed as long as it leads nowhere else than beneath the root.
+    fn file(&self, name: &[u8]) -> Result<(OwnedFd, Stat), SiloError> {
+        let failed = |e| match e {
+            Errno::XDEV => SiloError::mismatch("a link that leads out of the folder"),
+            Errno::LOOP => SiloError::mismatch("a link that leads in a circle"),
+            Errno::NOTDIR | Errno::NAMETOOLONG => SiloError::Missing,
+            e => errno::reading("opening a file", e),
+        };
+        let file = fs::openat2(&self.dir, OsStr::from_bytes(name), FILE, Mode::empty(), BENEATH).map_err(failed)?;
+        let stat = fs::fstat(&file).map_err(failed)?;
+        match refusal(&stat) {
+            Some(reason) => Err(SiloError::mismatch(reason)),
+            None => Ok((file, stat)),
+        }
+    }
+
+    fn look(&self, name: &[u8]) -> Result<Held, SiloError> {
+        if is_ours(name) || name.ends_with(b"/") || name.contains(&0) {
+            return Err(SiloError::Missing);
+        }
+        self.file(name).map(|(_, stat)| held(name.to_owned(), &stat, self.kind))
+    }
+
+    fn found(&self, item: Item) -> Option<Found> {
+        let (name, stat) = match item {
+            Item::Name(name, stat) => (name, stat),
+            Item::Unread(name, e) => return Some(Found::Unread { name, reason: e.to_string() }),
+            Item::TooDeep(name) => {
+                return Some(Found::Refused { name, reason: format!("more than {FOREIGN_DEPTH} folders deep") });
+            }
+        };
+        if is_ours(&name) {
+            return None;
+        }
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            return Some(match refusal(&stat) {
+                Some(reason) => Found::Refused { name, reason: reason.to_owned() },
+                None => Found::Held(held(name, &stat, self.kind)),
+            });
+        }
+        match self.file(&name) {
+            Ok((_, stat)) => Some(Found::Held(held(name, &stat, self.kind))),
+            Err(SiloError::Missing) => Some(Found::Refused { name, reason: "a link that leads nowhere".to_owned() }),
+            Err(SiloError::Mismatch { reason }) => Some(Found::Refused { name, reason }),
+            Err(error) => Some(Found::Unread { name, reason: error.to_string() }),
+        }
+    }
+}
+
+#[async_trait]
+impl Holdings for Tree {
+    async fn identity(&self) -> Result<String, SiloError> {
+        let root = self.root().await?;
+        Ok(format!("{} inode {}", root.kind.name, root.inode))
+    }
+
+    fn walk(&self, prefix: &[u8], after: Option<&[u8]>) -> Box<dyn Steps> {
+        let way = Way {
+            prefix: prefix.to_owned(),
+            after: after.map(<[u8]>::to_owned),
+            deepest: FOREIGN_DEPTH,
+            at_once: FOREIGN_ENTRIES,
+        };
+        let tree = Self { path: self.path.clone(), pool: self.pool.clone(), root: Mutex::new(None) };
+        Box::new(TreeWalk { tree, way, walk: None })
+    }
+
+    async fn look(&self, name: &[u8]) -> Result<Held, SiloError> {
+        let (root, name) = (self.root().await?, name.to_owned());
+        self.pool.read(move || root.look(&name)).await
+    }
+
+    async fn read(
+        &self,
+        name: &[u8],
+        size: u64,
+        validator: &Validator,
+        range: Range<u64>,
+    ) -> Result<Pieces, SiloError> {
+        let blocks = span::blocks(size, range)?;
+        let root = self.root().await?;
+        let (mut file, mut stat) = self.open(&root, name).await?;
+        let settles = settling(&stat, root.kind);
+        if !settles.is_zero() {
+            tokio::time::sleep(settles).await;
+            (file, stat) = self.open(&root, name).await?;
+        }
+        if validator_of(&stat) != *validator || stat.st_size as u64 != size {
+            return Err(SiloError::mismatch("the file was changed"));
+        }
+        let reader = Reader { pool: self.pool.clone(), file: Arc::new(file), validator: validator.clone() };
+        let pieces = stream::try_unfold((reader, blocks), |(reader, mut blocks)| async move {
+            let Some(block) = blocks.next() else { return Ok(None) };
+            let piece = reader.fetch(block).await?;
+            Ok(Some((piece, (reader, blocks))))
+        });
+        Ok(pieces.boxed())
+    }
+}
+
+/// A walk of a tree, begun when it is first asked.
+struct TreeWalk {
+    tree: Tree,
+    way: Way,
+    walk: Option<(Arc<Root>, Walk)>,
+}
+
+#[async_trait]
+impl Steps for TreeWalk {
+    async fn next(&mut self, limit: usize) -> Result<Vec<Found>, SiloError> {
+        let (root, walk) = match self.walk.take() {
+            Some((root, walk)) => (root, Some(walk)),
+            None => (self.tree.root().await?, None),
+        };
+        let way = self.way.clone();
+        let work = move || {
+            let mut walk = match walk {
+                Some(walk) => walk,
+                None => Walk::new(&root.dir, way).map_err(|e| errno::reading("listing a folder", e))?,
+            };
+            let mut found = Vec::new();
+            while found.len() < limit {
+                match walk.next() {
+                    Some(item) => found.extend(root.found(item)),
+                    None => break,
+                }
+            }
+            Ok((root, walk, found))
+        };
+        let (root, walk, found) = self.tree.pool.read(work).await?;
+        self.walk = Some((root, walk));
+        Ok(found)
+    }
+}
+
+/// A file being read.
+struct Reader {
+    pool: Pool,
+    file: Arc<OwnedFd>,
+    validator: Validator,
+}
+
+impl Reader {
+    /// A block, handed on only if the file was still the same after it was read.
+    async fn fetch(&self, block: Range<u64>) -> Result<Bytes, SiloError> {
+        let (file, validator) = (Arc::clone(&self.file), self.validator.clone());
+        let work = move || {
+            let bytes = read_exact(&file, block)?;
+            let stat = fs::fstat(&*file).map_err(|e| errno::reading("looking at a file", e))?;
+            if validator_of(&stat) == validator { Ok(bytes) } else { Err(changed()) }
+        };
+        self.pool.read(work).await
+    }
+}
+
+fn changed() -> SiloError {
+    SiloError::mismatch("the file was changed while it was read")
+}
+
+fn read_exact(file: &OwnedFd, block: Range<u64>) -> Result<Bytes, SiloError> {
+    let mut buffer = Buffer::new((block.end - block.start) as usize);
+    let (mut rest, mut at) = (buffer.as_mut(), block.start);
+    while !rest.is_empty() {
+        match rustix::io::pread(file, &mut *rest, at) {
+            Ok(0) => return Err(changed()),
+            Ok(read) => {
+                rest = &mut rest[read..];
+                at += read as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(errno::reading("reading a file", e)),
+        }
+    }
+    Ok(buffer.freeze())
+}
+
+/// Why this can never be read; none of a plain file.
+fn refusal(stat: &Stat) -> Option<&'static str> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => None,
+        FileType::Directory => Some("a link to a folder"),
+        FileType::Fifo => Some("a pipe"),
+        FileType::Socket => Some("a socket"),
+        FileType::BlockDevice | FileType::CharacterDevice => Some("a device"),
+        _ => Some("no plain file"),
+    }
+}
+
+fn is_ours(name: &[u8]) -> bool {
+    name.starts_with(OURS) || name == MARKER.as_bytes()
+}
+
+fn validator_of(stat: &Stat) -> Validator {
+    Validator(format!(
+        "{:x}-{:x}-{:x}.{:x}-{:x}.{:x}",
+        stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec
+    ))
+}
+
+fn held(name: Vec<u8>, stat: &Stat, kind: Kind) -> Held {
+    let pair = |name: &str, value: String| (name.to_owned(), value);
+    Held {
+        name,
+        size: stat.st_size as u64,
+        validator: validator_of(stat),
+        modified: stat.st_mtime * 1000 + stat.st_mtime_nsec as i64 / 1_000_000,
+        unsettled: !settling(stat, kind).is_zero(),
+        etag: None,
+        system: Vec::new(),
+        user: vec![
+            pair("file-owner", stat.st_uid.to_string()),
+            pair("file-group", stat.st_gid.to_string()),
+            pair("file-permissions", format!("{:04o}", stat.st_mode & 0o7777)),
+        ],
+    }
+}
+
+/// How long until a change of the file could not hide behind its last one any more: twice the grain of the clock that its
+/// times come from. A server's clock may differ from ours: a time ahead of ours waits no longer than one that is now.
+fn settling(stat: &Stat, kind: Kind) -> Duration {
+    let changed = Duration::new(stat.st_ctime.max(stat.st_mtime).max(0) as u64, stat.st_ctime_nsec as u32);
+    let now = now();
+    let old = now.saturating_sub(changed);
+    (kind.tick() * 2).saturating_sub(old).min(MAX_SETTLING)
+}
+
+#[expect(clippy::disallowed_methods, reason = "files carry the machine's time, and are compared with nothing else")]
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::TryStreamExt;
+    use std::os::unix::fs::symlink;
+
+    use crate::limits::BLOCK;
+    use crate::silo::collect;
+
+    struct House {
+        at: tempfile::TempDir,
+        tree: Tree,
+    }
+
+    impl House {
+        fn new(files: &[&str]) -> Self {
+            let at = tempfile::tempdir().unwrap();
+            let tree = Tree::new(at.path());
+            let house = Self { at, tree };
+            for file in files {
+                house.write(file, file.as_bytes());
+            }
+            house
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.at.path().join(name)
+        }
+
+        fn write(&self, name: &str, bytes: &[u8]) {
+            std::fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+            std::fs::write(self.path(name), bytes).unwrap();
+        }
+
+        async fn found(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Found> {
+            let mut walk = self.tree.walk(prefix.as_bytes(), after.map(str::as_bytes));
+            let mut all = Vec::new();
+            loop {
+                let some = walk.next(limit).await.unwrap();
+                if some.is_empty() {
+                    return all;
+                }
+                assert!(some.len() <= limit);
+                all.extend(some);
+            }
+        }
+
+        async fn names(&self, prefix: &str, after: Option<&str>) -> Vec<String> {
+            let found = self.found(prefix, after, 3).await;
+            found.iter().map(|found| String::from_utf8_lossy(found.name()).into_owned()).collect()
+        }
+
+        async fn look(&self, name: &str) -> Result<Held, SiloError> {
+            self.tree.look(name.as_bytes()).await
+        }
+
+        async fn open(&self, held: &Held) -> Result<Pieces, SiloError> {
+            self.tree.read(&held.name, held.size, &held.validator, 0..held.size).await
+        }
+    }
+
+    fn is_mismatch<T>(outcome: &Result<T, SiloError>) -> bool {
+        matches!(outcome, Err(SiloError::Mismatch { .. }))
+    }
+
+    #[tokio::test]
+    async fn every_name_is_seen_once_in_byte_order() {
+        let mut all = ["a-b", "a/1", "a/2/x", "a0", "b/c/d/e", "b/c-", "é/ü", "z"];
+        let house = House::new(&all);
+        house.write(".holdall/staged/1", b"ours");
+        house.write(MARKER, b"ours");
+        all.sort_unstable();
+        assert_eq!(house.names("", None).await, all);
+        assert_eq!(house.names("b/", Some("b/c-")).await, ["b/c/d/e"]);
+        let looked = house.look("a/2/x").await.unwrap();
+        assert!(house.found("", None, 100).await.contains(&Found::Held(looked.clone())), "{looked:?}");
+        assert_eq!((looked.size, &*looked.user[2].0), (5, "file-permissions"));
+    }
+
+    #[tokio::test]
+    async fn names_are_the_bytes_they_are() {
+        let house = House::new(&[]);
+        std::fs::write(house.at.path().join(OsStr::from_bytes(b"caf\xe9")), "x").unwrap();
+        let found = house.found("", None, 9).await;
+        assert_eq!(found[0].name(), b"caf\xe9");
+        assert_eq!(house.tree.look(b"caf\xe9").await.unwrap().size, 1);
+    }
+
+    /// A FIFO that is opened for reading waits for a writer for ever, and a link can lead anywhere.
+    #[tokio::test]
+    async fn what_is_no_file_is_refused_and_no_link_leads_out() {
+        let house = House::new(&["in/file"]);
+        std::fs::write(house.at.path().with_extension("outside"), "secret").unwrap();
+        let dir = std::fs::File::open(house.at.path()).unwrap();
+        fs::mknodat(&dir, "pipe", FileType::Fifo, Mode::RUSR, 0).unwrap();
+        for (name, to) in [
+            ("out", "/etc/passwd"),
+            ("up", "../../etc/passwd"),
+            ("lost", "nowhere"),
+            ("folder", "in"),
+            ("to", "in/file"),
+            ("round", "round"),
+        ] {
+            symlink(to, house.path(name)).unwrap();
+        }
+        let found = house.found("", None, 100).await;
+        let told = |name: &str| {
+            found.iter().find(|found| found.name() == name.as_bytes()).map(|found| match found {
+                Found::Held(held) => format!("{} bytes", held.size),
+                Found::Refused { reason, .. } | Found::Unread { reason, .. } => reason.clone(),
+            })
+        };
+        assert_eq!(told("pipe").unwrap(), "a pipe");
+        assert_eq!(told("out").unwrap(), "a link that leads out of the folder");
+        assert_eq!(told("up").unwrap(), "a link that leads out of the folder");
+        assert_eq!(told("lost").unwrap(), "a link that leads nowhere");
+        assert_eq!(told("folder").unwrap(), "a link to a folder");
+        assert_eq!(told("round").unwrap(), "a link that leads in a circle");
+        assert_eq!(told("to").unwrap(), "7 bytes");
+        for name in ["pipe", "out", "up", "folder", "round"] {
+            assert!(is_mismatch(&house.look(name).await), "{name}");
+        }
+        for name in ["lost", "no", "in/file/below", "in/", MARKER, ".holdall/x", "a\0b"] {
+            assert_eq!(house.look(name).await, Err(SiloError::Missing), "{name:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn bytes_are_those_that_were_seen() {
+        let house = House::new(&[]);
+        let bytes: Vec<u8> = (0..BLOCK * 2 + 7).map(|at| at as u8).collect();
+        house.write("f", &bytes);
+        let held = house.look("f").await.unwrap();
+        assert_eq!(collect(house.open(&held).await.unwrap()).await.unwrap(), bytes);
+        let range = BLOCK as u64 - 3..BLOCK as u64 + 3;
+        let piece = house.tree.read(b"f", held.size, &held.validator, range).await.unwrap();
+        assert_eq!(collect(piece).await.unwrap(), bytes[BLOCK - 3..BLOCK + 3]);
+        house.write("empty", b"");
+        let held = house.look("empty").await.unwrap();
+        assert!(collect(house.open(&held).await.unwrap()).await.unwrap().is_empty());
+    }
+
+    /// Same size, and the time of modification set back, as `touch -r` and some copy programs do.
+    #[tokio::test]
+    async fn a_change_that_hides_behind_an_old_time_is_seen() {
+        let house = House::new(&["f"]);
+        let held = house.look("f").await.unwrap();
+        let before = std::fs::metadata(house.path("f")).unwrap().modified().unwrap();
+        // Whatever the clock's grain.
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        house.write("f", b"g");
+        std::fs::File::options().write(true).open(house.path("f")).unwrap().set_modified(before).unwrap();
+        let after = house.look("f").await.unwrap();
+        assert_eq!((held.size, held.modified), (after.size, after.modified), "it hides");
+        assert_ne!(held.validator, after.validator);
+        assert!(is_mismatch(&house.open(&held).await.map(drop)));
+    }
+
+    /// Each way to change a file under a running read ends the read: in place, by replacing it, by cutting it off.
+    #[tokio::test]
+    async fn a_file_that_changes_under_a_read_is_never_a_mixture() {
+        let (old, new) = (vec![1; BLOCK * 3], vec![2; BLOCK * 3]);
+        let changes: [fn(&House, &[u8]); 3] = [
+            |house, new| house.write("f", new),
+            |house, new| {
+                house.write("g", new);
+                std::fs::rename(house.path("g"), house.path("f")).unwrap();
+            },
+            |house, _| std::fs::File::options().write(true).open(house.path("f")).unwrap().set_len(5).unwrap(),
+        ];
+        for change in changes {
+            let house = House::new(&[]);
+            house.write("f", &old);
+            let held = house.look("f").await.unwrap();
+            let mut pieces = house.open(&held).await.unwrap();
+            assert_eq!(pieces.try_next().await.unwrap().unwrap(), old[..BLOCK]);
+            change(&house, &new);
+            assert!(is_mismatch(&pieces.try_collect::<Vec<_>>().await));
+        }
+    }
+
+    /// Two writes within one tick of the clock leave the same times. What was read before the second must not be kept for
+    /// what is there after it: a file is read once its last change is old enough.
+    #[tokio::test]
+    async fn a_file_that_was_changed_just_now_is_read_when_the_clock_has_ticked() {
+        let house = House::new(&["f"]);
+        let held = house.look("f").await.unwrap();
+        assert!(held.unsettled);
+        drop(house.open(&held).await.unwrap());
+        assert!(!house.look("f").await.unwrap().unsettled);
+    }
+
+    /// The folder where a NAS is mounted, when it is not.
+    #[tokio::test]
+    async fn another_folder_in_the_same_place_is_not_the_same() {
+        let house = House::new(&["f"]);
+        let known = house.tree.identity().await.unwrap();
+        let held = house.look("f").await.unwrap();
+        let (away, at) = (house.at.path().with_extension("away"), house.at.path().to_owned());
+        std::fs::rename(&at, &away).unwrap();
+        assert!(house.tree.identity().await.is_err());
+        std::fs::create_dir(&at).unwrap();
+        assert_ne!(house.tree.identity().await.unwrap(), known);
+        assert_eq!(house.open(&held).await.map(drop), Err(SiloError::Missing));
+        std::fs::remove_dir(&at).unwrap();
+        std::fs::rename(&away, &at).unwrap();
+        assert_eq!(house.tree.identity().await.unwrap(), known);
+        assert!(house.open(&held).await.is_ok());
+    }
+}
