@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, future::join_all, stream};
+use futures_util::StreamExt;
+use futures_util::stream::{self, FuturesUnordered};
 use holdall_silos::BlobName;
 use holdall_silos::silo::Body;
 
@@ -16,7 +17,7 @@ use crate::engine::log::Entry;
 use crate::engine::{self, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::inventory::{Health, OpenSilo};
-use crate::limits::{BACKUP_COPIES, BACKUP_IDLE, LOG_KEPT, LOG_LEAP, PIECE, RUN_ENTRIES};
+use crate::limits::{BACKUP_COPIES, BACKUP_IDLE, BACKUP_PATIENCE, LOG_KEPT, LOG_LEAP, PIECE, RUN_ENTRIES};
 use crate::namespace::Core;
 use crate::table::backups::log_base;
 use crate::table::{decode_row, encode};
@@ -105,7 +106,8 @@ impl Core {
             if some.is_empty() {
                 break;
             }
-            for (open, put) in join_all(some.into_iter().map(|open| put(open, name, sealed.clone()))).await {
+            let mut puts = some.into_iter().map(|open| put(open, name, sealed.clone())).collect();
+            while let Some((open, put)) = self.next_put(&mut puts, !homes.is_empty()).await {
                 match put {
                     Ok(()) => homes.push(open.row.name.clone()),
                     Err(error) => failed = format!("silo `{}`: {error}", open.row.name),
@@ -116,6 +118,20 @@ impl Core {
             return Err(Fault::Unavailable(format!("a piece of the index's backup was not written: {failed}")));
         }
         Ok((name, homes))
+    }
+
+    /// The next outcome; none where there is no more, or where waiting for a silo that hangs would keep others behind.
+    async fn next_put<P>(&self, puts: &mut FuturesUnordered<P>, safe: bool) -> Option<P::Output>
+    where
+        P: Future,
+    {
+        if !safe {
+            return puts.next().await;
+        }
+        tokio::select! {
+            next = puts.next() => next,
+            () = self.clock.sleep(BACKUP_PATIENCE) => None,
+        }
     }
 
     /// The silos that may take a piece, best first: those whose bytes do not lie beside the index come first.

@@ -472,6 +472,26 @@ async fn silos_that_take_turns_get_a_snapshot() {
     assert!(restored.is_ok(), "{restored:?}");
 }
 
+/// A run was put into both silos and waited for together: one server that hung kept the other's copies half a minute behind.
+#[tokio::test]
+async fn a_silo_that_hangs_keeps_no_copy_behind() {
+    let house = house("hangs").await;
+    house.namespace.back_up(&|_| {}).await.unwrap();
+    house.namespace.start_background();
+    silo_of("hangs", "cold").hang(true);
+    house.work(1).await;
+    let done = now().await;
+    let covered = async {
+        while house.namespace.backup_status().covered.is_none_or(|covered| covered < done) {
+            house.put("more", 1).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), covered).await.unwrap();
+    silo_of("hangs", "cold").hang(false);
+    house.namespace.close().await;
+}
+
 /// A snapshot whose last piece could not be read when somebody pruned.
 #[tokio::test]
 async fn what_does_not_read_is_not_pruned() {
