@@ -17,7 +17,7 @@ const SWEPT: Duration = Duration::from_mins(2);
 
 /// Sweeps, grace skipped, until nothing waits; answers (replicas, orphans) deleted.
 pub async fn sweep(holdall: &Holdall) -> Outcome<(u64, u64)> {
-    let watch = Stopwatch::start();
+    let mut watch = Stopwatch::start();
     let (mut replicas, mut orphans) = (0, 0);
     loop {
         let swept = holdall.json(&["sweep", "--now"]).await?;
@@ -27,8 +27,11 @@ pub async fn sweep(holdall: &Holdall) -> Outcome<(u64, u64)> {
         if field("waiting") == 0 && field("replicas") == 0 && field("orphans") == 0 {
             return Ok((replicas, orphans));
         }
+        if field("replicas") + field("orphans") > 0 {
+            watch = Stopwatch::start();
+        }
         if watch.over(SWEPT) {
-            return Err(format!("{} retired replicas still wait after {SWEPT:?}: {swept}", field("waiting")).into());
+            return Err(format!("{} retired replicas wait since {SWEPT:?}: {swept}", field("waiting")).into());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }

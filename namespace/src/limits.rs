@@ -48,6 +48,10 @@ pub const COMPLETED_KEPT: Duration = Duration::from_hours(24);
 pub const INDEX_QUEUE: usize = 4096;
 /// Commits that share one transaction: the last of them waits for all.
 pub const INDEX_BATCH: usize = 512;
+/// Of commits that nobody waits for, so many share one where no client waits: the next client waits for all of them.
+pub const INDEX_BATCH_BEHIND: usize = 2;
+/// Where clients wait, so many transactions are theirs alone before one takes such a commit in: it is as long as two.
+pub const INDEX_ALONE: usize = 2;
 /// A transaction that wrote this many bytes takes no further commit.
 pub const INDEX_BATCH_BYTES: usize = 4 << 20;
 /// Memory for the index's pages.
@@ -120,6 +124,8 @@ pub const REWRITES: usize = 16;
 pub const BACKUP_BEAT: Duration = Duration::from_secs(2);
 /// A run of the log that says nothing but that sessions are alive is written this often.
 pub const BACKUP_IDLE: Duration = Duration::from_mins(5);
+/// A silo that takes longer for a piece that another one has is not waited for.
+pub const BACKUP_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether a snapshot is due.
 pub const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
 /// A snapshot is due this often, unless told otherwise.
@@ -144,8 +150,8 @@ pub const LOG_KEPT: Duration = Duration::from_hours(1);
 pub const LAST_SHIPMENT: Duration = Duration::from_secs(10);
 /// Entries in one run of the log.
 pub const RUN_ENTRIES: u64 = 1 << 16;
-/// Entries of the log that one transaction takes out.
-pub const FORGOTTEN_AT_ONCE: u64 = 1000;
+/// Entries of the log that one transaction takes out, of those before it. Each may be long, and clients wait.
+pub const FORGOTTEN_AT_ONCE: u64 = 16;
 /// Numbers of entries that are left out where another index wrote the last pieces: what silos that do not answer now have
 /// of its pieces is never taken for ours.
 pub const LOG_LEAP: u64 = 1 << 32;

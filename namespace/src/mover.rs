@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, UnixMs};
 use crate::describe::Description;
-use crate::engine::{Read, Rows, Write};
+use crate::engine::{Priority, Read, Rows, Write};
 use crate::extent::{JobId, Location, Number, Replica, ReplicaState, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
@@ -201,8 +201,9 @@ impl Mover<'_> {
     /// Rows of a to-do list: written blindly, a lost answer does no harm.
     async fn write_rows(&self, session: &Session, writes: Vec<Write>) -> Result<(), Fault> {
         for some in writes.chunks(BACKGROUND_ROWS) {
-            let some = some.to_vec();
-            match session.commit(Vec::new(), move |_: &Rows| Ok::<_, ()>((some.clone(), ()))).await {
+            let (some, priority) = (some.to_vec(), Priority::of(some.len()));
+            let decide = move |_: &Rows| Ok::<_, ()>((some.clone(), ()));
+            match session.commit_as(priority, Vec::new(), decide).await {
                 Ok(()) | Err(Uncommitted::Unknown | Uncommitted::Refused(())) => {}
                 Err(Uncommitted::Fault(fault)) => return Err(fault),
             }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::engine::{self, Engine, EngineError, NotCommitted, Read, Rows, Write};
+use crate::engine::{self, Engine, EngineError, NotCommitted, Priority, Read, Rows, Write};
 use crate::extent::Number;
 use crate::fault::Fault;
 use crate::table::sessions::{AliveRow, BeatRow, EndedRow, alive, beat, ended, next_session};
@@ -171,6 +171,20 @@ impl Session {
     /// again under the epoch that stands; what has no known outcome is never sent again.
     pub async fn commit<T, R>(
         &self,
+        reads: Vec<Read>,
+        decide: impl Fn(&Rows) -> Result<(Vec<Write>, T), R> + Send + Sync + 'static,
+    ) -> Result<T, Uncommitted<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        self.commit_as(Priority::Foreground, reads, decide).await
+    }
+
+    /// The same, for somebody or nobody who waits.
+    pub async fn commit_as<T, R>(
+        &self,
+        priority: Priority,
         mut reads: Vec<Read>,
         decide: impl Fn(&Rows) -> Result<(Vec<Write>, T), R> + Send + Sync + 'static,
     ) -> Result<T, Uncommitted<R>>
@@ -191,7 +205,7 @@ impl Session {
                 _ => Err(Fenced::Fence),
             };
             let mut flight = InFlight { session: self, settled: false };
-            let outcome = engine::commit(&*self.engine, reads.clone(), fenced).await;
+            let outcome = engine::commit_as(&*self.engine, priority, reads.clone(), fenced).await;
             if let Err(NotCommitted::Engine(EngineError::Unknown(_))) = outcome {
                 flight.settled = crate::seeded_bug!("no-epoch-raise") || self.raise_epoch().await;
                 return Err(Uncommitted::Unknown);
@@ -392,12 +406,12 @@ mod tests {
             self.truth.fold(fold).await
         }
 
-        async fn commit(&self, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError> {
+        async fn commit(&self, priority: Priority, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError> {
             if self.stuck.load(Ordering::Acquire) {
                 drop(decide);
                 return std::future::pending().await;
             }
-            self.truth.commit(reads, decide).await
+            self.truth.commit(priority, reads, decide).await
         }
 
         async fn log(&self, after: u64, bytes: usize) -> Result<Vec<Entry>, EngineError> {

@@ -11,7 +11,7 @@ use futures_util::{StreamExt, stream};
 use holdall_namespace::bucket::Bucket;
 use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::SystemClock;
-use holdall_namespace::engine::{Engine, Key, Write, memory::Memory};
+use holdall_namespace::engine::{Engine, Key, Priority, Write, memory::Memory};
 use holdall_namespace::extent::Number;
 use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::job::{JobState, Order, Pace};
@@ -139,7 +139,12 @@ impl House {
     }
 
     async fn write(&self, writes: Vec<Write>) {
-        assert!(self.engine.commit(Vec::new(), Box::new(move |_| Some(writes.clone()))).await.unwrap());
+        assert!(
+            self.engine
+                .commit(Priority::Foreground, Vec::new(), Box::new(move |_| Some(writes.clone())))
+                .await
+                .unwrap()
+        );
     }
 
     /// Keys of a table.

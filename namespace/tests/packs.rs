@@ -251,6 +251,27 @@ async fn small_objects_move_pack_to_pack_and_back() {
     house.namespace.close().await;
 }
 
+/// A client's few bytes waited for the megabytes that were moved into the same pack just then.
+#[tokio::test]
+async fn what_is_moved_lies_in_packs_of_its_own() {
+    let house = house("own").await;
+    house.namespace.start_background();
+    house.put_all(0..20).await;
+    house.namespace.set_cordon("hot", true).await.unwrap();
+    house.put("before", b"a client's").await;
+    let place = Order::Place { bucket: house.bucket.name.clone(), prefix: "k".into(), on: "cold".into() };
+    house.run(place).await;
+    house.put("after", b"a client's").await;
+    let pack = async |name: &str| {
+        let replicas = house.namespace.where_is(&house.bucket.name, &key(name)).await.unwrap();
+        let there = replicas.iter().find(|replica| replica.silo == "cold").unwrap();
+        there.blob.split('@').next().unwrap().to_owned()
+    };
+    let moved = pack("k0007").await;
+    assert!(moved != pack("before").await && moved != pack("after").await);
+    house.namespace.close().await;
+}
+
 /// What `check` says of a pack that was damaged in a way of each kind.
 #[tokio::test]
 async fn a_check_finds_every_damage_to_a_pack() {

@@ -4,9 +4,9 @@ use std::time::Duration;
 use super::*;
 use crate::Options;
 use crate::clock::SystemClock;
-use crate::engine::Engine;
 use crate::engine::faults::{Chances, CommitFault, Faulty};
 use crate::engine::memory::Memory;
+use crate::engine::{Engine, Priority};
 
 async fn open_on(engine: Arc<dyn Engine>) -> Arc<Namespace> {
     let options = Options {
@@ -176,7 +176,14 @@ async fn a_secret_copied_to_another_key_does_not_open() {
     let (_, other) = namespace.create_account("other").await.unwrap();
     let stolen = memory.get(&[accounts::access_key(&one.key.id)]).await.unwrap().remove(0).unwrap().to_vec();
     let place = accounts::access_key(&other.key.id);
-    memory.commit(Vec::new(), Box::new(move |_| Some(vec![Write::Put(place.clone(), stolen.clone())]))).await.unwrap();
+    memory
+        .commit(
+            Priority::Foreground,
+            Vec::new(),
+            Box::new(move |_| Some(vec![Write::Put(place.clone(), stolen.clone())])),
+        )
+        .await
+        .unwrap();
     assert!(matches!(namespace.credential(&other.key.id).await, Err(Fault::Damaged(_))));
 }
 
@@ -218,7 +225,7 @@ async fn usage_names_everybody() {
     let bucket = namespace.create_bucket(&"photos".parse().unwrap(), 1).await.unwrap();
     let add = usage::add(Counted::Bucket(bucket.incarnation), 2, 30);
     let add = [add, usage::add(Counted::Account(1), 2, 30)].concat();
-    namespace.engine.commit(Vec::new(), Box::new(move |_| Some(add.clone()))).await.unwrap();
+    namespace.engine.commit(Priority::Foreground, Vec::new(), Box::new(move |_| Some(add.clone()))).await.unwrap();
     let report = namespace.usage().await.unwrap();
     let two = crate::usage::Usage { objects: 2, bytes: 30 };
     assert_eq!(report.buckets, [(bucket.name, 1, two)]);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 
-use super::{Decide, Engine, EngineError, Fold, Folded, Key, NotCommitted, Read, Rows, Write, commit};
+use super::{Decide, Engine, EngineError, Fold, Folded, Key, NotCommitted, Priority, Read, Rows, Write, commit};
 
 /// Commits that race at once.
 const RACERS: usize = 64;
@@ -53,7 +53,11 @@ fn always(writes: Vec<Write>) -> Decide {
 }
 
 async fn write(engine: &dyn Engine, writes: Vec<Write>) {
-    assert_eq!(engine.commit(Vec::new(), always(writes)).await, Ok(true), "a plain commit answers done");
+    assert_eq!(
+        engine.commit(Priority::Foreground, Vec::new(), always(writes)).await,
+        Ok(true),
+        "a plain commit answers done"
+    );
 }
 
 async fn read(engine: &dyn Engine, name: &str) -> Option<String> {
@@ -176,11 +180,15 @@ async fn folds_stop_at_the_limit_and_go_on(engine: &dyn Engine) {
 
 async fn a_refusal_leaves_nothing(engine: &dyn Engine) {
     let refused: Decide = Box::new(|_| None);
-    assert_eq!(engine.commit(vec![Read::Row(key("refused"))], refused).await, Ok(false), "a refusal answers false");
+    assert_eq!(
+        engine.commit(Priority::Foreground, vec![Read::Row(key("refused"))], refused).await,
+        Ok(false),
+        "a refusal answers false"
+    );
     let typed = commit(engine, Vec::new(), |_| Err::<(Vec<Write>, ()), _>("no")).await;
     assert!(matches!(typed, Err(NotCommitted::Refused("no"))), "the typed door gives the reason");
     let bad = vec![put("refused", "1"), put("word", "no counter"), Write::Add(key("word"), 1)];
-    let answer = engine.commit(Vec::new(), always(bad)).await;
+    let answer = engine.commit(Priority::Foreground, Vec::new(), always(bad)).await;
     assert!(matches!(answer, Err(EngineError::Failed(_))), "an add to a row that is no counter fails, not {answer:?}");
     assert_eq!(read(engine, "refused").await, None, "a commit that did not happen wrote nothing");
     assert_eq!(read(engine, "word").await, None, "not in part either");
@@ -189,8 +197,8 @@ async fn a_refusal_leaves_nothing(engine: &dyn Engine) {
 async fn a_panic_is_one_commits_own(engine: &dyn Engine) {
     let panics: Decide = Box::new(|_| panic!("a decision that panics, on purpose"));
     let (panicked, beside) = futures_util::join!(
-        engine.commit(Vec::new(), panics),
-        engine.commit(Vec::new(), always(vec![put("beside", "1")])),
+        engine.commit(Priority::Foreground, Vec::new(), panics),
+        engine.commit(Priority::Foreground, Vec::new(), always(vec![put("beside", "1")])),
     );
     assert!(matches!(panicked, Err(EngineError::Failed(_))), "a panic is a failure of that commit, not {panicked:?}");
     assert_eq!(beside, Ok(true), "and of no other");
@@ -220,7 +228,7 @@ async fn adds_sum_and_need_no_read(engine: &dyn Engine) {
     write(engine, writes).await;
     assert_eq!(count(engine, name).await, 42, "an add goes on from a put of the same commit");
     let full = vec![Write::Add(key(name), i64::MAX)];
-    let answer = engine.commit(Vec::new(), always(full)).await;
+    let answer = engine.commit(Priority::Foreground, Vec::new(), always(full)).await;
     assert!(matches!(answer, Err(EngineError::Failed(_))), "a counter does not run over, {answer:?}");
     assert_eq!(count(engine, name).await, 42);
 }
@@ -274,7 +282,11 @@ async fn of_racing_swaps_one_wins(engine: &dyn Engine) {
 async fn a_hot_counter_counts_every_commit(engine: &dyn Engine) {
     let adds = (0..RACERS).map(|racer| {
         let row = format!("hot/{racer}");
-        engine.commit(Vec::new(), always(vec![put(&row, "1"), Write::Add(key("hot"), racer as i64)]))
+        engine.commit(
+            Priority::Foreground,
+            Vec::new(),
+            always(vec![put(&row, "1"), Write::Add(key("hot"), racer as i64)]),
+        )
     });
     let answers = join_all(adds).await;
     assert!(answers.iter().all(|answer| *answer == Ok(true)), "adds never conflict: {answers:?}");
@@ -320,7 +332,7 @@ fn everything() -> Range<Key> {
 async fn the_log_makes_the_rows_again(engine: &dyn Engine) {
     write(engine, vec![put("log/gone", "1"), Write::Add(key("log/count"), 2)]).await;
     write(engine, vec![Write::Delete(key("log/gone")), Write::Add(key("log/count"), 3)]).await;
-    assert_eq!(engine.commit(Vec::new(), Box::new(|_| None)).await, Ok(false));
+    assert_eq!(engine.commit(Priority::Foreground, Vec::new(), Box::new(|_| None)).await, Ok(false));
     let rows = engine.range(everything(), usize::MAX, usize::MAX).await.expect("a range answers");
     let (mut made, mut after, mut at) = (BTreeMap::new(), 0, i64::MIN);
     loop {

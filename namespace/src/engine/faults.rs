@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::log::{Entry, Snapshot};
-use super::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Read};
+use super::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Priority, Read};
 
 /// What happens to a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Faulty {
     pub async fn land(&self) -> Result<bool, EngineError> {
         let late = self.state().late.pop_front();
         let Some((reads, decide)) = late else { return Ok(false) };
-        self.inner.commit(reads, decide).await?;
+        self.inner.commit(Priority::Foreground, reads, decide).await?;
         self.state().faults.landed += 1;
         Ok(true)
     }
@@ -175,7 +175,7 @@ impl Engine for Faulty {
         self.inner.fold(fold).await
     }
 
-    async fn commit(&self, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError> {
+    async fn commit(&self, priority: Priority, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError> {
         let land = {
             let mut state = self.state();
             let chance = state.chances.land;
@@ -186,9 +186,9 @@ impl Engine for Faulty {
         }
         let fault = self.state().draw();
         match fault {
-            None => self.inner.commit(reads, decide).await,
+            None => self.inner.commit(priority, reads, decide).await,
             Some(CommitFault::Lose) => {
-                self.inner.commit(reads, decide).await?;
+                self.inner.commit(priority, reads, decide).await?;
                 self.state().faults.lost += 1;
                 Err(unknown())
             }
@@ -260,10 +260,13 @@ mod tests {
             faulty.force(Some(fault));
         }
         for key in ["a", "b", "c"] {
-            assert!(matches!(faulty.commit(Vec::new(), put(key)).await, Err(EngineError::Unknown(_))));
+            assert!(matches!(
+                faulty.commit(Priority::Foreground, Vec::new(), put(key)).await,
+                Err(EngineError::Unknown(_))
+            ));
         }
-        assert!(matches!(faulty.commit(Vec::new(), put("d")).await, Err(EngineError::Failed(_))));
-        assert_eq!(faulty.commit(Vec::new(), put("e")).await, Ok(true));
+        assert!(matches!(faulty.commit(Priority::Foreground, Vec::new(), put("d")).await, Err(EngineError::Failed(_))));
+        assert_eq!(faulty.commit(Priority::Foreground, Vec::new(), put("e")).await, Ok(true));
         assert_eq!((keys().as_str(), faulty.late()), ("ae", 1));
         assert_eq!((faulty.land().await, faulty.land().await), (Ok(true), Ok(false)));
         assert_eq!(keys(), "ace");
@@ -278,7 +281,8 @@ mod tests {
             let faulty = Faulty::new(Arc::new(Memory::new()), seed, chances);
             let mut answers = Vec::new();
             for n in 0..200 {
-                answers.push(format!("{:?}", faulty.commit(Vec::new(), put(&n.to_string())).await));
+                answers
+                    .push(format!("{:?}", faulty.commit(Priority::Foreground, Vec::new(), put(&n.to_string())).await));
                 answers.push(format!("{:?}", faulty.get(&[Vec::new()]).await));
             }
             (answers, faulty.faults())

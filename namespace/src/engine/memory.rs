@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::log::{Entry, Snapshot};
 use super::overlay::{Base, Overlay};
-use super::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Read, fold};
+use super::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Priority, Read, fold};
 use crate::clock::{Clock, UnixMs};
 
 type Map = BTreeMap<Bytes, Bytes>;
@@ -92,7 +92,7 @@ impl Engine for Memory {
         }
     }
 
-    async fn commit(&self, reads: Vec<Read>, mut decide: Decide) -> Result<bool, EngineError> {
+    async fn commit(&self, _: Priority, reads: Vec<Read>, mut decide: Decide) -> Result<bool, EngineError> {
         let mut map = self.rows();
         let mut overlay = Overlay::default();
         let Ok(decided) = overlay.run(&*map, &reads, &mut decide);
@@ -181,7 +181,7 @@ mod tests {
         let one = Memory::new();
         let other = one.clone();
         let put: Decide = Box::new(|_| Some(vec![super::super::Write::Put(b"k".to_vec(), b"v".to_vec())]));
-        assert_eq!(one.commit(Vec::new(), put).await, Ok(true));
+        assert_eq!(one.commit(Priority::Foreground, Vec::new(), put).await, Ok(true));
         assert_eq!(other.get(&[b"k".to_vec()]).await, Ok(vec![Some(Bytes::from_static(b"v"))]));
     }
 }

@@ -104,6 +104,23 @@ pub struct Fold {
     pub limit: usize,
 }
 
+/// Who waits for a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// A client.
+    Foreground,
+    /// Nobody, and it is of many rows: a sweep, small extents that move together. While clients wait an engine may take
+    /// little of it at a time, and never nothing.
+    Background,
+}
+
+impl Priority {
+    /// Of so many rows that nobody waits for: a few hold nobody up.
+    pub fn of(rows: usize) -> Self {
+        if rows > 1 { Self::Background } else { Self::Foreground }
+    }
+}
+
 /// An ordered map. Object-safe; [`commit`] is the typed door.
 #[async_trait]
 pub trait Engine: Send + Sync + 'static {
@@ -120,7 +137,7 @@ pub trait Engine: Send + Sync + 'static {
     /// Decides and writes as one: all the writes or none, durable before the answer, in one order with every other
     /// commit. `Ok(true)` is durable, `Ok(false)` refused. Commits that have nothing to do with each other never
     /// share a fate.
-    async fn commit(&self, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError>;
+    async fn commit(&self, priority: Priority, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError>;
 
     /// The log after an entry, oldest first: about `bytes` bytes of entries, at least one if there is one. What every
     /// commit wrote is in one entry, durable with the commit itself.
@@ -153,9 +170,23 @@ pub enum NotCommitted<R> {
     Engine(EngineError),
 }
 
-/// Commits with a typed answer: `decide` returns the writes and what to answer, or the reason to refuse.
+/// Commits for a client, with a typed answer: `decide` returns the writes and what to answer, or the reason to refuse.
 pub async fn commit<T, R>(
     engine: &dyn Engine,
+    reads: Vec<Read>,
+    decide: impl Fn(&Rows) -> Result<(Vec<Write>, T), R> + Send + 'static,
+) -> Result<T, NotCommitted<R>>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+{
+    commit_as(engine, Priority::Foreground, reads, decide).await
+}
+
+/// The same, for somebody or nobody who waits.
+pub async fn commit_as<T, R>(
+    engine: &dyn Engine,
+    priority: Priority,
     reads: Vec<Read>,
     decide: impl Fn(&Rows) -> Result<(Vec<Write>, T), R> + Send + 'static,
 ) -> Result<T, NotCommitted<R>>
@@ -173,7 +204,7 @@ where
         *slot.lock().expect("no decision panics") = Some(answer);
         writes
     });
-    engine.commit(reads, boxed).await.map_err(NotCommitted::Engine)?;
+    engine.commit(priority, reads, boxed).await.map_err(NotCommitted::Engine)?;
     let decided = answer.lock().expect("no decision panics").take();
     decided.expect("an answered commit was decided").map_err(NotCommitted::Refused)
 }

@@ -1,8 +1,8 @@
 //! The index in one redb file: one process, one writer thread, one fsync for all commits that wait together.
 //!
-//! An acknowledged commit survives kill -9 and power loss. Decisions run in the order their commits arrived, each
+//! An acknowledged commit survives kill -9 and power loss. Decisions run in the order their commits arrived, those of one priority, each
 //! seeing what those before it wrote; those that arrived while the disk was busy share the next transaction. A
-//! commit whose caller went away is still carried out.
+//! commit whose caller went away is still carried out. What nobody waits for ([`Priority::Background`]) is let in a little at a time.
 //!
 //! **Failing disks.** Transactions are two-phase: everything a commit wrote is on disk before the header names it.
 //! When a commit fails, the file is closed, opened again and read, which settles whether the commit happened; it is
@@ -27,9 +27,9 @@ use tokio::sync::{mpsc, oneshot};
 use self::store::{Opener, Store, Work};
 use super::log::{Entry, Snapshot};
 use super::overlay::Decided;
-use super::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Read};
+use super::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Priority, Read};
 use crate::clock::Clock;
-use crate::limits::{INDEX_BATCH, INDEX_QUEUE};
+use crate::limits::{INDEX_ALONE, INDEX_BATCH, INDEX_BATCH_BEHIND, INDEX_QUEUE};
 
 mod fresh;
 mod log;
@@ -74,6 +74,7 @@ pub struct Redb {
 
 /// A commit that waits for the writer.
 struct Job {
+    priority: Priority,
     work: Work,
     answer: oneshot::Sender<Decided>,
 }
@@ -134,10 +135,10 @@ impl Engine for Redb {
         self.store.fold(&fold)
     }
 
-    async fn commit(&self, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError> {
+    async fn commit(&self, priority: Priority, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError> {
         let queue = self.queue.as_ref().expect("the queue is there until drop");
         let (answer, answered) = oneshot::channel();
-        if queue.send(Job { work: Work { reads, decide }, answer }).await.is_err() {
+        if queue.send(Job { priority, work: Work { reads, decide }, answer }).await.is_err() {
             return Err(EngineError::Failed("the index is closed".to_owned()));
         }
         answered.await.unwrap_or_else(|_| Err(EngineError::Unknown("the index's writer broke off".to_owned())))
@@ -166,30 +167,76 @@ impl Engine for Redb {
 
 /// The writer thread: ends when the queue is closed and empty.
 fn write(store: &Store, mut jobs: mpsc::Receiver<Job>) {
-    let mut waiting = VecDeque::new();
+    let mut waiting = Waiting::default();
     loop {
         if waiting.is_empty() {
             let Some(job) = jobs.blocking_recv() else { return };
-            waiting.push_back(job);
+            waiting.push(job);
         }
-        while waiting.len() < INDEX_BATCH
+        while waiting.foreground.len() < INDEX_BATCH
             && let Ok(job) = jobs.try_recv()
         {
-            waiting.push_back(job);
+            waiting.push(job);
         }
         if catch_unwind(AssertUnwindSafe(|| batch(store, &mut waiting))).is_err() {
             // Dropped answers are unknown ones: a commit that may have happened is never run again.
-            waiting.clear();
+            waiting = Waiting::default();
             store.suspect();
         }
     }
 }
 
+/// What waits, the oldest first.
+#[derive(Default)]
+struct Waiting {
+    foreground: VecDeque<Job>,
+    background: VecDeque<Job>,
+    /// Transactions in a row that clients had for themselves.
+    alone: usize,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.foreground.is_empty() && self.background.is_empty()
+    }
+
+    fn of(&mut self, priority: Priority) -> &mut VecDeque<Job> {
+        match priority {
+            Priority::Foreground => &mut self.foreground,
+            Priority::Background => &mut self.background,
+        }
+    }
+
+    fn push(&mut self, job: Job) {
+        self.of(job.priority).push_back(job);
+    }
+
+    /// What the next transaction begins with: beside clients, now and then, one commit that nobody waits for, and that one
+    /// first, so that it has its turn however many clients there are.
+    fn take(&mut self) -> VecDeque<Job> {
+        let beside = usize::from(self.alone >= INDEX_ALONE);
+        let most = if self.foreground.is_empty() { INDEX_BATCH_BEHIND } else { beside };
+        self.alone = if most > 0 { 0 } else { self.alone + 1 };
+        let mut taken: VecDeque<Job> = self.background.drain(..self.background.len().min(most)).collect();
+        taken.append(&mut self.foreground);
+        taken
+    }
+
+    /// What the transaction had no room for comes first next time.
+    fn put_back(&mut self, rest: VecDeque<Job>) {
+        for job in rest.into_iter().rev() {
+            self.of(job.priority).push_front(job);
+        }
+    }
+}
+
 /// Takes as many jobs as one transaction carries, and answers them.
-fn batch(store: &Store, waiting: &mut VecDeque<Job>) {
-    let decided = store.transact(waiting.iter_mut().map(|job| &mut job.work));
-    for (job, decided) in waiting.drain(..decided.len()).zip(decided) {
+fn batch(store: &Store, waiting: &mut Waiting) {
+    let mut taken = waiting.take();
+    let decided = store.transact(taken.iter_mut().map(|job| &mut job.work));
+    for (job, decided) in taken.drain(..decided.len()).zip(decided) {
         // A caller that went away does not want its answer.
         let _ = job.answer.send(decided);
     }
+    waiting.put_back(taken);
 }

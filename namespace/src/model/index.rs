@@ -12,7 +12,7 @@ use super::sim::Sim;
 use super::store::Silos;
 use crate::engine::log::{Entry, Snapshot};
 use crate::engine::memory::Memory;
-use crate::engine::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Read, Rows, Write};
+use crate::engine::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Priority, Read, Rows, Write};
 use crate::extent::{Location, ReplicaState};
 use crate::table::extents::{ExtentRow, read_extent};
 use crate::table::{decode, key};
@@ -129,7 +129,8 @@ impl Index {
             *kept.lock().expect("no holder panics") = writes.clone().unwrap_or_default();
             writes
         });
-        let outcome = self.truth.commit(reads, watched).now_or_never().expect("it is ready at once");
+        let outcome =
+            self.truth.commit(Priority::Foreground, reads, watched).now_or_never().expect("it is ready at once");
         let written = std::mem::take(&mut *written.lock().expect("no holder panics"));
         if outcome == Ok(true) {
             self.check(&written);
@@ -271,7 +272,7 @@ impl Engine for Door {
         self.0.truth.fold(fold).await
     }
 
-    async fn commit(&self, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError> {
+    async fn commit(&self, _: Priority, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError> {
         let index = &*self.0;
         let mut flight = Flight { index, commit: Some((reads, decide)) };
         index.sim.step().await;

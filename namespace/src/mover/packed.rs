@@ -8,7 +8,7 @@ use holdall_silos::SiloError;
 
 use crate::describe::Description;
 use crate::digest::block_sum;
-use crate::engine::{Read, Rows, Write};
+use crate::engine::{Priority, Read, Rows, Write};
 use crate::extent::Location;
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
@@ -226,7 +226,7 @@ impl Mover<'_> {
             let _held = (&held, &by);
             Ok((writes, done))
         };
-        match way.session.commit(reads, decide).await {
+        match way.session.commit_as(Priority::Background, reads, decide).await {
             Ok(done) => {
                 for ((at, _), done) in copied.iter().zip(done) {
                     lots[*at].outcome = if done { Moved::Done } else { Moved::Superseded };

@@ -1,7 +1,7 @@
 //! Small extents share files: many requests, one write, one fsync.
 //!
 //! A record joins the group that forms for its silo; whoever's turn it is writes all of it. Where packs grow, a group is
-//! appended to the session's open pack, one group at a time; elsewhere each group is a pack of its own. A pack's number
+//! appended to the session's open pack (one for clients, one for what is moved); elsewhere each is a pack of its own. A pack's number
 //! stays unfinished as long as something may still be appended to it, or a row of a record of it may still land: until
 //! then nobody else touches it. After that it is looked after (`upkeep`): deleted when no row names it, rewritten when
 //! less than half of it is named.
@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::engine::Priority;
 use crate::extent::{Location, SiloId};
 use crate::inventory::OpenSilo;
 use crate::limits::{
@@ -54,7 +55,7 @@ pub(crate) struct Packed {
 pub(crate) struct Packer {
     /// For packs that are rewritten.
     pacer: Arc<Pacer>,
-    lanes: Mutex<BTreeMap<SiloId, Arc<Lane>>>,
+    lanes: Mutex<BTreeMap<(SiloId, Priority), Arc<Lane>>>,
     /// Packs to be looked at.
     watched: Mutex<BTreeMap<PackId, Watched>>,
     /// Packs of which everything in use was moved away, and waits for the sweep.
@@ -139,25 +140,33 @@ impl Core {
         open: &Arc<OpenSilo>,
         record: Record,
     ) -> Result<Packed, SiloError> {
-        let (group, at) = self.join_group(session, open, record);
+        let (group, at) = self.join_group(session, open, Priority::Foreground, record);
         group.await.map(|places| places[at].clone())
     }
 
-    /// Stores records that came together, in as few groups as hold them.
+    /// Stores records that are moved, in as few groups as hold them. Their packs are of their own: no client waits behind
+    /// them, and what has been kept for a while lies together.
     pub(crate) async fn pack_all(
         self: &Arc<Self>,
         session: &Arc<Session>,
         open: &Arc<OpenSilo>,
         records: Vec<Record>,
     ) -> Vec<Result<Packed, SiloError>> {
-        let joined: Vec<_> = records.into_iter().map(|record| self.join_group(session, open, record)).collect();
+        let join = |record| self.join_group(session, open, Priority::Background, record);
+        let joined: Vec<_> = records.into_iter().map(join).collect();
         join_all(joined.into_iter().map(|(group, at)| async move { group.await.map(|places| places[at].clone()) }))
             .await
     }
 
     /// Joins the group that forms, or begins one; answers the record's place in it.
-    fn join_group(self: &Arc<Self>, session: &Arc<Session>, open: &Arc<OpenSilo>, record: Record) -> (Group, usize) {
-        let lane = self.packer.lane(open);
+    fn join_group(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        open: &Arc<OpenSilo>,
+        priority: Priority,
+        record: Record,
+    ) -> (Group, usize) {
+        let lane = self.packer.lane(open, priority);
         let length = record.length();
         let mut forming = lock(&lane.forming);
         if let Some(forming) = &mut *forming
@@ -204,10 +213,10 @@ impl Packer {
         }
     }
 
-    fn lane(&self, open: &OpenSilo) -> Arc<Lane> {
+    fn lane(&self, open: &OpenSilo, priority: Priority) -> Arc<Lane> {
         let mut lanes = lock(&self.lanes);
         let turns = if open.silo.appends() { 1 } else { GROUPS_AT_ONCE };
-        Arc::clone(lanes.entry(open.id).or_insert_with(|| {
+        Arc::clone(lanes.entry((open.id, priority)).or_insert_with(|| {
             Arc::new(Lane { turns: Semaphore::new(turns), open: Mutex::default(), forming: Mutex::default() })
         }))
     }

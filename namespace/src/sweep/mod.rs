@@ -8,17 +8,19 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
-use crate::engine::{self, Engine, Key, Read, Rows, Write};
+use crate::engine::{self, Engine, Key, Priority, Read, Rows, Write};
 use crate::extent::{Location, Number, ReplicaState, SiloId};
 use crate::fault::Fault;
-use crate::limits::{BACKGROUND_ROWS, BEAT, COMPLETED_KEPT, PATIENT_PASSES, SWEEP, SWEEP_ROWS, SWEEPS_AT_ONCE};
+use crate::limits::{
+    BACKGROUND_ROWS, BEAT, COMPLETED_KEPT, LIST_PAGE, PATIENT_PASSES, SWEEP, SWEEP_ROWS, SWEEPS_AT_ONCE,
+};
 use crate::namespace::{Core, Namespace};
 use crate::table::extents::{ExtentRow, extent, forget};
 use crate::table::packs::{self, PackId};
 use crate::table::retired::{RetiredRow, read_since};
 use crate::table::sessions::{BeatRow, read_session};
 use crate::table::usage::{self, Counted};
-use crate::table::{after_prefix, decode, decode_row, encode, key};
+use crate::table::{after_prefix, decode, decode_row, encode, key, successor};
 
 mod collect;
 mod parts;
@@ -58,7 +60,7 @@ pub(crate) struct Seen {
 struct Noted {
     row: Bytes,
     /// Every session alive then, and its beat.
-    beats: Vec<(u64, u64)>,
+    beats: Arc<[(u64, u64)]>,
 }
 
 impl Noted {
@@ -122,7 +124,7 @@ impl Core {
         }
     }
 
-    /// One pass over what is retired.
+    /// One pass over what is retired, a page at a time: requests are answered between.
     pub(crate) async fn sweep_retired(&self, skip_grace: bool) -> Result<Swept, Fault> {
         let mut seen = self.sweeping.lock().await;
         self.abort_left().await?;
@@ -134,16 +136,46 @@ impl Core {
         let until = if skip_grace { now + ahead } else { now - self.options.grace.as_millis() as UnixMs };
         let early =
             if crate::seeded_bug!("sweep-notes-early") { Some(live_sessions(&*self.engine).await?) } else { None };
-        let rows = self.retired_rows(until).await?;
+        let (mut noted, mut pages) = (HashMap::new(), Retired::until(&*self.engine, until));
+        while let Some(page) = pages.next().await? {
+            let ready = self.note_page(page, early.as_deref(), &mut seen, &mut noted).await?;
+            let all =
+                stream::iter(batches(ready)).map(|batch| self.sweep_batch(batch)).buffer_unordered(SWEEPS_AT_ONCE);
+            let outcomes: Vec<Swept> = all.collect().await;
+            for batch in outcomes {
+                swept.add(&batch);
+            }
+        }
+        // What is younger than this pass looks at may have been noted by one that skips the grace period.
+        seen.noted.retain(|key, _| read_since(key) > until);
+        seen.noted.extend(noted);
+        let mut left = Retired::until(&*self.engine, now + ahead);
+        while let Some(page) = left.next().await? {
+            swept.waiting += page.len() as u64;
+        }
+        self.stats.add(|stats| {
+            stats.swept += swept.replicas;
+            stats.retired_waiting = swept.waiting;
+        });
+        Ok(swept)
+    }
+
+    /// Notes the beats of all sessions beside rows that are new; answers those that nobody can be reading.
+    async fn note_page(
+        &self,
+        page: Vec<(Key, Bytes)>,
+        early: Option<&[(u64, BeatRow)]>,
+        seen: &mut Seen,
+        noted: &mut HashMap<Key, Noted>,
+    ) -> Result<Vec<(Key, Bytes)>, Fault> {
         let sessions = live_sessions(&*self.engine).await?;
-        let noted = early.as_ref().unwrap_or(&sessions);
-        let current: Vec<(u64, u64)> = noted.iter().map(|(session, row)| (*session, row.beat)).collect();
+        let of_new: Arc<[(u64, u64)]> =
+            early.unwrap_or(&sessions).iter().map(|(session, row)| (*session, row.beat)).collect();
         let beats: BTreeMap<u64, BeatRow> = sessions.into_iter().collect();
         let mut ready = Vec::new();
-        let mut noted = HashMap::with_capacity(rows.len());
-        for (key, row) in rows {
+        for (key, row) in page {
             let known = seen.noted.remove(&key).filter(|noted| noted.row == row);
-            let known = known.unwrap_or_else(|| Noted { row, beats: current.clone() });
+            let known = known.unwrap_or_else(|| Noted { row, beats: Arc::clone(&of_new) });
             let unwaited =
                 crate::seeded_bug!("manifest-unwaited") && matches!(decode(&known.row), Ok(RetiredRow::Manifest(_)));
             if known.is_over(&beats) || unwaited {
@@ -151,29 +183,7 @@ impl Core {
             }
             noted.insert(key, known);
         }
-        // What is younger than this pass looks at may have been noted by one that skips the grace period.
-        seen.noted.retain(|key, _| read_since(key) > until);
-        seen.noted.extend(noted);
-        let all = stream::iter(batches(ready)).map(|batch| self.sweep_batch(batch)).buffer_unordered(SWEEPS_AT_ONCE);
-        let outcomes: Vec<Swept> = all.collect().await;
-        for batch in outcomes {
-            swept.add(&batch);
-        }
-        let left = self.retired_rows(now + ahead).await?.len() as u64;
-        swept.waiting = left;
-        self.stats.add(|stats| {
-            stats.swept += swept.replicas;
-            stats.retired_waiting = left;
-        });
-        Ok(swept)
-    }
-
-    /// Rows retired before `until`, the oldest first, as many as a pass holds.
-    async fn retired_rows(&self, until: UnixMs) -> Result<Vec<(Key, Bytes)>, Fault> {
-        let range = vec![key::RETIRED]..after_prefix(&[key::RETIRED]);
-        let page = self.engine.range(range, SWEEP_ROWS, usize::MAX).await?;
-        let old = page.into_iter().take_while(|(key, _)| read_since(key) <= until);
-        Ok(old.map(|(key, row)| (key.to_vec(), row)).collect())
+        Ok(ready)
     }
 
     /// Sweeps rows that need no silo in one commit; where that fails, and of all others, each by itself.
@@ -230,6 +240,7 @@ impl Core {
     /// The rows go, in one commit. `stale` is for a seeded bug alone.
     async fn forget_gone(&self, all: Vec<Gone>, stale: Option<Bytes>) -> Result<Swept, Fault> {
         let _touched = self.packer.touch(all.iter().flat_map(Gone::packs).collect());
+        let priority = Priority::of(all.len());
         let reads = all.iter().flat_map(|gone| [Read::Row(gone.retired.clone()), Read::Row(extent(gone.extent))]);
         let reads = reads.collect();
         let decide = move |rows: &Rows| -> Result<_, Fault> {
@@ -239,7 +250,35 @@ impl Core {
             }
             Ok((writes, swept))
         };
-        Ok(engine::commit(&*self.engine, reads, decide).await?)
+        Ok(engine::commit_as(&*self.engine, priority, reads, decide).await?)
+    }
+}
+
+/// Rows retired before a moment, the oldest first, as many as a pass looks at.
+struct Retired<'a> {
+    engine: &'a dyn Engine,
+    until: UnixMs,
+    at: Key,
+    left: usize,
+}
+
+impl<'a> Retired<'a> {
+    fn until(engine: &'a dyn Engine, until: UnixMs) -> Self {
+        Self { engine, until, at: vec![key::RETIRED], left: SWEEP_ROWS }
+    }
+
+    /// The next page; none at the end.
+    async fn next(&mut self) -> Result<Option<Vec<(Key, Bytes)>>, Fault> {
+        // Reading a page waits for nothing.
+        tokio::task::yield_now().await;
+        let range = self.at.clone()..after_prefix(&[key::RETIRED]);
+        let page = self.engine.range(range, self.left.min(LIST_PAGE), usize::MAX).await?;
+        let old = page.into_iter().take_while(|(key, _)| read_since(key) <= self.until);
+        let page: Vec<(Key, Bytes)> = old.map(|(key, row)| (key.to_vec(), row)).collect();
+        let Some((last, _)) = page.last() else { return Ok(None) };
+        self.at = successor(last);
+        self.left -= page.len();
+        Ok(Some(page))
     }
 }
 

@@ -48,7 +48,7 @@ async fn what_was_acknowledged_is_there_after_opening_again() {
     let folder = folder();
     let path = folder.path().join("index");
     let engine = open(&path).unwrap();
-    assert_eq!(engine.commit(Vec::new(), put("a", "1")).await, Ok(true));
+    assert_eq!(engine.commit(Priority::Foreground, Vec::new(), put("a", "1")).await, Ok(true));
     drop(engine);
     let engine = open(&path).unwrap();
     assert_eq!(read(&engine, "a").await, Ok(Some(Bytes::from_static(b"1"))));
@@ -62,13 +62,46 @@ async fn a_commit_is_carried_out_though_its_caller_went_away() {
     let path = folder.path().join("index");
     let engine = open(&path).unwrap();
     for n in 0..100 {
-        let mut commit = Box::pin(engine.commit(Vec::new(), put(&format!("k{n:02}"), "v")));
+        let mut commit = Box::pin(engine.commit(Priority::Foreground, Vec::new(), put(&format!("k{n:02}"), "v")));
         assert!(futures_util::poll!(&mut commit).is_pending() || n > 0);
     }
     drop(engine);
     let engine = open(&path).unwrap();
     let page = engine.range(b"k".to_vec()..b"l".to_vec(), 1000, usize::MAX).await.unwrap();
     assert_eq!(page.len(), 100, "dropping the index waits for what was queued");
+}
+
+/// A sweep whose 16 commits of 100 rows shared each transaction made clients wait twenty times as long.
+#[test]
+fn clients_share_a_transaction_with_one_commit_that_nobody_waits_for() {
+    let job = |priority| Job {
+        priority,
+        work: Work { reads: Vec::new(), decide: put("k", "v") },
+        answer: oneshot::channel().0,
+    };
+    let priorities = |jobs: &VecDeque<Job>| jobs.iter().map(|job| job.priority).collect::<Vec<_>>();
+    let mut waiting = Waiting::default();
+    for priority in
+        [Priority::Background, Priority::Background, Priority::Foreground, Priority::Background, Priority::Foreground]
+    {
+        waiting.push(job(priority));
+    }
+    for _ in 0..INDEX_ALONE {
+        let taken = waiting.take();
+        assert_eq!(priorities(&taken), [Priority::Foreground; 2], "their own");
+        waiting.put_back(taken);
+    }
+    let taken = waiting.take();
+    assert_eq!(
+        priorities(&taken),
+        [Priority::Background, Priority::Foreground, Priority::Foreground],
+        "one, and first, so that it has its turn"
+    );
+    assert_eq!(waiting.background.len(), 2);
+    waiting.put_back(taken);
+    assert_eq!((waiting.foreground.len(), waiting.background.len()), (2, 3), "nothing gets lost");
+    waiting.foreground.clear();
+    assert_eq!(priorities(&waiting.take()), [Priority::Background; INDEX_BATCH_BEHIND], "alone they share");
 }
 
 #[test]
@@ -111,7 +144,10 @@ async fn two_handles_share_one_file() {
     let (one, other) = (open_shared(&path).unwrap(), open_shared(&path).unwrap());
     let add = || -> Decide { Box::new(|_| Some(vec![Write::Add(b"n".to_vec(), 1)])) };
     for _ in 0..20 {
-        let (a, b) = tokio::join!(one.commit(Vec::new(), add()), other.commit(Vec::new(), add()));
+        let (a, b) = tokio::join!(
+            one.commit(Priority::Foreground, Vec::new(), add()),
+            other.commit(Priority::Foreground, Vec::new(), add())
+        );
         assert_eq!((a, b), (Ok(true), Ok(true)));
         assert_eq!(read(&one, "n").await, read(&other, "n").await);
     }
@@ -203,12 +239,16 @@ async fn answers_of_a_failing_disk_are_true() {
             let folder = folder();
             let path = folder.path().join("index");
             let (engine, disk) = failing(&path, kind, once);
-            assert_eq!(engine.commit(Vec::new(), put("before", "1")).await, Ok(true));
+            assert_eq!(engine.commit(Priority::Foreground, Vec::new(), put("before", "1")).await, Ok(true));
             disk.writes_left.store(writes, Ordering::Relaxed);
             disk.syncs_left.store(syncs, Ordering::Relaxed);
-            let answer = engine.commit(Vec::new(), put("during", "1")).await;
+            let answer = engine.commit(Priority::Foreground, Vec::new(), put("during", "1")).await;
             disk.heal();
-            assert_eq!(engine.commit(Vec::new(), put("after", "1")).await, Ok(true), "{writes} {syncs}");
+            assert_eq!(
+                engine.commit(Priority::Foreground, Vec::new(), put("after", "1")).await,
+                Ok(true),
+                "{writes} {syncs}"
+            );
             drop(engine);
             let engine = open(&path).unwrap();
             let there = async |key| read(&engine, key).await.unwrap().is_some();
@@ -237,14 +277,20 @@ async fn answers_of_a_failing_disk_are_true() {
 async fn a_dead_disk_answers_and_comes_back() {
     let folder = folder();
     let (engine, disk) = failing(&folder.path().join("index"), io::ErrorKind::Other, false);
-    assert_eq!(engine.commit(Vec::new(), put("before", "1")).await, Ok(true));
+    assert_eq!(engine.commit(Priority::Foreground, Vec::new(), put("before", "1")).await, Ok(true));
     disk.syncs_left.store(0, Ordering::Relaxed);
     disk.writes_left.store(0, Ordering::Relaxed);
-    assert!(matches!(engine.commit(Vec::new(), put("a", "1")).await, Err(EngineError::Unknown(_))));
-    assert!(matches!(engine.commit(Vec::new(), put("b", "1")).await, Err(EngineError::Failed(_))));
+    assert!(matches!(
+        engine.commit(Priority::Foreground, Vec::new(), put("a", "1")).await,
+        Err(EngineError::Unknown(_))
+    ));
+    assert!(matches!(
+        engine.commit(Priority::Foreground, Vec::new(), put("b", "1")).await,
+        Err(EngineError::Failed(_))
+    ));
     assert!(matches!(read(&engine, "before").await, Err(EngineError::Failed(_))));
     disk.heal();
-    assert_eq!(engine.commit(Vec::new(), put("c", "1")).await, Ok(true));
+    assert_eq!(engine.commit(Priority::Foreground, Vec::new(), put("c", "1")).await, Ok(true));
     assert_eq!(read(&engine, "before").await, Ok(Some(Bytes::from_static(b"1"))));
     assert_eq!(read(&engine, "b").await, Ok(None));
 }
@@ -256,9 +302,15 @@ async fn an_index_that_was_taken_away_is_not_made_anew() {
     let (engine, disk) = failing(&path, io::ErrorKind::Other, false);
     disk.syncs_left.store(0, Ordering::Relaxed);
     std::fs::remove_file(&path).unwrap();
-    assert!(matches!(engine.commit(Vec::new(), put("a", "1")).await, Err(EngineError::Unknown(_))));
+    assert!(matches!(
+        engine.commit(Priority::Foreground, Vec::new(), put("a", "1")).await,
+        Err(EngineError::Unknown(_))
+    ));
     disk.heal();
-    assert!(matches!(engine.commit(Vec::new(), put("b", "1")).await, Err(EngineError::Failed(_))));
+    assert!(matches!(
+        engine.commit(Priority::Foreground, Vec::new(), put("b", "1")).await,
+        Err(EngineError::Failed(_))
+    ));
     assert!(!path.exists());
 }
 
@@ -335,7 +387,7 @@ proptest! {
                     writes.iter().cloned().for_each(|write| apply(&mut model, write));
                 }
                 let decide: Decide = Box::new(move |_| (!refuses).then(|| writes.clone()));
-                commits.push((refuses, engine.as_ref().unwrap().commit(Vec::new(), decide)));
+                commits.push((refuses, engine.as_ref().unwrap().commit(Priority::Foreground, Vec::new(), decide)));
             }
             let (refused, commits): (Vec<bool>, Vec<_>) = commits.into_iter().unzip();
             let answers = runtime.block_on(futures_util::future::join_all(commits));
@@ -362,7 +414,7 @@ async fn a_damaged_file_is_an_error_and_no_panic() {
     let engine = open(&path).unwrap();
     for n in 0..50 {
         let key = format!("key-{n:05}");
-        assert_eq!(engine.commit(Vec::new(), put(&key, &"value".repeat(20))).await, Ok(true));
+        assert_eq!(engine.commit(Priority::Foreground, Vec::new(), put(&key, &"value".repeat(20))).await, Ok(true));
     }
     drop(engine);
     let whole = std::fs::read(&path).unwrap();
