@@ -10,7 +10,7 @@ use url::{Host, Url, form_urlencoded};
 #[cfg(any(test, feature = "memory"))]
 use crate::memory::Memory;
 use crate::posix::Posix;
-use crate::s3::S3;
+use crate::s3;
 use crate::silo::Silo;
 
 /// Where a silo is.
@@ -88,7 +88,7 @@ impl Address {
         })?;
         match scheme {
             "file" => posix(rest, base).map(Self::Posix),
-            "s3" => s3(rest),
+            "s3" => bucket(rest),
             #[cfg(any(test, feature = "memory"))]
             "memory" if !rest.is_empty() => Ok(Self::Memory(rest.to_owned())),
             _ => Err(unknown("scheme", scheme, &SCHEMES)),
@@ -117,7 +117,7 @@ fn posix(rest: &str, base: &Path) -> Result<PathBuf, String> {
     Ok(if path.is_absolute() { path.to_owned() } else { base.join(path) })
 }
 
-fn s3(rest: &str) -> Result<Address, String> {
+fn bucket(rest: &str) -> Result<Address, String> {
     let rest = rest.strip_prefix("//").ok_or("an S3 silo is `s3://bucket`")?;
     if rest.contains('#') {
         return Err("an `s3:` URL has no `#`; write `%23`".to_owned());
@@ -237,7 +237,7 @@ pub fn connect(address: &Address, credentials: &Credentials) -> Result<Arc<dyn S
         #[cfg(any(test, feature = "memory"))]
         Address::Memory(name) => Ok(Memory::named(name)),
         Address::Posix(path) => Ok(Arc::new(Posix::new(path))),
-        Address::S3 { bucket, .. } => match S3::new(address, credentials) {
+        Address::S3 { bucket, .. } => match s3::open(address, credentials) {
             Ok(silo) => Ok(Arc::new(silo)),
             Err(reason) => Err(BadAddress { url: format!("s3://{bucket}"), reason }),
         },

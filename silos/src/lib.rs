@@ -20,7 +20,10 @@ pub mod connect;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
 pub mod posix;
-pub mod s3;
+
+mod web;
+
+mod s3;
 
 pub mod contract;
 pub mod wrap;

@@ -1,50 +1,16 @@
-//! A bucket's client: where it is, who speaks, how its connections behave.
+//! Where a bucket of S3's is, and who speaks to it.
 
-use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider};
 use object_store::client::StaticCredentialProvider;
-use object_store::{BackoffConfig, RetryConfig};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use crate::connect::{Address, Credentials};
-use crate::limits::{CONNECT_TIMEOUT, CONNECTION_IDLE};
+use crate::web::{Place, patience};
 
-/// What a path of a signed request leaves as it is.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
-/// What a query of a signed request leaves as it is.
-pub(crate) const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-
-/// Where a bucket is.
-pub(crate) struct Place {
-    /// Scheme, host, and the bucket where it is part of the path; no slash at its end.
-    base: String,
-    /// Of all our keys; empty, or with a slash at its end.
-    pub(crate) prefix: String,
-    pub(crate) region: String,
-}
-
-impl Place {
-    /// A request's URL.
-    pub(crate) fn url(&self, key: &str, query: &[(&str, &str)]) -> String {
-        let mut url = format!("{}/{}", self.base, utf8_percent_encode(key, PATH));
-        for (number, (name, value)) in query.iter().enumerate() {
-            let join = if number == 0 { '?' } else { '&' };
-            let value = utf8_percent_encode(value, QUERY);
-            // Writing to a string cannot fail.
-            let _ = write!(url, "{join}{name}={value}");
-        }
-        url
-    }
-}
-
-/// The place an address names; the address is an S3 one.
-pub(crate) fn place(address: &Address) -> Result<Place, String> {
+/// The place an address names, and the region that signatures are for; the address is an S3 one.
+pub(crate) fn place(address: &Address) -> Result<(Place, String), String> {
     let Address::S3 { bucket, prefix, endpoint, region, path_style } = address else {
         return Err("not an S3 address".to_owned());
     };
@@ -57,51 +23,7 @@ pub(crate) fn place(address: &Address) -> Result<Place, String> {
         Some((scheme, host)) => format!("{scheme}://{bucket}.{host}"),
         None => return Err(format!("endpoint `{endpoint}` has no scheme")),
     };
-    let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-    Ok(Place { base, prefix, region: region.clone() })
-}
-
-/// A client that follows nobody's redirects, asks no proxy, and speaks HTTP/1.1.
-pub(crate) fn http(place: &Place) -> Result<reqwest::Client, String> {
-    // Somebody may have installed one already; any will do.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .no_proxy()
-        .http1_only()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(CONNECTION_IDLE)
-        .dns_resolver(NoMetadata)
-        .user_agent(concat!("holdall/", env!("CARGO_PKG_VERSION")));
-    if place.base.starts_with("http://") {
-        // No certificate is ever looked at, so that a machine without any can do without.
-        builder = builder.tls_certs_only([]);
-    }
-    builder.build().map_err(|error| format!("no HTTP client: {error}"))
-}
-
-/// Refuses names that lead to a machine's own metadata service, whenever they begin to.
-struct NoMetadata;
-
-impl Resolve for NoMetadata {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|address| !is_link_local(address.ip())).collect();
-            if allowed.is_empty() {
-                return Err("the endpoint's name has no address that may be used".into());
-            }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
-    }
-}
-
-fn is_link_local(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.to_ipv4_mapped().is_some_and(|ip| ip.is_link_local()),
-    }
+    Ok((Place::new(base, true, prefix), region.clone()))
 }
 
 /// Who signs.
@@ -128,10 +50,9 @@ fn ambient(region: &str) -> Result<AwsCredentialProvider, String> {
     {
         return Ok(found);
     }
-    let retry =
-        RetryConfig { backoff: BackoffConfig::default(), max_retries: 2, retry_timeout: Duration::from_secs(10) };
     // Only its credentials are used, so that any name of a bucket will do.
-    let store = AmazonS3Builder::from_env().with_bucket_name("unused").with_region(region).with_retry(retry).build();
+    let store = AmazonS3Builder::from_env().with_bucket_name("unused").with_region(region);
+    let store = store.with_retry(patience()).build();
     store.map(|store| Arc::clone(store.credentials())).map_err(|error| format!("no credentials: {error}"))
 }
 
@@ -165,10 +86,13 @@ fn from_profile(text: &str, profile: &str) -> Option<AwsCredentialProvider> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::web::Ask;
+    use http::Method;
     use std::path::Path;
 
-    fn url(address: &str, key: &str, query: &[(&str, &str)]) -> String {
-        place(&Address::parse(address, Path::new("/")).unwrap()).unwrap().url(key, query)
+    fn url(address: &str, key: &str, query: &[(&'static str, &str)]) -> String {
+        let ask = query.iter().fold(Ask::new(Method::GET, key), |ask, (name, value)| ask.query(name, *value));
+        place(&Address::parse(address, Path::new("/")).unwrap()).unwrap().0.url(&ask)
     }
 
     #[test]
@@ -198,16 +122,5 @@ mod tests {
         assert_eq!(read("other").await, "B T= Some(\"U\")");
         assert_eq!(read("half").await, "none");
         assert_eq!(read("absent").await, "none");
-    }
-
-    /// A name of the administrator's that resolves to the metadata service later on (S60).
-    #[test]
-    fn link_local_addresses_are_refused_in_every_spelling() {
-        for bad in ["169.254.169.254", "fe80::1", "::ffff:169.254.169.254"] {
-            assert!(is_link_local(bad.parse().unwrap()), "{bad}");
-        }
-        for good in ["127.0.0.1", "10.0.0.1", "::1", "fd00::1"] {
-            assert!(!is_link_local(good.parse().unwrap()), "{good}");
-        }
     }
 }

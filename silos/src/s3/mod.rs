@@ -1,246 +1,98 @@
 //! Buckets behind S3's API, anybody's.
 //!
-//! ```text
-//! PREFIX/holdall-silo.json        who the silo is, and whose
-//! PREFIX/blobs/<name>             exactly the payload; the description in x-amz-meta-holdall
-//! PREFIX/probe/                   only while probing
-//! ```
-//!
-//! Credentials and signatures are `object_store`'s. The requests are our own: it neither streams a single PUT nor tells
-//! a 429 from a 503, and its retries would answer a write's first try with its second.
+//! [PutObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html),
+//! [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html),
+//! [HeadObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html),
+//! [DeleteObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html),
+//! [ListObjectsV2](https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html).
 
-mod client;
 mod connect;
-mod get;
-mod list;
-mod probe;
-mod put;
-
-use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use http::Method;
-use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use reqwest::Response;
+use crc_fast::CrcAlgorithm;
+use http::header::IF_NONE_MATCH;
+use http::{HeaderMap, HeaderName};
+use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
+use object_store::client::HttpRequest;
 
 use crate::connect::{Address, Credentials};
 use crate::error::SiloError;
-use crate::exact::Exact;
-use crate::facts::Facts;
-use crate::limits::MAX_EXTENT;
-use crate::marker::{Claim, MARKER, Marker};
-use crate::name::BlobName;
-use crate::silo::{Body, Describe, Listed, Pieces, Silo, Space, Stat, Stored, Validator, When};
-use crate::span;
-use client::{Ask, Client, Failure, header, whole};
-use put::{DESCRIPTION, Promises};
+use crate::silo::Listed;
+use crate::web::{
+    Bucket, Checksum, Client, Codes, Echo, Learned, Place, Service, Version, Wanted, Words, crc32c, header, keys,
+    no_credentials,
+};
 
-/// A silo in a bucket. It answers nothing until it was claimed.
-pub struct S3 {
-    client: Arc<Client>,
-    known: Mutex<Known>,
+static WORDS: Words = Words {
+    family: "s3",
+    codes: Codes {
+        header: None,
+        throttled: &[
+            "SlowDown",
+            "SlowDownRead",
+            "SlowDownWrite",
+            "TooManyRequests",
+            "RequestLimitExceeded",
+            "Throttling",
+        ],
+        full: &["InsufficientStorage", "XMinioStorageFull", "QuotaExceeded", "StorageFull", "InsufficientCapacity"],
+        missing: &["NoSuchKey", "NotFound"],
+        taken: &[(412, None)],
+    },
+    put: &[],
+    delete: &[],
+    description: HeaderName::from_static("x-amz-meta-holdall"),
+    exclusive: (IF_NONE_MATCH, "*"),
+    exclusive_shown: "If-None-Match",
+    checksum: Checksum { header: HeaderName::from_static("x-amz-checksum-crc32c"), of: crc32c },
+    echo: Echo {
+        algorithm: CrcAlgorithm::Crc64Nvme,
+        spell: |checksum| BASE64_STANDARD.encode(checksum.to_be_bytes()),
+        read: |answer| header(answer, "x-amz-checksum-crc64nvme").map(str::to_owned),
+    },
+    version: Some(Version { header: "x-amz-version-id", query: "versionId" }),
+    no_etag: "\"00000000000000000000000000000000\"",
+};
+
+/// A silo in the bucket an S3 address names; touches nothing.
+pub(crate) fn open(address: &Address, credentials: &Credentials) -> Result<Bucket, String> {
+    let (place, region) = connect::place(address)?;
+    let credentials = connect::credentials(credentials, &region)?;
+    Bucket::new(Box::new(S3 { place, region, credentials }))
 }
 
-/// What was learned of the bucket since the process began.
-#[derive(Default, Clone)]
-struct Known {
-    marker: Option<Marker>,
-    promises: Promises,
-}
-
-impl S3 {
-    /// A silo in the bucket an S3 address names; touches nothing.
-    pub(crate) fn new(address: &Address, credentials: &Credentials) -> Result<Self, String> {
-        let place = connect::place(address)?;
-        let http = connect::http(&place)?;
-        let credentials = connect::credentials(credentials, &place.region)?;
-        let client = Arc::new(Client { http, credentials, place });
-        Ok(Self { client, known: Mutex::default() })
-    }
-
-    fn with_known<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
-        change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// What is known, once the silo was claimed.
-    fn claimed(&self) -> Result<(Marker, Promises), SiloError> {
-        let known = self.with_known(|known| known.clone());
-        let marker = known.marker.ok_or_else(|| SiloError::not_done("the silo was not claimed"))?;
-        Ok((marker, known.promises))
-    }
-
-    fn blobs(&self) -> String {
-        format!("{}blobs/", self.client.place.prefix)
-    }
-
-    fn key(&self, name: &BlobName) -> String {
-        format!("{}{name}", self.blobs())
-    }
-
-    fn marker_key(&self) -> String {
-        format!("{}{MARKER}", self.client.place.prefix)
-    }
-
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>
-    async fn head(&self, name: &BlobName) -> Result<Response, SiloError> {
-        self.claimed()?;
-        let answer = self.client.look(&Ask::new(Method::HEAD, &self.key(name))).await;
-        match answer.map_err(Failure::reading) {
-            Ok(answer) => Ok(answer),
-            Err(error) => Err(self.explain(error).await),
-        }
-    }
-
-    /// The one version of a blob, where the bucket keeps versions and there is one.
-    async fn version(&self, name: &BlobName) -> Result<Option<String>, SiloError> {
-        match self.head(name).await {
-            Ok(answer) => Ok(client::version(&answer).map(str::to_owned)),
-            Err(SiloError::Missing) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Bytes of ours are missing only where our marker is not.
-    async fn explain(&self, error: SiloError) -> SiloError {
-        if error != SiloError::Missing {
-            return error;
-        }
-        match (self.read_marker().await, self.claimed()) {
-            (Ok(Some(found)), Ok((ours, _))) if found == ours => error,
-            (Err(unread), _) => unread,
-            _ => SiloError::not_done("the silo's marker is gone from its bucket"),
-        }
-    }
-
-    async fn read_marker(&self) -> Result<Option<Marker>, SiloError> {
-        let answer = match self.client.look(&Ask::new(Method::GET, &self.marker_key())).await.map_err(Failure::reading)
-        {
-            Ok(answer) => answer,
-            Err(SiloError::Missing) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let text = whole(answer).await.map_err(SiloError::not_done)?;
-        let parsed = serde_json::from_slice(&text);
-        parsed.map(Some).map_err(|error| SiloError::not_done(format!("`{MARKER}` is damaged: {error}")))
-    }
-
-    /// Writes a marker where there is none. Whoever wrote last where conditions are ignored is found by reading again.
-    async fn write_marker(&self, marker: &Marker) -> Result<(), SiloError> {
-        let text = serde_json::to_vec_pretty(marker).map_err(SiloError::not_done)?;
-        let ask = Ask::new(Method::PUT, &self.marker_key()).header(CONTENT_TYPE, "application/json");
-        let exclusive = ask.clone().header(IF_NONE_MATCH, "*");
-        match self.client.send(&exclusive, Bytes::from(text.clone())).await {
-            Ok(_) => Ok(()),
-            Err(failure) if matches!(failure.status(), Some(409 | 412)) => Ok(()),
-            Err(failure) if failure.is_refusal() => {
-                self.client.send(&ask, Bytes::from(text)).await.map(drop).map_err(Failure::writing)
-            }
-            Err(failure) => Err(failure.writing()),
-        }
-    }
-
-    async fn is_empty(&self) -> Result<bool, SiloError> {
-        Ok(list::list(&self.client, &self.client.place.prefix, "", None, 1).await?.is_empty())
-    }
+struct S3 {
+    place: Place,
+    region: String,
+    credentials: AwsCredentialProvider,
 }
 
 #[async_trait]
-impl Silo for S3 {
-    async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError> {
-        span::fits_extent(size, MAX_EXTENT)?;
-        let (_, promises) = self.claimed()?;
-        let description = describe(When::BeforeBody);
-        put::put(&self.client, &self.key(name), size, Exact::new(body, size), &description, promises).await
+impl Service for S3 {
+    fn words(&self) -> &'static Words {
+        &WORDS
     }
 
-    async fn read(&self, name: &BlobName, size: u64, range: Range<u64>) -> Result<Pieces, SiloError> {
-        self.claimed()?;
-        match get::read(Arc::clone(&self.client), self.key(name), name, size, range).await {
-            Ok(pieces) => Ok(pieces),
-            Err(error) => Err(self.explain(error).await),
-        }
+    fn place(&self) -> &Place {
+        &self.place
     }
 
-    async fn stat(&self, name: &BlobName) -> Result<Stat, SiloError> {
-        let answer = self.head(name).await?;
-        let validator = Validator(header(&answer, ETAG.as_str()).unwrap_or_default().to_owned());
-        Ok(Stat { size: get::length(&answer)?, validator })
+    async fn authorize(&self, request: &mut HttpRequest) -> Result<(), String> {
+        let credential = self.credentials.get_credential().await.map_err(|error| no_credentials("AWS's", &error))?;
+        let authorizer = AwsAuthorizer::new(&credential, "s3", &self.region).with_sign_payload(false);
+        authorizer.try_authorize(request, None).map_err(|error| error.to_string())
     }
 
-    async fn describe(&self, name: &BlobName) -> Result<Vec<u8>, SiloError> {
-        let answer = self.head(name).await?;
-        let text = header(&answer, DESCRIPTION.as_str()).unwrap_or_default();
-        BASE64_STANDARD.decode(text).map_err(|_| SiloError::mismatch("the object's description is damaged"))
+    async fn list(&self, client: &Client, wanted: Wanted<'_>) -> Result<Vec<Listed>, SiloError> {
+        keys::list(client, wanted).await
     }
 
-    /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
-    async fn delete(&self, name: &BlobName) -> Result<(), SiloError> {
-        let (_, promises) = self.claimed()?;
-        let plain = Ask::new(Method::DELETE, &self.key(name));
-        let version = if promises.versioned { self.version(name).await? } else { None };
-        if let Some(version) = version {
-            match self.client.send(&plain.clone().query("versionId", version), Bytes::new()).await {
-                // Who may not delete versions may still hide one.
-                Err(failure) if failure.status() == Some(403) => {}
-                answer => return answer.map(drop).map_err(Failure::writing),
-            }
-        }
-        match self.client.send(&plain, Bytes::new()).await {
-            Ok(_) => Ok(()),
-            // Some servers say that there was nothing; the bucket itself may be what is gone.
-            Err(failure) if failure.status() == Some(404) => match self.explain(failure.reading()).await {
-                SiloError::Missing => Ok(()),
-                error => Err(error),
-            },
-            Err(failure) => Err(failure.writing()),
-        }
-    }
-
-    async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, SiloError> {
-        self.claimed()?;
-        let found = list::list(&self.client, &self.blobs(), prefix, after, span::page(limit)).await?;
-        // An empty page says that nothing is left, which only a silo that is still there may say.
-        if found.is_empty() {
-            return match self.explain(SiloError::Missing).await {
-                SiloError::Missing => Ok(found),
-                error => Err(error),
-            };
-        }
-        Ok(found)
-    }
-
-    async fn claim(&self, claim: &Claim) -> Result<(), SiloError> {
-        let found = match self.read_marker().await? {
-            Some(found) => found,
-            None if !claim.fresh => return Err(Claim::refuse_unmarked()),
-            None if !self.is_empty().await? => return Err(Claim::refuse_strangers()),
-            None => {
-                self.write_marker(&claim.marker).await?;
-                self.read_marker().await?.ok_or_else(Claim::refuse_unmarked)?
-            }
-        };
-        claim.check(&found)?;
-        self.with_known(|known| known.marker = Some(found));
-        Ok(())
-    }
-
-    async fn marker(&self) -> Result<Option<Marker>, SiloError> {
-        self.read_marker().await
-    }
-
-    async fn probe(&self) -> Result<Facts, SiloError> {
-        self.claimed()?;
-        let (facts, promises) = probe::probe(&self.client).await?;
-        self.with_known(|known| known.promises = promises);
-        Ok(facts)
-    }
-
-    async fn space(&self) -> Result<Option<Space>, SiloError> {
-        Ok(None)
+    async fn learn(&self, _client: &Client, _key: &str, answer: &HeaderMap) -> Result<Learned, SiloError> {
+        let versioned = WORDS.version(answer).is_some();
+        let note = versioned.then(|| "the bucket keeps versions: blobs are deleted by version".to_owned());
+        Ok(Learned { versioned, notes: note.into_iter().collect() })
     }
 }
 

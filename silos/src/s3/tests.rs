@@ -1,160 +1,48 @@
-//! What the silo makes of a server that loses answers, lies, redirects and breaks off.
+//! What the silo makes of a server that loses answers, lies, redirects and breaks off. All of this but the spelling is
+//! common to every kind of bucket, and tried out here.
 
-use super::*;
-
+use std::ops::Range;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::stream;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use crate::error::BodyError;
+use super::open;
+use crate::connect::{Address, Credentials};
+use crate::error::{BodyError, SiloError};
 use crate::limits::{BLOCK, READ_TRIES};
-use crate::silo::collect;
+use crate::marker::{Claim, Marker};
+use crate::name::BlobName;
+use crate::silo::{Body, Silo, Stored, collect};
+use crate::web::Bucket;
+use crate::web::scripted::{Reply, Seen, Server, announced, answer, marker, name, sample};
 
-/// A request as the server saw it.
-#[derive(Debug, Clone)]
-struct Seen {
-    line: String,
-    /// Lower-case lines of `name: value`.
-    headers: Vec<String>,
-    /// Body bytes that came.
-    received: u64,
-    /// The body came whole.
-    complete: bool,
+/// A silo on this server, claimed.
+async fn silo_on(server: &Server) -> Bucket {
+    let silo = silo_at(&server.endpoint);
+    silo.claim(&Claim { marker: marker(), fresh: false }).await.unwrap();
+    silo
 }
 
-impl Seen {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-    }
-}
-
-/// What a server does with a request.
-enum Reply {
-    /// Answers with these bytes, head and all.
-    Say(Vec<u8>),
-    /// Answers so and closes the connection.
-    SayAndClose(Vec<u8>),
-    /// Closes the connection.
-    Hang,
-}
-
-type Script = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
-
-struct Server {
-    endpoint: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
-}
-
-impl Server {
-    /// Serves the marker by itself and everything else by the script.
-    async fn start(script: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
-        let (log, script): (_, Script) = (Arc::clone(&seen), Arc::new(script));
-        tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(serve(connection, Arc::clone(&script), Arc::clone(&log)));
-            }
-        });
-        Self { endpoint, seen }
-    }
-
-    fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
-    }
-
-    /// A silo on this server, claimed.
-    async fn silo(&self) -> S3 {
-        let silo = silo_at(&self.endpoint);
-        silo.claim(&Claim { marker: marker(), fresh: false }).await.unwrap();
-        silo
-    }
-}
-
-fn silo_at(endpoint: &str) -> S3 {
+fn silo_at(endpoint: &str) -> Bucket {
     let address = Address::parse(&format!("s3://bucket?endpoint={endpoint}"), Path::new("/")).unwrap();
     let keys = Credentials::Keys { access_key_id: "KEY".to_owned(), secret_access_key: "SECRET".to_owned() };
-    S3::new(&address, &keys).unwrap()
-}
-
-fn marker() -> Marker {
-    Marker { silo: "cold".to_owned(), namespace: "n".to_owned(), id: "1".to_owned() }
-}
-
-async fn serve(connection: TcpStream, script: Script, log: Arc<Mutex<Vec<Seen>>>) {
-    let (from, mut to) = connection.into_split();
-    let mut from = BufReader::new(from);
-    while let Some(seen) = next(&mut from).await {
-        let (bytes, close) = if seen.line.contains(MARKER) && seen.line.starts_with("GET") {
-            (answer("200 OK", &[], &serde_json::to_vec(&marker()).unwrap()), false)
-        } else {
-            let reply = script(&seen);
-            log.lock().unwrap().push(seen);
-            match reply {
-                Reply::Say(bytes) => (bytes, false),
-                Reply::SayAndClose(bytes) => (bytes, true),
-                Reply::Hang => return,
-            }
-        };
-        if to.write_all(&bytes).await.is_err() || close {
-            return;
-        }
-    }
-}
-
-async fn next(from: &mut BufReader<tokio::net::tcp::OwnedReadHalf>) -> Option<Seen> {
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        match from.read_line(&mut line).await {
-            Ok(length) if length > 2 => lines.push(line.trim_end().to_ascii_lowercase()),
-            Ok(2) => break,
-            _ => return None,
-        }
-    }
-    let mut seen = Seen { line: lines.remove(0).to_ascii_uppercase(), headers: lines, received: 0, complete: true };
-    seen.line = seen.line.replace(&MARKER.to_ascii_uppercase(), MARKER);
-    let length: u64 = seen.header("content-length").map_or(0, |length| length.parse().unwrap());
-    seen.received = tokio::io::copy(&mut from.take(length), &mut tokio::io::sink()).await.unwrap_or(0);
-    seen.complete = seen.received == length;
-    Some(seen)
-}
-
-fn answer(status: &str, headers: &[&str], body: &[u8]) -> Vec<u8> {
-    announced(status, headers, body.len(), body)
-}
-
-/// An answer whose declared length is another than its body's.
-fn announced(status: &str, headers: &[&str], length: usize, body: &[u8]) -> Vec<u8> {
-    let mut head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n");
-    for line in headers {
-        head.extend([line, "\r\n"]);
-    }
-    [head.as_bytes(), b"\r\n", body].concat()
+    open(&address, &keys).unwrap()
 }
 
 fn refused(status: &str, code: &str) -> Vec<u8> {
     answer(status, &[], format!("<Error><Code>{code}</Code><Message>no</Message></Error>").as_bytes())
 }
 
-fn name() -> BlobName {
-    BlobName { session: 1, number: 2, extent: (1, 2) }
-}
-
-fn sample(size: usize) -> Bytes {
-    (0..size).map(|at| (at * 7 + at / 251) as u8).collect()
-}
-
-async fn put(silo: &S3, size: usize) -> Result<Stored, SiloError> {
+async fn put(silo: &Bucket, size: usize) -> Result<Stored, SiloError> {
     let body: Body = Box::pin(stream::iter([Ok::<_, BodyError>(sample(size))]));
     silo.put(&name(), size as u64, body, Arc::new(|_| b"said".to_vec())).await
 }
 
-async fn read(silo: &S3, size: usize, range: Range<u64>) -> Result<Bytes, SiloError> {
+async fn read(silo: &Bucket, size: usize, range: Range<u64>) -> Result<Bytes, SiloError> {
     collect(silo.read(&name(), size as u64, range).await?).await
 }
 
@@ -178,7 +66,7 @@ fn part(seen: &Seen, whole: &Bytes, cut: usize) -> Reply {
 #[tokio::test]
 async fn a_refused_connection_did_nothing() {
     let server = Server::start(|_| Reply::Hang).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let dead = silo_at(&format!("http://{}", gone.local_addr().unwrap()));
     dead.with_known(|known| known.marker = silo.claimed().ok().map(|(marker, _)| marker));
@@ -196,12 +84,12 @@ async fn a_refused_connection_did_nothing() {
 async fn a_lost_answer_is_unknown_and_never_tried_again() {
     for size in SIZES {
         let server = Server::start(|_| Reply::Hang).await;
-        let silo = server.silo().await;
+        let silo = silo_on(&server).await;
         assert!(matches!(put(&silo, size).await, Err(SiloError::Unknown { .. })));
         assert_eq!(server.seen().len(), 1);
     }
     let server = Server::start(|_| Reply::Hang).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     assert!(matches!(silo.delete(&name()).await, Err(SiloError::Unknown { .. })));
     assert_eq!(server.seen().len(), 1);
 }
@@ -217,7 +105,7 @@ async fn refusals_of_a_put_say_what_is_certain() {
         ("403 Forbidden", "AccessDenied", SiloError::not_done("answered 403 AccessDenied no")),
     ] {
         let server = Server::start(move |_| Reply::Say(refused(status, code))).await;
-        let silo = server.silo().await;
+        let silo = silo_on(&server).await;
         for size in SIZES {
             assert_eq!(put(&silo, size).await, Err(expected.clone()), "{status}");
         }
@@ -231,7 +119,7 @@ async fn a_redirect_is_not_followed() {
     let location = format!("location: {}/bucket/x", thief.endpoint);
     let redirect = move |_: &Seen| Reply::Say(answer("307 Temporary Redirect", &[&location], b""));
     let server = Server::start(redirect).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     for size in SIZES {
         assert!(matches!(put(&silo, size).await, Err(SiloError::NotDone { .. })));
     }
@@ -244,7 +132,7 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn a_put_is_one_signed_request_with_its_length() {
     let server = Server::start(|_| Reply::Say(answer("200 OK", &["etag: \"e\""], b""))).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     for size in SIZES {
         let stored = put(&silo, size).await.unwrap();
         assert_eq!((stored.size, stored.validator.0.as_str()), (size as u64, "\"e\""));
@@ -261,7 +149,7 @@ async fn a_put_is_one_signed_request_with_its_length() {
 #[tokio::test]
 async fn a_body_that_breaks_off_is_never_sent_whole() {
     let server = Server::start(|_| Reply::Say(answer("200 OK", &["etag: \"e\""], b""))).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     let error = BodyError { reason: "hung up".to_owned() };
     let body: Body = Box::pin(stream::iter([Ok(sample(700_000)), Err(error.clone())]));
     let put = silo.put(&name(), 1 << 20, body, Arc::new(|_| Vec::new())).await;
@@ -277,7 +165,7 @@ async fn a_body_that_breaks_off_is_never_sent_whole() {
 async fn a_checksum_of_other_bytes_is_a_mismatch() {
     let other = "x-amz-checksum-crc64nvme: AAAAAAAAAAA=";
     let server = Server::start(move |_| Reply::Say(answer("200 OK", &[other], b""))).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     assert!(matches!(put(&silo, 1 << 20).await, Err(SiloError::Mismatch { .. })));
 }
 
@@ -287,7 +175,7 @@ async fn a_read_goes_on_where_it_broke_off() {
     let whole = sample(3 * BLOCK + 11);
     let (bytes, size) = (whole.clone(), whole.len());
     let server = Server::start(move |seen| part(seen, &bytes, 2 * BLOCK - 5)).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     assert_eq!(read(&silo, size, 0..size as u64).await.unwrap(), whole);
     let seen = server.seen();
     assert_eq!(seen.len(), 2);
@@ -301,7 +189,7 @@ async fn a_read_goes_on_where_it_broke_off() {
 async fn a_read_that_breaks_off_every_time_ends_in_an_error() {
     let whole = sample(3 * BLOCK);
     let server = Server::start(move |seen| part(seen, &whole, 1000)).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     assert!(matches!(read(&silo, 3 * BLOCK, 0..3 * BLOCK as u64).await, Err(SiloError::NotDone { .. })));
     assert_eq!(server.seen().len(), READ_TRIES as usize);
 }
@@ -319,7 +207,7 @@ async fn a_read_is_tried_again_where_that_may_help() {
         }
     };
     let server = Server::start(flaky).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     assert_eq!(read(&silo, 10, 0..10).await.unwrap(), "0123456789");
     assert_eq!(server.seen().len(), 3);
 }
@@ -335,7 +223,7 @@ async fn an_answer_to_another_question_is_never_served() {
     ];
     for (what, bytes) in cases {
         let server = Server::start(move |_| Reply::Say(bytes.clone())).await;
-        let silo = server.silo().await;
+        let silo = silo_on(&server).await;
         let range = if what == "another length" { 0..10 } else { 2..5 };
         let got = read(&silo, 10, range).await;
         assert!(matches!(got, Err(SiloError::Mismatch { .. } | SiloError::NotDone { .. })), "{what}: {got:?}");
@@ -349,7 +237,7 @@ async fn a_pack_is_read_where_it_is_long_enough() {
     let whole = sample(2 * BLOCK + 11);
     let (bytes, size) = (whole.clone(), whole.len());
     let server = Server::start(move |seen| part(seen, &bytes, BLOCK + 5)).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     let pack = BlobName::pack(1, 2);
     for least in [size, size - 1, BLOCK, 1] {
         let got = collect(silo.read(&pack, least as u64, 0..least as u64).await.unwrap()).await;
@@ -366,7 +254,7 @@ async fn a_pack_is_read_where_it_is_long_enough() {
 #[tokio::test]
 async fn a_pack_sent_whole_is_taken_where_it_is_all_that_was_asked_for() {
     let server = Server::start(|_| Reply::Say(answer("200 OK", &["etag: \"e\""], b"0123456789"))).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     let pack = BlobName::pack(1, 2);
     let got = collect(silo.read(&pack, 10, 0..10).await.unwrap()).await;
     assert_eq!(got.unwrap(), "0123456789");
@@ -380,7 +268,7 @@ async fn a_pack_sent_whole_is_taken_where_it_is_all_that_was_asked_for() {
 #[tokio::test]
 async fn a_bucket_without_its_marker_misses_no_blobs() {
     let server = Server::start(|_| Reply::Say(refused("404 Not Found", "NoSuchKey"))).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     assert_eq!(silo.stat(&name()).await, Err(SiloError::Missing));
     assert_eq!(silo.delete(&name()).await, Ok(()));
     silo.with_known(|known| known.marker = Some(Marker { id: "2".to_owned(), ..marker() }));
@@ -392,7 +280,7 @@ async fn a_bucket_without_its_marker_misses_no_blobs() {
 #[tokio::test]
 async fn errors_and_debug_show_no_secret() {
     let server = Server::start(|_| Reply::Hang).await;
-    let silo = server.silo().await;
+    let silo = silo_on(&server).await;
     let error = format!("{:?} {:?}", put(&silo, 10).await, silo.stat(&name()).await);
     assert!(!error.contains("SECRET") && !error.contains("AWS4"), "{error}");
 }

@@ -2,90 +2,108 @@
 //! and ignore it.
 
 use bytes::Bytes;
-use http::Method;
-use http::header::{IF_MATCH, IF_NONE_MATCH, SERVER};
+use crc_fast::checksum;
+use http::header::{IF_MATCH, SERVER};
+use http::{HeaderMap, Method};
 
 use crate::error::SiloError;
 use crate::facts::Facts;
 use crate::limits::MAX_EXTENT;
-use crate::s3::client::{Ask, Client, Failure, header, version, whole};
-use crate::s3::put::{CRC32C, Promises, crc32c};
+use crate::web::answer::{Failure, header, whole};
+use crate::web::ask::Ask;
+use crate::web::client::Client;
+use crate::web::put::Promises;
 
 const FIRST: &[u8] = b"first";
 const SECOND: &[u8] = b"other";
-/// S3 shows times in whole seconds.
+/// `Last-Modified` has whole seconds.
 const TIME_GRAIN: u64 = 1_000_000_000;
 
 /// Probes, and deletes every key and version it made.
 pub(crate) async fn probe(client: &Client) -> Result<(Facts, Promises), SiloError> {
-    let mut bench = Bench { client, made: Vec::new(), versioned: false, server: None };
+    let mut bench = Bench { client, made: Vec::new(), server: None };
     let found = try_out(&mut bench).await;
     let cleaned = bench.clean().await;
-    let (mut promises, conditional_read) = found?;
+    let Found { promises, conditional_read, notes } = found?;
     cleaned?;
-    promises.versioned = bench.versioned;
-    let mut notes = Vec::new();
-    if !promises.exclusive {
-        notes.push("If-None-Match on a PUT is not honored".to_owned());
-    }
-    if bench.versioned {
-        notes.push("the bucket keeps versions: blobs are deleted by version".to_owned());
-    }
+    let family = client.words().family.to_owned();
     let facts = Facts {
-        family: "s3".to_owned(),
         exclusive_create: promises.exclusive,
         enforces_upload_checksum: promises.checksum,
         conditional_read,
         durable_put: true,
         max_blob: MAX_EXTENT,
         time_grain_ns: TIME_GRAIN,
-        kind: bench.server.unwrap_or_else(|| "s3".to_owned()),
+        kind: bench.server.unwrap_or_else(|| family.clone()),
+        family,
         notes,
     };
     Ok((facts, promises))
+}
+
+struct Found {
+    promises: Promises,
+    conditional_read: bool,
+    notes: Vec<String>,
 }
 
 /// Keys tried out, to be deleted by version.
 struct Bench<'a> {
     client: &'a Client,
     made: Vec<(String, Option<String>)>,
-    versioned: bool,
     server: Option<String>,
 }
 
-async fn try_out(bench: &mut Bench<'_>) -> Result<(Promises, bool), SiloError> {
+async fn try_out(bench: &mut Bench<'_>) -> Result<Found, SiloError> {
     // Without this, a silo that cannot be written to would be found to refuse every wrong upload.
     let plain = bench.key("plain")?;
-    bench.put(Ask::new(Method::PUT, &plain), FIRST).await.map_err(Failure::writing)?;
+    let answer = bench.put(bench.ask(&plain), FIRST).await.map_err(Failure::writing)?;
     if bench.get(&plain).await? != Some(Bytes::from_static(FIRST)) {
         return Err(SiloError::mismatch("the probe's bytes read back differently"));
     }
+    let strange_echo = bench.echoes_something_else(&answer);
     let conditional_read = bench.refuses_a_read_of_another_version(&plain).await?;
     let exclusive = bench.refuses_to_replace().await?;
     let checksum = bench.refuses_a_wrong_checksum().await?;
-    Ok((Promises { exclusive, checksum, versioned: false }, conditional_read))
+    let learned = bench.client.service.learn(bench.client, &plain, &answer).await?;
+    let mut notes = Vec::new();
+    if !exclusive {
+        notes.push(format!("{} on a PUT is not honored", bench.client.words().exclusive_shown));
+    }
+    if strange_echo {
+        notes.push("what it says of the bytes it received is no checksum that we know".to_owned());
+    }
+    notes.extend(learned.notes);
+    let promises = Promises { exclusive, checksum, strange_echo, versioned: learned.versioned };
+    Ok(Found { promises, conditional_read, notes })
 }
 
 impl Bench<'_> {
     fn key(&self, what: &str) -> Result<String, SiloError> {
         let random = getrandom::u64().map_err(|e| SiloError::not_done(format!("no random numbers: {e}")))?;
-        Ok(format!("{}probe/{random:016x}.{what}", self.client.place.prefix))
+        Ok(format!("{}probe/{random:016x}.{what}", self.client.prefix()))
     }
 
-    async fn put(&mut self, ask: Ask, bytes: &'static [u8]) -> Result<(), Failure> {
-        let answer = self.client.send(&ask, Bytes::from_static(bytes)).await;
-        match &answer {
+    fn ask(&self, key: &str) -> Ask {
+        Ask::new(Method::PUT, key).headers(self.client.words().put)
+    }
+
+    async fn put(&mut self, ask: Ask, bytes: &'static [u8]) -> Result<HeaderMap, Failure> {
+        match self.client.send(&ask, Bytes::from_static(bytes)).await {
             Ok(answer) => {
-                let version = version(answer).map(str::to_owned);
-                self.versioned |= version.is_some();
-                self.server = header(answer, SERVER.as_str()).map(kind);
-                self.made.push((ask.key, version));
+                let answer = answer.headers().clone();
+                self.server = header(&answer, SERVER.as_str()).map(kind);
+                self.made.push((ask.key, self.client.words().version(&answer).map(str::to_owned)));
+                Ok(answer)
             }
-            // Deleting what was refused would make a delete marker where versions are kept.
-            Err(failure) if failure.is_refusal() => {}
-            Err(_) => self.made.push((ask.key, None)),
+            Err(failure) => {
+                // Deleting what was refused would make a delete marker where versions are kept.
+                if !failure.is_refusal() {
+                    self.made.push((ask.key, None));
+                }
+                Err(failure)
+            }
         }
-        answer.map(drop)
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, SiloError> {
@@ -96,8 +114,15 @@ impl Bench<'_> {
         }
     }
 
+    /// What the silo said of the bytes that read back as they were sent.
+    fn echoes_something_else(&self, answer: &HeaderMap) -> bool {
+        let echo = &self.client.words().echo;
+        let ours = (echo.spell)(checksum(echo.algorithm, FIRST));
+        (echo.read)(answer).is_some_and(|theirs| theirs != ours)
+    }
+
     async fn refuses_a_read_of_another_version(&self, key: &str) -> Result<bool, SiloError> {
-        let ask = Ask::new(Method::GET, key).header(IF_MATCH, "\"00000000000000000000000000000000\"");
+        let ask = Ask::new(Method::GET, key).header(IF_MATCH, self.client.words().no_etag);
         match self.client.look(&ask).await {
             Ok(_) => Ok(false),
             Err(failure) if failure.is_refusal() => Ok(failure.status() == Some(412)),
@@ -108,7 +133,7 @@ impl Bench<'_> {
     /// Created where nothing was, refused where something is, and what was there is there still.
     async fn refuses_to_replace(&mut self) -> Result<bool, SiloError> {
         let key = self.key("exclusive")?;
-        let ask = Ask::new(Method::PUT, &key).header(IF_NONE_MATCH, "*");
+        let ask = self.client.words().exclusive(self.ask(&key));
         if !took(self.put(ask.clone(), FIRST).await)? {
             return Ok(false);
         }
@@ -119,20 +144,22 @@ impl Bench<'_> {
 
     /// A right checksum is accepted, a wrong one refused, and nothing is there afterwards.
     async fn refuses_a_wrong_checksum(&mut self) -> Result<bool, SiloError> {
+        let words = self.client.words();
         let (right, wrong) = (self.key("right")?, self.key("wrong")?);
-        let accepted = self.put(Ask::new(Method::PUT, &right).header(CRC32C, &crc32c(FIRST)), FIRST).await;
+        let accepted = self.put(words.with_checksum(self.ask(&right), FIRST), FIRST).await;
         if !took(accepted)? {
             return Ok(false);
         }
-        let refused = self.put(Ask::new(Method::PUT, &wrong).header(CRC32C, &crc32c(FIRST)), SECOND).await;
+        let refused = self.put(words.with_checksum(self.ask(&wrong), FIRST), SECOND).await;
         let stored = self.get(&wrong).await?;
         Ok(!took(refused)? && stored.is_none())
     }
 
     async fn clean(&self) -> Result<(), SiloError> {
+        let words = self.client.words();
         for (key, version) in &self.made {
-            let ask = Ask::new(Method::DELETE, key);
-            let ask = if let Some(version) = version { ask.query("versionId", version.clone()) } else { ask };
+            let ask = Ask::new(Method::DELETE, key).headers(words.delete);
+            let ask = if let Some(version) = version { words.of_version(ask, version) } else { ask };
             match self.client.send(&ask, Bytes::new()).await {
                 Err(failure) if failure.status() != Some(404) => return Err(failure.writing()),
                 _ => {}
@@ -143,9 +170,9 @@ impl Bench<'_> {
 }
 
 /// Whether an upload was accepted; an error where that was not the server's decision.
-fn took(answer: Result<(), Failure>) -> Result<bool, SiloError> {
+fn took(answer: Result<HeaderMap, Failure>) -> Result<bool, SiloError> {
     match answer {
-        Ok(()) => Ok(true),
+        Ok(_) => Ok(true),
         Err(failure) if failure.is_refusal() => Ok(false),
         Err(failure) => Err(failure.writing()),
     }

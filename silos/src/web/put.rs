@@ -11,35 +11,33 @@ use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest, checksum};
 use futures_util::stream;
-use http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
-use http::{HeaderName, Method};
+use http::Method;
+use http::header::{CONTENT_TYPE, ETAG};
 use reqwest::{Body, Response};
 
 use crate::error::{BodyError, SiloError};
 use crate::exact::Exact;
 use crate::limits::{GATHERED_BODY, MAX_DESCRIPTION_BEFORE_BODY, SEND_PIECE, STALL_TIMEOUT};
-use crate::s3::client::{Ask, Broken, Client, Failure, accept, header};
 use crate::silo::{Stored, Validator};
-
-/// What a blob says of itself.
-pub(crate) const DESCRIPTION: HeaderName = HeaderName::from_static("x-amz-meta-holdall");
-pub(crate) const CRC32C: HeaderName = HeaderName::from_static("x-amz-checksum-crc32c");
-const CRC64NVME: &str = "x-amz-checksum-crc64nvme";
+use crate::web::answer::{Broken, Failure, accept, header};
+use crate::web::ask::Ask;
+use crate::web::client::Client;
 
 /// What the probe found that a PUT depends on.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, none implies another")]
 pub(crate) struct Promises {
-    /// `If-None-Match: *` is honored.
+    /// A PUT that must not replace is refused where it would.
     pub(crate) exclusive: bool,
     /// A wrong checksum is refused.
     pub(crate) checksum: bool,
+    /// What the silo says of the bytes it received is no checksum as we know it, and tells nothing.
+    pub(crate) strange_echo: bool,
     /// The bucket keeps versions, so that a plain DELETE would free nothing.
     pub(crate) versioned: bool,
 }
 
 /// Stores a body.
-///
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
 pub(crate) async fn put(
     client: &Client,
     key: &str,
@@ -48,25 +46,26 @@ pub(crate) async fn put(
     description: &[u8],
     promises: Promises,
 ) -> Result<Stored, SiloError> {
-    let mut ask = Ask::new(Method::PUT, key).header(CONTENT_TYPE, "application/octet-stream");
+    let words = client.words();
+    let mut ask = Ask::new(Method::PUT, key).header(CONTENT_TYPE, "application/octet-stream").headers(words.put);
     if !description.is_empty() && description.len() <= MAX_DESCRIPTION_BEFORE_BODY {
-        ask = ask.header(DESCRIPTION, &BASE64_STANDARD.encode(description));
+        ask = ask.header(words.description.clone(), &BASE64_STANDARD.encode(description));
     }
     if promises.exclusive {
-        ask = ask.header(IF_NONE_MATCH, "*");
+        ask = words.exclusive(ask);
     }
     if size > GATHERED_BODY {
         return put_streamed(client, &ask, size, body, promises).await;
     }
     let whole = body.collect().await?.concat();
     if promises.checksum {
-        ask = ask.header(CRC32C, &crc32c(&whole));
+        ask = words.with_checksum(ask, &whole);
     }
     let answer = client.send(&ask, Bytes::from(whole)).await.map_err(Failure::writing)?;
     Ok(stored(&answer, size, promises.checksum))
 }
 
-/// CRC-32C as S3 spells it.
+/// CRC-32C in base64, the most significant byte first.
 pub(crate) fn crc32c(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode((checksum(CrcAlgorithm::Crc32Iscsi, bytes) as u32).to_be_bytes())
 }
@@ -78,11 +77,12 @@ async fn put_streamed(
     body: Exact,
     promises: Promises,
 ) -> Result<Stored, SiloError> {
-    let progress = Arc::new(Progress::default());
+    let echo = &client.words().echo;
+    let progress = Arc::new(Progress::new(echo.algorithm));
     let request = client.sign(ask, streamed(body, Arc::clone(&progress)), size).await.map_err(Failure::Broken);
     let request = request.map_err(Failure::writing)?;
     let answer = match wait(client.http.execute(request), &progress).await {
-        Ok(answer) => accept(answer).await,
+        Ok(answer) => accept(answer, &client.words().codes).await,
         Err(stalled) => Err(Failure::Broken(stalled)),
     };
     // Whatever the silo made of a body that broke off, it was the body that did.
@@ -90,16 +90,15 @@ async fn put_streamed(
         return Err(SiloError::Body(error));
     }
     let answer = answer.map_err(Failure::writing)?;
-    let theirs = header(&answer, CRC64NVME).map(str::to_owned);
-    let ours = BASE64_STANDARD.encode(progress.checksum().to_be_bytes());
-    if theirs.as_ref().is_some_and(|theirs| *theirs != ours) {
+    let theirs = (echo.read)(answer.headers()).filter(|_| !promises.strange_echo);
+    if theirs.as_ref().is_some_and(|theirs| *theirs != (echo.spell)(progress.checksum())) {
         return Err(SiloError::mismatch("the silo's checksum of what it received is not ours"));
     }
     Ok(stored(&answer, size, promises.checksum && theirs.is_some()))
 }
 
 fn stored(answer: &Response, size: u64, checksum_enforced: bool) -> Stored {
-    let validator = Validator(header(answer, ETAG.as_str()).unwrap_or_default().to_owned());
+    let validator = Validator(header(answer.headers(), ETAG.as_str()).unwrap_or_default().to_owned());
     Stored { size, validator, checksum_enforced }
 }
 
@@ -116,14 +115,12 @@ struct State {
     digest: Digest,
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        let state = State { failed: None, digest: Digest::new(CrcAlgorithm::Crc64Nvme) };
+impl Progress {
+    fn new(algorithm: CrcAlgorithm) -> Self {
+        let state = State { failed: None, digest: Digest::new(algorithm) };
         Self { pieces: AtomicU64::new(0), awaits_body: AtomicBool::new(false), state: Mutex::new(state) }
     }
-}
 
-impl Progress {
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -181,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checksums_are_spelled_as_s3_does() {
+    fn checksums_are_the_published_ones() {
         assert_eq!(crc32c(b"123456789"), "4waSgw==");
         let mut digest = Digest::new(CrcAlgorithm::Crc64Nvme);
         digest.update(b"123456789");
@@ -190,7 +187,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_silo_that_takes_nothing_is_given_up_and_a_slow_client_is_not() {
-        let progress = Progress::default();
+        let progress = Progress::new(CrcAlgorithm::Crc32Iscsi);
         let stalled = wait(std::future::pending::<()>(), &progress).await;
         assert!(matches!(stalled, Err(Broken::Lost(_))));
         progress.awaits_body.store(true, Ordering::Release);

@@ -13,13 +13,13 @@ use crate::buffer::Buffer;
 use crate::error::SiloError;
 use crate::limits::{READ_TRIES, STALL_TIMEOUT};
 use crate::name::BlobName;
-use crate::s3::client::{Ask, Client, Failure, header};
 use crate::silo::Pieces;
 use crate::span::{self, Blocks, Length};
+use crate::web::answer::{Failure, header};
+use crate::web::ask::Ask;
+use crate::web::client::Client;
 
 /// Opens a range of a blob; `size` is what the index knows.
-///
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
 pub(crate) async fn read(
     client: Arc<Client>,
     key: String,
@@ -83,7 +83,7 @@ impl Download {
         } else {
             self.check_range(&answer)?;
         }
-        self.etag = self.etag.take().or_else(|| header(&answer, ETAG.as_str()).map(str::to_owned));
+        self.etag = self.etag.take().or_else(|| header(answer.headers(), ETAG.as_str()).map(str::to_owned));
         self.answer = (!empty).then_some(answer);
         Ok(())
     }
@@ -99,8 +99,11 @@ impl Download {
             return Err(SiloError::not_done("the silo sends whole objects for ranges"));
         }
         let odd = || SiloError::not_done("an answer without a usable Content-Range");
-        let (range, total) = header(answer, CONTENT_RANGE.as_str()).and_then(content_range).ok_or_else(odd)?;
+        let (range, total) =
+            header(answer.headers(), CONTENT_RANGE.as_str()).and_then(content_range).ok_or_else(odd)?;
+        // Of too short a blob some send a range that is none.
         self.length.check(total)?;
+        let range = range.ok_or_else(odd)?;
         if range != (self.at..self.end) {
             return Err(SiloError::mismatch(format!("{range:?} sent, {:?} asked for", self.at..self.end)));
         }
@@ -162,17 +165,17 @@ impl Download {
     }
 }
 
-/// The announced length, which every answer of S3's has.
+/// The announced length, which every answer has.
 pub(crate) fn length(answer: &Response) -> Result<u64, SiloError> {
-    let found = header(answer, CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
+    let found = header(answer.headers(), CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
     found.ok_or_else(|| SiloError::not_done("an answer without a length"))
 }
 
-/// `bytes 0-9/100`
-fn content_range(text: &str) -> Option<(Range<u64>, u64)> {
+/// `bytes 0-9/100`: the range where it is one, and the whole length.
+fn content_range(text: &str) -> Option<(Option<Range<u64>>, u64)> {
     let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, last) = range.split_once('-')?;
-    Some((first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?, total.parse().ok()?))
+    let read = |(first, last): (&str, &str)| Some(first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?);
+    Some((range.split_once('-').and_then(read), total.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -181,8 +184,11 @@ mod tests {
 
     #[test]
     fn content_ranges() {
-        assert_eq!(content_range("bytes 0-9/100"), Some((0..10, 100)));
-        for bad in ["", "bytes */100", "bytes 0-9/*", "0-9/100", "bytes 0-18446744073709551615/1", "bytes a-b/c"] {
+        assert_eq!(content_range("bytes 0-9/100"), Some((Some(0..10), 100)));
+        for bad in ["bytes */7", "bytes 0-18446744073709551615/7", "bytes 0--1/7", "bytes a-b/7"] {
+            assert_eq!(content_range(bad), Some((None, 7)), "{bad}");
+        }
+        for bad in ["", "bytes 0-9/*", "0-9/100", "bytes a-b/c"] {
             assert_eq!(content_range(bad), None, "{bad}");
         }
     }

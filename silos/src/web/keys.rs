@@ -1,12 +1,16 @@
-//! Listing keys as they are. `object_store`'s own listing fails for a whole page where one key is no path of its own.
+//! Listing keys as they are, the way S3 does and others took over. `object_store`'s own listing fails for a whole page
+//! where one key is no path of its own.
 
 use http::Method;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use crate::error::SiloError;
-use crate::s3::client::{Ask, Client, Failure, whole};
 use crate::silo::Listed;
+use crate::web::Wanted;
+use crate::web::answer::{Failure, whole, xml};
+use crate::web::ask::Ask;
+use crate::web::client::Client;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -28,19 +32,12 @@ struct Contents {
     size: u64,
 }
 
-/// One page of the keys below `base`, their names without it.
+/// One page of the keys below a base, their names without it.
 ///
-/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>
-pub(crate) async fn list(
-    client: &Client,
-    base: &str,
-    prefix: &str,
-    after: Option<&str>,
-    limit: usize,
-) -> Result<Vec<Listed>, SiloError> {
-    if limit == 0 {
-        return Ok(Vec::new());
-    }
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>,
+/// <https://cloud.google.com/storage/docs/xml-api/get-bucket-list>
+pub(crate) async fn list(client: &Client, wanted: Wanted<'_>) -> Result<Vec<Listed>, SiloError> {
+    let Wanted { base, prefix, after, limit } = wanted;
     let mut token: Option<String> = None;
     loop {
         let mut ask = Ask::new(Method::GET, "")
@@ -55,8 +52,7 @@ pub(crate) async fn list(
             ask = ask.query("continuation-token", token);
         }
         let answer = client.look(&ask).await.map_err(Failure::reading)?;
-        let text = whole(answer).await.map_err(SiloError::not_done)?;
-        let page = parse(&String::from_utf8_lossy(&text), base)?;
+        let page = parse(&xml(&whole(answer).await.map_err(SiloError::not_done)?), base)?;
         token = page.next;
         // A page may be empty though more follow; an empty answer of ours means the end.
         if !page.names.is_empty() || token.is_none() {

@@ -1,0 +1,88 @@
+//! Silos behind somebody's HTTP API, as far as it does not matter whose.
+//!
+//! ```text
+//! PREFIX/holdall-silo.json        who the silo is, and whose
+//! PREFIX/blobs/<name>             exactly the payload; the description in a header of metadata
+//! PREFIX/probe/                   only while probing
+//! ```
+//!
+//! A kind ([`crate::s3`]) is a [`Service`]: its URLs, its signatures, its words, its
+//! listing. Credentials and signatures are `object_store`'s. The requests are our own: it neither streams a single PUT nor
+//! tells a 429 from a 503, and its retries would answer a write's first try with its second.
+
+mod answer;
+mod ask;
+mod bucket;
+mod client;
+mod connection;
+mod get;
+pub(crate) mod keys;
+mod probe;
+mod put;
+#[cfg(test)]
+pub(crate) mod scripted;
+mod words;
+
+use async_trait::async_trait;
+use http::HeaderMap;
+use object_store::client::HttpRequest;
+
+use crate::error::SiloError;
+use crate::silo::Listed;
+
+pub(crate) use answer::header;
+#[cfg(test)]
+pub(crate) use ask::Ask;
+pub(crate) use ask::Place;
+pub(crate) use bucket::Bucket;
+pub(crate) use client::Client;
+pub(crate) use connection::patience;
+pub(crate) use put::crc32c;
+pub(crate) use words::{Checksum, Codes, Echo, Version, Words};
+
+/// What is asked of a listing: names below `base` (which no name shows) that start with `prefix` and come after `after`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) base: &'a str,
+    pub(crate) prefix: &'a str,
+    pub(crate) after: Option<&'a str>,
+    /// At least 1.
+    pub(crate) limit: usize,
+}
+
+/// What only one kind can find out while probing.
+#[derive(Debug, Default)]
+pub(crate) struct Learned {
+    /// What is deleted stays as a version, unless it is deleted by version.
+    pub(crate) versioned: bool,
+    /// One sentence each.
+    pub(crate) notes: Vec<String>,
+}
+
+/// One kind of service.
+#[async_trait]
+pub(crate) trait Service: Send + Sync + 'static {
+    /// How it spells what all of them have.
+    fn words(&self) -> &'static Words;
+
+    /// Where its requests go.
+    fn place(&self) -> &Place;
+
+    /// Adds a signature, which covers no body. The reason of a failure shows no secret.
+    async fn authorize(&self, request: &mut HttpRequest) -> Result<(), String>;
+
+    /// One page of names, ascending; an empty one means the end.
+    async fn list(&self, client: &Client, wanted: Wanted<'_>) -> Result<Vec<Listed>, SiloError>;
+
+    /// Finds out the rest with an object that the probe made under `key` and will delete; `answer` is what its PUT was
+    /// answered.
+    async fn learn(&self, client: &Client, key: &str, answer: &HeaderMap) -> Result<Learned, SiloError>;
+}
+
+/// Why a request cannot be signed; `whose` are the places that were looked in where the silo's declaration names none.
+pub(crate) fn no_credentials(whose: &str, error: &dyn std::fmt::Display) -> String {
+    format!(
+        "no credentials were found (the silo's `credentials` table says where they are; without it {whose} own places are \
+         searched): {error}"
+    )
+}

@@ -1,0 +1,91 @@
+//! How a kind spells what all of them have.
+
+use crc_fast::CrcAlgorithm;
+use http::{HeaderMap, HeaderName};
+
+use crate::web::ask::Ask;
+
+/// A kind's words.
+pub(crate) struct Words {
+    /// See [`crate::facts::Facts::family`].
+    pub(crate) family: &'static str,
+    pub(crate) codes: Codes,
+    /// Every PUT has these headers, named in small letters.
+    pub(crate) put: &'static [(&'static str, &'static str)],
+    /// Every DELETE has these.
+    pub(crate) delete: &'static [(&'static str, &'static str)],
+    /// What a blob says of itself, in base64.
+    pub(crate) description: HeaderName,
+    /// A PUT with this header replaces nothing.
+    pub(crate) exclusive: (HeaderName, &'static str),
+    /// That header as the service's own pages write it.
+    pub(crate) exclusive_shown: &'static str,
+    /// A PUT with this header is refused when other bytes came.
+    pub(crate) checksum: Checksum,
+    pub(crate) echo: Echo,
+    /// What tells the versions of an object apart, and deletes one.
+    pub(crate) version: Option<Version>,
+    /// An `ETag` that no object has.
+    pub(crate) no_etag: &'static str,
+}
+
+/// What error codes mean. A code that is not here means nothing but its status.
+pub(crate) struct Codes {
+    /// A header that says the code; the body may as well.
+    pub(crate) header: Option<&'static str>,
+    /// Fewer requests are asked for, and nothing happened. So is a 429.
+    pub(crate) throttled: &'static [&'static str],
+    /// There is no room. So says a 507.
+    pub(crate) full: &'static [&'static str],
+    /// It is the object that is not there, where the status is 404.
+    pub(crate) missing: &'static [&'static str],
+    /// A PUT was refused since the name is taken: the status, and the code where it matters.
+    pub(crate) taken: &'static [(u16, Option<&'static str>)],
+}
+
+/// A checksum that is sent before the body.
+pub(crate) struct Checksum {
+    pub(crate) header: HeaderName,
+    pub(crate) of: fn(&[u8]) -> String,
+}
+
+/// What a silo says of the bytes of a PUT when it has them.
+pub(crate) struct Echo {
+    pub(crate) algorithm: CrcAlgorithm,
+    /// A checksum of ours as the silo spells it.
+    pub(crate) spell: fn(u64) -> String,
+    /// The silo's, where its answer has one.
+    pub(crate) read: fn(&HeaderMap) -> Option<String>,
+}
+
+/// How a version is named.
+pub(crate) struct Version {
+    pub(crate) header: &'static str,
+    pub(crate) query: &'static str,
+}
+
+impl Words {
+    /// A PUT that replaces nothing.
+    pub(crate) fn exclusive(&self, ask: Ask) -> Ask {
+        ask.header(self.exclusive.0.clone(), self.exclusive.1)
+    }
+
+    /// A PUT that says what will come.
+    pub(crate) fn with_checksum(&self, ask: Ask, bytes: &[u8]) -> Ask {
+        ask.header(self.checksum.header.clone(), &(self.checksum.of)(bytes))
+    }
+
+    /// The version an answer is about, where it names one.
+    pub(crate) fn version<'a>(&self, answer: &'a HeaderMap) -> Option<&'a str> {
+        let version = answer.get(self.version.as_ref()?.header)?.to_str().ok();
+        version.filter(|id| *id != "null")
+    }
+
+    /// A request for one version of what the request is about.
+    pub(crate) fn of_version(&self, ask: Ask, version: &str) -> Ask {
+        match &self.version {
+            Some(named) => ask.query(named.query, version),
+            None => ask,
+        }
+    }
+}
