@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdall_silos::connect::BadAddress;
+use holdall_silos::address::BadAddress;
 use holdall_silos::{Address, Credentials, Silo, SiloError, connect};
 
 use crate::engine::{self, Engine, Read, Rows, Write};

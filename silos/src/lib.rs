@@ -16,6 +16,7 @@ mod buffer;
 mod exact;
 mod span;
 
+pub mod address;
 pub mod connect;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
@@ -23,12 +24,14 @@ pub mod posix;
 
 mod web;
 
+mod azure;
 mod s3;
 
 pub mod contract;
 pub mod wrap;
 
-pub use connect::{Address, Credentials, connect};
+pub use address::Address;
+pub use connect::{Credentials, connect};
 pub use error::{BodyError, SiloError};
 pub use facts::Facts;
 pub use marker::{Claim, Marker};

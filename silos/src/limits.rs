@@ -62,3 +62,7 @@ pub const SEND_PIECE: usize = 64 << 10;
 pub const MAX_ANSWER: usize = 4 << 20;
 /// The longest part of an error's text that is kept.
 pub const MAX_REASON: usize = 300;
+/// Places in listings that one Azure silo remembers: pages of the listings that go on at once.
+pub const FLOORS: usize = 256;
+/// They are forgotten after this, so that what was put right behind one is listed at last.
+pub const FLOOR_AGE: Duration = Duration::from_hours(1);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use object_store::aws::{AmazonS3Builder, AwsCredential, AwsCredentialProvider};
 use object_store::client::StaticCredentialProvider;
 
-use crate::connect::{Address, Credentials};
+use crate::address::Address;
+use crate::connect::Credentials;
 use crate::web::{Place, patience};
 
 /// The place an address names, and the region that signatures are for; the address is an S3 one.
@@ -33,6 +34,7 @@ pub(crate) fn credentials(credentials: &Credentials, region: &str) -> Result<Aws
             Ok(keys(access_key_id.clone(), secret_access_key.clone(), None))
         }
         Credentials::Ambient => ambient(region),
+        _ => Err("an S3 silo takes an access key id and a secret access key".to_owned()),
     }
 }
 

@@ -17,7 +17,8 @@ use http::{HeaderMap, HeaderName};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::HttpRequest;
 
-use crate::connect::{Address, Credentials};
+use crate::address::Address;
+use crate::connect::Credentials;
 use crate::error::SiloError;
 use crate::silo::Listed;
 use crate::web::{

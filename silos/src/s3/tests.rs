@@ -11,7 +11,8 @@ use futures_util::stream;
 use tokio::net::TcpListener;
 
 use super::open;
-use crate::connect::{Address, Credentials};
+use crate::address::Address;
+use crate::connect::Credentials;
 use crate::error::{BodyError, SiloError};
 use crate::limits::{BLOCK, READ_TRIES};
 use crate::marker::{Claim, Marker};

@@ -44,6 +44,11 @@ impl Bucket {
         Ok(Self { client: Arc::new(Client::new(service)?), known: Mutex::default() })
     }
 
+    #[cfg(test)]
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     pub(crate) fn with_known<T>(&self, change: impl FnOnce(&mut Known) -> T) -> T {
         change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }

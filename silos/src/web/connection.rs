@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use object_store::{BackoffConfig, RetryConfig};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
 
 use crate::limits::{CONNECT_TIMEOUT, CONNECTION_IDLE};
 use crate::web::ask::Place;
@@ -57,6 +58,16 @@ fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
+/// Whether a URL's host is this machine.
+pub(crate) fn is_loopback(url: &str) -> bool {
+    match Url::parse(url).as_ref().map(Url::host) {
+        Ok(Some(Host::Ipv4(ip))) => ip.is_loopback(),
+        Ok(Some(Host::Ipv6(ip))) => ip.is_loopback(),
+        Ok(Some(Host::Domain(name))) => name == "localhost",
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +80,16 @@ mod tests {
         }
         for good in ["127.0.0.1", "10.0.0.1", "::1", "fd00::1"] {
             assert!(!is_link_local(good.parse().unwrap()), "{good}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_known_by_its_addresses() {
+        for here in ["http://127.0.0.1:1", "http://localhost:4443", "http://[::1]:1", "http://127.8.0.1"] {
+            assert!(is_loopback(here), "{here}");
+        }
+        for there in ["http://10.0.0.1", "https://storage.googleapis.com", "http://localhost.example.org", "x"] {
+            assert!(!is_loopback(there), "{there}");
         }
     }
 }

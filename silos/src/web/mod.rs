@@ -6,7 +6,7 @@
 //! PREFIX/probe/                   only while probing
 //! ```
 //!
-//! A kind ([`crate::s3`]) is a [`Service`]: its URLs, its signatures, its words, its
+//! A kind ([`crate::s3`], [`crate::azure`]) is a [`Service`]: its URLs, its signatures, its words, its
 //! listing. Credentials and signatures are `object_store`'s. The requests are our own: it neither streams a single PUT nor
 //! tells a 429 from a 503, and its retries would answer a write's first try with its second.
 
@@ -30,13 +30,11 @@ use object_store::client::HttpRequest;
 use crate::error::SiloError;
 use crate::silo::Listed;
 
-pub(crate) use answer::header;
-#[cfg(test)]
-pub(crate) use ask::Ask;
-pub(crate) use ask::Place;
+pub(crate) use answer::{Failure, header, whole, xml};
+pub(crate) use ask::{Ask, Place};
 pub(crate) use bucket::Bucket;
 pub(crate) use client::Client;
-pub(crate) use connection::patience;
+pub(crate) use connection::{is_loopback, patience};
 pub(crate) use put::crc32c;
 pub(crate) use words::{Checksum, Codes, Echo, Version, Words};
 

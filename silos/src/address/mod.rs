@@ -1,0 +1,311 @@
+//! A silo is named by a URL.
+
+mod check;
+
+use std::borrow::Cow;
+use std::path::{Component, Path, PathBuf};
+
+use percent_encoding::percent_decode_str;
+use url::form_urlencoded;
+
+use check::{
+    check_account, check_bool, check_bucket, check_container, check_endpoint, check_prefix, check_region, unknown,
+    without_password,
+};
+
+/// Where a silo is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Address {
+    /// `file:///absolute` or `file:relative` (below the data folder).
+    Posix(PathBuf),
+    /// `s3://bucket[/prefix]?endpoint=URL&region=NAME&path_style=true|false`.
+    S3 {
+        /// Bucket name.
+        bucket: String,
+        /// Prefix of all our names, without slashes at its ends; may be empty.
+        prefix: String,
+        /// `http://host:port`; AWS's own when absent.
+        endpoint: Option<String>,
+        /// Signing region.
+        region: String,
+        /// Path-style addressing; the default wherever an endpoint is given.
+        path_style: bool,
+    },
+    /// `azure://container[/prefix]?account=NAME&endpoint=URL`: Azure Blob Storage.
+    Azure {
+        /// Container name.
+        container: String,
+        /// Prefix of all our names, without slashes at its ends; may be empty.
+        prefix: String,
+        /// The storage account.
+        account: String,
+        /// `https://host:port`, with the account behind it where the host is not the account's alone:
+        /// `http://127.0.0.1:10000/devstoreaccount1`. The account's own in Azure's public cloud when absent.
+        endpoint: Option<String>,
+    },
+    /// `memory:NAME`: lost with the process; for tests. The same name is the same silo within a process.
+    #[cfg(any(test, feature = "memory"))]
+    Memory(String),
+}
+
+/// The URL names no silo.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{url}`: {reason}")]
+pub struct BadAddress {
+    /// The URL as given, a password in it left out.
+    pub url: String,
+    /// What is wrong, naming the part.
+    pub reason: String,
+}
+
+/// The region requests are signed for where the URL names none.
+const DEFAULT_REGION: &str = "us-east-1";
+const SCHEMES: [&str; 3] = ["file", "s3", "azure"];
+const S3_PARAMETERS: [&str; 3] = ["endpoint", "region", "path_style"];
+const AZURE_PARAMETERS: [&str; 2] = ["account", "endpoint"];
+
+impl Address {
+    /// Parses a silo's URL; `base` is the folder that relative paths are below.
+    pub fn parse(url: &str, base: &Path) -> Result<Self, BadAddress> {
+        Self::read(url, base).map_err(|reason| BadAddress { url: without_password(url), reason })
+    }
+
+    fn read(url: &str, base: &Path) -> Result<Self, String> {
+        let (scheme, rest) = url.split_once(':').ok_or_else(|| {
+            format!("a silo's URL begins with one of `{}:`; a folder is `file:{url}`", SCHEMES.join(":`, `"))
+        })?;
+        match scheme {
+            "file" => posix(rest, base).map(Self::Posix),
+            "s3" => s3(rest),
+            "azure" => azure(rest),
+            #[cfg(any(test, feature = "memory"))]
+            "memory" if !rest.is_empty() => Ok(Self::Memory(rest.to_owned())),
+            _ => Err(unknown("scheme", scheme, &SCHEMES)),
+        }
+    }
+}
+
+fn posix(rest: &str, base: &Path) -> Result<PathBuf, String> {
+    if let Some(at) = rest.find(['?', '#']) {
+        let part = &rest[at..];
+        return Err(format!("a `file:` URL takes no parameters, but has `{part}`; in a name write `%3F` or `%23`"));
+    }
+    let path = match rest.strip_prefix("//") {
+        Some(absolute) if absolute.starts_with('/') => absolute,
+        Some(host) => return Err(format!("`file://` is followed by a path, `/{host}` perhaps, not by a host")),
+        None => rest,
+    };
+    let decoded = percent_decode_str(path).decode_utf8().map_err(|_| "the path is not UTF-8".to_owned())?;
+    let path = Path::new(decoded.as_ref());
+    if decoded.is_empty() || decoded.contains('\0') {
+        return Err("the path is empty or contains NUL".to_owned());
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err("the path contains `..`".to_owned());
+    }
+    Ok(if path.is_absolute() { path.to_owned() } else { base.join(path) })
+}
+
+/// A bucket's URL taken apart.
+struct Parts<'a> {
+    bucket: &'a str,
+    prefix: String,
+    query: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    /// `what` is the kind, as in `an S3 silo`, and `form` the least that such a URL is.
+    fn of(rest: &'a str, what: &str, form: &str) -> Result<Self, String> {
+        let rest = rest.strip_prefix("//").ok_or_else(|| format!("{what} is `{form}`"))?;
+        if rest.contains('#') {
+            let scheme = form.split_once(':').map_or(form, |(scheme, _)| scheme);
+            return Err(format!("an `{scheme}:` URL has no `#`; write `%23`"));
+        }
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let prefix = percent_decode_str(prefix).decode_utf8().map_err(|_| "the prefix is not UTF-8".to_owned())?;
+        let prefix = prefix.trim_matches('/').to_owned();
+        if bucket.contains('@') {
+            return Err("credentials do not belong into a URL".to_owned());
+        }
+        check_prefix(&prefix)?;
+        Ok(Self { bucket, prefix, query })
+    }
+
+    /// Hands every parameter to `take`, which puts it where it belongs and says whether there was one already.
+    fn parameters(
+        &self,
+        known: &[&str],
+        mut take: impl FnMut(&str, Cow<'_, str>) -> Result<bool, String>,
+    ) -> Result<(), String> {
+        for (key, value) in form_urlencoded::parse(self.query.as_bytes()) {
+            if !known.contains(&key.as_ref()) {
+                return Err(unknown("parameter", &key, known));
+            }
+            if take(&key, value)? {
+                return Err(format!("parameter `{key}` is given twice"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn s3(rest: &str) -> Result<Address, String> {
+    let parts = Parts::of(rest, "an S3 silo", "s3://bucket")?;
+    let bucket = check_bucket(parts.bucket)?;
+    let (mut endpoint, mut region, mut path_style) = (None, None, None);
+    parts.parameters(&S3_PARAMETERS, |key, value| {
+        Ok(match key {
+            "endpoint" => endpoint.replace(check_endpoint(&value, None)?).is_some(),
+            "region" => region.replace(check_region(&value)?).is_some(),
+            _ => path_style.replace(check_bool(&value)?).is_some(),
+        })
+    })?;
+    Ok(Address::S3 {
+        // A name with dots matches no wildcard certificate.
+        path_style: path_style.unwrap_or(endpoint.is_some() || bucket.contains('.')),
+        bucket,
+        prefix: parts.prefix,
+        endpoint,
+        region: region.unwrap_or_else(|| DEFAULT_REGION.to_owned()),
+    })
+}
+
+fn azure(rest: &str) -> Result<Address, String> {
+    let parts = Parts::of(rest, "an Azure silo", "azure://container?account=NAME")?;
+    let container = check_container(parts.bucket)?;
+    let (mut account, mut endpoint) = (None, None);
+    parts.parameters(&AZURE_PARAMETERS, |key, value| {
+        Ok(match key {
+            "account" => account.replace(check_account(&value)?).is_some(),
+            _ => endpoint.replace(value.into_owned()).is_some(),
+        })
+    })?;
+    let account = account.ok_or("an Azure silo has the parameter `account`")?;
+    let endpoint = endpoint.map(|url| check_endpoint(&url, Some(&account))).transpose()?;
+    Ok(Address::Azure { container, prefix: parts.prefix, account, endpoint })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<Address, BadAddress> {
+        Address::parse(url, Path::new("/data"))
+    }
+
+    fn posix_at(path: &str) -> Address {
+        Address::Posix(PathBuf::from(path))
+    }
+
+    fn s3_at(bucket: &str, prefix: &str, endpoint: Option<&str>, region: &str, path_style: bool) -> Address {
+        Address::S3 {
+            bucket: bucket.to_owned(),
+            prefix: prefix.to_owned(),
+            endpoint: endpoint.map(str::to_owned),
+            region: region.to_owned(),
+            path_style,
+        }
+    }
+
+    fn azure_at(container: &str, prefix: &str, endpoint: Option<&str>) -> Address {
+        Address::Azure {
+            container: container.to_owned(),
+            prefix: prefix.to_owned(),
+            account: "acct".to_owned(),
+            endpoint: endpoint.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_understood() {
+        for (url, expected) in [
+            ("file:///srv/hot", posix_at("/srv/hot")),
+            ("file:/srv/hot", posix_at("/srv/hot")),
+            ("file:hot", posix_at("/data/hot")),
+            ("file:a%20b/c%3F", posix_at("/data/a b/c?")),
+            ("memory:x", Address::Memory("x".to_owned())),
+            ("s3://archive", s3_at("archive", "", None, "us-east-1", false)),
+            ("s3://archive/", s3_at("archive", "", None, "us-east-1", false)),
+            ("s3://archive/a/b/?region=eu-west-1", s3_at("archive", "a/b", None, "eu-west-1", false)),
+            (
+                "s3://archive?endpoint=http://127.0.0.1:9100&region=us-east-1",
+                s3_at("archive", "", Some("http://127.0.0.1:9100"), "us-east-1", true),
+            ),
+            (
+                "s3://archive?endpoint=https%3A%2F%2Fs3.example.com%2F&path_style=false",
+                s3_at("archive", "", Some("https://s3.example.com"), "us-east-1", false),
+            ),
+            ("azure://cold-1?account=acct", azure_at("cold-1", "", None)),
+            (
+                "azure://cold/a/b/?endpoint=http://127.0.0.1:10000/acct/&account=acct",
+                azure_at("cold", "a/b", Some("http://127.0.0.1:10000/acct")),
+            ),
+            (
+                "azure://cold?account=acct&endpoint=https://acct.blob.example.com",
+                azure_at("cold", "", Some("https://acct.blob.example.com")),
+            ),
+        ] {
+            assert_eq!(parse(url), Ok(expected), "{url}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_are_refused() {
+        for (url, expected) in [
+            ("hot", "a silo's URL begins with one of `file:`, `s3:`, `azure:`; a folder is `file:hot`"),
+            ("files:///x", "unknown scheme `files`; did you mean `file`?"),
+            ("gopher://x", "unknown scheme `gopher`; known are `file`, `s3`, `azure`"),
+            ("file://srv/hot", "`file://` is followed by a path, `/srv/hot` perhaps, not by a host"),
+            ("file:../x", "the path contains `..`"),
+            ("file:a/%2e%2e/x", "the path contains `..`"),
+            ("file:", "the path is empty or contains NUL"),
+            ("file:a%00", "the path is empty or contains NUL"),
+            ("file:a?b=1", "a `file:` URL takes no parameters, but has `?b=1`; in a name write `%3F` or `%23`"),
+            ("memory:", "unknown scheme `memory`; known are `file`, `s3`, `azure`"),
+            ("s3:bucket", "an S3 silo is `s3://bucket`"),
+            ("s3://ab", "`ab` is no name of a bucket"),
+            ("s3://..%2f/", "`..%2f` is no name of a bucket"),
+            ("s3://abc/a//b", "prefix `a//b` has an empty, `.` or `..` segment or a control character"),
+            ("s3://abc/a/%2e%2e", "prefix `a/..` has an empty, `.` or `..` segment or a control character"),
+            ("s3://abc?endpont=http://x", "unknown parameter `endpont`; did you mean `endpoint`?"),
+            ("s3://abc?pathstyle=true", "unknown parameter `pathstyle`; did you mean `path_style`?"),
+            ("s3://abc?secret_key=x", "unknown parameter `secret_key`; known are `endpoint`, `region`, `path_style`"),
+            ("s3://abc?region=a&region=b", "parameter `region` is given twice"),
+            ("azure:cold", "an Azure silo is `azure://container?account=NAME`"),
+            ("azure://cold", "an Azure silo has the parameter `account`"),
+            ("azure://Cold?account=acct", "`Cold` is no name of a container"),
+            ("azure://cold?account=Acct", "account `Acct` is not 3 to 24 small letters and digits"),
+            ("azure://cold?acount=acct", "unknown parameter `acount`; did you mean `account`?"),
+            (
+                "azure://cold?account=acct&endpoint=http://127.0.0.1:1/other",
+                "endpoint `http://127.0.0.1:1/other` has more than scheme, host, port and the account",
+            ),
+            ("s3://abc?region=", "region `` is not 1 to 64 letters, digits, `-` and `_`"),
+            ("s3://abc?path_style=yes", "path_style is `true` or `false`, not `yes`"),
+            ("s3://abc?endpoint=localhost:9000", "endpoint `localhost:9000` is neither `http://` nor `https://`"),
+            ("s3://abc?endpoint=http://x/y", "endpoint `http://x/y` has more than scheme, host and port"),
+            (
+                "s3://abc?endpoint=http://169.254.169.254",
+                "endpoint `http://169.254.169.254` is a link-local address, where a machine's metadata is served",
+            ),
+        ] {
+            assert_eq!(parse(url).map_err(|error| error.reason), Err(expected.to_owned()), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_secret_in_a_url_is_refused_and_not_repeated() {
+        for url in [
+            "s3://KEY:SECRET@bucket",
+            "s3://bucket?endpoint=http://KEY:SECRET@host",
+            "s3x://a:SECRET@b",
+            "azure://a:SECRET@b?account=acct",
+            "azure://abc?account=acct&sv=1&sig=SECRET",
+        ] {
+            let error = parse(url).unwrap_err();
+            assert!(!error.to_string().contains("SECRET"), "{error}");
+        }
+    }
+}
