@@ -9,7 +9,7 @@ use crate::memory::Memory;
 use crate::posix::Posix;
 use crate::silo::Silo;
 use crate::web::Bucket;
-use crate::{azure, s3};
+use crate::{azure, gcs, s3};
 
 /// What a silo's requests are signed with; never shown.
 #[derive(Clone, Default)]
@@ -56,6 +56,7 @@ pub fn connect(address: &Address, credentials: &Credentials) -> Result<Arc<dyn S
         Address::Posix(path) => Ok(Arc::new(Posix::new(path))),
         Address::S3 { bucket: name, .. } => bucket(format!("s3://{name}"), s3::open(address, credentials)),
         Address::Azure { container, .. } => bucket(format!("azure://{container}"), azure::open(address, credentials)),
+        Address::Gcs { bucket: name, .. } => bucket(format!("gs://{name}"), gcs::open(address, credentials)),
     }
 }
 
@@ -70,6 +71,7 @@ mod tests {
             (Credentials::Keys { access_key_id: "KEY".to_owned(), secret_access_key: secret() }, "Keys(KEY, ...)"),
             (Credentials::AccountKey(secret()), "AccountKey(...)"),
             (Credentials::SasToken(secret()), "SasToken(...)"),
+            (Credentials::ServiceAccountFile("/k.json".to_owned()), "ServiceAccountFile(/k.json)"),
         ] {
             assert_eq!(format!("{credentials:?}"), shown);
         }

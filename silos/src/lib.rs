@@ -25,6 +25,7 @@ pub mod posix;
 mod web;
 
 mod azure;
+mod gcs;
 mod s3;
 
 pub mod contract;

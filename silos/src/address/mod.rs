@@ -44,6 +44,17 @@ pub enum Address {
         /// `http://127.0.0.1:10000/devstoreaccount1`. The account's own in Azure's public cloud when absent.
         endpoint: Option<String>,
     },
+    /// `gs://bucket[/prefix]?endpoint=URL`: Google Cloud Storage.
+    Gcs {
+        /// Bucket name.
+        bucket: String,
+        /// Prefix of all our names, without slashes at its ends; may be empty.
+        prefix: String,
+        /// `https://host:port`; Google's own when absent. `http:` only with a loopback address, where emulators are:
+        /// requests there go unsigned unless credentials are declared or set in the environment, and the machine's
+        /// metadata service is not asked.
+        endpoint: Option<String>,
+    },
     /// `memory:NAME`: lost with the process; for tests. The same name is the same silo within a process.
     #[cfg(any(test, feature = "memory"))]
     Memory(String),
@@ -61,9 +72,10 @@ pub struct BadAddress {
 
 /// The region requests are signed for where the URL names none.
 const DEFAULT_REGION: &str = "us-east-1";
-const SCHEMES: [&str; 3] = ["file", "s3", "azure"];
+const SCHEMES: [&str; 4] = ["file", "s3", "azure", "gs"];
 const S3_PARAMETERS: [&str; 3] = ["endpoint", "region", "path_style"];
 const AZURE_PARAMETERS: [&str; 2] = ["account", "endpoint"];
+const GCS_PARAMETERS: [&str; 1] = ["endpoint"];
 
 impl Address {
     /// Parses a silo's URL; `base` is the folder that relative paths are below.
@@ -79,6 +91,7 @@ impl Address {
             "file" => posix(rest, base).map(Self::Posix),
             "s3" => s3(rest),
             "azure" => azure(rest),
+            "gs" => gcs(rest),
             #[cfg(any(test, feature = "memory"))]
             "memory" if !rest.is_empty() => Ok(Self::Memory(rest.to_owned())),
             _ => Err(unknown("scheme", scheme, &SCHEMES)),
@@ -187,6 +200,17 @@ fn azure(rest: &str) -> Result<Address, String> {
     Ok(Address::Azure { container, prefix: parts.prefix, account, endpoint })
 }
 
+fn gcs(rest: &str) -> Result<Address, String> {
+    let parts = Parts::of(rest, "a silo of Google Cloud Storage", "gs://bucket")?;
+    let bucket = check_bucket(parts.bucket)?;
+    let mut endpoint = None;
+    parts.parameters(&GCS_PARAMETERS, |_, value| Ok(endpoint.replace(check_endpoint(&value, None)?).is_some()))?;
+    if let Some(url) = endpoint.as_ref().filter(|url| url.starts_with("http://") && !crate::web::is_loopback(url)) {
+        return Err(format!("endpoint `{url}` would be sent tokens unencrypted; `http://` is for this machine alone"));
+    }
+    Ok(Address::Gcs { bucket, prefix: parts.prefix, endpoint })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +242,10 @@ mod tests {
         }
     }
 
+    fn gcs_at(bucket: &str, prefix: &str, endpoint: Option<&str>) -> Address {
+        Address::Gcs { bucket: bucket.to_owned(), prefix: prefix.to_owned(), endpoint: endpoint.map(str::to_owned) }
+    }
+
     #[test]
     fn addresses_that_are_understood() {
         for (url, expected) in [
@@ -246,6 +274,8 @@ mod tests {
                 "azure://cold?account=acct&endpoint=https://acct.blob.example.com",
                 azure_at("cold", "", Some("https://acct.blob.example.com")),
             ),
+            ("gs://archive/x", gcs_at("archive", "x", None)),
+            ("gs://archive?endpoint=http://localhost:4443", gcs_at("archive", "", Some("http://localhost:4443"))),
         ] {
             assert_eq!(parse(url), Ok(expected), "{url}");
         }
@@ -254,16 +284,16 @@ mod tests {
     #[test]
     fn addresses_that_are_refused() {
         for (url, expected) in [
-            ("hot", "a silo's URL begins with one of `file:`, `s3:`, `azure:`; a folder is `file:hot`"),
+            ("hot", "a silo's URL begins with one of `file:`, `s3:`, `azure:`, `gs:`; a folder is `file:hot`"),
             ("files:///x", "unknown scheme `files`; did you mean `file`?"),
-            ("gopher://x", "unknown scheme `gopher`; known are `file`, `s3`, `azure`"),
+            ("gopher://x", "unknown scheme `gopher`; known are `file`, `s3`, `azure`, `gs`"),
             ("file://srv/hot", "`file://` is followed by a path, `/srv/hot` perhaps, not by a host"),
             ("file:../x", "the path contains `..`"),
             ("file:a/%2e%2e/x", "the path contains `..`"),
             ("file:", "the path is empty or contains NUL"),
             ("file:a%00", "the path is empty or contains NUL"),
             ("file:a?b=1", "a `file:` URL takes no parameters, but has `?b=1`; in a name write `%3F` or `%23`"),
-            ("memory:", "unknown scheme `memory`; known are `file`, `s3`, `azure`"),
+            ("memory:", "unknown scheme `memory`; known are `file`, `s3`, `azure`, `gs`"),
             ("s3:bucket", "an S3 silo is `s3://bucket`"),
             ("s3://ab", "`ab` is no name of a bucket"),
             ("s3://..%2f/", "`..%2f` is no name of a bucket"),
@@ -281,6 +311,12 @@ mod tests {
             (
                 "azure://cold?account=acct&endpoint=http://127.0.0.1:1/other",
                 "endpoint `http://127.0.0.1:1/other` has more than scheme, host, port and the account",
+            ),
+            ("gs:bucket", "a silo of Google Cloud Storage is `gs://bucket`"),
+            ("gs://abc?region=x", "unknown parameter `region`; known are `endpoint`"),
+            (
+                "gs://abc?endpoint=http://10.0.0.1",
+                "endpoint `http://10.0.0.1` would be sent tokens unencrypted; `http://` is for this machine alone",
             ),
             ("s3://abc?region=", "region `` is not 1 to 64 letters, digits, `-` and `_`"),
             ("s3://abc?path_style=yes", "path_style is `true` or `false`, not `yes`"),
@@ -302,6 +338,7 @@ mod tests {
             "s3://bucket?endpoint=http://KEY:SECRET@host",
             "s3x://a:SECRET@b",
             "azure://a:SECRET@b?account=acct",
+            "gs://a:SECRET@b",
             "azure://abc?account=acct&sv=1&sig=SECRET",
         ] {
             let error = parse(url).unwrap_err();

@@ -6,7 +6,7 @@
 //! PREFIX/probe/                   only while probing
 //! ```
 //!
-//! A kind ([`crate::s3`], [`crate::azure`]) is a [`Service`]: its URLs, its signatures, its words, its
+//! A kind ([`crate::s3`], [`crate::azure`], [`crate::gcs`]) is a [`Service`]: its URLs, its signatures, its words, its
 //! listing. Credentials and signatures are `object_store`'s. The requests are our own: it neither streams a single PUT nor
 //! tells a 429 from a 503, and its retries would answer a write's first try with its second.
 

@@ -1,0 +1,110 @@
+//! The dialect of Google Cloud Storage. What is common to all kinds is tried out in S3's tests.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::stream;
+use object_store::client::StaticCredentialProvider;
+use object_store::gcp::GcpCredential;
+
+use super::*;
+use crate::error::BodyError;
+use crate::marker::Claim;
+use crate::silo::{Body, Silo, Stored};
+use crate::web::scripted::{Reply, Server, answer, marker, name, sample};
+
+/// A silo on this server, claimed, that has a token.
+async fn silo_on(server: &Server) -> Bucket {
+    let url = format!("gs://cold?endpoint={}", server.endpoint);
+    let place = connect::place(&Address::parse(&url, Path::new("/")).unwrap()).unwrap();
+    let token = StaticCredentialProvider::new(GcpCredential { bearer: "TOKEN".to_owned() });
+    let silo = Bucket::new(Box::new(Gcs { place, credentials: Some(Arc::new(token)) })).unwrap();
+    silo.claim(&Claim { marker: marker(), fresh: false }).await.unwrap();
+    silo
+}
+
+async fn put(silo: &Bucket, size: usize) -> Result<Stored, SiloError> {
+    let body: Body = Box::pin(stream::iter([Ok::<_, BodyError>(sample(size))]));
+    silo.put(&name(), size as u64, body, Arc::new(|_| b"said".to_vec())).await
+}
+
+fn refused(status: &str, code: &str) -> Vec<u8> {
+    answer(
+        status,
+        &[],
+        format!("<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>").as_bytes(),
+    )
+}
+
+#[tokio::test]
+async fn a_put_is_one_request_with_a_token_and_its_length() {
+    let server = Server::start(|_| Reply::Say(answer("200 OK", &["etag: \"e\""], b""))).await;
+    let silo = silo_on(&server).await;
+    silo.with_known(|known| (known.promises.exclusive, known.promises.checksum) = (true, true));
+    for size in [0, 10, 1 << 20] {
+        let stored = put(&silo, size).await.unwrap();
+        assert_eq!((stored.size, stored.validator.0.as_str()), (size as u64, "\"e\""));
+        let seen = server.seen().pop().unwrap();
+        assert_eq!(seen.received, size as u64);
+        assert!(seen.header("transfer-encoding").is_none());
+        assert_eq!(seen.header("authorization"), Some("bearer token"), "lower-cased by the server");
+        assert_eq!(seen.header("x-goog-if-generation-match"), Some("0"));
+        assert_eq!(seen.header("x-goog-meta-holdall"), Some("c2fpza=="));
+        let hash = (size <= 10).then(|| format!("crc32c={}", crc32c(&sample(size))).to_ascii_lowercase());
+        assert_eq!(seen.header("x-goog-hash"), hash.as_deref(), "known only of what was gathered first");
+        assert_eq!(stored.checksum_enforced, size <= 10, "of a long one the answer has to tell");
+    }
+}
+
+#[tokio::test]
+async fn refusals_say_what_is_certain() {
+    let not_done = |text: &str| SiloError::not_done(format!("answered {text} no"));
+    for (status, code, writing, reading) in [
+        (
+            "412 Precondition Failed",
+            "PreconditionFailed",
+            SiloError::Exists,
+            SiloError::mismatch("answered 412 PreconditionFailed no"),
+        ),
+        ("429 Too Many Requests", "SlowDown", SiloError::Throttled, SiloError::Throttled),
+        (
+            "503 Service Unavailable",
+            "ServiceUnavailable",
+            SiloError::unknown("answered 503 ServiceUnavailable no"),
+            not_done("503 ServiceUnavailable"),
+        ),
+        ("404 Not Found", "NoSuchBucket", not_done("404 NoSuchBucket"), not_done("404 NoSuchBucket")),
+        ("404 Not Found", "NoSuchKey", not_done("404 NoSuchKey"), SiloError::Missing),
+        ("400 Bad Request", "BadDigest", not_done("400 BadDigest"), not_done("400 BadDigest")),
+        (
+            "401 Unauthorized",
+            "AuthenticationRequired",
+            not_done("401 AuthenticationRequired"),
+            not_done("401 AuthenticationRequired"),
+        ),
+    ] {
+        let server = Server::start(move |_| Reply::Say(refused(status, code))).await;
+        let silo = silo_on(&server).await;
+        assert_eq!(put(&silo, 10).await, Err(writing), "{code}");
+        assert_eq!(silo.read(&name(), 10, 0..10).await.map(drop), Err(reading), "{code}");
+    }
+}
+
+/// The service says what it received: other bytes than were sent. The blob is no good, whatever the status.
+#[tokio::test]
+async fn a_checksum_of_other_bytes_is_a_mismatch() {
+    let right = format!("x-goog-hash: md5=x, crc32c={}", crc32c(&sample(1 << 20)));
+    let server = Server::start(move |_| Reply::Say(answer("200 OK", &[&right], b""))).await;
+    assert!(put(&silo_on(&server).await, 1 << 20).await.is_ok());
+    let wrong = ["x-goog-hash: md5=x", "x-goog-hash: crc32c=AAAAAA=="];
+    let server = Server::start(move |_| Reply::Say(answer("200 OK", &wrong, b""))).await;
+    assert!(matches!(put(&silo_on(&server).await, 1 << 20).await, Err(SiloError::Mismatch { .. })));
+}
+
+#[tokio::test]
+async fn errors_show_no_token() {
+    let server = Server::start(|_| Reply::Hang).await;
+    let silo = silo_on(&server).await;
+    let error = format!("{:?} {:?}", put(&silo, 10).await, silo.stat(&name()).await);
+    assert!(!error.contains("TOKEN"), "{error}");
+}

@@ -1,0 +1,77 @@
+//! The contract on Google Cloud Storage's XML API: on a double of it that is started here, and on a real bucket where
+//! `HOLDALL_TEST_GCS_BUCKET` names one (`holdall-test/some/prefix`; credentials are found Google's own ways). The prefix has to
+//! be empty, and the suite leaves its marker there.
+
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+#[path = "support/gcs.rs"]
+mod double;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use double::{BUCKET, Double, Habits};
+use holdall_silos::contract::{Options, contract};
+use holdall_silos::{Address, Credentials, Silo, connect};
+
+const SMALL: Options = Options { large: 600 << 10, many: 4 };
+
+fn silo(url: &str) -> Arc<dyn Silo> {
+    connect(&Address::parse(url, Path::new("/")).unwrap(), &Credentials::Ambient).unwrap()
+}
+
+fn silo_at(double: &Double, prefix: &str) -> Arc<dyn Silo> {
+    silo(&format!("gs://{BUCKET}/{prefix}?endpoint={}", double.endpoint))
+}
+
+#[tokio::test]
+async fn a_bucket_keeps_the_contract() {
+    // A name less than the suite lists at once, so that its listings take more than a page.
+    let double = Double::start(Habits { page: 11, ..Habits::default() }).await;
+    let silo = silo_at(&double, "");
+    contract(Arc::clone(&silo), Options { large: (3 << 20) + 5, many: 12 }).await;
+    let facts = silo.probe().await.unwrap();
+    assert!(facts.exclusive_create && facts.conditional_read && facts.enforces_upload_checksum, "{facts:?}");
+    assert_eq!((facts.family.as_str(), facts.kind.as_str(), facts.notes.as_slice()), ("gs", "Double", [].as_slice()));
+    assert_eq!(double.keys(), ["holdall-silo.json"]);
+}
+
+#[tokio::test]
+async fn two_silos_share_a_bucket_by_prefix() {
+    let double = Double::start(Habits::default()).await;
+    contract(silo_at(&double, "a b/ü+%"), SMALL).await;
+    contract(silo_at(&double, "other"), SMALL).await;
+    assert_eq!(double.keys(), ["a b/ü+%/holdall-silo.json", "other/holdall-silo.json"]);
+}
+
+/// What the probe and the suite put is gone with every generation of it.
+#[tokio::test]
+async fn a_versioned_bucket_keeps_nothing_of_what_was_deleted() {
+    let double = Double::start(Habits { keeps_versions: true, ..Habits::default() }).await;
+    let silo = silo_at(&double, "");
+    contract(Arc::clone(&silo), SMALL).await;
+    assert_eq!(silo.probe().await.unwrap().notes, ["the bucket keeps versions: blobs are deleted by generation"]);
+    assert_eq!(double.keys(), ["holdall-silo.json"]);
+}
+
+/// A server that answers 200 to a PUT that must not replace, and replaces.
+#[tokio::test]
+async fn a_server_that_forgets_conditions_is_found_out() {
+    let double = Double::start(Habits { forgets_conditions: true, ..Habits::default() }).await;
+    let silo = silo_at(&double, "");
+    contract(Arc::clone(&silo), SMALL).await;
+    let facts = silo.probe().await.unwrap();
+    assert!(!facts.exclusive_create && !facts.conditional_read, "{facts:?}");
+    assert_eq!(facts.notes, ["x-goog-if-generation-match on a PUT is not honored"]);
+}
+
+#[tokio::test]
+async fn a_bucket_of_the_cloud_keeps_the_contract() {
+    let Ok(bucket) = std::env::var("HOLDALL_TEST_GCS_BUCKET") else {
+        eprintln!("skipped a_bucket_of_the_cloud_keeps_the_contract: HOLDALL_TEST_GCS_BUCKET is not set");
+        return;
+    };
+    let silo = silo(&format!("gs://{bucket}"));
+    contract(Arc::clone(&silo), Options { large: (3 << 20) + 5, many: 12 }).await;
+    eprintln!("found: {:?}", silo.probe().await.unwrap());
+}
