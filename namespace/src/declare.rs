@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdall_silos::address::BadAddress;
-use holdall_silos::{Address, Credentials, Silo, SiloError, connect};
+use holdall_silos::{Address, Silo, SiloError, connect};
 
 use crate::engine::{self, Engine, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::inventory::{ApplyError, Change, CredentialsFrom, Declared, DeclaredSilo, Inventory, WritePolicy, claim};
+use crate::inventory::{ApplyError, Change, Declared, DeclaredSilo, Inventory, WritePolicy, claim};
 use crate::limits::MAX_SILOS;
 use crate::namespace::Namespace;
 use crate::table::silos::{SiloRow, bucket_write_policy, next_silo, revision, silo as silo_key, write_policy};
@@ -23,28 +23,8 @@ pub(crate) fn connect_declared(declared: &DeclaredSilo, base: &Path) -> Result<A
         return Ok(silo);
     }
     let address = Address::parse(&declared.url, base).map_err(|error| error.to_string())?;
-    let credentials = find_credentials(&declared.credentials)?;
+    let credentials = declared.credentials.find()?;
     connect(&address, &credentials).map_err(|error| error.to_string())
-}
-
-fn find_credentials(from: &CredentialsFrom) -> Result<Credentials, String> {
-    let one = |env: &Option<String>, file: &Option<String>, what: &str| match (env, file) {
-        (Some(name), None) => {
-            std::env::var(name).map(Some).map_err(|_| format!("the environment variable `{name}` is not set"))
-        }
-        (None, Some(path)) => std::fs::read_to_string(path)
-            .map(|text| Some(text.lines().next().unwrap_or_default().trim().to_owned()))
-            .map_err(|error| format!("`{path}`: {error}")),
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err(format!("the {what} has both a variable and a file")),
-    };
-    let id = one(&from.access_key_id_env, &from.access_key_id_file, "access key id")?;
-    let secret = one(&from.secret_access_key_env, &from.secret_access_key_file, "secret access key")?;
-    match (id, secret) {
-        (Some(access_key_id), Some(secret_access_key)) => Ok(Credentials::Keys { access_key_id, secret_access_key }),
-        (None, None) => Ok(Credentials::Ambient),
-        _ => Err("an access key id needs a secret access key, and the other way round".to_owned()),
-    }
 }
 
 /// Changes a silo's row, and the revision with it.
@@ -154,11 +134,14 @@ fn refuse_overlaps(
     Ok(())
 }
 
+/// The kind of service, its endpoint where one is named, and the bucket.
+type BucketOf = (&'static str, Option<String>, String);
+
 /// What a silo has for itself.
 enum Root {
     Folder(PathBuf),
-    /// An endpoint and a bucket of it, and the prefix.
-    Bucket((Option<String>, String), PathBuf),
+    /// Whose bucket, at which endpoint, and the prefix.
+    Bucket(BucketOf, PathBuf),
     /// Nothing that could overlap.
     Other,
 }
@@ -168,11 +151,17 @@ impl Root {
         Ok(match Address::parse(url, base)? {
             Address::Posix(path) => Self::Folder(path.canonicalize().unwrap_or(path)),
             // On AWS a name is one bucket, whichever region is asked.
-            Address::S3 { bucket, prefix, endpoint, .. } => {
-                Self::Bucket((endpoint.map(|url| url.to_ascii_lowercase()), bucket), PathBuf::from(prefix))
+            Address::S3 { bucket, prefix, endpoint, .. } => Self::bucket("s3", endpoint, bucket, prefix),
+            Address::Azure { container, prefix, account, endpoint } => {
+                Self::bucket("azure", endpoint, format!("{account}/{container}"), prefix)
             }
+            Address::Gcs { bucket, prefix, endpoint } => Self::bucket("gs", endpoint, bucket, prefix),
             _ => Self::Other,
         })
+    }
+
+    fn bucket(kind: &'static str, endpoint: Option<String>, name: String, prefix: String) -> Self {
+        Self::Bucket((kind, endpoint.map(|url| url.to_ascii_lowercase()), name), PathBuf::from(prefix))
     }
 
     fn overlaps(&self, other: &Self) -> bool {
@@ -300,7 +289,7 @@ impl Namespace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::WriteTarget;
+    use crate::inventory::{CredentialsFrom, WriteTarget};
 
     fn silo(url: &str) -> DeclaredSilo {
         DeclaredSilo { url: url.to_owned(), credentials: CredentialsFrom::default(), reserve_percent: 5 }
@@ -321,6 +310,8 @@ mod tests {
             ("s3://archive", "s3://archive/sub"),
             ("s3://archive/sub/deep?region=eu-west-1", "s3://archive/sub"),
             ("s3://archive?endpoint=http://HOST:1", "s3://archive?endpoint=http://host:1/"),
+            ("azure://cold?account=one", "azure://cold/sub?account=one"),
+            ("gs://archive", "gs://archive/sub"),
         ] {
             let told = format!("silo.b.url: `{other}` overlaps silo `a`, which is `{one}`");
             assert_eq!(overlap(one, other), Some(told));
@@ -330,6 +321,8 @@ mod tests {
             ("s3://archive/one", "s3://archive/other"),
             ("s3://archive/sub", "s3://archive/subway"),
             ("s3://archive", "s3://archives"),
+            ("s3://archive", "gs://archive"),
+            ("azure://cold?account=one", "azure://cold?account=two"),
             ("s3://archive", "s3://archive?endpoint=http://host:1"),
         ] {
             assert_eq!(overlap(one, other), None, "{one} {other}");

@@ -10,6 +10,7 @@ use holdall_silos::{Address, Facts, Silo, SiloError};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
+pub use crate::credentials::CredentialsFrom;
 use crate::engine::Engine;
 use crate::extent::SiloId;
 use crate::fault::Fault;
@@ -22,23 +23,10 @@ use crate::table::silos::{SiloRow, read_silo, revision};
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, key};
 
-/// How a silo's credentials are found; never the secrets themselves.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CredentialsFrom {
-    /// Environment variable that holds the access key id.
-    pub access_key_id_env: Option<String>,
-    /// Environment variable that holds the secret.
-    pub secret_access_key_env: Option<String>,
-    /// File that holds the access key id, alone on its first line.
-    pub access_key_id_file: Option<String>,
-    /// File that holds the secret, alone on its first line.
-    pub secret_access_key_file: Option<String>,
-}
-
 /// A silo as declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeclaredSilo {
-    /// `file:hot`, `file:///path`, `s3://bucket?endpoint=…`.
+    /// `file:hot`, `file:///path`, `s3://bucket?endpoint=…`, `azure://container?account=…`, `gs://bucket`.
     pub url: String,
     /// Where its credentials are.
     pub credentials: CredentialsFrom,
@@ -395,7 +383,7 @@ async fn open_silo(
                 tracing::warn!(silo = %open.row.name, %error, "silo is down");
                 open.failures.store(FAILURES_UNTIL_DOWN, Ordering::Relaxed);
                 // A bucket that does not answer does so soon; a folder that is not there is perhaps somebody's mistake.
-                let down = (open.row.facts.family != "s3" || !error.blames_silo()).then(|| error.to_string());
+                let down = (!open.row.facts.is_bucket() || !error.blames_silo()).then(|| error.to_string());
                 return Ok((Arc::new(open), down));
             }
         }

@@ -22,6 +22,7 @@ pub mod seal;
 pub mod session;
 pub mod staged;
 
+mod credentials;
 pub mod declare;
 pub mod inventory;
 pub mod placement;

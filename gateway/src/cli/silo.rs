@@ -42,7 +42,8 @@ pub enum Command {
 pub struct Create {
     /// What it is called.
     name: String,
-    /// `file:///path`, or `s3://bucket/prefix?endpoint=URL&region=NAME`.
+    /// `file:///path`, `s3://bucket/prefix?endpoint=URL&region=NAME`, `azure://container/prefix?account=NAME`, or
+    /// `gs://bucket/prefix`.
     url: String,
     /// Room kept free.
     #[arg(long, value_name = "PERCENT", default_value = "5%")]
@@ -60,6 +61,21 @@ pub struct Create {
     /// A file the gateway reads, with the secret.
     #[arg(long, value_name = "FILE")]
     secret_access_key_file: Option<String>,
+    /// Azure: the gateway's environment variable with the storage account's key.
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "account_key_file")]
+    account_key_env: Option<String>,
+    /// Azure: a file the gateway reads, with the storage account's key.
+    #[arg(long, value_name = "FILE")]
+    account_key_file: Option<String>,
+    /// Azure: the gateway's environment variable with a shared access signature.
+    #[arg(long, value_name = "VARIABLE", conflicts_with = "sas_token_file")]
+    sas_token_env: Option<String>,
+    /// Azure: a file the gateway reads, with a shared access signature.
+    #[arg(long, value_name = "FILE")]
+    sas_token_file: Option<String>,
+    /// Google: a file the gateway reads, with the key of a service account.
+    #[arg(long, value_name = "FILE")]
+    service_account_file: Option<String>,
     /// Show what would be registered and touch nothing.
     #[arg(long)]
     dry_run: bool,
@@ -72,6 +88,11 @@ impl Create {
             secret_access_key_env: self.secret_access_key_env,
             access_key_id_file: self.access_key_id_file,
             secret_access_key_file: self.secret_access_key_file,
+            account_key_env: self.account_key_env,
+            account_key_file: self.account_key_file,
+            sas_token_env: self.sas_token_env,
+            sas_token_file: self.sas_token_file,
+            service_account_file: self.service_account_file,
         };
         DeclaredSilo { url: self.url, credentials, reserve_percent: self.reserve.0 }
     }

@@ -117,6 +117,16 @@ pub struct CredentialsFile {
     pub access_key_id_file: Option<String>,
     /// File with the secret.
     pub secret_access_key_file: Option<String>,
+    /// Environment variable with the key of an Azure storage account.
+    pub account_key_env: Option<String>,
+    /// File with it.
+    pub account_key_file: Option<String>,
+    /// Environment variable with a shared access signature of Azure's.
+    pub sas_token_env: Option<String>,
+    /// File with it.
+    pub sas_token_file: Option<String>,
+    /// File with the key of a service account of Google's.
+    pub service_account_file: Option<String>,
 }
 
 /// `[write]`
@@ -306,6 +316,11 @@ impl From<SiloFile> for DeclaredSilo {
                 secret_access_key_env: found.secret_access_key_env,
                 access_key_id_file: found.access_key_id_file,
                 secret_access_key_file: found.secret_access_key_file,
+                account_key_env: found.account_key_env,
+                account_key_file: found.account_key_file,
+                sas_token_env: found.sas_token_env,
+                sas_token_file: found.sas_token_file,
+                service_account_file: found.service_account_file,
             },
             reserve_percent: file.reserve.0,
         }

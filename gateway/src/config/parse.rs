@@ -233,6 +233,10 @@ mod tests {
                 "holdall.toml:3:17: unknown field `silo.hot.credentials.acess_key_id_env`; did you mean `access_key_id_env`?",
             ),
             (
+                "[silo.hot]\nurl = \"gs://hot\"\ncredentials = { service_acount_file = \"X\" }",
+                "holdall.toml:3:17: unknown field `silo.hot.credentials.service_acount_file`; did you mean `service_account_file`?",
+            ),
+            (
                 "[write]\nto = [\"hot\", { silo = \"cold\", minsize = \"1MiB\" }]",
                 "holdall.toml:2:31: unknown field `write.to.1.minsize`; did you mean `min_size`?",
             ),
