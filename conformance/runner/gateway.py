@@ -6,6 +6,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -21,8 +22,8 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(url, process, what, seconds=60):
-    """Waits until a URL answers 200, or the process ends."""
+def wait_for(url, process, what, seconds=60, any_answer=False):
+    """Waits until a URL answers 200 (or anything, if that will do), or the process ends."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -30,9 +31,11 @@ def wait_for(url, process, what, seconds=60):
             raise Failed(f"{what} ended with {process.returncode} before it was ready")
         try:
             with opener.open(url, timeout=5) as answer:
-                if answer.status == 200:
+                if answer.status == 200 or any_answer:
                     return
-        except OSError:
+        except OSError as error:
+            if any_answer and isinstance(error, urllib.error.HTTPError):
+                return
             time.sleep(0.05)
     raise Failed(f"{what} was not ready after {seconds} s")
 
@@ -123,22 +126,20 @@ class Gateway:
         return self.process.wait(60) == 0
 
 
-class Moto:
-    """moto's S3 on a free port: another implementation than ours, for silos; it checks no signatures."""
+class Beside:
+    """Somebody else's server on a free port of the loopback, for silos."""
 
-    def __init__(self, bin_folder):
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+    def __init__(self, name, args, port, ready, any_answer=False):
+        self.name, self.port, self.ready, self.any_answer = name, port, ready, any_answer
         LOGS.mkdir(parents=True, exist_ok=True)
-        with (LOGS / "moto.log").open("ab") as log:
+        with (LOGS / f"{name}.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [str(bin_folder / "moto_server"), "-H", "127.0.0.1", "-p", str(self.port)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean_env(),
+                [str(arg) for arg in args], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=clean_env(),
             )
 
     def __enter__(self):
         try:
-            wait_for(f"{self.url}/moto-api/", self.process, "moto")
+            wait_for(f"http://127.0.0.1:{self.port}{self.ready}", self.process, self.name, any_answer=self.any_answer)
         except Failed:
             self.__exit__(None, None, None)
             raise
@@ -147,3 +148,22 @@ class Moto:
     def __exit__(self, *_):
         self.process.kill()
         self.process.wait()
+
+
+class Moto(Beside):
+    """moto's S3: another implementation than ours; it checks no signatures."""
+
+    def __init__(self, bin_folder):
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        super().__init__("moto", [bin_folder / "moto_server", "-H", "127.0.0.1", "-p", port], port, "/moto-api/")
+
+
+class Azurite(Beside):
+    """Azure's Blob API in memory, as Microsoft's emulator has it; it checks signatures."""
+
+    def __init__(self, program):
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}/devstoreaccount1"
+        args = [program, "--blobHost", "127.0.0.1", "--blobPort", port, "--inMemoryPersistence", "--skipApiVersionCheck"]
+        super().__init__("azurite", [*args, "--disableTelemetry", "--silent"], port, "/", any_answer=True)

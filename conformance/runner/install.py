@@ -8,6 +8,7 @@ from .house import CONFORMANCE, HOME, Skip, clean_env, need, sh
 
 VENV = HOME / "venv"
 NPM = HOME / "npm"
+AZURITE = HOME / "azurite"
 _apt = {}
 
 
@@ -55,17 +56,26 @@ def _venv_by_debian():
 
 def npm():
     """The folder with the JavaScript clients."""
+    return _packages(CONFORMANCE / "clients", NPM)
+
+
+def azurite():
+    """The program that speaks Azure's Blob API."""
+    return _packages(CONFORMANCE / "azurite", AZURITE) / "node_modules" / ".bin" / "azurite-blob"
+
+
+def _packages(source, folder):
+    """What a folder's package.json and lock name, installed into another."""
     debian("node", "nodejs")
     program = debian("npm", "npm")
-    manifest = CONFORMANCE / "clients" / "package.json"
-    lock = CONFORMANCE / "clients" / "package-lock.json"
-    if not _stamped(NPM, lock):
-        NPM.mkdir(parents=True, exist_ok=True)
-        shutil.copy(manifest, NPM)
-        shutil.copy(lock, NPM)
-        need([program, "ci", "--no-audit", "--no-fund"], "install-npm", cwd=NPM, env=clean_env())
-        _stamp(NPM, lock)
-    return NPM
+    lock = source / "package-lock.json"
+    if not _stamped(folder, lock):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / "package.json", folder)
+        shutil.copy(lock, folder)
+        need([program, "ci", "--no-audit", "--no-fund"], "install-npm", cwd=folder, env=clean_env())
+        _stamp(folder, lock)
+    return folder
 
 
 def _stamped(folder, source):

@@ -2,9 +2,9 @@
 import os
 import re
 
-from .gateway import Gateway, Moto
+from .gateway import Azurite, Gateway, Moto
 from .house import CI, FEATURES, LOGS, ROOT, TARGET, Failed, Skip, need, sh, tail
-from .install import python
+from .install import azurite, python
 
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
 FAILED_TEST = re.compile(r"^test (\S.*?) \.\.\. FAILED$", re.M)
@@ -76,9 +76,9 @@ def _silo_tests(report, _only):
         report.skip("silos", "silos/tests/s3.rs is not there")
         return
 
-    def against(name, env):
+    def against(name, env, test="s3"):
         code = sh(
-            ["cargo", "test", "--workspace", "--test", "s3", "--features", FEATURES, "--", "--include-ignored"],
+            ["cargo", "test", "--workspace", "--test", test, "--features", FEATURES, "--", "--include-ignored"],
             f"silos-{name}", env=dict(os.environ, **env), timeout=900,
         )
         if code != 0:
@@ -95,8 +95,13 @@ def _silo_tests(report, _only):
         with Gateway("silos") as gateway:
             against("holdall", _silo_env(gateway.url, gateway.key, gateway.secret))
 
+    def azure():
+        with Azurite(azurite()) as server:
+            against("azurite", {"HOLDALL_TEST_AZURE_ENDPOINT": server.url}, "azure")
+
     report.run("silos.moto", moto)
     report.run("silos.holdall", holdall)
+    report.run("silos.azurite", azure)
 
 
 def _silo_env(url, key, secret):
@@ -136,7 +141,7 @@ CHECKS = [
 ]
 TESTS = [
     Part("rust-tests", "the tests of all crates", _rust_tests),
-    Part("silos", "the silo contract against moto and against another Holdall", _silo_tests),
+    Part("silos", "the silo contract against moto, another Holdall and Azurite", _silo_tests),
 ]
 # A drain at a rate lasts long enough to be met by as many reads, overwrites and deletes as the run must show.
 PACED = ("--rate", "64MiB")
