@@ -88,7 +88,7 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the gateway.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Accounts: who owns buckets.
     #[command(subcommand)]
     Account(account::Command),

@@ -19,7 +19,7 @@ pub enum Command {
         facts: bool,
     },
     /// Register a silo: a folder or a bucket, seen and probed before it counts. `holdall apply` sends objects there.
-    Create(Create),
+    Create(Box<Create>),
     /// Take an empty, cordoned silo out. What lies in its folder or bucket is left as it is.
     Delete {
         /// The silo.
