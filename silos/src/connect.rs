@@ -8,7 +8,7 @@ use crate::address::{Address, BadAddress};
 use crate::memory::Memory;
 use crate::posix::Posix;
 use crate::silo::Silo;
-use crate::web::Bucket;
+use crate::web::{Bucket, have_tls};
 use crate::{azure, gcs, s3};
 
 /// What a silo's requests are signed with; never shown.
@@ -46,6 +46,7 @@ impl fmt::Debug for Credentials {
 
 /// Opens a silo's client. Touches nothing: `claim` and `probe` do.
 pub fn connect(address: &Address, credentials: &Credentials) -> Result<Arc<dyn Silo>, BadAddress> {
+    have_tls();
     let bucket = |url: String, opened: Result<Bucket, String>| match opened {
         Ok(silo) => Ok(Arc::new(silo) as Arc<dyn Silo>),
         Err(reason) => Err(BadAddress { url, reason }),

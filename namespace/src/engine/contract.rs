@@ -355,12 +355,19 @@ async fn what_is_forgotten_of_the_log_is_its_beginning(engine: &dyn Engine) {
     engine.forget_log(last - 1);
     write(engine, vec![put("log/after", "1")]).await;
     engine.forget_log(u64::MAX);
-    write(engine, vec![put("log/after", "2")]).await;
-    write(engine, vec![put("log/after", "3")]).await;
-    let kept = engine.log(0, usize::MAX).await.expect("a log answers");
-    assert_eq!(kept.last().map(|entry| entry.sequence), Some(last + 3), "numbers are never taken again");
-    assert!(kept[0].sequence >= last + 2, "what nobody needs goes");
-    let of_last = (Bytes::from(key("log/after")), Some(Bytes::from_static(b"3")));
+    let mut more = last + 1;
+    let kept = loop {
+        more += 1;
+        write(engine, vec![put("log/after", "2")]).await;
+        let kept = engine.log(0, usize::MAX).await.expect("a log answers");
+        // Some go with each commit.
+        if kept[0].sequence >= last + 2 {
+            break kept;
+        }
+        assert!(more < 2 * last + 10, "what nobody needs goes");
+    };
+    assert_eq!(kept.last().map(|entry| entry.sequence), Some(more), "numbers are never taken again");
+    let of_last = (Bytes::from(key("log/after")), Some(Bytes::from_static(b"2")));
     assert_eq!(kept.last().map(|entry| &entry.rows[..]), Some(&[of_last][..]));
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -136,7 +137,7 @@ impl Core {
         let until = if skip_grace { now + ahead } else { now - self.options.grace.as_millis() as UnixMs };
         let early =
             if crate::seeded_bug!("sweep-notes-early") { Some(live_sessions(&*self.engine).await?) } else { None };
-        let (mut noted, mut pages) = (HashMap::new(), Retired::until(&*self.engine, until));
+        let (mut noted, mut pages) = (HashMap::new(), Retired::until(self, until));
         while let Some(page) = pages.next().await? {
             let ready = self.note_page(page, early.as_deref(), &mut seen, &mut noted).await?;
             let all =
@@ -149,7 +150,7 @@ impl Core {
         // What is younger than this pass looks at may have been noted by one that skips the grace period.
         seen.noted.retain(|key, _| read_since(key) > until);
         seen.noted.extend(noted);
-        let mut left = Retired::until(&*self.engine, now + ahead);
+        let mut left = Retired::until(self, now + ahead);
         while let Some(page) = left.next().await? {
             swept.waiting += page.len() as u64;
         }
@@ -256,23 +257,23 @@ impl Core {
 
 /// Rows retired before a moment, the oldest first, as many as a pass looks at.
 struct Retired<'a> {
-    engine: &'a dyn Engine,
+    core: &'a Core,
     until: UnixMs,
     at: Key,
     left: usize,
 }
 
 impl<'a> Retired<'a> {
-    fn until(engine: &'a dyn Engine, until: UnixMs) -> Self {
-        Self { engine, until, at: vec![key::RETIRED], left: SWEEP_ROWS }
+    fn until(core: &'a Core, until: UnixMs) -> Self {
+        Self { core, until, at: vec![key::RETIRED], left: SWEEP_ROWS }
     }
 
     /// The next page; none at the end.
     async fn next(&mut self) -> Result<Option<Vec<(Key, Bytes)>>, Fault> {
-        // Reading a page waits for nothing.
-        tokio::task::yield_now().await;
+        // Reading a page waits for nothing: others have their turn.
+        self.core.clock.sleep(Duration::ZERO).await;
         let range = self.at.clone()..after_prefix(&[key::RETIRED]);
-        let page = self.engine.range(range, self.left.min(LIST_PAGE), usize::MAX).await?;
+        let page = self.core.engine.range(range, self.left.min(LIST_PAGE), usize::MAX).await?;
         let old = page.into_iter().take_while(|(key, _)| read_since(key) <= self.until);
         let page: Vec<(Key, Bytes)> = old.map(|(key, row)| (key.to_vec(), row)).collect();
         let Some((last, _)) = page.last() else { return Ok(None) };

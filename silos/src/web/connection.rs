@@ -12,8 +12,7 @@ use crate::web::ask::Place;
 
 /// A client that follows nobody's redirects, asks no proxy, and speaks HTTP/1.1.
 pub(crate) fn http(place: &Place) -> Result<reqwest::Client, String> {
-    // Somebody may have installed one already; any will do.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    have_tls();
     let mut builder = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
@@ -28,6 +27,11 @@ pub(crate) fn http(place: &Place) -> Result<reqwest::Client, String> {
         builder = builder.tls_certs_only([]);
     }
     builder.build().map_err(|error| format!("no HTTP client: {error}"))
+}
+
+/// Every client needs it, those that look for credentials too. Somebody may have installed one already; any will do.
+pub(crate) fn have_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// How patient a look for credentials is with the services that hand them out.

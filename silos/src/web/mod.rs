@@ -34,7 +34,7 @@ pub(crate) use answer::{Failure, header, whole, xml};
 pub(crate) use ask::{Ask, Place};
 pub(crate) use bucket::Bucket;
 pub(crate) use client::Client;
-pub(crate) use connection::{is_loopback, patience};
+pub(crate) use connection::{have_tls, is_loopback, patience};
 pub(crate) use put::crc32c;
 pub(crate) use words::{Checksum, Codes, Echo, Version, Words};
 
