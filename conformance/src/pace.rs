@@ -70,8 +70,8 @@ impl Clients {
     }
 }
 
-/// So many of a hundred took no longer; of sorted latencies.
-pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+/// So many of a hundred are no more than this; of sorted figures, and nothing where there are none.
+pub fn percentile<T: Copy + Default>(sorted: &[T], percent: usize) -> T {
     sorted.get(sorted.len() * percent / 100).or(sorted.last()).copied().unwrap_or_default()
 }
 

@@ -97,36 +97,12 @@ pub enum LogFormat {
 pub struct SiloFile {
     /// Where it is.
     pub url: String,
-    /// Where its credentials are.
+    /// `credentials = { … }`: where secrets are found, never the secrets.
     #[serde(default)]
-    pub credentials: CredentialsFile,
+    pub credentials: CredentialsFrom,
     /// Room kept free.
     #[serde(default)]
     pub reserve: Percent,
-}
-
-/// `credentials = { … }`: where secrets are found, never the secrets.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct CredentialsFile {
-    /// Environment variable with the access key id.
-    pub access_key_id_env: Option<String>,
-    /// Environment variable with the secret.
-    pub secret_access_key_env: Option<String>,
-    /// File with the access key id.
-    pub access_key_id_file: Option<String>,
-    /// File with the secret.
-    pub secret_access_key_file: Option<String>,
-    /// Environment variable with the key of an Azure storage account.
-    pub account_key_env: Option<String>,
-    /// File with it.
-    pub account_key_file: Option<String>,
-    /// Environment variable with a shared access signature of Azure's.
-    pub sas_token_env: Option<String>,
-    /// File with it.
-    pub sas_token_file: Option<String>,
-    /// File with the key of a service account of Google's.
-    pub service_account_file: Option<String>,
 }
 
 /// `[write]`
@@ -308,22 +284,7 @@ impl From<WriteFile> for WritePolicy {
 
 impl From<SiloFile> for DeclaredSilo {
     fn from(file: SiloFile) -> Self {
-        let found = file.credentials;
-        Self {
-            url: file.url,
-            credentials: CredentialsFrom {
-                access_key_id_env: found.access_key_id_env,
-                secret_access_key_env: found.secret_access_key_env,
-                access_key_id_file: found.access_key_id_file,
-                secret_access_key_file: found.secret_access_key_file,
-                account_key_env: found.account_key_env,
-                account_key_file: found.account_key_file,
-                sas_token_env: found.sas_token_env,
-                sas_token_file: found.sas_token_file,
-                service_account_file: found.service_account_file,
-            },
-            reserve_percent: file.reserve.0,
-        }
+        Self { url: file.url, credentials: file.credentials, reserve_percent: file.reserve.0 }
     }
 }
 

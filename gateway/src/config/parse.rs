@@ -3,11 +3,11 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use holdall_namespace::inventory::Declared;
+use holdall_namespace::inventory::{CredentialsFrom, Declared};
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
-use super::file::{BackupFile, BucketFile, CredentialsFile, File, LogFile, SiloFile, TargetTable, TlsFiles, WriteFile};
+use super::file::{BackupFile, BucketFile, File, LogFile, SiloFile, TargetTable, TlsFiles, WriteFile};
 
 /// Why a configuration file was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -148,7 +148,7 @@ fn known_fields(path: &[String]) -> Vec<&'static str> {
         ["backup"] => fields_of::<BackupFile>(),
         ["log"] => fields_of::<LogFile>(),
         ["silo", _] => fields_of::<SiloFile>(),
-        ["silo", _, "credentials"] => fields_of::<CredentialsFile>(),
+        ["silo", _, "credentials"] => fields_of::<CredentialsFrom>(),
         ["write"] | ["bucket", _, "write"] => fields_of::<WriteFile>(),
         ["write", "to", _] | ["bucket", _, "write", "to", _] => fields_of::<TargetTable>(),
         ["bucket", _] => fields_of::<BucketFile>(),

@@ -1,8 +1,9 @@
 //! The index in one redb file: one process, one writer thread, one fsync for all commits that wait together.
 //!
-//! An acknowledged commit survives kill -9 and power loss. Decisions run in the order their commits arrived, those of one priority, each
-//! seeing what those before it wrote; those that arrived while the disk was busy share the next transaction. A
-//! commit whose caller went away is still carried out. What nobody waits for ([`Priority::Background`]) is let in a little at a time.
+//! An acknowledged commit survives kill -9 and power loss. Decisions of one priority run in the order their commits arrived,
+//! each seeing what those before it wrote; those that arrived while the disk was busy share the next transaction. A
+//! commit whose caller went away is still carried out. What nobody waits for ([`Priority::Background`]) is let in a little
+//! at a time.
 //!
 //! **Failing disks.** Transactions are two-phase: everything a commit wrote is on disk before the header names it.
 //! When a commit fails, the file is closed, opened again and read, which settles whether the commit happened; it is

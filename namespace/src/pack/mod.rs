@@ -1,10 +1,10 @@
 //! Small extents share files: many requests, one write, one fsync.
 //!
 //! A record joins the group that forms for its silo; whoever's turn it is writes all of it. Where packs grow, a group is
-//! appended to the session's open pack (one for clients, one for what is moved); elsewhere each is a pack of its own. A pack's number
-//! stays unfinished as long as something may still be appended to it, or a row of a record of it may still land: until
-//! then nobody else touches it. After that it is looked after (`upkeep`): deleted when no row names it, rewritten when
-//! less than half of it is named.
+//! appended to the session's open pack (one for clients, one for what is moved); elsewhere each is a pack of its own. A
+//! pack's number stays unfinished as long as something may still be appended to it, or a row of a record of it may still
+//! land: until then nobody else touches it. After that it is looked after (`upkeep`): deleted when no row names it,
+//! rewritten when less than half of it is named.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,13 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use futures_util::stream;
-
 use super::*;
-use crate::error::BodyError;
-use crate::marker::Claim;
-use crate::silo::{Body, Silo, Stored};
-use crate::web::scripted::{Reply, Seen, Server, answer, marker, name, sample};
+use crate::silo::Silo;
+use crate::web::scripted::{Reply, Seen, Server, answer, claimed, is_refused, name, put};
 
 const KEY: &str = "U0VDUkVUIFNFQ1JFVA==";
 
@@ -20,14 +16,7 @@ fn silo_with(server: &Server, credentials: &Credentials) -> Bucket {
 
 /// A silo on this server, claimed.
 async fn silo_on(server: &Server) -> Bucket {
-    let silo = silo_with(server, &Credentials::AccountKey(KEY.to_owned()));
-    silo.claim(&Claim { marker: marker(), fresh: false }).await.unwrap();
-    silo
-}
-
-async fn put(silo: &Bucket, size: usize) -> Result<Stored, SiloError> {
-    let body: Body = Box::pin(stream::iter([Ok::<_, BodyError>(sample(size))]));
-    silo.put(&name(), size as u64, body, Arc::new(|_| b"said".to_vec())).await
+    claimed(silo_with(server, &Credentials::AccountKey(KEY.to_owned()))).await
 }
 
 fn refused(status: &str, code: &str) -> Vec<u8> {
@@ -86,9 +75,7 @@ async fn refusals_say_what_is_certain() {
         ),
     ] {
         let server = Server::start(move |_| Reply::Say(refused(status, code))).await;
-        let silo = silo_on(&server).await;
-        assert_eq!(put(&silo, 10).await, Err(writing), "{code}");
-        assert_eq!(silo.read(&name(), 10, 0..10).await.map(drop), Err(reading), "{code}");
+        is_refused(&silo_on(&server).await, writing, reading, code).await;
     }
 }
 
@@ -167,8 +154,7 @@ async fn a_marker_that_is_good_no_more_is_done_without() {
 async fn tokens_are_not_sent_unencrypted_and_nothing_shows_them() {
     let token = Credentials::SasToken("?sv=2022-11-02&sp=rwdl&sig=SECRET%2B%3D".to_owned());
     let server = Server::start(|_| Reply::Hang).await;
-    let silo = silo_with(&server, &token);
-    silo.claim(&Claim { marker: marker(), fresh: false }).await.unwrap();
+    let silo = claimed(silo_with(&server, &token)).await;
     let error = format!("{:?} {:?}", put(&silo, 10).await, silo.stat(&name()).await);
     assert!(!error.contains("SECRET"), "{error}");
     assert!(server.seen().pop().unwrap().line.contains("SIG=SECRET%2B%3D"));

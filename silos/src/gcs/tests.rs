@@ -3,29 +3,19 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use futures_util::stream;
 use object_store::client::StaticCredentialProvider;
 use object_store::gcp::GcpCredential;
 
 use super::*;
-use crate::error::BodyError;
-use crate::marker::Claim;
-use crate::silo::{Body, Silo, Stored};
-use crate::web::scripted::{Reply, Server, answer, marker, name, sample};
+use crate::silo::Silo;
+use crate::web::scripted::{Reply, Server, answer, claimed, is_refused, name, put, sample};
 
 /// A silo on this server, claimed, that has a token.
 async fn silo_on(server: &Server) -> Bucket {
     let url = format!("gs://cold?endpoint={}", server.endpoint);
     let place = connect::place(&Address::parse(&url, Path::new("/")).unwrap()).unwrap();
     let token = StaticCredentialProvider::new(GcpCredential { bearer: "TOKEN".to_owned() });
-    let silo = Bucket::new(Box::new(Gcs { place, credentials: Some(Arc::new(token)) })).unwrap();
-    silo.claim(&Claim { marker: marker(), fresh: false }).await.unwrap();
-    silo
-}
-
-async fn put(silo: &Bucket, size: usize) -> Result<Stored, SiloError> {
-    let body: Body = Box::pin(stream::iter([Ok::<_, BodyError>(sample(size))]));
-    silo.put(&name(), size as u64, body, Arc::new(|_| b"said".to_vec())).await
+    claimed(Bucket::new(Box::new(Gcs { place, credentials: Some(Arc::new(token)) })).unwrap()).await
 }
 
 fn refused(status: &str, code: &str) -> Vec<u8> {
@@ -84,9 +74,7 @@ async fn refusals_say_what_is_certain() {
         ),
     ] {
         let server = Server::start(move |_| Reply::Say(refused(status, code))).await;
-        let silo = silo_on(&server).await;
-        assert_eq!(put(&silo, 10).await, Err(writing), "{code}");
-        assert_eq!(silo.read(&name(), 10, 0..10).await.map(drop), Err(reading), "{code}");
+        is_refused(&silo_on(&server).await, writing, reading, code).await;
     }
 }
 

@@ -124,19 +124,8 @@ impl Open {
     }
 
     /// Reads all of `buffer`. May block.
-    fn read_exact(&self, mut buffer: &mut [u8], mut at: u64) -> Result<(), SiloError> {
-        while !buffer.is_empty() {
-            match rustix::io::pread(&self.file, &mut *buffer, at) {
-                Ok(0) => return Err(SiloError::mismatch("the file ends early")),
-                Ok(read) => {
-                    buffer = &mut buffer[read..];
-                    at += read as u64;
-                }
-                Err(Errno::INTR) => {}
-                Err(e) => return Err(errno::reading("reading a blob", e)),
-            }
-        }
-        Ok(())
+    fn read_exact(&self, buffer: &mut [u8], at: u64) -> Result<(), SiloError> {
+        read_exact(&self.file, buffer, at, "reading a blob")
     }
 
     /// Reads what is cached, at once; answers how much that was.
@@ -152,6 +141,22 @@ impl Open {
         }
         done
     }
+}
+
+/// Reads all of `buffer` from `at` on; `what` that is, for the error. May block.
+pub(crate) fn read_exact(file: &OwnedFd, mut buffer: &mut [u8], mut at: u64, what: &str) -> Result<(), SiloError> {
+    while !buffer.is_empty() {
+        match rustix::io::pread(file, &mut *buffer, at) {
+            Ok(0) => return Err(SiloError::mismatch("the file ends early")),
+            Ok(read) => {
+                buffer = &mut buffer[read..];
+                at += read as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(errno::reading(what, e)),
+        }
+    }
+    Ok(())
 }
 
 /// The blocks that a range touches: a page that is forgotten in part stays.

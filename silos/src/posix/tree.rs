@@ -28,6 +28,7 @@ use crate::marker::MARKER;
 use crate::posix::errno;
 use crate::posix::kind::{self, Kind};
 use crate::posix::pool::Pool;
+use crate::posix::read::read_exact;
 use crate::posix::walk::{Item, Walk, Way};
 use crate::silo::{Pieces, Validator};
 use crate::span;
@@ -233,33 +234,17 @@ impl Reader {
     async fn fetch(&self, block: Range<u64>) -> Result<Bytes, SiloError> {
         let (file, validator) = (Arc::clone(&self.file), self.validator.clone());
         let work = move || {
-            let bytes = read_exact(&file, block)?;
+            let mut buffer = Buffer::new((block.end - block.start) as usize);
+            read_exact(&file, buffer.as_mut(), block.start, "reading a file")?;
             let stat = fs::fstat(&*file).map_err(|e| errno::reading("looking at a file", e))?;
-            if validator_of(&stat) == validator { Ok(bytes) } else { Err(changed()) }
+            if validator_of(&stat) == validator {
+                Ok(buffer.freeze())
+            } else {
+                Err(SiloError::mismatch("the file was changed while it was read"))
+            }
         };
         self.pool.read(work).await
     }
-}
-
-fn changed() -> SiloError {
-    SiloError::mismatch("the file was changed while it was read")
-}
-
-fn read_exact(file: &OwnedFd, block: Range<u64>) -> Result<Bytes, SiloError> {
-    let mut buffer = Buffer::new((block.end - block.start) as usize);
-    let (mut rest, mut at) = (buffer.as_mut(), block.start);
-    while !rest.is_empty() {
-        match rustix::io::pread(file, &mut *rest, at) {
-            Ok(0) => return Err(changed()),
-            Ok(read) => {
-                rest = &mut rest[read..];
-                at += read as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(e) => return Err(errno::reading("reading a file", e)),
-        }
-    }
-    Ok(buffer.freeze())
 }
 
 /// Why this can never be read; none of a plain file.

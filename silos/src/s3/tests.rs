@@ -15,17 +15,15 @@ use crate::address::Address;
 use crate::connect::Credentials;
 use crate::error::{BodyError, SiloError};
 use crate::limits::{BLOCK, READ_TRIES};
-use crate::marker::{Claim, Marker};
+use crate::marker::Marker;
 use crate::name::BlobName;
-use crate::silo::{Body, Silo, Stored, collect};
+use crate::silo::{Body, Silo, collect};
 use crate::web::Bucket;
-use crate::web::scripted::{Reply, Seen, Server, announced, answer, marker, name, sample};
+use crate::web::scripted::{Reply, Seen, Server, announced, answer, claimed, marker, name, put, sample};
 
 /// A silo on this server, claimed.
 async fn silo_on(server: &Server) -> Bucket {
-    let silo = silo_at(&server.endpoint);
-    silo.claim(&Claim { marker: marker(), fresh: false }).await.unwrap();
-    silo
+    claimed(silo_at(&server.endpoint)).await
 }
 
 fn silo_at(endpoint: &str) -> Bucket {
@@ -36,11 +34,6 @@ fn silo_at(endpoint: &str) -> Bucket {
 
 fn refused(status: &str, code: &str) -> Vec<u8> {
     answer(status, &[], format!("<Error><Code>{code}</Code><Message>no</Message></Error>").as_bytes())
-}
-
-async fn put(silo: &Bucket, size: usize) -> Result<Stored, SiloError> {
-    let body: Body = Box::pin(stream::iter([Ok::<_, BodyError>(sample(size))]));
-    silo.put(&name(), size as u64, body, Arc::new(|_| b"said".to_vec())).await
 }
 
 async fn read(silo: &Bucket, size: usize, range: Range<u64>) -> Result<Bytes, SiloError> {

@@ -3,11 +3,15 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use futures_util::stream;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::marker::{MARKER, Marker};
+use crate::error::{BodyError, SiloError};
+use crate::marker::{Claim, MARKER, Marker};
 use crate::name::BlobName;
+use crate::silo::{Body, Silo, Stored};
+use crate::web::Bucket;
 
 /// A request as the server saw it.
 #[derive(Debug, Clone)]
@@ -126,4 +130,22 @@ pub(crate) fn name() -> BlobName {
 
 pub(crate) fn sample(size: usize) -> Bytes {
     (0..size).map(|at| (at * 7 + at / 251) as u8).collect()
+}
+
+/// A silo that has looked at the server's marker.
+pub(crate) async fn claimed(silo: Bucket) -> Bucket {
+    silo.claim(&Claim { marker: marker(), fresh: false }).await.unwrap();
+    silo
+}
+
+/// Puts a blob of so many bytes that says something of itself.
+pub(crate) async fn put(silo: &Bucket, size: usize) -> Result<Stored, SiloError> {
+    let body: Body = Box::pin(stream::iter([Ok::<_, BodyError>(sample(size))]));
+    silo.put(&name(), size as u64, body, Arc::new(|_| b"said".to_vec())).await
+}
+
+/// What a server that refuses everything makes of a put and of a read.
+pub(crate) async fn is_refused(silo: &Bucket, writing: SiloError, reading: SiloError, code: &str) {
+    assert_eq!(put(silo, 10).await, Err(writing), "{code}");
+    assert_eq!(silo.read(&name(), 10, 0..10).await.map(drop), Err(reading), "{code}");
 }

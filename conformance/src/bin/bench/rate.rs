@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use holdall_conformance::client::Client;
 use holdall_conformance::clock::Stopwatch;
+use holdall_conformance::pace::percentile;
 use holdall_conformance::random::Random;
 use holdall_conformance::{Outcome, process};
 use serde::Serialize;
@@ -93,13 +94,12 @@ pub(super) async fn sample(target: &Target, load: &Arc<Load>, clients: usize, li
     let seconds = watch.elapsed().as_secs_f64();
     let cpu: Duration = pids.iter().map(|pid| process::cpu(*pid)).sum();
     micros.sort_unstable();
-    let at = |share: f64| micros.get((micros.len() as f64 * share) as usize).copied().map_or(0, u64::from);
     Ok(Rate {
         operations: micros.len() as u64,
         bytes,
         seconds,
-        p50_us: at(0.5),
-        p99_us: at(0.99),
+        p50_us: percentile(&micros, 50).into(),
+        p99_us: percentile(&micros, 99).into(),
         cpu_seconds: cpu.saturating_sub(cpu_before).as_secs_f64(),
         peak_resident: pids.iter().map(|pid| process::peak_resident(*pid)).sum(),
     })

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use holdall_conformance::client::Client;
@@ -12,6 +12,7 @@ use holdall_conformance::gateway::Gateway;
 use holdall_conformance::pace::{Clients, Requests, median, percentile};
 use holdall_conformance::random::{Random, mix};
 use holdall_conformance::{Outcome, say};
+use tokio::task::JoinHandle;
 
 use super::{BUCKET, Objects, Options, each, read_each, stored};
 
@@ -33,7 +34,7 @@ pub(super) async fn delete(options: &Options, objects: &Objects, gateway: &Gatew
     if options.pairs > 0 {
         said.push(pairs(options, &mix, &holdall, seed).await?);
     }
-    let beside = Beside::start(&mix, seed);
+    let beside = Beside::start(|stop| write_and_read(mix.clone(), seed, stop));
     delete_each(options, objects, mix.rest()).await?;
     let half = until_small(&holdall, &hot, 2 * live).await?;
     let reads = beside.stop().await?;
@@ -97,7 +98,7 @@ async fn pairs(options: &Options, mix: &Mix, holdall: &Holdall, seed: u64) -> Ou
     for _ in 0..options.pairs {
         delete_each(options, &mix.objects, mix.take(slice)).await?;
         let quiet = clients.latencies(mix, rate, WINDOW).await?;
-        let sweeper = Sweeper::start(holdall);
+        let sweeper = Beside::start(|stop| sweep(holdall.clone(), stop));
         let busy = clients.latencies(mix, rate, WINDOW).await?;
         let swept = sweeper.stop().await?;
         let (quiet, busy) = (percentile(&quiet, 99), percentile(&busy, 99));
@@ -109,68 +110,51 @@ async fn pairs(options: &Options, mix: &Mix, holdall: &Holdall, seed: u64) -> Ou
     Ok(format!("p99 at {rate:.0} requests/s {:.2} times the quiet one ({})", median(ratios), said.join(", ")))
 }
 
-/// Sweeps again and again until it is stopped, and then until nothing is left to sweep.
-struct Sweeper {
+/// Work that goes on until it is told to stop, and then says how much it did.
+struct Beside {
     stop: Arc<AtomicBool>,
-    task: tokio::task::JoinHandle<Outcome<u64>>,
+    task: JoinHandle<Outcome<u64>>,
 }
 
-impl Sweeper {
-    fn start(holdall: &Holdall) -> Self {
-        let (stop, holdall) = (Arc::<AtomicBool>::default(), holdall.clone());
-        let stopped = Arc::clone(&stop);
-        let task = tokio::spawn(async move {
-            let mut all = 0;
-            loop {
-                let ended = stopped.load(Ordering::Relaxed);
-                let swept = holdall.json(&["sweep", "--now"]).await?;
-                let replicas = swept.get("replicas").and_then(serde_json::Value::as_u64).unwrap_or_default();
-                all += replicas;
-                if ended && replicas == 0 {
-                    return Ok(all);
-                }
-            }
-        });
-        Self { stop, task }
+impl Beside {
+    fn start<Work>(work: impl FnOnce(Arc<AtomicBool>) -> Work) -> Self
+    where
+        Work: Future<Output = Outcome<u64>> + Send + 'static,
+    {
+        let stop: Arc<AtomicBool> = Arc::default();
+        Self { task: tokio::spawn(work(Arc::clone(&stop))), stop }
     }
 
-    /// Answers how many replicas it swept.
     async fn stop(self) -> Outcome<u64> {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await?
     }
 }
 
-/// One client that overwrites and reads what stays.
-struct Beside {
-    stop: Arc<AtomicBool>,
-    reads: Arc<AtomicU64>,
-    task: tokio::task::JoinHandle<Outcome<()>>,
+/// Sweeps again and again, and once told to stop until nothing is left to sweep; answers how many replicas.
+async fn sweep(holdall: Holdall, stop: Arc<AtomicBool>) -> Outcome<u64> {
+    let mut all = 0;
+    loop {
+        let ended = stop.load(Ordering::Relaxed);
+        let swept = holdall.json(&["sweep", "--now"]).await?;
+        let replicas = swept.get("replicas").and_then(serde_json::Value::as_u64).unwrap_or_default();
+        all += replicas;
+        if ended && replicas == 0 {
+            return Ok(all);
+        }
+    }
 }
 
-impl Beside {
-    fn start(mix: &Mix, seed: u64) -> Self {
-        let (stop, reads, mix) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default(), mix.clone());
-        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&reads));
-        let task = tokio::spawn(async move {
-            let (mut client, mut random) = (Client::new(&mix.objects.endpoint), Random::new(seed, 2));
-            while !stopped.load(Ordering::Relaxed) {
-                let number = *random.pick(&mix.staying).ok_or("nothing stays")?;
-                mix.objects.put(&mut client, number).await?;
-                mix.objects.read(&mut client, number).await?;
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-            Ok(())
-        });
-        Self { stop, reads, task }
+/// One client that overwrites and reads what stays; answers how often.
+async fn write_and_read(mix: Mix, seed: u64, stop: Arc<AtomicBool>) -> Outcome<u64> {
+    let (mut client, mut random, mut done) = (Client::new(&mix.objects.endpoint), Random::new(seed, 2), 0);
+    while !stop.load(Ordering::Relaxed) {
+        let number = *random.pick(&mix.staying).ok_or("nothing stays")?;
+        mix.objects.put(&mut client, number).await?;
+        mix.objects.read(&mut client, number).await?;
+        done += 1;
     }
-
-    /// Answers how often it did.
-    async fn stop(self) -> Outcome<u64> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await??;
-        Ok(self.reads.load(Ordering::Relaxed))
-    }
+    Ok(done)
 }
 
 async fn delete_each(options: &Options, objects: &Objects, numbers: Vec<u64>) -> Outcome<()> {
