@@ -70,6 +70,13 @@ def _rust_tests(report, _only):
     print(f"rust-tests: {said}", flush=True)
 
 
+def _rig_said(name):
+    """Why a rig failed: what it printed from there on, which may be many lines of a gateway's log."""
+    text = (LOGS / f"{name}.log").read_text(errors="replace")
+    _, mark, why = text.rpartition(" failed with seed ")
+    return " | ".join(f"seed {why}".split("\n"))[:600] if mark else tail(name)
+
+
 def _silo_tests(report, _only):
     """The silo contract against real servers. The tests are in silos/tests and take the server from the environment."""
     if not (ROOT / "silos" / "tests" / "s3.rs").exists():
@@ -120,7 +127,7 @@ def _rig(name, what, program, *args, required=True, timeout=1800):
             if code == 77:
                 raise Skip(tail(name, 1))
             if code != 0:
-                raise Failed(f"exit code {code}: {tail(name)}")
+                raise Failed(f"exit code {code}: {_rig_said(name)}")
 
         if report.run(name, test, required):
             print(f"        {tail(name, 1)}", flush=True)

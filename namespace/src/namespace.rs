@@ -122,6 +122,7 @@ impl Namespace {
             }
         }
         let session = Session::begin(Arc::clone(&engine), clock.now()).await?;
+        tracing::info!(session = session.id, "a session begins");
         let stats = Arc::new(Stats::default());
         let inventory = Inventory::load(&*engine, &options, &id, &Inventory::default(), &stats).await?;
         session.revision.store(inventory.revision, std::sync::atomic::Ordering::Release);

@@ -26,6 +26,8 @@ use rustix::process::Signal;
 const BUCKET: &str = "shared";
 /// What a gateway says when it buries another's session.
 const BURIED: &str = "declared dead";
+/// What a gateway says of each of its sessions.
+const BEGINS: &str = "session begins";
 /// What a gateway says that was buried.
 const BORN_AGAIN: &str = "another session begins";
 /// A lease is 15 s; then it takes a pass of the sweeper to see it.
@@ -154,15 +156,17 @@ impl Pair {
     }
 }
 
-/// How often a gateway has said something.
-fn said(gateway: &Gateway, what: &str) -> usize {
-    std::fs::read_to_string(gateway.setup.log()).unwrap_or_default().matches(what).count()
+/// The sessions that a gateway has said something of, in its log's own words.
+fn said(gateway: &Gateway, what: &str) -> Vec<String> {
+    let log = std::fs::read_to_string(gateway.setup.log()).unwrap_or_default();
+    let lines = log.lines().filter(|line| line.contains(what));
+    lines.filter_map(|line| line.rsplit_once(' ').map(|(_, session)| session.to_owned())).collect()
 }
 
-/// Waits until a gateway has said something more often than before.
-async fn until_said(gateway: &Gateway, what: &str, before: usize) -> Outcome<()> {
+/// Waits until a gateway has said something that is right.
+async fn until_said(gateway: &Gateway, what: &str, right: impl Fn(&[String]) -> bool) -> Outcome<()> {
     let watch = Stopwatch::start();
-    while said(gateway, what) <= before {
+    while !right(&said(gateway, what)) {
         if watch.over(BURIAL) {
             return Err(format!("`{what}` was not said within {BURIAL:?}: see {}", gateway.log_tail()).into());
         }
@@ -221,14 +225,16 @@ async fn frozen(options: &Options, pair: &mut Pair, seed: u64, number: u64) -> O
     let (frozen, other) = ((number % 2) as usize, 1 - (number % 2) as usize);
     let load = pair.load(options, seed);
     tokio::time::sleep(Duration::from_millis(200 + pair.random.below(800))).await;
-    let (buried, born) = (said(&pair.gateways[other], BURIED), said(&pair.gateways[frozen], BORN_AGAIN));
+    let session = said(&pair.gateways[frozen], BEGINS).pop().ok_or("it did not say which session it has")?;
+    let born = said(&pair.gateways[frozen], BORN_AGAIN).len();
     let moments = pair.freeze(frozen).await?;
     let watch = Stopwatch::start();
     // They reach the frozen one while it is frozen; the same keys are then made at the other.
     let late: Vec<String> = (0..RACERS).map(|racer| format!("late/{number}/{racer}")).collect();
     let creates: Vec<_> =
         late.iter().map(|key| tokio::spawn(create(pair.endpoints()[frozen].clone(), key.clone(), 0))).collect();
-    until_said(&pair.gateways[other], BURIED, buried).await?;
+    // Those that were killed are buried about now, too.
+    until_said(&pair.gateways[other], BURIED, |buried| buried.contains(&session)).await?;
     // What the buried one left is an orphan now, and goes while it sleeps.
     pair.gateways[other].setup.command().json(&["sweep", "--now"]).await?;
     for key in &late {
@@ -244,7 +250,7 @@ async fn frozen(options: &Options, pair: &mut Pair, seed: u64, number: u64) -> O
             return Err(format!("{key} was made twice: by the other, and by the one that was buried").into());
         }
     }
-    until_said(&pair.gateways[frozen], BORN_AGAIN, born).await?;
+    until_said(&pair.gateways[frozen], BORN_AGAIN, |again| again.len() > born).await?;
     pair.gateways[frozen].ready().await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     load.stop().await?;
