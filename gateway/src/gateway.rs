@@ -14,7 +14,7 @@ use holdall_namespace::clock::{Clock, SystemClock};
 use holdall_namespace::engine::Engine;
 use holdall_namespace::engine::redb::{OpenIndexError, Redb};
 use holdall_namespace::fault::Fault;
-use holdall_namespace::inventory::{ApplyError, CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::inventory::{ApplyError, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::{Namespace, OpenError, Options};
 use secrecy::SecretString;
 use tokio::net::{TcpListener, TcpSocket};
@@ -26,7 +26,7 @@ use crate::access_log::AccessLog;
 use crate::admin::{self, Admin};
 use crate::cli::client::Keys;
 use crate::cli::credentials::KeyFile;
-use crate::config::{DEFAULT_RESERVE_PERCENT, Settings};
+use crate::config::Settings;
 use crate::folder::{self, FolderError};
 use crate::metrics::Metrics;
 use crate::observe::Observer;
@@ -322,12 +322,7 @@ pub(crate) fn refuse_volatile(declared: &Declared) -> Result<(), ApplyError> {
 
 /// `hot` and `cold`, folders below the data folder; new objects go to `hot` first.
 pub fn default_silos() -> Declared {
-    let silo = |name: &str| {
-        let credentials = CredentialsFrom::default();
-        let declared =
-            DeclaredSilo { url: format!("file:{name}"), credentials, reserve_percent: DEFAULT_RESERVE_PERCENT };
-        (name.to_owned(), declared)
-    };
+    let silo = |name: &str| (name.to_owned(), DeclaredSilo::own(format!("file:{name}")));
     let target = |silo: &str| WriteTarget { silo: silo.to_owned(), min_size: 0, max_size: None };
     Declared {
         silos: [silo("hot"), silo("cold")].into(),

@@ -120,6 +120,10 @@ impl Namespace {
     ///
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteBucket.html>
     pub async fn delete_bucket(&self, which: &Bucket) -> Result<(), BucketError> {
+        // What is taken over into it has names that nobody saw yet.
+        if self.inventory().roots.iter().any(|root| root.bucket == which.incarnation) {
+            return Err(BucketError::NotEmpty);
+        }
         let (row_key, which) = (bucket(&which.name), which.clone());
         let start = prefix(which.incarnation, "");
         let objects = start.clone()..after_prefix(&start);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
+use holdall_silos::BodyError;
 
 use crate::bucket::Bucket;
 use crate::digest::ChecksumHasher;
@@ -10,7 +11,7 @@ use crate::get::Opened;
 use crate::name::ObjectKey;
 use crate::namespace::Namespace;
 use crate::object::{Checksum, ChecksumAlgorithm, ChecksumKind, Condition, Headers, Pairs};
-use crate::put::{PutDone, PutError};
+use crate::put::{PutDone, PutError, PutObject, Upload};
 use crate::reference::targets;
 use crate::replace::{Beside, Replace};
 use crate::table::objects::{Attributes, ObjectRow, show};
@@ -43,13 +44,18 @@ impl Namespace {
     pub async fn copy(&self, request: CopyObject<'_>) -> Result<PutDone, PutError> {
         let CopyObject { source, bucket, key, headers, tags, storage_class, algorithm, condition } = request;
         self.core.room_in_index()?;
+        if source.is_in_place().await? {
+            return self
+                .copy_whole(CopyObject { source, bucket, key, headers, tags, storage_class, algorithm, condition })
+                .await;
+        }
         let session = self.session();
         let checksum = self.checksum_of_copy(source, algorithm).await?;
         let guard = session.take();
         let row = ObjectRow {
             size: source.row.size,
             modified: 0,
-            etag: source.row.etag,
+            etag: source.row.etag.clone(),
             checksum: checksum.as_ref().map(|checksum| (checksum.algorithm, checksum.kind)),
             storage_class,
             version: guard.number,
@@ -64,9 +70,21 @@ impl Namespace {
         let (adding, kept) = (targets(&row.data), attributes.clone());
         let beside = Beside::<()> { reads: Vec::new(), decide: Arc::new(|_, _| Ok(Vec::new())) };
         let guards = vec![Arc::new(guard)];
-        let replace = Replace { session, bucket, key, row, attributes: kept, condition, adding, beside, guards };
+        let replace =
+            Replace { session, bucket, key, row, attributes: kept, modified: None, condition, adding, beside, guards };
         let row = self.core.replace(replace).await?;
         Ok(PutDone { object: show(&row, attributes) })
+    }
+
+    /// Bytes that others may change or take away are written anew: a copy is the client's own.
+    async fn copy_whole(&self, request: CopyObject<'_>) -> Result<PutDone, PutError> {
+        let CopyObject { source, bucket, key, headers, tags, storage_class, algorithm, condition } = request;
+        let bytes = source.read(0..source.row.size).await?;
+        let body = bytes.map(|piece| piece.map_err(|fault| BodyError { reason: fault.to_string() }));
+        let upload = Upload { body: body.boxed(), size: source.row.size, algorithm, verify: Box::new(|_| Ok(())) };
+        let headers = headers.unwrap_or_else(|| source.object.headers.clone());
+        let tags = tags.unwrap_or_else(|| source.object.tags.clone());
+        self.put(PutObject { bucket, key, upload, headers, tags, storage_class, condition }).await
     }
 
     /// The source's checksum, or the one asked for: then the bytes are read once.

@@ -1,11 +1,11 @@
 //! Where a silo's secrets are found: variables and files, never the secrets.
 
 use holdall_silos::Credentials;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Serialize};
 
 /// How a silo's credentials are found; never the secrets themselves. Nothing named: the cloud's own ways.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(remote = "Self", default)]
+#[serde(default)]
 pub struct CredentialsFrom {
     /// Environment variable that holds the access key id.
     pub access_key_id_env: Option<String>,
@@ -57,14 +57,6 @@ impl CredentialsFrom {
             (Some(_), Some(_)) => Err("the credentials are of more than one kind".to_owned()),
         }
     }
-
-    /// Whether a row of four fields says it all.
-    fn fits_old_row(&self) -> bool {
-        let Self { account_key_env, account_key_file, sas_token_env, sas_token_file, service_account_file, .. } = self;
-        let later = [account_key_env, account_key_file, sas_token_env, sas_token_file, service_account_file];
-        later.iter().all(|field| field.is_none())
-            && self.secret_access_key_env.as_ref().is_none_or(|name| !name.starts_with(ESCAPE))
-    }
 }
 
 fn one(env: Option<&str>, file: Option<&str>, what: &str) -> Result<Option<String>, String> {
@@ -80,105 +72,9 @@ fn one(env: Option<&str>, file: Option<&str>, what: &str) -> Result<Option<Strin
     }
 }
 
-/// What rows have had since format 1. Rows do not name their fields, so that none can be added: where these four do not
-/// say it all, the whole of it stands as JSON in the place of the secret's variable, behind a sign that no variable's name
-/// has.
-#[derive(Serialize, Deserialize)]
-struct Row {
-    access_key_id_env: Option<String>,
-    secret_access_key_env: Option<String>,
-    access_key_id_file: Option<String>,
-    secret_access_key_file: Option<String>,
-}
-
-const ESCAPE: char = '=';
-
-impl Serialize for CredentialsFrom {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() {
-            return Self::serialize(self, serializer);
-        }
-        let row = if self.fits_old_row() {
-            let all = self.clone();
-            Row {
-                access_key_id_env: all.access_key_id_env,
-                secret_access_key_env: all.secret_access_key_env,
-                access_key_id_file: all.access_key_id_file,
-                secret_access_key_file: all.secret_access_key_file,
-            }
-        } else {
-            let whole = serde_json::to_string(self).map_err(ser::Error::custom)?;
-            Row {
-                access_key_id_env: None,
-                secret_access_key_env: Some(format!("{ESCAPE}{whole}")),
-                access_key_id_file: None,
-                secret_access_key_file: None,
-            }
-        };
-        row.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for CredentialsFrom {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        if deserializer.is_human_readable() {
-            return Self::deserialize(deserializer);
-        }
-        let row = Row::deserialize(deserializer)?;
-        if let Some(whole) = row.secret_access_key_env.as_ref().and_then(|name| name.strip_prefix(ESCAPE)) {
-            return serde_json::from_str(whole).map_err(de::Error::custom);
-        }
-        Ok(Self {
-            access_key_id_env: row.access_key_id_env,
-            secret_access_key_env: row.secret_access_key_env,
-            access_key_id_file: row.access_key_id_file,
-            secret_access_key_file: row.secret_access_key_file,
-            ..Self::default()
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::{decode, encode};
-
-    fn keys() -> CredentialsFrom {
-        CredentialsFrom {
-            access_key_id_env: Some("ID".to_owned()),
-            secret_access_key_file: Some("/secret".to_owned()),
-            ..CredentialsFrom::default()
-        }
-    }
-
-    /// Rows written before there was anything but key pairs, and by a version that goes back to one.
-    #[test]
-    fn rows_of_key_pairs_are_what_they_always_were() {
-        let old = (Some("ID".to_owned()), None::<String>, None::<String>, Some("/secret".to_owned()));
-        assert_eq!(encode(&keys()), encode(&old));
-        assert_eq!(decode::<CredentialsFrom>(&encode(&old)).unwrap(), keys());
-        let none = (None::<String>, None::<String>, None::<String>, None::<String>);
-        assert_eq!(encode(&CredentialsFrom::default()), encode(&none));
-    }
-
-    #[test]
-    fn every_field_reads_back_from_a_row_and_from_json() {
-        let strange = CredentialsFrom { secret_access_key_env: Some("=x".to_owned()), ..CredentialsFrom::default() };
-        let azure = CredentialsFrom { account_key_env: Some("AZ\n=\"KEY".to_owned()), ..CredentialsFrom::default() };
-        let all = CredentialsFrom {
-            secret_access_key_env: Some("S".to_owned()),
-            account_key_file: Some("a".to_owned()),
-            sas_token_env: Some("b".to_owned()),
-            sas_token_file: Some("c".to_owned()),
-            service_account_file: Some("d".to_owned()),
-            ..keys()
-        };
-        for from in [keys(), strange, azure, all] {
-            assert_eq!(decode::<(CredentialsFrom, u8)>(&encode(&(&from, 7u8))).unwrap(), (from.clone(), 7));
-            assert_eq!(serde_json::from_str::<CredentialsFrom>(&serde_json::to_string(&from).unwrap()).unwrap(), from);
-        }
-        assert_eq!(serde_json::from_str::<CredentialsFrom>("{}").unwrap(), CredentialsFrom::default());
-    }
 
     #[test]
     fn credentials_are_of_one_kind_and_from_one_place() {

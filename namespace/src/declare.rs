@@ -5,26 +5,45 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdall_silos::address::BadAddress;
+use holdall_silos::connect::holdings;
+use holdall_silos::holdings::Holdings;
+use holdall_silos::wrap::read_only::ReadOnly;
 use holdall_silos::{Address, Silo, SiloError, connect};
 
 use crate::engine::{self, Engine, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::inventory::{ApplyError, Change, Declared, DeclaredSilo, Inventory, WritePolicy, claim};
+use crate::inventory::{Access, ApplyError, Change, Declared, DeclaredSilo, Inventory, WritePolicy, claim};
 use crate::limits::MAX_SILOS;
 use crate::namespace::Namespace;
 use crate::table::silos::{SiloRow, bucket_write_policy, next_silo, revision, silo as silo_key, write_policy};
-use crate::table::{decode, decode_row, encode};
+use crate::table::{decode_row, encode};
 
-/// Opens a declared silo's client. The reason of a failure is one sentence fragment.
-pub(crate) fn connect_declared(declared: &DeclaredSilo, base: &Path) -> Result<Arc<dyn Silo>, String> {
+/// A silo's clients.
+pub(crate) struct Connected {
+    pub silo: Arc<dyn Silo>,
+    /// Of a silo of others.
+    pub holdings: Option<Arc<dyn Holdings>>,
+}
+
+/// Opens a declared silo's clients. The reason of a failure is one sentence fragment.
+pub(crate) fn connect_declared(declared: &DeclaredSilo, base: &Path) -> Result<Connected, String> {
     #[cfg(test)]
     if let Some(silo) = crate::model::silo_for(&declared.url) {
-        return Ok(silo);
+        return Ok(Connected { silo, holdings: None });
     }
     let address = Address::parse(&declared.url, base).map_err(|error| error.to_string())?;
     let credentials = declared.credentials.find()?;
-    connect(&address, &credentials).map_err(|error| error.to_string())
+    match declared.access {
+        Access::Own => {
+            let silo = connect(&address, &credentials).map_err(|error| error.to_string())?;
+            Ok(Connected { silo, holdings: None })
+        }
+        Access::ReadOnly => {
+            let holdings = holdings(&address, &credentials).map_err(|error| error.to_string())?;
+            Ok(Connected { silo: Arc::new(ReadOnly::new(Arc::clone(&holdings))), holdings: Some(holdings) })
+        }
+    }
 }
 
 /// Changes a silo's row, and the revision with it.
@@ -35,9 +54,9 @@ pub(crate) async fn change_silo(
 ) -> Result<(), Fault> {
     let decide = move |rows: &Rows| -> Result<_, Fault> {
         let row = rows.get(&silo_key(id)).ok_or_else(|| Fault::Damaged(format!("silo {id} has no row")))?;
-        let mut row: SiloRow = decode(row)?;
+        let mut row = SiloRow::decode(row)?;
         change(&mut row);
-        Ok((vec![Write::Put(silo_key(id), encode(&row)), Write::Add(revision(), 1)], ()))
+        Ok((vec![Write::Put(silo_key(id), row.encode()), Write::Add(revision(), 1)], ()))
     };
     Ok(engine::commit(engine, vec![Read::Row(silo_key(id))], decide).await?)
 }
@@ -72,6 +91,9 @@ fn compare_silos(declared: &BTreeMap<String, DeclaredSilo>, inventory: &Inventor
         }
         let before = known.map(|open| show_silo(&open.row.declared));
         silos.changes.push(Change { what: format!("silo.{name}"), before, after: show_silo(silo) });
+        if known.is_some_and(|open| open.row.declared.access != silo.access) {
+            return Err(invalid(format!("silo.{name}.access"), "whose a silo is does not change"));
+        }
         match known {
             Some(open) => silos.changed.push((open.id, SiloRow { declared: silo.clone(), ..open.row.clone() })),
             None => silos.new.push((name.clone(), silo.clone())),
@@ -84,7 +106,10 @@ fn compare_silos(declared: &BTreeMap<String, DeclaredSilo>, inventory: &Inventor
 }
 
 fn show_silo(silo: &DeclaredSilo) -> String {
-    format!("{} reserve {}%", silo.url, silo.reserve_percent)
+    match silo.access {
+        Access::Own => format!("{} reserve {}%", silo.url, silo.reserve_percent),
+        Access::ReadOnly => format!("{} read-only", silo.url),
+    }
 }
 
 fn show_policy(policy: &WritePolicy) -> String {
@@ -224,8 +249,11 @@ fn marker_id(namespace: &str, silo: &str) -> String {
 async fn meet(row: &mut SiloRow, base: &Path, namespace: &str, fresh: bool) -> Result<(), ApplyError> {
     let name = row.name.clone();
     let failed = |reason: String| ApplyError::Silo { silo: name.clone(), reason };
-    let silo = connect_declared(&row.declared, base).map_err(failed)?;
+    let Connected { silo, holdings } = connect_declared(&row.declared, base).map_err(failed)?;
     let refused = |error: SiloError| failed(error.to_string());
+    if let Some(holdings) = holdings.filter(|_| fresh) {
+        row.marker = holdings.identity().await.map_err(refused)?;
+    }
     silo.claim(&claim(&row.name, namespace, &row.marker, fresh)).await.map_err(refused)?;
     row.facts = silo.probe().await.map_err(refused)?;
     Ok(())
@@ -246,7 +274,7 @@ impl Namespace {
         }
         for (id, row) in &mut silos.changed {
             meet(row, &self.options.base, &self.id, false).await?;
-            writes.push(Write::Put(silo_key(*id), encode(row)));
+            writes.push(Write::Put(silo_key(*id), row.encode()));
         }
         let new = self.meet_new(silos.new).await?;
         self.commit_declared(new, writes).await?;
@@ -274,7 +302,7 @@ impl Namespace {
             let mut next: SiloId = decode_row(rows.get(&next_silo()))?.unwrap_or(1);
             let mut writes = writes.clone();
             for row in &new {
-                writes.push(Write::Put(silo_key(next), encode(row)));
+                writes.push(Write::Put(silo_key(next), row.encode()));
                 next += 1;
             }
             writes.push(Write::Put(next_silo(), encode(&next)));
@@ -289,10 +317,10 @@ impl Namespace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inventory::{CredentialsFrom, WriteTarget};
+    use crate::inventory::WriteTarget;
 
     fn silo(url: &str) -> DeclaredSilo {
-        DeclaredSilo { url: url.to_owned(), credentials: CredentialsFrom::default(), reserve_percent: 5 }
+        DeclaredSilo::own(url)
     }
 
     fn overlap(one: &str, other: &str) -> Option<String> {

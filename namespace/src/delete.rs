@@ -5,7 +5,7 @@ use crate::fault::Fault;
 use crate::name::ObjectKey;
 use crate::namespace::Namespace;
 use crate::object::{Condition, ConditionFailed};
-use crate::replace::NotReplaced;
+use crate::replace::{NotReplaced, Removal};
 
 /// Why an object was not deleted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +23,7 @@ impl Namespace {
     ///
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html>
     pub async fn delete(&self, bucket: &Bucket, key: &ObjectKey, condition: Condition) -> Result<(), DeleteError> {
-        let removed = self.core.remove(&self.session(), bucket, key, condition).await;
+        let removed = self.core.remove(&self.session(), bucket, key, Removal::of(condition)).await;
         crate::failpoint!("delete-committed");
         match removed {
             Ok(_) | Err(NotReplaced::NoSuchBucket | NotReplaced::Gone | NotReplaced::Beside(())) => Ok(()),

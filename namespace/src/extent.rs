@@ -61,6 +61,10 @@ pub enum Location {
         name: Vec<u8>,
         /// What was seen.
         validator: String,
+        /// Bytes of all that was seen.
+        whole: u64,
+        /// Where the extent's first byte is in it.
+        offset: u64,
     },
 }
 

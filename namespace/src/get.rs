@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 
 use crate::bucket::Bucket;
-use crate::extent::Slice;
+use crate::extent::{Location, Replica, Slice};
 use crate::fault::Fault;
 use crate::limits::COMMIT_TRIES;
 use crate::multipart::show_part;
@@ -18,7 +18,9 @@ use crate::object::{Object, Part};
 use crate::read::read_slices;
 use crate::session::OpenRead;
 use crate::table::decode_row;
+use crate::table::extents::{ExtentRow, extent};
 use crate::table::objects::{Attributes, Data, ObjectRow, attributes, object, show};
+use crate::table::tag::Tag;
 
 /// Checked bytes on their way out. An error ends the stream: the client sees a broken connection, never a short 200.
 pub type Bytestream = Pin<Box<dyn Stream<Item = Result<Bytes, Fault>> + Send>>;
@@ -48,6 +50,24 @@ impl Opened {
     pub async fn read(&self, range: Range<u64>) -> Result<Bytestream, Fault> {
         let slices = self.slices(range).await?;
         read_slices(Arc::clone(&self.core), Arc::clone(&self.guard), slices).await
+    }
+
+    /// Whether any of its bytes are where others put them.
+    pub(crate) async fn is_in_place(&self) -> Result<bool, Fault> {
+        // Bytes that went through us never are.
+        if !matches!(self.row.etag, Tag::Foreign { .. }) {
+            return Ok(false);
+        }
+        let slices = self.slices(0..self.row.size).await?;
+        let rows = self.core.engine.get(&slices.iter().map(|slice| extent(slice.extent)).collect::<Vec<_>>()).await?;
+        for row in rows {
+            let row: Option<ExtentRow> = decode_row(row.as_ref())?;
+            let foreign = |replica: &Replica| matches!(replica.location, Location::InPlace { .. });
+            if row.is_none_or(|row| row.replicas.iter().any(foreign)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// What a range is made of.
@@ -130,7 +150,16 @@ impl Core {
         let name = object(bucket.incarnation, key);
         for _ in 0..COMMIT_TRIES {
             let rows = self.engine.get(std::slice::from_ref(&name)).await?;
-            let Some(mut row) = decode_row::<ObjectRow>(rows[0].as_ref())? else { return Ok(None) };
+            let Some(mut row) = decode_row::<ObjectRow>(rows[0].as_ref())? else {
+                if self.seek(bucket, key).await? {
+                    continue;
+                }
+                return Ok(None);
+            };
+            if row.etag.is_in_part() {
+                self.fill_in(bucket, key, &row).await?;
+                continue;
+            }
             if let Some(attributes) = row.attributes.take() {
                 let object = show(&row, attributes);
                 return Ok(Some((row, object)));

@@ -5,20 +5,23 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use holdall_silos::holdings::Holdings;
 use holdall_silos::silo::Space;
 use holdall_silos::{Address, Facts, Silo, SiloError};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
 pub use crate::credentials::CredentialsFrom;
+use crate::declare::{Connected, connect_declared};
 use crate::engine::Engine;
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::limits::FAILURES_UNTIL_DOWN;
+use crate::limits::{DEFAULT_RESERVE_PERCENT, FAILURES_UNTIL_DOWN};
 use crate::name::BucketName;
 use crate::namespace::{Core, Namespace, OpenError, Options};
 use crate::placement::{Candidate, choose, down};
 use crate::stats::Stats;
+use crate::table::roots::RootRow;
 use crate::table::silos::{SiloRow, read_silo, revision};
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, key};
@@ -32,6 +35,28 @@ pub struct DeclaredSilo {
     pub credentials: CredentialsFrom,
     /// Room kept free, in percent of the silo.
     pub reserve_percent: u8,
+    /// Whose it is.
+    #[serde(default)]
+    pub access: Access,
+}
+
+impl DeclaredSilo {
+    /// A silo of ours, with credentials found the cloud's own ways and the usual reserve.
+    pub fn own(url: impl Into<String>) -> Self {
+        let (credentials, access) = (CredentialsFrom::default(), Access::Own);
+        Self { url: url.into(), credentials, reserve_percent: DEFAULT_RESERVE_PERCENT, access }
+    }
+}
+
+/// Whose a silo is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Ours: it takes blobs under names of our own.
+    #[default]
+    Own,
+    /// Others': what it holds can be taken over in place, and is never touched.
+    ReadOnly,
 }
 
 /// Where new objects go.
@@ -117,6 +142,8 @@ pub struct SiloInfo {
     pub name: String,
     /// Its URL, without secrets.
     pub url: String,
+    /// Whose it is.
+    pub access: Access,
     /// Takes no new bytes by order.
     pub cordoned: bool,
     /// Whether it answers.
@@ -158,6 +185,8 @@ pub struct OpenSilo {
     pub row: SiloRow,
     /// Its client.
     pub silo: Arc<dyn Silo>,
+    /// What others put there, of a silo of others.
+    pub holdings: Option<Arc<dyn Holdings>>,
     failures: AtomicU32,
     full: AtomicBool,
     /// As asked last; replaced whole.
@@ -200,6 +229,11 @@ impl OpenSilo {
     /// Counts a block that did not match.
     pub fn note_damage(&self) {
         self.stats.silo(&self.row.name, |silo| silo.damaged_blocks += 1);
+    }
+
+    /// Whether new bytes may go there, as far as orders and owners go.
+    pub fn takes_bytes(&self) -> bool {
+        !self.row.cordoned && self.row.declared.access == Access::Own
     }
 
     /// Whether it answered lately.
@@ -256,7 +290,7 @@ impl OpenSilo {
         Candidate {
             id: self.id,
             name: self.row.name.clone(),
-            cordoned: self.row.cordoned,
+            cordoned: !self.takes_bytes(),
             up: self.health() == Health::Up,
             room: self.room(),
         }
@@ -280,6 +314,8 @@ pub struct Inventory {
     pub write: Option<WritePolicy>,
     /// By bucket.
     pub bucket_write: BTreeMap<String, WritePolicy>,
+    /// What is taken over in place. How far that came may be more by now.
+    pub roots: Vec<RootRow>,
 }
 
 impl Inventory {
@@ -297,7 +333,7 @@ impl Inventory {
         let (mut silos, mut refused) = (BTreeMap::new(), None);
         for (key, bytes) in rows {
             let Some(id) = read_silo(&key) else { continue };
-            let row: SiloRow = decode(&bytes)?;
+            let row = SiloRow::decode(&bytes)?;
             let kept = before.silos.get(&id).filter(|open| open.row.declared == row.declared);
             let (open, down) = open_silo(id, row, kept, options, namespace, stats).await?;
             refused = refused.or(down.map(|reason| OpenError::Silo { silo: open.row.name.clone(), reason }));
@@ -308,7 +344,8 @@ impl Inventory {
             return Err(refused);
         }
         let (write, bucket_write) = load_policies(engine).await?;
-        Ok(Self { revision, silos, write, bucket_write })
+        let roots = load_roots(engine).await?;
+        Ok(Self { revision, silos, write, bucket_write, roots })
     }
 
     /// By name.
@@ -332,6 +369,13 @@ impl Inventory {
         let down = down(policy, &silos, size).and_then(|id| self.silos.get(&id));
         Err(down.map_or(Fault::NoRoom, |open| Fault::Unavailable(format!("silo `{}` is down", open.row.name))))
     }
+}
+
+/// All roots, by number.
+pub(crate) async fn load_roots(engine: &dyn Engine) -> Result<Vec<RootRow>, Fault> {
+    let table = vec![key::ROOTS]..after_prefix(&[key::ROOTS]);
+    let rows = engine.range(table, crate::limits::MAX_ROOTS, usize::MAX).await?;
+    rows.iter().map(|(_, row)| RootRow::decode(row)).collect()
 }
 
 async fn load_policies(engine: &dyn Engine) -> Result<(Option<WritePolicy>, BTreeMap<String, WritePolicy>), Fault> {
@@ -359,14 +403,17 @@ async fn open_silo(
     stats: &Arc<Stats>,
 ) -> Result<(Arc<OpenSilo>, Option<String>), OpenError> {
     let failed = |reason: String| OpenError::Silo { silo: row.name.clone(), reason };
-    let (silo, space) = if let Some(open) = kept {
-        (Arc::clone(&open.silo), *open.space.lock().expect("no holder panics"))
+    let (connected, space) = if let Some(open) = kept {
+        let connected = Connected { silo: Arc::clone(&open.silo), holdings: open.holdings.clone() };
+        (connected, *open.space.lock().expect("no holder panics"))
     } else {
-        (crate::declare::connect_declared(&row.declared, &options.base).map_err(failed)?, None)
+        (connect_declared(&row.declared, &options.base).map_err(failed)?, None)
     };
+    let Connected { silo, holdings } = connected;
     let open = OpenSilo {
         id,
         silo,
+        holdings,
         failures: AtomicU32::new(0),
         full: AtomicBool::new(false),
         space: Mutex::new(space),
@@ -425,6 +472,7 @@ impl Core {
             id: open.id,
             name: open.row.name.clone(),
             url: open.row.declared.url.clone(),
+            access: open.row.declared.access,
             cordoned: open.row.cordoned,
             health: open.health(),
             facts: open.row.facts.clone(),

@@ -29,6 +29,7 @@ pub mod placement;
 pub mod remove_silo;
 
 pub mod account;
+pub mod assimilate;
 pub mod bucket;
 mod names;
 mod pack;

@@ -157,3 +157,37 @@ pub const FORGOTTEN_AT_ONCE: u64 = 16;
 pub const LOG_LEAP: u64 = 1 << 32;
 /// Sessions that a restored index leaves out at least, and at most twice that: there are 2^40.
 pub const SESSION_LEAP: u64 = 1 << 20;
+/// A root is passed this long after its last pass ended, unless told otherwise.
+pub const RESCAN: Duration = Duration::from_mins(10);
+/// Roots of one namespace.
+pub const MAX_ROOTS: usize = 256;
+/// Roots, or parts of them, that are passed at once.
+pub const PASSES_AT_ONCE: usize = 4;
+/// Names of one step of a pass.
+pub const ASSIMILATED_AT_ONCE: usize = 1000;
+/// Commits of one step under way at once.
+pub const TAKES_AT_ONCE: usize = 4;
+/// Names that a dry run looks at.
+pub const SURVEYED: u64 = 100_000;
+/// How often a pass notes how far it came.
+pub const PASS_NOTE: Duration = Duration::from_secs(1);
+/// A pass that broke off begins again after this.
+pub const PASS_REST: Duration = Duration::from_secs(10);
+/// Prefixes that were passed before the first pass came there.
+pub const SEEN_KEPT: usize = 64;
+/// Names that could not be looked at, as many as are noted.
+pub const UNREAD_KEPT: usize = 100;
+/// Names that a pass may take away without asking: of a small root so many,
+pub const GONE_AT_LEAST: u64 = 10;
+/// and never more.
+pub const GONE_AT_MOST: usize = 1000;
+/// Names that requests look for in silos at once.
+pub const LOOKS_AT_ONCE: usize = 16;
+/// A name that was not in a silo is believed not to be there for this long,
+pub const ABSENT: Duration = Duration::from_secs(5);
+/// of so many names at most.
+pub const ABSENT_KEPT: usize = 10_000;
+/// A list waits this long for what it shows to be passed,
+pub const LIST_PATIENCE: Duration = Duration::from_secs(20);
+/// and looks this often.
+pub const LIST_LOOK: Duration = Duration::from_millis(50);

@@ -1,4 +1,4 @@
-//! Listing: one range scan or fold of the index; no silo is asked.
+//! Listing: one range scan or fold of the index; no silo is asked. What is being taken over is waited for.
 
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
@@ -65,6 +65,7 @@ impl Namespace {
         if list.limit == 0 {
             return Ok(ListPage::default());
         }
+        self.core.all_seen(bucket, &list.prefix).await?;
         let whole = objects::prefix(bucket.incarnation, &list.prefix);
         let start = start_of(bucket.incarnation, &list).max(whole.clone());
         let end = after_prefix(&whole);

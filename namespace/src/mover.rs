@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, UnixMs};
 use crate::describe::Description;
+use crate::digest::{BlockSums, extent_digest};
 use crate::engine::{Priority, Read, Rows, Write};
 use crate::extent::{JobId, Location, Number, Replica, ReplicaState, SiloId};
 use crate::fault::Fault;
@@ -21,7 +22,7 @@ use crate::plan::Move;
 use crate::read::ExtentReader;
 use crate::reference::retire_replicas;
 use crate::session::{Session, Uncommitted, Unfinished};
-use crate::table::extents::{ExtentRow, extent};
+use crate::table::extents::{ExtentRow, extent, store};
 use crate::table::moves::{MoveRow, journal};
 use crate::table::packs;
 use crate::table::retired::{RetiredRow, retired};
@@ -104,6 +105,8 @@ pub(crate) struct Copied {
     from: (SiloId, Location),
     to: (SiloId, Location),
     job: JobId,
+    /// Block checksums, where the row has none yet.
+    sums: Option<Vec<u64>>,
 }
 
 /// Source still verified, extent still live? Then the copy counts and the source does not: what to write for it. `by`
@@ -114,7 +117,7 @@ pub(crate) fn relocate(
     now: UnixMs,
     by: (Number, u32),
 ) -> Result<Option<Vec<Write>>, Fault> {
-    let Copied { extent: id, from, to, job } = copied;
+    let Copied { extent: id, from, to, job, sums } = copied;
     let row: Option<ExtentRow> = decode_row(rows.get(&extent(*id)))?;
     let live = |row: &ExtentRow| row.first.is_some() || crate::seeded_bug!("move-blind");
     let Some(mut row) = row.filter(live) else { return Ok(None) };
@@ -129,7 +132,13 @@ pub(crate) fn relocate(
     }
     let state = ReplicaState::Verified;
     row.replicas.push(Replica { silo: to.0, location: to.1.clone(), state, since: now, job: Some(*job) });
-    writes.push(Write::Put(extent(*id), encode(&row)));
+    match sums {
+        Some(sums) if !row.is_hashed() => {
+            row.digest = extent_digest(sums);
+            writes.extend(store(*id, row, sums.clone()));
+        }
+        _ => writes.push(Write::Put(extent(*id), encode(&row))),
+    }
     writes.push(Write::Put(retired(now, by.0, by.1), encode(&RetiredRow::Replicas { extent: *id, replicas })));
     writes.push(Write::Delete(journal(*id)));
     Ok(Some(writes))
@@ -217,13 +226,16 @@ impl Mover<'_> {
 
     async fn copy_and_commit(&self, planned: &Move, plan: Plan, guard: Unfinished) -> Result<Moved, Fault> {
         crate::failpoint!("move-journalled");
-        if let Err(error) = self.copy(planned, &plan).await {
-            self.forget(planned, &plan).await?;
-            return Ok(Moved::Failed(error));
-        }
+        let sums = match self.copy(planned, &plan).await {
+            Ok(sums) => sums,
+            Err(error) => {
+                self.forget(planned, &plan).await?;
+                return Ok(Moved::Failed(error));
+            }
+        };
         crate::failpoint!("move-copied");
         let guard = Arc::new(guard);
-        let outcome = self.commit(planned, &plan, &guard).await;
+        let outcome = self.commit(planned, &plan, sums, &guard).await;
         crate::failpoint!("move-committed");
         match outcome {
             Ok(()) => Ok(Moved::Done),
@@ -244,13 +256,18 @@ impl Mover<'_> {
         }
     }
 
-    /// Copies and verifies: a checksum that the silo enforces, else read back past caches.
-    async fn copy(&self, planned: &Move, plan: &Plan) -> Result<(), String> {
+    /// Copies and verifies: a checksum that the silo enforces, else read back past caches. Answers the checksums of what
+    /// had none.
+    async fn copy(&self, planned: &Move, plan: &Plan) -> Result<Option<Vec<u64>>, String> {
         let (row, from) = (plan.row.clone(), plan.from.clone());
         let reader = ExtentReader::copy(Arc::clone(self.core), planned.extent, row, planned.from, from);
         let failure = Arc::new(OnceLock::new());
-        let body = paced(reader, Arc::clone(self.pacer), Arc::clone(&failure));
-        let digest = Arc::new(OnceLock::from(plan.row.digest));
+        let mut body = paced(reader, Arc::clone(self.pacer), Arc::clone(&failure));
+        let (mut digest, hashed) = (Arc::new(OnceLock::from(plan.row.digest)), Arc::new(OnceLock::new()));
+        if !plan.row.is_hashed() {
+            digest = Arc::default();
+            body = hashing(body, Arc::clone(&digest), Arc::clone(&hashed));
+        }
         let description = plan.description.clone().unwrap_or_else(|| self.plain_description(planned));
         let stored = plan.target.silo.put(&plan.to, planned.bytes, body, description.describe(digest)).await;
         let stored = match plan.target.note(stored) {
@@ -265,15 +282,20 @@ impl Mover<'_> {
         };
         plan.target.note_written(planned.bytes);
         crate::failpoint!("move-put");
+        let sums: Option<Vec<u64>> = hashed.get().cloned();
         if stored.checksum_enforced || crate::seeded_bug!("move-unverified") {
-            return Ok(());
+            return Ok(sums);
         }
+        let row = match &sums {
+            Some(sums) => ExtentRow { blocks: Some(sums.clone()), ..plan.row.clone() },
+            None => plan.row.clone(),
+        };
         let to = Location::Blob(plan.to);
-        let mut back = ExtentReader::verify(Arc::clone(self.core), planned.extent, plan.row.clone(), planned.to, to);
+        let mut back = ExtentReader::verify(Arc::clone(self.core), planned.extent, row, planned.to, to);
         loop {
             match back.next().await {
                 Ok(Some(_)) => {}
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(sums),
                 Err(fault) => {
                     self.core.discard(&[(planned.to, Location::Blob(plan.to))]).await;
                     return Err(format!("the copy does not read back: {fault}"));
@@ -303,10 +325,11 @@ impl Mover<'_> {
         &self,
         planned: &Move,
         plan: &Plan,
+        sums: Option<Vec<u64>>,
         guard: &Arc<Unfinished>,
     ) -> Result<(), Uncommitted<Option<Fault>>> {
         let (from, to) = ((planned.from, plan.from.clone()), (planned.to, Location::Blob(plan.to)));
-        let copied = Copied { extent: planned.extent, from, to, job: self.job };
+        let copied = Copied { extent: planned.extent, from, to, job: self.job, sums };
         let (now, held) = (self.core.clock.now(), Arc::clone(guard));
         let decide = move |rows: &Rows| match relocate(&copied, rows, now, (held.number, 0)) {
             Ok(Some(writes)) => Ok((writes, ())),
@@ -347,6 +370,25 @@ fn paced(reader: ExtentReader, pacer: Arc<Pacer>, failure: Arc<OnceLock<String>>
                 Err(BodyError { reason })
             }
         }
+    });
+    pieces.boxed()
+}
+
+/// The same bytes; their checksums are set before the end.
+fn hashing(body: Body, digest: Arc<OnceLock<[u8; 32]>>, hashed: Arc<OnceLock<Vec<u64>>>) -> Body {
+    let state = (body, Some(BlockSums::default()), digest, hashed);
+    let pieces = stream::try_unfold(state, |(mut body, mut sums, digest, hashed)| async move {
+        if let Some(bytes) = body.next().await.transpose()? {
+            if let Some(sums) = &mut sums {
+                sums.update(&bytes);
+            }
+            return Ok(Some((bytes, (body, sums, digest, hashed))));
+        }
+        if let Some(sums) = sums.map(BlockSums::finish) {
+            let _ = digest.set(extent_digest(&sums));
+            let _ = hashed.set(sums);
+        }
+        Ok(None)
     });
     pieces.boxed()
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::assimilate::Looking;
 use crate::backup::{BackupOptions, Backups};
 use crate::clock::Clock;
 use crate::engine::{self, Engine, Read, Rows, Write};
@@ -89,6 +90,8 @@ pub struct Core {
     pub(crate) sweeping: tokio::sync::Mutex<crate::sweep::Seen>,
     /// Other sessions' beats, and since when they stand, on this gateway's clock.
     pub(crate) watched: Mutex<BTreeMap<u64, (u64, Duration)>>,
+    /// What is looked for in silos of others.
+    pub(crate) looking: Looking,
 }
 
 /// One gateway's view of all buckets and objects.
@@ -141,6 +144,7 @@ impl Namespace {
             ordering: tokio::sync::Mutex::default(),
             sweeping: tokio::sync::Mutex::default(),
             watched: Mutex::default(),
+            looking: Looking::default(),
         };
         Ok(Arc::new(Self { core: Arc::new(core), tasks: Mutex::default() }))
     }
@@ -154,6 +158,7 @@ impl Namespace {
             tokio::spawn(Arc::clone(core).sweep_forever()),
             tokio::spawn(Arc::clone(core).look_after_packs_forever()),
             tokio::spawn(Arc::clone(core).run_jobs_forever()),
+            tokio::spawn(Arc::clone(core).pass_roots_forever()),
             tokio::spawn(Arc::clone(core).ship_log_forever()),
             tokio::spawn(Arc::clone(core).take_snapshots_forever()),
         ];

@@ -14,7 +14,8 @@ use crate::replace::{Beside, Decide, NotReplaced, Replace};
 use crate::session::Session;
 use crate::store::{For, StoredBytes};
 use crate::table::decode_row;
-use crate::table::objects::{Attributes, Data, ObjectRow, TagBytes, object, show};
+use crate::table::objects::{Attributes, Data, ObjectRow, object, show};
+use crate::table::tag::Tag;
 
 /// What was computed over a whole body on its way to a silo.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,7 +134,7 @@ impl Namespace {
         let row = ObjectRow {
             size,
             modified: 0,
-            etag: TagBytes { md5: stored.computed.md5, parts: 0 },
+            etag: Tag::Md5 { md5: stored.computed.md5, parts: 0 },
             checksum: algorithm.map(|algorithm| (algorithm, ChecksumKind::FullObject)),
             storage_class,
             version: stored.version(),
@@ -146,6 +147,7 @@ impl Namespace {
 
     /// A condition that cannot hold refuses before the body is read; only the commit says that it holds.
     async fn check_early(&self, bucket: &Bucket, key: &ObjectKey, condition: &Condition) -> Result<(), PutError> {
+        self.core.seek(bucket, key).await?;
         let rows = self.engine.get(&[object(bucket.incarnation, key)]).await.map_err(Fault::from)?;
         let current = decode_row::<ObjectRow>(rows[0].as_ref())?;
         let etag = current.map(|row| row.etag.text());
@@ -170,7 +172,8 @@ impl Core {
         let decide: Decide<()> = Arc::new(move |_, row| Ok(stored.writes_for(version, row.modified)));
         let beside = Beside { reads: Vec::new(), decide };
         let (adding, kept) = (Vec::new(), attributes.clone());
-        let replace = Replace { session, bucket, key, row, attributes: kept, condition, adding, beside, guards };
+        let replace =
+            Replace { session, bucket, key, row, attributes: kept, modified: None, condition, adding, beside, guards };
         match self.replace(replace).await {
             Ok(row) => {
                 crate::failpoint!("put-committed");

@@ -9,7 +9,6 @@ use crate::limits::{BEAT, COMMIT_TRIES, PATIENT_PASSES};
 use crate::namespace::{Core, Namespace};
 use crate::table::silos::{SiloRow, revision, silo as silo_key};
 use crate::table::usage::{self, Counted};
-use crate::table::{decode, decode_row};
 use crate::usage::Usage;
 
 /// Why a silo was not taken out.
@@ -52,6 +51,14 @@ pub enum RemoveSiloError {
         silo: String,
         /// `write` or `bucket.logs.write`.
         policy: String,
+    },
+    /// What it holds is taken over in place.
+    #[error("silo `{silo}` is taken over by root {root}: `holdall assimilate forget {root}` first")]
+    InRoot {
+        /// Which.
+        silo: String,
+        /// The root.
+        root: u32,
     },
     /// A job is at work on it.
     #[error("job {job} is about silo `{silo}`: it must end or be cancelled first")]
@@ -142,6 +149,9 @@ impl Core {
         if inventory.silos.len() == 1 {
             return Err(RemoveSiloError::Last { silo: silo() });
         }
+        if let Some(root) = inventory.roots.iter().find(|root| root.info.order.silo == name) {
+            return Err(RemoveSiloError::InRoot { silo: silo(), root: root.info.id });
+        }
         let sends = |policy: &WritePolicy| policy.to.iter().any(|to| to.silo == name);
         let of_bucket = inventory.bucket_write.iter().find(|(_, policy)| sends(policy));
         let of_bucket = of_bucket.map(|(bucket, _)| format!("bucket.{bucket}.write"));
@@ -170,7 +180,7 @@ impl Core {
         let name = name.to_owned();
         let decide = move |rows: &Rows| -> Result<_, Refusal> {
             let Some(row) = rows.get(&silo_key(id)) else { return Err(Refusal::Changed) };
-            let row: SiloRow = decode(row)?;
+            let row = SiloRow::decode(row)?;
             if !row.cordoned || usage::read(rows.get(&revision())) != settled_at {
                 return Err(Refusal::Changed);
             }
@@ -189,8 +199,7 @@ impl Core {
             Err(NotCommitted::Engine(error)) => {
                 // A lost answer: the row says what became of it.
                 let rows = self.engine.get(&[silo_key(id)]).await.map_err(Fault::from)?;
-                let left: Option<SiloRow> = decode_row(rows[0].as_ref())?;
-                left.map_or(Ok(()), |_| Err(Fault::from(error).into()))
+                rows[0].as_ref().map_or(Ok(()), |_| Err(Fault::from(error).into()))
             }
         }
     }

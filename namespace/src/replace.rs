@@ -43,12 +43,33 @@ pub(crate) struct Replace<'a, R> {
     /// The new version and its attributes; its time is set in the commit.
     pub row: ObjectRow,
     pub attributes: Attributes,
+    /// When it was modified; none is now.
+    pub modified: Option<UnixMs>,
     pub condition: Condition,
     /// What the new version refers to that exists already.
     pub adding: Vec<Target>,
     pub beside: Beside<R>,
     /// Numbers that must stay unfinished until the outcome is known.
     pub guards: Vec<Arc<Unfinished>>,
+}
+
+/// Which versions may be taken away, decided in the commit.
+pub(crate) type Only = Arc<dyn Fn(&Rows, &ObjectRow) -> Result<bool, Fault> + Send + Sync>;
+
+/// A current version on its way out.
+pub(crate) struct Removal {
+    pub condition: Condition,
+    /// Of others the removal is refused.
+    pub only: Option<Only>,
+    /// What goes with it.
+    pub also: Vec<Write>,
+}
+
+impl Removal {
+    /// Of whatever version is current.
+    pub(crate) fn of(condition: Condition) -> Self {
+        Self { condition, only: None, also: Vec::new() }
+    }
 }
 
 /// Why the version is not current.
@@ -92,7 +113,11 @@ impl Core {
         &self,
         replace: Replace<'_, R>,
     ) -> Result<ObjectRow, NotReplaced<R>> {
-        let Replace { session, bucket, key, row, attributes, condition, adding, beside, mut guards } = replace;
+        let Replace { session, bucket, key, row, attributes, modified, condition, adding, beside, mut guards } =
+            replace;
+        if condition != Condition::default() {
+            self.seek(bucket, key).await.map_err(NotReplaced::Fault)?;
+        }
         let adding = Adding { targets: adding, referrer: row.version };
         let version = row_version(&guards);
         if crate::seeded_bug!("finish-early") {
@@ -115,7 +140,8 @@ impl Core {
                 let _held = &held;
                 let old = plan.check(rows, &condition)?;
                 let mut row = row.clone();
-                row.modified = old.as_ref().map_or(now, |old| old.modified.max(now));
+                let at = modified.unwrap_or(now);
+                row.modified = old.as_ref().map_or(at, |old| old.modified.max(at));
                 let mut writes = plan.take_away(rows, old.as_ref(), &adding, now)?;
                 writes.extend(decide_beside(rows, &row).map_err(|refusal| Refusal::Not(NotReplaced::Beside(refusal)))?);
                 writes.extend(plan.count(old.as_ref(), Some(&row)));
@@ -140,23 +166,34 @@ impl Core {
         session: &Arc<Session>,
         bucket: &Bucket,
         key: &ObjectKey,
-        condition: Condition,
+        removal: Removal,
     ) -> Result<bool, NotReplaced<()>> {
+        let Removal { condition, only, also } = removal;
+        if only.is_none() {
+            self.seek(bucket, key).await.map_err(NotReplaced::Fault)?;
+        }
         let key = object(bucket.incarnation, key);
         let number = Arc::new(session.take());
         for _ in 0..COMMIT_TRIES {
             let plan = self.plan_replace(bucket, &key).await.map_err(NotReplaced::Fault)?;
             let (condition, held, now) = (condition.clone(), Arc::clone(&number), self.clock.now());
+            let (only, also) = (only.clone(), also.clone());
             let (reads, existed) = (plan.reads(), plan.old.is_some());
             if !existed && condition == Condition::default() {
                 return Ok(false);
             }
             let decide = move |rows: &Rows| {
                 let old = plan.check(rows, &condition)?;
+                if let (Some(only), Some(old)) = (&only, &old)
+                    && !only(rows, old)?
+                {
+                    return Err(Refusal::Not(NotReplaced::Beside(())));
+                }
                 let mut writes = plan.take_away(rows, old.as_ref(), &Adding::none(held.number), now)?;
                 writes.extend(plan.count(old.as_ref(), None));
                 if old.is_some() {
                     writes.push(Write::Delete(plan.key.clone()));
+                    writes.extend(also.iter().cloned());
                 }
                 Ok((writes, ()))
             };

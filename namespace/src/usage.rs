@@ -43,7 +43,7 @@ impl Namespace {
             report.accounts.push((account.id, account.name, usage));
         }
         for (key, row) in self.table(key::SILOS).await? {
-            let row: SiloRow = decode(&row)?;
+            let row = SiloRow::decode(&row)?;
             let id = read_silo(&key).ok_or_else(|| Fault::Damaged("a silo's key".to_owned()))?;
             let (live, retired) = (self.counted(Counted::Silo(id)).await?, self.counted(Counted::Retired(id)).await?);
             let usage = Usage { objects: live.objects + retired.objects, bytes: live.bytes + retired.bytes };

@@ -13,7 +13,7 @@ use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::SystemClock;
 use holdall_namespace::engine::{Engine, Key, Priority, Write, memory::Memory};
 use holdall_namespace::extent::Number;
-use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::inventory::{Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::job::{JobState, Order, Pace};
 use holdall_namespace::multipart::{Complete, CreateUpload, NamedPart};
 use holdall_namespace::name::ObjectKey;
@@ -43,8 +43,7 @@ async fn house_in(urls: [String; 2], test: &str) -> House {
     let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: 0, backup: None };
     let shared: Arc<dyn Engine> = Arc::new(engine.clone());
     let namespace = Namespace::open(shared, Arc::new(SystemClock::new()), options, true).await.unwrap();
-    let silo =
-        |url: &String| DeclaredSilo { url: url.clone(), credentials: CredentialsFrom::default(), reserve_percent: 5 };
+    let silo = |url: &String| DeclaredSilo::own(url);
     let silos = [("hot".to_owned(), silo(&urls[0])), ("cold".to_owned(), silo(&urls[1]))].into();
     let to = |silo: &str| WriteTarget { silo: silo.into(), min_size: 0, max_size: None };
     let write = Some(WritePolicy { to: vec![to("hot"), to("cold")] });

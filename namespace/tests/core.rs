@@ -11,7 +11,7 @@ use holdall_namespace::bucket::Bucket;
 use holdall_namespace::clock::SystemClock;
 use holdall_namespace::engine::{Engine, memory::Memory};
 use holdall_namespace::get::GetError;
-use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::inventory::{Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::job::{JobState, Order, OrderError, Pace};
 use holdall_namespace::list::{Line, List};
 use holdall_namespace::multipart::{Complete, CreateUpload, NamedPart};
@@ -48,8 +48,7 @@ async fn house(test: &str) -> House {
 async fn house_over(names: [String; 2], urls: [String; 2]) -> House {
     let engine = Memory::new();
     let namespace = open(&engine).await;
-    let silo =
-        |url: &String| DeclaredSilo { url: url.clone(), credentials: CredentialsFrom::default(), reserve_percent: 5 };
+    let silo = |url: &String| DeclaredSilo::own(url);
     let silos = [("hot".to_owned(), silo(&urls[0])), ("cold".to_owned(), silo(&urls[1]))].into();
     let to = |silo: &str| WriteTarget { silo: silo.into(), min_size: 0, max_size: None };
     let write = Some(WritePolicy { to: vec![to("hot"), to("cold")] });
@@ -424,11 +423,7 @@ async fn a_move_leaves_the_targets_reserve_alone() {
     let names = ["hot", "cold"].map(|name| folder.path().join(name).display().to_string());
     let house = house_over(names.clone(), names.each_ref().map(|name| format!("file:{name}"))).await;
     house.put("k", b"1").await;
-    let silo = DeclaredSilo {
-        url: format!("file:{}", names[1]),
-        credentials: CredentialsFrom::default(),
-        reserve_percent: 90,
-    };
+    let silo = DeclaredSilo { reserve_percent: 90, ..DeclaredSilo::own(format!("file:{}", names[1])) };
     let silos = [("cold".to_owned(), silo)].into();
     house.namespace.apply(&Declared { silos, ..Declared::default() }, false).await.unwrap();
     house.namespace.start_background();

@@ -13,7 +13,7 @@ use holdall_namespace::check::Finding;
 use holdall_namespace::clock::SystemClock;
 use holdall_namespace::engine::{self, Engine, Write, memory::Memory};
 use holdall_namespace::extent::Number;
-use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::inventory::{Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::job::{JobState, Order, Pace};
 use holdall_namespace::limits::PACK_UP_TO;
 use holdall_namespace::name::ObjectKey;
@@ -43,11 +43,7 @@ async fn house(test: &str) -> House {
     let names = ["hot", "cold"].map(|name| format!("packs-{test}-{name}"));
     let engine = Memory::new();
     let namespace = open(&engine, PACK_UP_TO).await;
-    let silo = |name: &String| DeclaredSilo {
-        url: format!("memory:{name}"),
-        credentials: CredentialsFrom::default(),
-        reserve_percent: 5,
-    };
+    let silo = |name: &String| DeclaredSilo::own(format!("memory:{name}"));
     let silos = [("hot".to_owned(), silo(&names[0])), ("cold".to_owned(), silo(&names[1]))].into();
     let to = |silo: &str| WriteTarget { silo: silo.into(), min_size: 0, max_size: None };
     let write = Some(WritePolicy { to: vec![to("hot"), to("cold")] });

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use holdall_namespace::bucket::Bucket;
 use holdall_namespace::clock::SystemClock;
 use holdall_namespace::engine::{Engine, memory::Memory};
-use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::inventory::{Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::job::{JobState, Order, Pace};
 use holdall_namespace::limits::BUFFERED_BODY;
 use holdall_namespace::object::{Condition, Headers};
@@ -29,10 +29,7 @@ async fn house(test: &str) -> (Arc<Namespace>, Bucket) {
     let engine: Arc<dyn Engine> = Arc::new(Memory::new());
     let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: 0, backup: None };
     let namespace = Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap();
-    let silo = |name: &str| {
-        let credentials = CredentialsFrom::default();
-        (name.to_owned(), DeclaredSilo { url: format!("memory:{test}-{name}"), credentials, reserve_percent: 5 })
-    };
+    let silo = |name: &str| (name.to_owned(), DeclaredSilo::own(format!("memory:{test}-{name}")));
     let silos = ["hot", "cold"].map(silo).into();
     namespace
         .apply(&Declared { silos, write: Some(to(&["hot", "cold"])), ..Declared::default() }, false)

@@ -4,9 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::address::{Address, BadAddress};
+use crate::holdings::Holdings;
 #[cfg(any(test, feature = "memory"))]
 use crate::memory::Memory;
 use crate::posix::Posix;
+use crate::posix::Tree;
 use crate::silo::Silo;
 use crate::web::{Bucket, have_tls};
 use crate::{azure, gcs, s3};
@@ -58,6 +60,14 @@ pub fn connect(address: &Address, credentials: &Credentials) -> Result<Arc<dyn S
         Address::S3 { bucket: name, .. } => bucket(format!("s3://{name}"), s3::open(address, credentials)),
         Address::Azure { container, .. } => bucket(format!("azure://{container}"), azure::open(address, credentials)),
         Address::Gcs { bucket: name, .. } => bucket(format!("gs://{name}"), gcs::open(address, credentials)),
+    }
+}
+
+/// Opens what others put at an address, to be read.
+pub fn holdings(address: &Address, _credentials: &Credentials) -> Result<Arc<dyn Holdings>, BadAddress> {
+    match address {
+        Address::Posix(path) => Ok(Arc::new(Tree::new(path))),
+        _ => Err(BadAddress { url: String::new(), reason: "only folders can be read in place".to_owned() }),
     }
 }
 

@@ -8,6 +8,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 
 use crate::error::SiloError;
+use crate::facts::Facts;
 use crate::silo::{Pieces, Validator};
 
 /// A name as it was seen.
@@ -27,6 +28,8 @@ pub struct Held {
     pub etag: Option<String>,
     /// Headers that came with it, lower-case names, as a GET would send them.
     pub system: Vec<(String, String)>,
+    /// Whether headers and metadata were asked for, as far as the silo has any.
+    pub whole: bool,
     /// User metadata, lower-case names without a prefix. Of a file: `file-owner`, `file-group`, `file-permissions`, as
     /// AWS `DataSync` calls them.
     pub user: Vec<(String, String)>,
@@ -69,6 +72,9 @@ pub trait Holdings: Send + Sync + 'static {
     /// What tells this silo from another one, or from an empty folder where it should be mounted. It stays the same over
     /// restarts and mounts.
     async fn identity(&self) -> Result<String, SiloError>;
+
+    /// Finds out what this silo promises to whoever reads, writing nothing.
+    async fn facts(&self) -> Result<Facts, SiloError>;
 
     /// Walks the names that begin with `prefix` and come after `after`, ascending by bytes.
     fn walk(&self, prefix: &[u8], after: Option<&[u8]>) -> Box<dyn Walk>;

@@ -13,6 +13,7 @@ pub mod problem;
 pub mod view;
 
 mod accounts;
+mod assimilate;
 mod check;
 mod declare;
 mod door;
@@ -70,6 +71,13 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/silo/{name}/cordon", "silo.cordon", post(silos::cordon)),
         route("POST", "/v1/silo/{name}/uncordon", "silo.uncordon", post(silos::uncordon)),
         route("POST", "/v1/apply", "apply", post(declare::apply)),
+        route("GET", "/v1/assimilate", "assimilate.list", get(assimilate::list)),
+        route("POST", "/v1/assimilate", "assimilate.start", post(assimilate::start)),
+        route("POST", "/v1/assimilate/survey", "assimilate.survey", post(assimilate::survey)),
+        route("GET", "/v1/assimilate/{id}", "assimilate.show", get(assimilate::show)),
+        route("DELETE", "/v1/assimilate/{id}", "assimilate.forget", delete(assimilate::forget)),
+        route("GET", "/v1/assimilate/{id}/refused", "assimilate.refused", get(assimilate::refused)),
+        route("POST", "/v1/assimilate/{id}/confirm", "assimilate.confirm", post(assimilate::confirm)),
         route("POST", "/v1/plan", "plan", post(jobs::plan)),
         route("GET", "/v1/job", "job.list", get(jobs::list)),
         route("POST", "/v1/job", "job.start", post(jobs::start)),

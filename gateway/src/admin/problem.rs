@@ -4,6 +4,7 @@
 
 use axum::response::{IntoResponse, Response};
 use holdall_namespace::account::AccountError;
+use holdall_namespace::assimilate::AssimilateError;
 use holdall_namespace::fault::Fault;
 use holdall_namespace::inventory::{ApplyError, SiloCommandError};
 use holdall_namespace::job::OrderError;
@@ -97,6 +98,7 @@ impl From<RemoveSiloError> for Problem {
             }
             RemoveSiloError::InPolicy { .. } => "silo_in_policy",
             RemoveSiloError::InJob { .. } => "silo_in_job",
+            RemoveSiloError::InRoot { .. } => "silo_in_root",
             RemoveSiloError::Last { .. } => "last_silo",
             RemoveSiloError::Silo(error) => return error.clone().into(),
         };
@@ -111,6 +113,21 @@ impl From<ApplyError> for Problem {
             ApplyError::Silo { .. } => Self::new(StatusCode::CONFLICT, "silo_refused", error.to_string()),
             ApplyError::Fault(fault) => fault.clone().into(),
         }
+    }
+}
+
+impl From<AssimilateError> for Problem {
+    fn from(error: AssimilateError) -> Self {
+        let (status, code) = match &error {
+            AssimilateError::NoSuchSilo(_) => (StatusCode::NOT_FOUND, "no_such_silo"),
+            AssimilateError::NoSuchBucket(_) => (StatusCode::NOT_FOUND, "no_such_bucket"),
+            AssimilateError::NoSuchRoot(_) => (StatusCode::NOT_FOUND, "no_such_root"),
+            AssimilateError::Own(_) => (StatusCode::CONFLICT, "silo_is_own"),
+            AssimilateError::Overlaps { .. } => (StatusCode::CONFLICT, "root_overlaps"),
+            AssimilateError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_order"),
+            AssimilateError::Fault(fault) => return fault.clone().into(),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

@@ -1,10 +1,11 @@
 //! The admin API's JSON: what routes answer and the command line reads. Times are RFC 3339, bytes are integers.
 
 use holdall_namespace::account::{AccessKey, Account, NewKey};
+use holdall_namespace::assimilate::{Assimilate, Counts, Noted, RootInfo};
 use holdall_namespace::backup::{BackupStatus, Progress, Taken};
 use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::UnixMs;
-use holdall_namespace::inventory::{Change, Health, SiloInfo};
+use holdall_namespace::inventory::{Access, Change, Health, SiloInfo};
 use holdall_namespace::job::{JobInfo, JobState, MoveInfo, Order, Pace, ReplicaInfo};
 use holdall_namespace::usage::{Usage, UsageReport};
 use holdall_silos::Facts;
@@ -78,6 +79,9 @@ pub struct SiloView {
     pub name: String,
     /// Its URL, without secrets.
     pub url: String,
+    /// Whose it is.
+    #[serde(default)]
+    pub access: Access,
     /// Takes no new bytes by order.
     pub cordoned: bool,
     /// Whether it answers.
@@ -98,6 +102,31 @@ pub struct SiloView {
     pub created: Timestamp,
     /// What it was found to promise.
     pub facts: Facts,
+}
+
+/// A root: what is taken over in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootView {
+    /// Its number.
+    pub id: u32,
+    /// What it was asked to be.
+    pub order: Assimilate,
+    /// When.
+    pub created: Timestamp,
+    /// Every name was seen at least once.
+    pub complete: bool,
+    /// Names, or with `/` at the end all names below, that could not be looked at.
+    pub unread: Vec<Noted>,
+    /// Passes that came to their end.
+    pub passes: u64,
+    /// When the last one did.
+    pub passed: Option<Timestamp>,
+    /// Of the pass under way, or the last one.
+    pub counts: Counts,
+    /// Why the last pass broke off, or what waits for somebody.
+    pub problem: Option<String>,
+    /// Names that are gone, and wait for somebody to confirm it.
+    pub gone: u64,
 }
 
 /// A job.
@@ -317,6 +346,7 @@ impl From<SiloInfo> for SiloView {
             id: silo.id,
             name: silo.name,
             url: silo.url,
+            access: silo.access,
             cordoned: silo.cordoned,
             health: silo.health,
             extents: silo.extents,
@@ -327,6 +357,23 @@ impl From<SiloInfo> for SiloView {
             reserve: silo.reserve,
             created: time(silo.created),
             facts: silo.facts,
+        }
+    }
+}
+
+impl From<RootInfo> for RootView {
+    fn from(root: RootInfo) -> Self {
+        Self {
+            id: root.id,
+            order: root.order,
+            created: time(root.created),
+            complete: root.complete,
+            unread: root.unread,
+            passes: root.passes,
+            passed: root.passed.map(time),
+            counts: root.counts,
+            problem: root.problem,
+            gone: root.gone,
         }
     }
 }

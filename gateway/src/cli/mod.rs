@@ -26,6 +26,7 @@ pub mod target;
 
 mod account;
 mod apply;
+mod assimilate;
 mod check;
 mod demo;
 mod index;
@@ -100,6 +101,8 @@ pub enum Command {
     Silo(silo::Command),
     /// Declare silos and write policies from a TOML file. Leaving something out removes nothing.
     Apply(apply::Apply),
+    /// Take over what others put into a read-only silo: keys for its names, by metadata alone.
+    Assimilate(Box<assimilate::Assimilate>),
     /// Move what exists under a prefix onto a silo.
     Place(place::Place),
     /// Empty a silo into another. Cordons the first, uncordons the second.
@@ -202,6 +205,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Key(command) => account::run_key(&context, command).await,
         Command::Silo(command) => silo::run(&context, command).await,
         Command::Apply(command) => apply::run(&context, &command).await,
+        Command::Assimilate(command) => assimilate::run(&context, *command).await,
         Command::Place(command) => place::place(&context, command).await,
         Command::Drain(command) => place::drain(&context, command).await,
         Command::Job(command) => job::run(&context, command).await,

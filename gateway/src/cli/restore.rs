@@ -15,7 +15,7 @@ use holdall_namespace::clock::SystemClock;
 use holdall_namespace::engine::Engine;
 use holdall_namespace::engine::redb::Redb;
 use holdall_namespace::fault::Fault;
-use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::inventory::{Access, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::restore::{self, RestoreError, Restored, Stock, StockLine, begin_anew, open_source, shown};
 use holdall_namespace::staged::{Staged, flush_name};
 use jiff::Timestamp;
@@ -24,7 +24,7 @@ use serde::Serialize;
 use super::exit::Failure;
 use super::serve::chain;
 use super::{Context, check, print, progress};
-use crate::config::{self, DEFAULT_RESERVE_PERCENT, ServeArgs, Settings};
+use crate::config::{self, ServeArgs, Settings};
 use crate::folder;
 use crate::gateway::{Start, default_silos, open_namespace};
 
@@ -207,14 +207,10 @@ async fn sources(
     from: &[String],
     declared: Option<&Declared>,
 ) -> Result<(Vec<Source>, BTreeMap<String, DeclaredSilo>), Failure> {
-    let named = |url: &String| DeclaredSilo {
-        url: url.clone(),
-        credentials: CredentialsFrom::default(),
-        reserve_percent: DEFAULT_RESERVE_PERCENT,
-    };
     let silos: Vec<DeclaredSilo> = match declared.filter(|declared| !declared.silos.is_empty()) {
-        _ if !from.is_empty() => from.iter().map(named).collect(),
-        Some(declared) => declared.silos.values().cloned().collect(),
+        _ if !from.is_empty() => from.iter().map(DeclaredSilo::own).collect(),
+        // Others' silos have nothing of ours.
+        Some(declared) => declared.silos.values().filter(|silo| silo.access == Access::Own).cloned().collect(),
         None => default_silos().silos.into_values().collect(),
     };
     let base = std::path::absolute(&settings.data).map_err(|error| failed_at(&settings.data, &error))?;

@@ -1,7 +1,7 @@
 //! `holdall silo …`
 
-use clap::{Args, Subcommand};
-use holdall_namespace::inventory::{CredentialsFrom, DeclaredSilo, Health};
+use clap::{Args, Subcommand, ValueEnum};
+use holdall_namespace::inventory::{Access, CredentialsFrom, DeclaredSilo, Health};
 
 use super::exit::Failure;
 use super::target::encode;
@@ -45,6 +45,10 @@ pub struct Create {
     /// `file:///path`, `s3://bucket/prefix?endpoint=URL&region=NAME`, `azure://container/prefix?account=NAME`, or
     /// `gs://bucket/prefix`.
     url: String,
+    /// Whose it is: `own` takes objects under names of our own and begins empty; `read-only` is others', never written to,
+    /// and what it holds is taken over by `holdall assimilate`.
+    #[arg(long, default_value = "own")]
+    access: Whose,
     /// Room kept free.
     #[arg(long, value_name = "PERCENT", default_value = "5%")]
     reserve: Percent,
@@ -81,6 +85,22 @@ pub struct Create {
     dry_run: bool,
 }
 
+/// [`Access`] as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Whose {
+    Own,
+    ReadOnly,
+}
+
+impl From<Whose> for Access {
+    fn from(whose: Whose) -> Self {
+        match whose {
+            Whose::Own => Self::Own,
+            Whose::ReadOnly => Self::ReadOnly,
+        }
+    }
+}
+
 impl Create {
     fn declared(self) -> DeclaredSilo {
         let credentials = CredentialsFrom {
@@ -94,7 +114,7 @@ impl Create {
             sas_token_file: self.sas_token_file,
             service_account_file: self.service_account_file,
         };
-        DeclaredSilo { url: self.url, credentials, reserve_percent: self.reserve.0 }
+        DeclaredSilo { url: self.url, credentials, reserve_percent: self.reserve.0, access: self.access.into() }
     }
 }
 
@@ -127,6 +147,7 @@ fn table(silos: &[SiloView]) -> Result<(), Failure> {
     let rows = silos.iter().map(|silo| {
         let state = match (silo.health, silo.cordoned) {
             (Health::Down, _) => "down",
+            (Health::Up, _) if silo.access == Access::ReadOnly => "read-only",
             (Health::Up, true) => "cordoned",
             (Health::Up, false) => "up",
         };

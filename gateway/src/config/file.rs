@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::inventory::{Access, CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::name::BucketName;
 use jiff::SpanRelativeTo;
 use serde::{Deserialize, Deserializer, de};
@@ -103,6 +103,9 @@ pub struct SiloFile {
     /// Room kept free.
     #[serde(default)]
     pub reserve: Percent,
+    /// Whose it is.
+    #[serde(default)]
+    pub access: Access,
 }
 
 /// `[write]`
@@ -284,7 +287,7 @@ impl From<WriteFile> for WritePolicy {
 
 impl From<SiloFile> for DeclaredSilo {
     fn from(file: SiloFile) -> Self {
-        Self { url: file.url, credentials: file.credentials, reserve_percent: file.reserve.0 }
+        Self { url: file.url, credentials: file.credentials, reserve_percent: file.reserve.0, access: file.access }
     }
 }
 

@@ -157,8 +157,7 @@ async fn what_is_wrong_at_the_start_is_one_line_and_a_taken_port_touches_no_data
 
     // The same folder cannot be two silos, nor belong to two namespaces.
     let stolen = format!("file://{}", rig.folder.path().join("data/hot").display());
-    let credentials = CredentialsFrom::default();
-    let silo = DeclaredSilo { url: stolen, credentials, reserve_percent: 5 };
+    let silo = DeclaredSilo::own(stolen);
     let declared = Declared { silos: [("mine".to_owned(), silo)].into(), ..Declared::default() };
     let line = refused(settings(&other), Start { declared: Some(declared), ..Start::default() }).await;
     assert!(line.starts_with("silo `mine`: "), "{line}");

@@ -13,7 +13,7 @@ use holdall::state::State;
 use holdall_namespace::account::Account;
 use holdall_namespace::clock::{Clock, SystemClock};
 use holdall_namespace::engine::memory::Memory;
-use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::inventory::{Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::{Namespace, Options};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt;
@@ -59,11 +59,7 @@ impl House {
         };
         let engine = Arc::new(Memory::new());
         let namespace = Namespace::open(engine, Arc::clone(&clock), options, true).await.unwrap();
-        let silo = DeclaredSilo {
-            url: format!("memory:s3-tests-{number}"),
-            credentials: CredentialsFrom::default(),
-            reserve_percent: 5,
-        };
+        let silo = DeclaredSilo::own(format!("memory:s3-tests-{number}"));
         let to = vec![WriteTarget { silo: "hot".into(), min_size: 0, max_size: None }];
         let silos = [("hot".to_owned(), silo)].into();
         let declared = Declared { silos, write: Some(WritePolicy { to }), ..Declared::default() };

@@ -138,7 +138,7 @@ impl Core {
     pub(crate) fn backup_silos(&self, size: u64) -> Vec<Arc<OpenSilo>> {
         let inventory = self.inventory();
         let takes = |open: &&Arc<OpenSilo>| {
-            open.health() == Health::Up && !open.row.cordoned && open.room_to_rewrite().is_none_or(|room| room >= size)
+            open.health() == Health::Up && open.takes_bytes() && open.room_to_rewrite().is_none_or(|room| room >= size)
         };
         let mut silos: Vec<Arc<OpenSilo>> = inventory.silos.values().filter(takes).cloned().collect();
         silos.sort_by_key(|open| (open.lies_below(&self.options.base), open.id));

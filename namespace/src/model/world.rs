@@ -18,7 +18,7 @@ use crate::bucket::Bucket;
 use crate::engine::Engine;
 use crate::engine::memory::Memory;
 use crate::extent::ReplicaState;
-use crate::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use crate::inventory::{Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use crate::limits::LEASE;
 use crate::mover::{Mover, Pacer};
 use crate::namespace::{Namespace, Options};
@@ -534,11 +534,7 @@ async fn open(sim: &Arc<Sim>, index: &Arc<Index>, off: i64, packs: bool) -> Resu
 }
 
 fn declared() -> Declared {
-    let silo = |id: u32| DeclaredSilo {
-        url: format!("memory:{id}"),
-        credentials: CredentialsFrom::default(),
-        reserve_percent: 5,
-    };
+    let silo = |id: u32| DeclaredSilo::own(format!("memory:{id}"));
     let to = |silo: &str| WriteTarget { silo: silo.into(), min_size: 0, max_size: None };
     Declared {
         silos: [("one".to_owned(), silo(1)), ("two".to_owned(), silo(2))].into(),

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use holdall_silos::SiloError;
 
 use crate::describe::Description;
-use crate::digest::block_sum;
+use crate::digest::{block_sum, extent_digest};
 use crate::engine::{Priority, Read, Rows, Write};
 use crate::extent::Location;
 use crate::fault::Fault;
@@ -40,6 +40,8 @@ struct Lot {
     planned: Move,
     row: ExtentRow,
     from: Location,
+    /// Its checksum was not known before.
+    hashed: bool,
     outcome: Moved,
 }
 
@@ -74,6 +76,7 @@ impl Mover<'_> {
                 planned: planned.clone(),
                 row,
                 from,
+                hashed: false,
                 outcome: Moved::Superseded,
             });
             lots.push(lot);
@@ -121,6 +124,7 @@ impl Mover<'_> {
         for (index, taken) in taken.into_iter().enumerate() {
             match taken {
                 Ok((description, bytes)) => {
+                    lots[index].hash(&bytes);
                     at.push(index);
                     records.push(Record::new(&description, bytes));
                 }
@@ -179,7 +183,8 @@ impl Mover<'_> {
         let bytes = reader.next().await.map_err(|fault| fault.to_string())?.unwrap_or_default();
         let description = self.core.described(&way.source, &lot.from).await;
         let description = description.unwrap_or_else(|| self.plain_description(&lot.planned));
-        Ok((Description { digest: Some(lot.row.digest), ..description }, bytes))
+        let digest = if lot.row.is_hashed() { lot.row.digest } else { extent_digest(&[block_sum(&bytes)]) };
+        Ok((Description { digest: Some(digest), ..description }, bytes))
     }
 
     /// Reads back past caches what no checksum vouches for.
@@ -246,6 +251,14 @@ impl Mover<'_> {
 }
 
 impl Lot {
+    /// Notes the checksum of bytes that had none.
+    fn hash(&mut self, bytes: &Bytes) {
+        if !self.row.is_hashed() {
+            self.row.blocks = Some(vec![block_sum(bytes)]);
+            self.hashed = true;
+        }
+    }
+
     /// The record is this extent's, whole and right.
     fn check(&self, record: &Bytes) -> Result<(Description, Bytes), String> {
         let damaged = || "the record is damaged".to_owned();
@@ -263,6 +276,7 @@ impl Lot {
             from: (self.planned.from, self.from.clone()),
             to: (self.planned.to, packed.location.clone()),
             job: mover.job,
+            sums: self.row.blocks.clone().filter(|_| self.hashed),
         }
     }
 }

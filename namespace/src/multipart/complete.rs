@@ -16,8 +16,9 @@ use crate::namespace::{Core, Namespace};
 use crate::object::{ChecksumAlgorithm, ChecksumKind, Object};
 use crate::replace::{Beside, NotReplaced, Replace};
 use crate::session::{Session, Uncommitted};
-use crate::table::objects::{Attributes, Data, ObjectRow, TagBytes, show};
+use crate::table::objects::{Attributes, Data, ObjectRow, show};
 use crate::table::retired::{RetiredRow, retired};
+use crate::table::tag::Tag;
 use crate::table::uploads::{ManifestRow, PartRow, UploadRow, UploadState, manifest, part as part_key, upload};
 use crate::table::{decode_row, encode};
 
@@ -82,7 +83,7 @@ impl Namespace {
 /// The object that the parts make.
 struct Assembled {
     size: u64,
-    etag: TagBytes,
+    etag: Tag,
     checksum: Option<(ChecksumAlgorithm, ChecksumKind, Vec<u8>)>,
     sizes: Vec<(u32, u64)>,
 }
@@ -127,7 +128,7 @@ fn assemble(complete: &Complete<'_>, row: &UploadRow, parts: &[PartRow]) -> Resu
     for part in parts {
         md5.update(part.md5);
     }
-    let etag = TagBytes { md5: md5.finalize().into(), parts: parts.len() as u32 };
+    let etag = Tag::Md5 { md5: md5.finalize().into(), parts: parts.len() as u32 };
     let checksum = row.checksum.and_then(|(algorithm, kind)| Some((algorithm, kind, whole(algorithm, kind, parts)?)));
     if let Some((algorithm, claimed)) = &complete.checksum {
         match &checksum {
@@ -265,6 +266,7 @@ impl Core {
             key: complete.key,
             row,
             attributes: attributes.clone(),
+            modified: None,
             condition: complete.condition.clone(),
             adding: Vec::new(),
             beside: Beside { reads: vec![Read::Row(key.clone())], decide },

@@ -122,7 +122,7 @@ impl Namespace {
         let open = self.core.open_upload(bucket, key, id.0).await?.ok_or(PutError::NoSuchUpload)?;
         let algorithm = open.checksum.map(|(algorithm, _)| algorithm);
         let slices = source.slices(range.clone()).await?;
-        if slices.len() > MAX_SLICES {
+        if slices.len() > MAX_SLICES || source.is_in_place().await? {
             return self.copy_bytes(bucket, key, id, number, source, range, algorithm).await;
         }
         let computed = hash_range(source, range.clone(), algorithm).await?;

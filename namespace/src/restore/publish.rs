@@ -25,7 +25,8 @@ use crate::put::Computed;
 use crate::replace::{Beside, Decide, NotReplaced, Replace};
 use crate::store::{StoredBytes, StoredExtent};
 use crate::table::decode_row;
-use crate::table::objects::{Attributes, Data, ObjectRow, TagBytes, object};
+use crate::table::objects::{Attributes, Data, ObjectRow, object};
+use crate::table::tag::Tag;
 
 /// An extent that the index knows nothing of.
 pub(super) struct Found {
@@ -101,7 +102,7 @@ impl<'a> Publisher<'a> {
         let row = ObjectRow {
             size: stored.extents.iter().map(|extent| extent.size).sum(),
             modified: 0,
-            etag: TagBytes { md5: stored.computed.md5, parts: 0 },
+            etag: Tag::Md5 { md5: stored.computed.md5, parts: 0 },
             checksum: None,
             storage_class: None,
             version: says.version,
@@ -114,8 +115,18 @@ impl<'a> Publisher<'a> {
         let version = says.version;
         let decide: Decide<()> = Arc::new(move |_, row| Ok(stored.writes_for(version, row.modified)));
         let (beside, adding) = (Beside { reads: Vec::new(), decide }, Vec::new());
-        let replace =
-            Replace { session, bucket: &bucket, key: &key, row, attributes, condition, adding, beside, guards };
+        let replace = Replace {
+            session,
+            bucket: &bucket,
+            key: &key,
+            row,
+            attributes,
+            modified: None,
+            condition,
+            adding,
+            beside,
+            guards,
+        };
         match self.namespace.replace(replace).await {
             Ok(_) => Ok(Published::Yes),
             Err(NotReplaced::Fault(fault)) => Err(fault),

@@ -223,14 +223,8 @@ impl Core {
             if crate::seeded_bug!("sweep-stale-row") { self.engine.get(&[extent(id)]).await?.remove(0) } else { None };
         for (silo, location) in replicas {
             let open = inventory.silo(*silo)?;
-            // A record goes with its pack.
-            let blob = match location {
-                Location::Blob(blob) => blob,
-                Location::Pack { .. } => continue,
-                Location::InPlace { .. } => {
-                    return Err(Fault::Unavailable("the bytes are in a place this version cannot delete".to_owned()));
-                }
-            };
+            // A record goes with its pack; what others put there stays.
+            let Location::Blob(blob) = location else { continue };
             open.note(open.silo.delete(blob).await).map_err(|error| crate::store::silo_failed(open, &error))?;
         }
         crate::failpoint!("sweep-deleted");

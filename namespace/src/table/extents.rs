@@ -4,16 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{KeyBuilder, encode, key, read_number};
 use crate::engine::{Key, Write};
-use crate::extent::{Number, Replica, ReplicaState, SiloId};
+use crate::extent::{Location, Number, Replica, ReplicaState, SiloId};
 
 /// An extent. The row is the guard of its references: whoever adds one reads it, whoever drops the last one writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExtentRow {
     /// Bytes.
     pub size: u64,
-    /// BLAKE3 over the block checksums.
+    /// BLAKE3 over the block checksums; zeros where they are not known.
     pub digest: [u8; 32],
-    /// Checksums of the blocks, when few; else rows apart.
+    /// Checksums of the blocks, when few; else rows apart. Not known, and empty, where nobody read the bytes yet: they lie
+    /// where others put them.
     pub blocks: Option<Vec<u64>>,
     /// One referrer; the others have rows in `refs`. None: retired, for ever.
     pub first: Option<Number>,
@@ -22,6 +23,22 @@ pub struct ExtentRow {
 }
 
 impl ExtentRow {
+    /// One of bytes that lie where others put them, and that nobody read yet.
+    pub fn unhashed(size: u64, referrer: Number, replica: Replica) -> Self {
+        Self { size, digest: [0; 32], blocks: Some(Vec::new()), first: Some(referrer), replicas: vec![replica] }
+    }
+
+    /// Whether its checksums are known.
+    pub fn is_hashed(&self) -> bool {
+        self.size == 0 || self.blocks.as_ref().is_none_or(|blocks| !blocks.is_empty())
+    }
+
+    /// Whether its bytes are where others put them, in this silo and nowhere else.
+    pub fn is_in_place(&self, silo: SiloId) -> bool {
+        let mut verified = self.replicas.iter().filter(|replica| replica.state == ReplicaState::Verified);
+        verified.all(|replica| replica.silo == silo && matches!(replica.location, Location::InPlace { .. }))
+    }
+
     /// The verified replica in a silo.
     pub fn verified_in(&self, silo: SiloId) -> Option<&Replica> {
         self.replicas.iter().find(|replica| replica.silo == silo && replica.state == ReplicaState::Verified)

@@ -16,12 +16,15 @@ pub mod buckets;
 pub mod extents;
 pub mod jobs;
 pub mod moves;
+pub mod names;
 pub mod objects;
 pub mod packs;
 pub mod refs;
 pub mod retired;
+pub mod roots;
 pub mod sessions;
 pub mod silos;
+pub mod tag;
 pub mod uploads;
 pub mod usage;
 
@@ -85,14 +88,16 @@ pub mod key {
     pub const HEAT: u8 = 0x1b;
     /// Packs: how many of their bytes rows name, and how long they are.
     pub const PACKS: u8 = 0x1c;
+    /// What is taken over in place.
+    pub const ROOTS: u8 = 0x1d;
 }
 
 /// The format of single rows that this version writes.
 pub const FORMAT: u8 = 1;
 
 /// The format of an index and its silos that this version writes; it reads this one and all before it. 2: packs. 3:
-/// backups of the index in its silos, which an earlier version would sweep.
-pub const INDEX_FORMAT: u32 = 3;
+/// backups of the index in its silos, which an earlier version would sweep. 4: what lies where others put it.
+pub const INDEX_FORMAT: u32 = 4;
 
 /// Encodes a row.
 pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {

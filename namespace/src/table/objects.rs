@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::tag::Tag;
 use super::{KeyBuilder, encode, key};
 use crate::bucket::Incarnation;
 use crate::clock::UnixMs;
@@ -9,23 +10,6 @@ use crate::engine::{Key, Write};
 use crate::extent::{Number, Slice};
 use crate::name::ObjectKey;
 use crate::object::{Checksum, ChecksumAlgorithm, ChecksumKind, Headers, Object, Pairs};
-
-/// An ETag in its bytes: MD5, and the number of parts or 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TagBytes {
-    /// MD5 of the bytes, or of the parts' MD5s.
-    pub md5: [u8; 16],
-    /// Parts; 0 for a single upload.
-    pub parts: u32,
-}
-
-impl TagBytes {
-    /// As S3 shows it, without quotes.
-    pub fn text(&self) -> String {
-        let digits = const_hex::encode(self.md5);
-        if self.parts == 0 { digits } else { format!("{digits}-{}", self.parts) }
-    }
-}
 
 /// Where a version's bytes are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +39,7 @@ pub struct ObjectRow {
     /// Last-Modified; never goes back within a key.
     pub modified: UnixMs,
     /// ETag.
-    pub etag: TagBytes,
+    pub etag: Tag,
     /// Algorithm and kind of the checksum.
     pub checksum: Option<(ChecksumAlgorithm, ChecksumKind)>,
     /// When not STANDARD.
@@ -116,7 +100,7 @@ pub fn show(row: &ObjectRow, attributes: Attributes) -> Object {
         headers: attributes.headers,
         tags: attributes.tags,
         checksum,
-        parts: (row.etag.parts > 0).then_some(row.etag.parts),
+        parts: row.etag.parts(),
         storage_class: row.storage_class.clone(),
     }
 }

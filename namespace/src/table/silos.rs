@@ -1,13 +1,16 @@
 //! Silos and declared settings.
 
+use bytes::Bytes;
 use holdall_silos::Facts;
 use serde::{Deserialize, Serialize};
 
-use super::{KeyBuilder, key};
+use super::{FORMAT, KeyBuilder, decode, key};
 use crate::clock::UnixMs;
+use crate::credentials::CredentialsFrom;
 use crate::engine::Key;
 use crate::extent::SiloId;
-use crate::inventory::DeclaredSilo;
+use crate::fault::Fault;
+use crate::inventory::{Access, DeclaredSilo};
 
 /// A silo.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +19,7 @@ pub struct SiloRow {
     pub name: String,
     /// As declared.
     pub declared: DeclaredSilo,
-    /// The id in its marker.
+    /// The id in its marker; of a silo of others, what tells it from another one.
     pub marker: String,
     /// Takes no new bytes by order.
     pub cordoned: bool,
@@ -24,6 +27,54 @@ pub struct SiloRow {
     pub facts: Facts,
     /// When it was registered.
     pub created: UnixMs,
+}
+
+/// The format of a silo's row: JSON, so that a silo may be declared with more. Before, it was a row as all are.
+const JSON: u8 = FORMAT + 1;
+
+/// A row of before.
+#[derive(Serialize, Deserialize)]
+struct Old {
+    name: String,
+    url: String,
+    access_key_id_env: Option<String>,
+    secret_access_key_env: Option<String>,
+    access_key_id_file: Option<String>,
+    secret_access_key_file: Option<String>,
+    reserve_percent: u8,
+    marker: String,
+    cordoned: bool,
+    facts: Facts,
+    created: UnixMs,
+}
+
+impl SiloRow {
+    /// The row's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![JSON];
+        serde_json::to_writer(&mut bytes, self).expect("a silo is plain data");
+        bytes
+    }
+
+    /// Reads a row.
+    pub fn decode(bytes: &Bytes) -> Result<Self, Fault> {
+        if let Some((&JSON, row)) = bytes.split_first() {
+            return serde_json::from_slice(row)
+                .map_err(|error| Fault::Damaged(format!("a silo's row does not read: {error}")));
+        }
+        let old: Old = decode(bytes)?;
+        let credentials = CredentialsFrom {
+            access_key_id_env: old.access_key_id_env,
+            secret_access_key_env: old.secret_access_key_env,
+            access_key_id_file: old.access_key_id_file,
+            secret_access_key_file: old.secret_access_key_file,
+            ..CredentialsFrom::default()
+        };
+        let declared =
+            DeclaredSilo { url: old.url, credentials, reserve_percent: old.reserve_percent, access: Access::Own };
+        let Old { name, marker, cordoned, facts, created, .. } = old;
+        Ok(Self { name, declared, marker, cordoned, facts, created })
+    }
 }
 
 /// A silo by number.
@@ -59,4 +110,40 @@ pub fn revision() -> Key {
 /// The namespace's id.
 pub fn namespace_id() -> Key {
     KeyBuilder::new(key::META).raw(b"namespace").build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::encode;
+
+    #[test]
+    fn rows_of_before_read_as_silos_of_our_own() {
+        let old = Old {
+            name: "hot".to_owned(),
+            url: "s3://hot".to_owned(),
+            access_key_id_env: Some("ID".to_owned()),
+            secret_access_key_env: None,
+            access_key_id_file: None,
+            secret_access_key_file: Some("/secret".to_owned()),
+            reserve_percent: 7,
+            marker: "m".to_owned(),
+            cordoned: true,
+            facts: Facts { family: "s3".to_owned(), ..Facts::default() },
+            created: 9,
+        };
+        let row = SiloRow::decode(&encode(&old).into()).unwrap();
+        let credentials = CredentialsFrom {
+            access_key_id_env: Some("ID".to_owned()),
+            secret_access_key_file: Some("/secret".to_owned()),
+            ..CredentialsFrom::default()
+        };
+        let url = "s3://hot".to_owned();
+        assert_eq!(row.declared, DeclaredSilo { url, credentials, reserve_percent: 7, access: Access::Own });
+        assert_eq!((&*row.name, &*row.marker, row.cordoned, row.created), ("hot", "m", true, 9));
+        assert_eq!(SiloRow::decode(&row.encode().into()).unwrap(), row);
+        let mut later = row.encode();
+        later[0] += 1;
+        assert!(matches!(SiloRow::decode(&later.into()), Err(Fault::Damaged(_))));
+    }
 }

@@ -15,7 +15,7 @@ use holdall_namespace::check::Finding;
 use holdall_namespace::clock::{Clock, SystemClock, UnixMs};
 use holdall_namespace::engine::Engine;
 use holdall_namespace::engine::memory::Memory;
-use holdall_namespace::inventory::{CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::inventory::{Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::job::{JobState, Order, Pace};
 use holdall_namespace::limits::{BACKUPS_KEPT, PACK_UP_TO, SNAPSHOT_EVERY};
 use holdall_namespace::name::ObjectKey;
@@ -59,7 +59,7 @@ fn silo_of(test: &str, name: &str) -> Arc<Blobs> {
 }
 
 fn declared(test: &str, silo: &str) -> DeclaredSilo {
-    DeclaredSilo { url: url(test, silo), credentials: CredentialsFrom::default(), reserve_percent: 5 }
+    DeclaredSilo::own(url(test, silo))
 }
 
 fn new_engine() -> Memory {

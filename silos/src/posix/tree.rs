@@ -22,6 +22,7 @@ use rustix::io::Errno;
 
 use crate::buffer::Buffer;
 use crate::error::SiloError;
+use crate::facts::Facts;
 use crate::holdings::{Found, Held, Holdings, Walk as Steps};
 use crate::limits::{FOREIGN_DEPTH, FOREIGN_ENTRIES, MAX_SETTLING};
 use crate::marker::MARKER;
@@ -141,6 +142,17 @@ impl Holdings for Tree {
     async fn identity(&self) -> Result<String, SiloError> {
         let root = self.root().await?;
         Ok(format!("{} inode {}", root.kind.name, root.inode))
+    }
+
+    async fn facts(&self) -> Result<Facts, SiloError> {
+        let root = self.root().await?;
+        Ok(Facts {
+            family: "posix".to_owned(),
+            conditional_read: true,
+            kind: root.kind.name.to_owned(),
+            time_grain_ns: root.kind.tick().as_nanos() as u64,
+            ..Facts::default()
+        })
     }
 
     fn walk(&self, prefix: &[u8], after: Option<&[u8]>) -> Box<dyn Steps> {
@@ -279,6 +291,7 @@ fn held(name: Vec<u8>, stat: &Stat, kind: Kind) -> Held {
         modified: stat.st_mtime * 1000 + stat.st_mtime_nsec as i64 / 1_000_000,
         unsettled: !settling(stat, kind).is_zero(),
         etag: None,
+        whole: true,
         system: Vec::new(),
         user: vec![
             pair("file-owner", stat.st_uid.to_string()),

@@ -1,3 +1,4 @@
 //! Silos around silos: what is said of every kind is said once, here.
 
 pub mod fault;
+pub mod read_only;

@@ -1,0 +1,67 @@
+//! What is taken over in place.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use holdall_namespace::assimilate::{Assimilate, Noted, Survey};
+use http::HeaderName;
+use http::StatusCode;
+use http::header::LOCATION;
+use serde::Deserialize;
+
+use super::Admin;
+use super::extract::{Asked, Named, Sent};
+use super::problem::Problem;
+use super::view::RootView;
+
+/// Names of one page.
+const PAGE: usize = 1000;
+
+pub(super) async fn start(
+    State(admin): State<Arc<Admin>>,
+    Sent(order): Sent<Assimilate>,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RootView>), Problem> {
+    let root = admin.state.namespace.assimilate(order).await?;
+    Ok((StatusCode::ACCEPTED, [(LOCATION, format!("/v1/assimilate/{}", root.id))], Json(root.into())))
+}
+
+pub(super) async fn survey(
+    State(admin): State<Arc<Admin>>,
+    Sent(order): Sent<Assimilate>,
+) -> Result<Json<Survey>, Problem> {
+    Ok(Json(admin.state.namespace.survey(&order).await?))
+}
+
+pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<RootView>>, Problem> {
+    let roots = admin.state.namespace.roots().await?;
+    Ok(Json(roots.into_iter().map(RootView::from).collect()))
+}
+
+pub(super) async fn show(State(admin): State<Arc<Admin>>, Named(id): Named<u32>) -> Result<Json<RootView>, Problem> {
+    Ok(Json(admin.state.namespace.root(id).await?.into()))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page {
+    #[serde(default)]
+    after: String,
+}
+
+pub(super) async fn refused(
+    State(admin): State<Arc<Admin>>,
+    Named(id): Named<u32>,
+    Asked(page): Asked<Page>,
+) -> Result<Json<Vec<Noted>>, Problem> {
+    Ok(Json(admin.state.namespace.refused_names(id, &page.after, PAGE).await?))
+}
+
+pub(super) async fn confirm(State(admin): State<Arc<Admin>>, Named(id): Named<u32>) -> Result<Json<RootView>, Problem> {
+    Ok(Json(admin.state.namespace.confirm_root(id).await?.into()))
+}
+
+pub(super) async fn forget(State(admin): State<Arc<Admin>>, Named(id): Named<u32>) -> Result<StatusCode, Problem> {
+    admin.state.namespace.forget_root(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,199 @@
+//! `holdall assimilate …`
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use holdall_namespace::assimilate::{Assimilate as Order, Noted, Survey};
+
+use super::client::Endpoint;
+use super::exit::{Failure, Kind};
+use super::target::{Target, encode};
+use super::{Context, print, progress};
+use crate::admin::view::RootView;
+use crate::config::Span;
+
+/// How often a pass is looked at.
+const LOOK: Duration = Duration::from_millis(250);
+/// Names that the gateway tells at once.
+const PAGE: usize = 1000;
+
+/// `holdall assimilate`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Assimilate {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The silo, and what its names start with: `nas`, `nas:photos/2024/`.
+    #[arg(value_name = "SILO[:PREFIX]", required = true)]
+    what: Option<String>,
+    /// Where the names become keys, in place of the prefix; the bucket exists.
+    #[arg(long, value_name = "S3://BUCKET/PREFIX", required = true)]
+    into: Option<Target>,
+    /// Let lists show what was found so far, instead of waiting for the rest. Whoever copies by lists must not see them.
+    #[arg(long)]
+    partial_lists: bool,
+    /// How long after a pass the silo is compared again.
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    every: Span,
+    /// Look at some of the names and take nothing over.
+    #[arg(long)]
+    dry_run: bool,
+    /// Order it and return.
+    #[arg(long, conflicts_with = "dry_run")]
+    detach: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what is taken over, how far that came, and what waits for somebody.
+    Status {
+        /// A root's number: the names that are no objects, too, and why.
+        root: Option<u32>,
+    },
+    /// Take away what is gone from the silo, however much it is.
+    Confirm {
+        /// The root's number.
+        root: u32,
+    },
+    /// Follow a silo no more. The objects stay, and their bytes where they are.
+    Forget {
+        /// The root's number.
+        root: u32,
+    },
+}
+
+pub(super) async fn run(context: &Context, command: Assimilate) -> Result<(), Failure> {
+    let admin = context.admin()?;
+    match command.command {
+        None => order(context, &admin, command).await,
+        Some(Command::Status { root: None }) => {
+            let roots: Vec<RootView> = admin.get("/v1/assimilate").await?;
+            if context.global.json { print::json(&roots) } else { table(&roots) }
+        }
+        Some(Command::Status { root: Some(id) }) => status(context, &admin, id).await,
+        Some(Command::Confirm { root }) => {
+            let root: RootView = admin.act(&format!("/v1/assimilate/{root}/confirm")).await?;
+            if context.global.json { print::json(&root) } else { print::line(sentence(&root)) }
+        }
+        Some(Command::Forget { root }) => admin.delete(&format!("/v1/assimilate/{root}")).await,
+    }
+}
+
+async fn order(context: &Context, admin: &Endpoint, command: Assimilate) -> Result<(), Failure> {
+    let (Some(what), Some(into)) = (command.what, command.into) else {
+        return Err(Failure::misuse("what is to be taken over, and --into what?"));
+    };
+    let (silo, prefix) = what.split_once(':').unwrap_or((&what, ""));
+    let order = Order {
+        silo: silo.to_owned(),
+        prefix: prefix.to_owned(),
+        bucket: into.bucket,
+        into: into.rest,
+        partial_lists: command.partial_lists,
+        every_seconds: command.every.0.as_secs(),
+    };
+    if command.dry_run {
+        let survey: Survey = admin.post("/v1/assimilate/survey", &order).await?;
+        return if context.global.json { print::json(&survey) } else { tell(&survey) };
+    }
+    let mut ctrl_c = progress::CtrlC::watch()?;
+    let mut root: RootView = admin.post("/v1/assimilate", &order).await?;
+    if !command.detach {
+        root = follow(admin, root, &mut ctrl_c).await?;
+    }
+    if context.global.json { print::json(&root) } else { print::line(sentence(&root)) }
+}
+
+/// Waits until every name was seen once.
+async fn follow(admin: &Endpoint, root: RootView, ctrl_c: &mut progress::CtrlC) -> Result<RootView, Failure> {
+    let (bar, id) = (progress::names(), root.id);
+    let followed = tokio::select! {
+        root = watch(admin, id, &bar) => root,
+        () = ctrl_c.pressed() => {
+            Err(Failure::detached(format!("detached: root {id} goes on in the gateway; `holdall assimilate status {id}`")))
+        }
+    };
+    bar.finish_and_clear();
+    followed
+}
+
+async fn watch(admin: &Endpoint, id: u32, bar: &indicatif::ProgressBar) -> Result<RootView, Failure> {
+    loop {
+        match admin.get::<RootView>(&format!("/v1/assimilate/{id}")).await {
+            Ok(root) if root.complete => return Ok(root),
+            Ok(root) => {
+                bar.set_position(root.counts.names);
+                bar.set_message(root.problem.unwrap_or_else(|| print::bytes(root.counts.bytes)));
+            }
+            Err(failure) if failure.kind == Kind::Unreachable => bar.set_message("the gateway is away"),
+            Err(failure) => return Err(failure),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn status(context: &Context, admin: &Endpoint, id: u32) -> Result<(), Failure> {
+    let root: RootView = admin.get(&format!("/v1/assimilate/{id}")).await?;
+    if context.global.json {
+        print::ndjson(&root)?;
+    } else {
+        print::line(sentence(&root))?;
+        root.unread.iter().try_for_each(|unread| print::line(format!("  not looked at: {}", line(unread))))?;
+    }
+    let mut after = String::new();
+    loop {
+        let page: Vec<Noted> = admin.get(&format!("/v1/assimilate/{id}/refused?after={}", encode(&after))).await?;
+        for refused in &page {
+            if context.global.json {
+                print::ndjson(refused)?;
+            } else {
+                print::line(format!("  no object: {}", line(refused)))?;
+            }
+        }
+        match page.last().filter(|_| page.len() == PAGE) {
+            Some(last) => after.clone_from(&last.name),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn line(noted: &Noted) -> String {
+    format!("{} ({})", noted.name, noted.reason)
+}
+
+fn tell(survey: &Survey) -> Result<(), Failure> {
+    let more = if survey.complete { "" } else { "at least " };
+    print::line(format!("would take over {more}{} names, {}", survey.names, print::bytes(survey.bytes)))?;
+    survey.refused.iter().try_for_each(|refused| print::line(format!("  no object: {}", line(refused))))
+}
+
+fn sentence(root: &RootView) -> String {
+    let RootView { id, order, counts, .. } = root;
+    let state = match (&root.problem, root.complete) {
+        (Some(problem), _) => problem.clone(),
+        (None, true) => format!("passed {} times", root.passes),
+        (None, false) => "under way".to_owned(),
+    };
+    format!(
+        "root {id} ({order}): {} names, {}, {} are no objects; {state}",
+        counts.names,
+        print::bytes(counts.bytes),
+        counts.refused
+    )
+}
+
+fn table(roots: &[RootView]) -> Result<(), Failure> {
+    let rows = roots.iter().map(|root| {
+        vec![
+            root.id.to_string(),
+            root.order.to_string(),
+            if root.complete { "followed" } else { "first pass" }.to_owned(),
+            root.counts.names.to_string(),
+            print::bytes(root.counts.bytes),
+            root.counts.refused.to_string(),
+            root.passed.map_or_else(|| "-".to_owned(), print::time),
+            root.problem.clone().unwrap_or_default(),
+        ]
+    });
+    print::table(&[">ROOT", "WHAT", "STATE", ">NAMES", ">BYTES", ">REFUSED", "PASSED", "PROBLEM"], rows.collect())
+}

@@ -1,0 +1,215 @@
+//! What requests need before a root was passed: one key is looked for, a list waits.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use holdall_silos::SiloError;
+use holdall_silos::holdings::{Held, Holdings};
+use tokio::sync::{Notify, Semaphore};
+
+use super::take::{New, attributes_of};
+use crate::bucket::Bucket;
+use crate::engine::{Priority, Read, Rows};
+use crate::fault::Fault;
+use crate::inventory::OpenSilo;
+use crate::limits::{ABSENT, ABSENT_KEPT, LIST_LOOK, LIST_PATIENCE, LOOKS_AT_ONCE};
+use crate::name::ObjectKey;
+use crate::namespace::Core;
+use crate::session::Uncommitted;
+use crate::table::decode_row;
+use crate::table::names::{NameRow, name as name_key};
+use crate::table::objects::{ObjectRow, object, store};
+use crate::table::roots::{RootId, RootRow};
+use crate::table::tag::Tag;
+
+/// A name of a root.
+type Name = (RootId, String);
+
+/// What a gateway keeps in memory of its roots. Locks are held for a few instructions.
+pub(crate) struct Looking {
+    /// There is something to pass.
+    pub(super) wanted: Notify,
+    /// Prefixes that lists wait for.
+    pub(super) asked: Mutex<VecDeque<Name>>,
+    /// What is passed here now: whole roots under an empty prefix.
+    pub(super) passing: Mutex<HashSet<Name>>,
+    /// Names that somebody looks for now.
+    looks: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
+    /// Names that were not there, and until when that is believed.
+    absent: Mutex<HashMap<Name, Duration>>,
+    at_once: Semaphore,
+}
+
+impl Default for Looking {
+    fn default() -> Self {
+        Self {
+            wanted: Notify::new(),
+            asked: Mutex::default(),
+            passing: Mutex::default(),
+            looks: Mutex::default(),
+            absent: Mutex::default(),
+            at_once: Semaphore::new(LOOKS_AT_ONCE),
+        }
+    }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder panics")
+}
+
+impl Looking {
+    fn is_absent(&self, name: &Name, now: Duration) -> bool {
+        held(&self.absent).get(name).is_some_and(|until| now < *until)
+    }
+
+    fn note_absent(&self, name: Name, now: Duration) {
+        let mut absent = held(&self.absent);
+        if absent.len() >= ABSENT_KEPT {
+            absent.retain(|_, until| now < *until);
+        }
+        if absent.len() < ABSENT_KEPT {
+            absent.insert(name, now + ABSENT);
+        }
+    }
+}
+
+impl Core {
+    /// The root that a key of a bucket would come from.
+    pub(super) fn root_of(&self, bucket: &Bucket, key: &ObjectKey) -> Option<(RootRow, String)> {
+        let inventory = self.inventory();
+        let roots = inventory.roots.iter().filter(|row| row.bucket == bucket.incarnation);
+        roots.filter_map(|row| Some((row.clone(), row.info.order.name_of(key.as_str())?))).next()
+    }
+
+    /// The silo of a root, and what others put there.
+    pub(super) fn silo_of(&self, root: &RootRow) -> Result<(Arc<OpenSilo>, Arc<dyn Holdings>), Fault> {
+        let open = Arc::clone(self.inventory().silo(root.silo)?);
+        let holdings = open.holdings.clone();
+        let holdings = holdings.ok_or_else(|| Fault::Unavailable(format!("silo `{}` is ours", open.row.name)))?;
+        Ok((open, holdings))
+    }
+
+    /// Looks for a key without a row in the silo it may lie in, once, unless it was passed already. Answers whether there
+    /// is something new to be read.
+    pub(crate) async fn seek(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool, Fault> {
+        let Some((known, name)) = self.root_of(bucket, key) else { return Ok(false) };
+        if known.info.has_seen(&name) {
+            return Ok(false);
+        }
+        let Some(root) = self.root_row(known.info.id).await?.filter(|row| !row.info.has_seen(&name)) else {
+            return Ok(false);
+        };
+        if self.is_known(&root, &name).await? {
+            return Ok(false);
+        }
+        let which = (root.info.id, name.clone());
+        let alone = Arc::clone(held(&self.looking.looks).entry(which.clone()).or_default());
+        let outcome = {
+            let _alone = alone.lock().await;
+            self.seek_alone(&root, bucket, key, &which).await
+        };
+        drop(alone);
+        held(&self.looking.looks).retain(|_, alone| Arc::strong_count(alone) > 1);
+        outcome
+    }
+
+    async fn is_known(&self, root: &RootRow, name: &str) -> Result<bool, Fault> {
+        Ok(self.engine.get(&[name_key(root.silo, name.as_bytes())]).await?[0].is_some())
+    }
+
+    async fn seek_alone(&self, root: &RootRow, bucket: &Bucket, key: &ObjectKey, which: &Name) -> Result<bool, Fault> {
+        if self.is_known(root, &which.1).await? {
+            return Ok(true);
+        }
+        if self.looking.is_absent(which, self.clock.monotonic()) {
+            return Ok(false);
+        }
+        let Some(found) = self.look_in(root, which.1.as_bytes()).await? else {
+            self.looking.note_absent(which.clone(), self.clock.monotonic());
+            return Ok(false);
+        };
+        let new = New { key: key.clone(), held: found, before: None };
+        self.take_new(Priority::Foreground, root, bucket, vec![new]).await?;
+        Ok(true)
+    }
+
+    /// Looks at a name; none where there is nothing that can be read.
+    pub(super) async fn look_in(&self, root: &RootRow, name: &[u8]) -> Result<Option<Held>, Fault> {
+        let (open, holdings) = self.silo_of(root)?;
+        let _permit = self.looking.at_once.acquire().await.expect("it is never closed");
+        match open.note(holdings.look(name).await) {
+            Ok(held) => Ok(Some(held)),
+            Err(SiloError::Missing | SiloError::Mismatch { .. }) => Ok(None),
+            Err(error) => Err(crate::store::silo_failed(&open, &error)),
+        }
+    }
+
+    /// Waits until all keys that a list may show were seen; an error after a while, since half a list is none.
+    pub(crate) async fn all_seen(&self, bucket: &Bucket, prefix: &str) -> Result<(), Fault> {
+        let inventory = self.inventory();
+        for root in inventory.roots.iter().filter(|row| row.bucket == bucket.incarnation) {
+            if let Some(names) = root.info.concerned(bucket, prefix).filter(|names| !root.info.has_seen_all(names)) {
+                self.wait_seen(root.info.id, &names).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait_seen(&self, id: RootId, names: &str) -> Result<(), Fault> {
+        let (began, mut asked) = (self.clock.monotonic(), false);
+        loop {
+            let Some(row) = self.root_row(id).await?.filter(|row| !row.info.has_seen_all(names)) else {
+                return Ok(());
+            };
+            if names.len() > row.info.order.prefix.len() && !asked {
+                held(&self.looking.asked).push_back((id, names.to_owned()));
+                self.looking.wanted.notify_one();
+                asked = true;
+            }
+            if self.clock.monotonic().saturating_sub(began) > LIST_PATIENCE {
+                let order = &row.info.order;
+                return Err(Fault::Unavailable(format!(
+                    "{order} is not listed completely yet: {}",
+                    row.info.counts.names
+                )));
+            }
+            self.clock.sleep(LIST_LOOK).await;
+        }
+    }
+
+    /// Asks for the headers and metadata of a version that a listing made.
+    pub(crate) async fn fill_in(&self, bucket: &Bucket, key: &ObjectKey, row: &ObjectRow) -> Result<(), Fault> {
+        let found = self.root_of(bucket, key);
+        let Some((root, name)) = found else { return self.fill(bucket, key, row, None).await };
+        let known = self.engine.get(&[name_key(root.silo, name.as_bytes())]).await?;
+        let known: Option<NameRow> = decode_row(known[0].as_ref())?;
+        let Some(held) = self.look_in(&root, name.as_bytes()).await? else {
+            return Err(Fault::Unavailable(format!("`{name}` is gone from silo `{}`", root.info.order.silo)));
+        };
+        match known {
+            Some(before) if before.validator != held.validator.0 => {
+                self.follow_changed(&root, bucket, key, &held, &before).await.map(drop)
+            }
+            _ => self.fill(bucket, key, row, Some(&held)).await,
+        }
+    }
+
+    async fn fill(&self, bucket: &Bucket, key: &ObjectKey, row: &ObjectRow, held: Option<&Held>) -> Result<(), Fault> {
+        let attributes = held.map(attributes_of).unwrap_or_default();
+        let filled = ObjectRow { etag: Tag::Foreign { text: row.etag.text(), whole: true }, ..row.clone() };
+        let (name, version) = (object(bucket.incarnation, key), row.version);
+        let reads = vec![Read::Row(name.clone())];
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            let current: Option<ObjectRow> = decode_row(rows.get(&name))?;
+            let same = current.is_some_and(|current| current.version == version && current.etag.is_in_part());
+            let writes = if same { store(name.clone(), filled.clone(), attributes.clone()) } else { Vec::new() };
+            Ok((writes, ()))
+        };
+        match self.session().commit(reads, decide).await {
+            // After a lost answer it is read again.
+            Ok(()) | Err(Uncommitted::Unknown) => Ok(()),
+            Err(Uncommitted::Refused(fault) | Uncommitted::Fault(fault)) => Err(fault),
+        }
+    }
+}

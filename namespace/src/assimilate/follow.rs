@@ -1,0 +1,39 @@
+//! What a read finds out: bytes in place are not those that were seen.
+
+use super::take::Followed;
+use crate::extent::SiloId;
+use crate::fault::Fault;
+use crate::namespace::Core;
+use crate::table::decode_row;
+use crate::table::names::{NameRow, name as name_key};
+
+impl Core {
+    /// Looks at a name again that was changed under a read, so that the next read serves what is there. A name that is gone
+    /// stays until a pass has seen everything.
+    pub(crate) async fn look_again(&self, silo: SiloId, name: &[u8]) {
+        match self.try_again(silo, name).await {
+            Ok(true) => {
+                tracing::info!(silo, name = %String::from_utf8_lossy(name), "a file was changed and is followed")
+            }
+            Ok(false) => {}
+            Err(fault) => tracing::debug!(silo, %fault, "a name was not looked at again"),
+        }
+    }
+
+    async fn try_again(&self, silo: SiloId, name: &[u8]) -> Result<bool, Fault> {
+        let inventory = self.inventory();
+        let mut roots = inventory.roots.iter().filter(|row| row.silo == silo);
+        let Some((root, key)) = roots.find_map(|row| Some((row, row.info.order.key_of(name).ok()?))) else {
+            return Ok(false);
+        };
+        let Some(bucket) = self.bucket_of(root).await? else { return Ok(false) };
+        let known = self.engine.get(&[name_key(silo, name)]).await?;
+        let Some(before) = decode_row::<NameRow>(known[0].as_ref())? else { return Ok(false) };
+        let Some(held) = self.look_in(root, name).await? else { return Ok(false) };
+        if held.validator.0 == before.validator {
+            return Ok(false);
+        }
+        let followed = self.follow_changed(root, &bucket, &key, &held, &before).await?;
+        Ok(matches!(followed, Followed::Changed))
+    }
+}

@@ -1,0 +1,285 @@
+//! Assimilation: what others put into a silo becomes objects, by metadata alone. The bytes stay where and as they are.
+//!
+//! A *root* is a part of a silo that is taken over into a bucket. Its first pass makes an object of each name; later passes
+//! compare what is there with what is known. Until the first pass is over, a key that is asked for is looked for in the silo,
+//! and a list of what was not passed yet waits, or is refused: half a list is how copies get deleted.
+//!
+//! **Who wins.** A key that was written or deleted through S3 follows its name no more. Otherwise a name that changed makes a
+//! new version, and a name that is gone takes its object with it, unless the object's bytes were moved away before. Only a
+//! pass that saw everything takes objects away, and not many at once unless somebody confirms.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bucket::Bucket;
+use crate::clock::UnixMs;
+use crate::fault::Fault;
+use crate::name::{BucketName, ObjectKey};
+use crate::table::roots::RootId;
+
+mod find;
+mod follow;
+mod merge;
+mod pass;
+mod root;
+mod take;
+
+pub(crate) use find::Looking;
+
+/// What is to be taken over, and into what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assimilate {
+    /// The silo's name.
+    pub silo: String,
+    /// Names start with this.
+    #[serde(default)]
+    pub prefix: String,
+    /// The bucket.
+    pub bucket: BucketName,
+    /// Keys start with this, in place of `prefix`.
+    #[serde(default)]
+    pub into: String,
+    /// Lists show what was found so far, instead of waiting.
+    #[serde(default)]
+    pub partial_lists: bool,
+    /// How long after a pass the next one begins, seconds.
+    #[serde(default = "usual_interval")]
+    pub every_seconds: u64,
+}
+
+fn usual_interval() -> u64 {
+    crate::limits::RESCAN.as_secs()
+}
+
+/// A root as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootInfo {
+    /// Its number.
+    pub id: RootId,
+    /// What it was asked to be.
+    pub order: Assimilate,
+    /// When.
+    pub created: UnixMs,
+    /// Every name was seen at least once.
+    pub complete: bool,
+    /// How far the first pass came: names up to here were seen.
+    pub at: String,
+    /// What starts with one of these was seen before the first pass came there.
+    pub seen: Vec<String>,
+    /// What could not be looked at: names, or with `/` at the end all names below.
+    pub unread: Vec<Noted>,
+    /// Passes that came to their end.
+    pub passes: u64,
+    /// When the last pass ended.
+    pub passed: Option<UnixMs>,
+    /// Of the pass under way, or the last one.
+    pub counts: Counts,
+    /// Why the last pass broke off, or what waits for somebody.
+    pub problem: Option<String>,
+    /// Names that are gone, and wait for somebody to confirm it.
+    pub gone: u64,
+    /// Somebody confirmed: the next pass takes away what is gone, however much it is.
+    pub confirmed: bool,
+}
+
+/// A name with a reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted {
+    /// As UTF-8, where it is that.
+    pub name: String,
+    /// One sentence fragment.
+    pub reason: String,
+}
+
+/// What a pass found and did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Names that can be read.
+    pub names: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Objects made of names that were new.
+    pub made: u64,
+    /// New versions of names that changed.
+    pub changed: u64,
+    /// Objects taken away with their names.
+    pub removed: u64,
+    /// Names that are no object.
+    pub refused: u64,
+    /// Names, or folders, that could not be looked at.
+    pub unread: u64,
+}
+
+/// What a dry run says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survey {
+    /// Names that can be read.
+    pub names: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The first that are no objects, and why.
+    pub refused: Vec<Noted>,
+    /// That was all of it; otherwise there is more.
+    pub complete: bool,
+}
+
+/// Why an order was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AssimilateError {
+    /// No silo of that name.
+    #[error("no silo `{0}`")]
+    NoSuchSilo(String),
+    /// No bucket of that name.
+    #[error("no bucket `{0}`")]
+    NoSuchBucket(String),
+    /// No such root.
+    #[error("no root {0}")]
+    NoSuchRoot(RootId),
+    /// The silo is ours: what lies in it are objects already.
+    #[error("silo `{0}` is Holdall's own: only a silo with `--access read-only` is taken over in place")]
+    Own(String),
+    /// The same names, or the same keys, are another root's already.
+    #[error("{what} overlaps root {other}: {order}")]
+    Overlaps {
+        /// `nas:photos/` or `s3://bucket/prefix`
+        what: String,
+        /// The root.
+        other: RootId,
+        /// What it is.
+        order: Box<Assimilate>,
+    },
+    /// The order makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl std::fmt::Display for Assimilate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { silo, prefix, bucket, into, .. } = self;
+        write!(f, "{silo}:{prefix} into s3://{bucket}/{into}")
+    }
+}
+
+impl Assimilate {
+    /// The key of a name, or why it is none.
+    fn key_of(&self, name: &[u8]) -> Result<ObjectKey, String> {
+        let name = std::str::from_utf8(name).map_err(|_| "the name is not UTF-8".to_owned())?;
+        let rest = name.strip_prefix(&self.prefix).ok_or_else(|| "the name lies elsewhere".to_owned())?;
+        format!("{}{rest}", self.into).parse().map_err(|error| format!("the name is no key: {error}"))
+    }
+
+    /// The name that a key would come from, or the prefix of names that a prefix of keys would.
+    fn name_of(&self, key: &str) -> Option<String> {
+        key.strip_prefix(&self.into).map(|rest| format!("{}{rest}", self.prefix))
+    }
+}
+
+impl RootInfo {
+    /// Whether a name was seen, if it was there.
+    fn has_seen(&self, name: &str) -> bool {
+        let unread = self.unread.iter().any(|unread| name.starts_with(&unread.name));
+        let passed = self.complete || (!self.at.is_empty() && name <= self.at.as_str());
+        (passed && !unread) || self.seen.iter().any(|prefix| name.starts_with(prefix))
+    }
+
+    /// Whether all names that start with `prefix` were.
+    fn has_seen_all(&self, prefix: &str) -> bool {
+        let unread = |unread: &Noted| unread.name.starts_with(prefix) || prefix.starts_with(&unread.name);
+        let passed = self.complete || (self.at.as_str() >= prefix && !self.at.starts_with(prefix));
+        (passed && !self.unread.iter().any(unread)) || self.seen.iter().any(|seen| prefix.starts_with(seen))
+    }
+
+    /// What a list of a bucket's keys under `prefix` needs of this root; none where it has nothing to do with it.
+    fn concerned(&self, bucket: &Bucket, prefix: &str) -> Option<String> {
+        let Assimilate { into, prefix: names, .. } = &self.order;
+        if bucket.name != self.order.bucket || self.order.partial_lists {
+            return None;
+        }
+        if into.starts_with(prefix) { Some(names.clone()) } else { self.order.name_of(prefix) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(at: &str, seen: &[&str], unread: &[&str]) -> RootInfo {
+        let order = Assimilate {
+            silo: "nas".to_owned(),
+            prefix: "in/".to_owned(),
+            bucket: "photos".parse().unwrap(),
+            into: "out/".to_owned(),
+            partial_lists: false,
+            every_seconds: 1,
+        };
+        let noted = |name: &&str| Noted { name: (*name).to_owned(), reason: String::new() };
+        RootInfo {
+            id: 1,
+            order,
+            created: 0,
+            complete: false,
+            at: at.to_owned(),
+            seen: seen.iter().map(|prefix| (*prefix).to_owned()).collect(),
+            unread: unread.iter().map(noted).collect(),
+            passes: 0,
+            passed: None,
+            counts: Counts::default(),
+            problem: None,
+            gone: 0,
+            confirmed: false,
+        }
+    }
+
+    #[test]
+    fn names_and_keys_are_each_others() {
+        let order = info("", &[], &[]).order;
+        assert_eq!(order.key_of(b"in/a/b").unwrap().as_str(), "out/a/b");
+        assert_eq!(order.name_of("out/a/b").as_deref(), Some("in/a/b"));
+        assert_eq!(order.name_of("a/b"), None);
+        assert_eq!(order.key_of(b"in/caf\xe9").unwrap_err(), "the name is not UTF-8");
+        assert!(order.key_of(&[b"in/".as_slice(), &[b'x'; 1100]].concat()).is_err());
+    }
+
+    #[test]
+    fn what_was_passed_was_seen() {
+        let info = info("in/m/5", &["in/z/"], &[]);
+        for (name, seen) in [("in/a", true), ("in/m/5", true), ("in/m/6", false), ("in/z/1", true), ("in/z", false)] {
+            assert_eq!(info.has_seen(name), seen, "{name}");
+        }
+        for (prefix, seen) in
+            [("in/a/", true), ("in/m/", false), ("in/m/4", true), ("in/", false), ("in/z/", true), ("in/z/y", true)]
+        {
+            assert_eq!(info.has_seen_all(prefix), seen, "{prefix}");
+        }
+    }
+
+    /// Before anything was passed, nothing was seen: an empty position is no position.
+    #[test]
+    fn nothing_was_seen_before_the_first_page() {
+        let info = info("", &[], &[]);
+        assert!(!info.has_seen("") && !info.has_seen_all("") && !info.has_seen_all("in/"));
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_was_not_seen() {
+        let info = RootInfo { complete: true, ..info("", &[], &["in/locked/"]) };
+        assert!(info.has_seen("in/a") && !info.has_seen("in/locked/a"));
+        assert!(info.has_seen_all("in/a") && !info.has_seen_all("in/") && !info.has_seen_all("in/locked/deep/"));
+    }
+
+    #[test]
+    fn a_list_is_concerned_with_what_it_shows() {
+        let bucket =
+            |name: &str| Bucket { name: name.parse().unwrap(), incarnation: 1, owner: 1, created: 0, tags: Vec::new() };
+        let info = info("", &[], &[]);
+        let concerned = |name: &str, prefix: &str| info.concerned(&bucket(name), prefix);
+        assert_eq!(concerned("photos", "").as_deref(), Some("in/"));
+        assert_eq!(concerned("photos", "out/a").as_deref(), Some("in/a"));
+        assert_eq!(concerned("photos", "ou").as_deref(), Some("in/"));
+        assert_eq!(concerned("photos", "other/"), None);
+        assert_eq!(concerned("others", ""), None);
+    }
+}

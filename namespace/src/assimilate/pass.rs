@@ -1,0 +1,517 @@
+//! A pass: all names of a root, or of a part of it, against what is known of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use holdall_silos::SiloError;
+use holdall_silos::holdings::{Found, Holdings};
+use tokio::task::JoinSet;
+
+use super::find::Looking;
+use super::merge::{Step, merge};
+use super::take::{Followed, New, TAKEN_TOGETHER};
+use super::{Counts, Noted};
+use crate::bucket::Bucket;
+use crate::engine::Priority;
+use crate::fault::Fault;
+use crate::inventory::{Health, OpenSilo, claim};
+use crate::limits::{
+    ASSIMILATED_AT_ONCE, GONE_AT_LEAST, GONE_AT_MOST, PASS_NOTE, PASS_REST, PASSES_AT_ONCE, SEEN_KEPT, SWEEP,
+    TAKES_AT_ONCE, UNREAD_KEPT,
+};
+use crate::namespace::Core;
+use crate::sweep::live_sessions;
+use crate::table::buckets::{BucketRow, bucket as bucket_key};
+use crate::table::names::{self, NameRow, NameState};
+use crate::table::roots::{RootId, RootRow};
+use crate::table::{after_prefix, decode, decode_row, successor};
+
+/// Known names read at once.
+const KNOWN: usize = 2 * ASSIMILATED_AT_ONCE;
+
+/// Why a pass ended early.
+enum Broken {
+    /// The root was forgotten, or another gateway passes it.
+    Over,
+    /// Nothing of it counts.
+    Failed(String),
+}
+
+impl From<Fault> for Broken {
+    fn from(fault: Fault) -> Self {
+        Self::Failed(fault.to_string())
+    }
+}
+
+impl Core {
+    /// Passes roots when they are due, and what lists wait for at once, for ever.
+    pub(crate) async fn pass_roots_forever(self: Arc<Self>) {
+        let mut passes = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = self.looking.wanted.notified() => {}
+                () = self.clock.sleep(SWEEP / 2) => {}
+            }
+            while passes.try_join_next().is_some() {}
+            if let Err(fault) = self.begin_due(&mut passes).await {
+                tracing::debug!(%fault, "roots could not be looked at");
+            }
+        }
+    }
+
+    async fn begin_due(self: &Arc<Self>, passes: &mut JoinSet<()>) -> Result<(), Fault> {
+        let asked: Vec<_> = self.looking.asked.lock().expect("no holder panics").drain(..).collect();
+        if self.inventory().roots.is_empty() {
+            return Ok(());
+        }
+        for (id, prefix) in asked {
+            if let Some(row) = self.root_row(id).await?.filter(|row| !row.info.has_seen_all(&prefix)) {
+                self.begin(passes, row, prefix);
+            }
+        }
+        let now = self.clock.now();
+        let mut alive = None;
+        for row in crate::inventory::load_roots(&*self.engine).await? {
+            let due = |passed: i64| now.saturating_sub(passed) >= row.info.order.every_seconds as i64 * 1000;
+            if row.info.passed.is_some_and(|passed| !due(passed)) {
+                continue;
+            }
+            if row.owner != self.session().id {
+                let alive = match &mut alive {
+                    Some(alive) => alive,
+                    none => none.insert(live_sessions(&*self.engine).await?),
+                };
+                if alive.iter().any(|(session, _)| *session == row.owner) {
+                    continue;
+                }
+            }
+            self.begin(passes, row, String::new());
+        }
+        Ok(())
+    }
+
+    fn begin(self: &Arc<Self>, passes: &mut JoinSet<()>, row: RootRow, prefix: String) {
+        let which = (row.info.id, prefix.clone());
+        let mut passing = self.looking.passing.lock().expect("no holder panics");
+        if passing.len() >= PASSES_AT_ONCE || !passing.insert(which.clone()) {
+            return;
+        }
+        drop(passing);
+        let (core, under_way) = (Arc::clone(self), UnderWay { core: Arc::clone(self), which });
+        passes.spawn(async move {
+            let _under_way = under_way;
+            core.pass(row, prefix).await;
+        });
+    }
+
+    /// One pass, and what is noted of it.
+    async fn pass(self: &Arc<Self>, row: RootRow, prefix: String) {
+        let (id, whole) = (row.info.id, prefix.is_empty());
+        match self.try_pass(row, &prefix).await {
+            Ok(()) => return,
+            Err(Broken::Over) => return,
+            Err(Broken::Failed(reason)) => {
+                tracing::warn!(root = id, reason, "a pass broke off");
+                let noted = self.change_root(id, move |row| row.info.problem = Some(reason.clone()));
+                if let Err(fault) = noted.await {
+                    tracing::debug!(root = id, %fault, "a pass's end was not noted");
+                }
+            }
+        }
+        if whole {
+            self.clock.sleep(PASS_REST).await;
+        }
+    }
+
+    async fn try_pass(self: &Arc<Self>, row: RootRow, prefix: &str) -> Result<(), Broken> {
+        let id = row.info.id;
+        let Some(bucket) = self.bucket_of(&row).await? else {
+            return Err(Broken::Failed(format!("bucket `{}` is gone", row.info.order.bucket)));
+        };
+        let (open, holdings) = self.silo_of(&row)?;
+        let names = if prefix.is_empty() { row.info.order.prefix.clone() } else { prefix.to_owned() };
+        let mut pass = Pass {
+            core: self,
+            bucket,
+            open,
+            holdings,
+            names,
+            whole: prefix.is_empty(),
+            counts: Counts::default(),
+            unread: Vec::new(),
+            gone: Vec::new(),
+            gone_in_all: 0,
+            noted: self.clock.monotonic(),
+            row,
+        };
+        pass.is_it().await?;
+        if pass.whole {
+            pass.take_it().await?;
+        }
+        pass.walk().await?;
+        pass.is_it().await?;
+        if pass.whole { pass.conclude().await } else { pass.note_seen(id).await }
+    }
+
+    /// The bucket that a root goes into, if it is still that.
+    pub(super) async fn bucket_of(&self, root: &RootRow) -> Result<Option<Bucket>, Fault> {
+        let name = &root.info.order.bucket;
+        let row: Option<BucketRow> = decode_row(self.engine.get(&[bucket_key(name)]).await?[0].as_ref())?;
+        Ok(row.filter(|row| row.incarnation == root.bucket).map(|row| Bucket {
+            name: name.clone(),
+            incarnation: row.incarnation,
+            owner: row.owner,
+            created: row.created,
+            tags: row.tags,
+        }))
+    }
+
+    /// What is known of a root's names after `after` and up to `until`.
+    pub(super) async fn known_names(
+        &self,
+        root: &RootRow,
+        after: &[u8],
+        until: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, NameRow)>, Fault> {
+        let all = names::prefix(root.silo, root.info.order.prefix.as_bytes());
+        let from =
+            if after.is_empty() { all.clone() } else { successor(&names::name(root.silo, after)).max(all.clone()) };
+        let end = after_prefix(&all);
+        let end = until.map_or_else(|| end.clone(), |name| successor(&names::name(root.silo, name)).min(end.clone()));
+        if from >= end {
+            return Ok(Vec::new());
+        }
+        let page = self.engine.range(from..end, limit, usize::MAX).await?;
+        let read = |key: &[u8]| names::read_name(key).ok_or_else(|| Fault::Damaged("a name's key".to_owned()));
+        page.iter().map(|(key, row)| Ok((read(key)?, decode(row)?))).collect()
+    }
+}
+
+/// Takes its name off the list of what is passed, whatever becomes of it.
+struct UnderWay {
+    core: Arc<Core>,
+    which: (RootId, String),
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let looking: &Looking = &self.core.looking;
+        looking.passing.lock().expect("no holder panics").remove(&self.which);
+    }
+}
+
+/// A pass under way.
+struct Pass<'a> {
+    core: &'a Arc<Core>,
+    row: RootRow,
+    bucket: Bucket,
+    open: Arc<OpenSilo>,
+    holdings: Arc<dyn Holdings>,
+    /// What the names start with.
+    names: String,
+    /// All of the root.
+    whole: bool,
+    counts: Counts,
+    unread: Vec<Noted>,
+    /// Names that are gone, as many as may be taken away without asking.
+    gone: Vec<(Vec<u8>, NameRow)>,
+    gone_in_all: u64,
+    /// When it was last noted how far this came.
+    noted: Duration,
+}
+
+impl Pass<'_> {
+    /// The silo is the one that was registered: an empty folder in its place has no names.
+    async fn is_it(&self) -> Result<(), Broken> {
+        if self.open.health() == Health::Down {
+            return Err(Broken::Failed(format!("silo `{}` is down", self.open.row.name)));
+        }
+        let claim = claim(&self.open.row.name, &self.core.id, &self.open.row.marker, false);
+        self.open.note(self.open.silo.claim(&claim).await).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &SiloError) -> Broken {
+        Broken::Failed(format!("silo `{}`: {error}", self.open.row.name))
+    }
+
+    /// One gateway passes a root.
+    async fn take_it(&self) -> Result<(), Broken> {
+        let (me, seen) = (self.core.session().id, self.row.owner);
+        let taken = self.core.change_root(self.row.info.id, move |row| {
+            if row.owner == seen {
+                row.owner = me;
+            }
+        });
+        let mine = taken.await?.is_some_and(|row| row.owner == me);
+        if mine { Ok(()) } else { Err(Broken::Over) }
+    }
+
+    async fn walk(&mut self) -> Result<(), Broken> {
+        // A first pass goes on where it was; a later one must have seen everything.
+        let resumed = self.whole && !self.row.info.complete && !self.row.info.at.is_empty();
+        let mut after = if resumed { self.row.info.at.clone().into_bytes() } else { Vec::new() };
+        if resumed {
+            self.counts = self.row.info.counts;
+            self.unread.clone_from(&self.row.info.unread);
+        } else {
+            after.clear();
+        }
+        let from = (!after.is_empty()).then_some(&after[..]);
+        let mut walk = self.holdings.walk(self.names.as_bytes(), from);
+        loop {
+            let found = self.open.note(walk.next(ASSIMILATED_AT_ONCE).await).map_err(|error| self.failed(&error))?;
+            let Some(last) = found.last().map(|found| found.name().to_vec()) else {
+                return self.stretch(Vec::new(), after, None).await;
+            };
+            self.stretch(found, after, Some(&last)).await?;
+            after = last;
+            self.note(&after).await?;
+        }
+    }
+
+    /// Compares a stretch of names, and does what that asks for.
+    async fn stretch(&mut self, found: Vec<Found>, after: Vec<u8>, until: Option<&[u8]>) -> Result<(), Broken> {
+        let (mut found, mut after) = (found, after);
+        loop {
+            let known = self.known(&after, until).await?;
+            let rest = if known.len() < KNOWN {
+                Vec::new()
+            } else {
+                after.clone_from(&known[KNOWN - 1].0);
+                let at = found.partition_point(|found| found.name() <= after.as_slice());
+                found.split_off(at)
+            };
+            let ended = known.len() < KNOWN;
+            self.count(&found);
+            self.carry_out(merge(found, known)).await?;
+            if ended {
+                return Ok(());
+            }
+            found = rest;
+        }
+    }
+
+    /// What is known of this stretch. What lies outside of the names passed is none of its business.
+    async fn known(&self, after: &[u8], until: Option<&[u8]>) -> Result<Vec<(Vec<u8>, NameRow)>, Fault> {
+        let mut known = self.core.known_names(&self.row, after, until, KNOWN).await?;
+        if !self.whole {
+            known.retain(|(name, _)| name.starts_with(self.names.as_bytes()));
+        }
+        Ok(known)
+    }
+
+    fn count(&mut self, found: &[Found]) {
+        for found in found {
+            match found {
+                Found::Held(held) => {
+                    self.counts.names += 1;
+                    self.counts.bytes += held.size;
+                }
+                Found::Refused { .. } => self.counts.refused += 1,
+                Found::Unread { name, reason } => {
+                    self.counts.unread += 1;
+                    if self.unread.len() < UNREAD_KEPT {
+                        self.unread.push(Noted::of(name, reason.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, steps: Vec<Step>) -> Result<(), Broken> {
+        let (mut new, mut changed, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        for step in steps {
+            match step {
+                Step::New(held, before) => match self.row.info.order.key_of(&held.name) {
+                    Ok(key) => new.push(New { key, held, before }),
+                    Err(reason) => {
+                        let row = NameRow { validator: held.validator.0, state: NameState::Refused(reason) };
+                        refused.push((held.name, row));
+                    }
+                },
+                Step::Changed(held, before) => changed.push((held, before)),
+                Step::Refused(name, reason) => {
+                    refused.push((name, NameRow { validator: String::new(), state: NameState::Refused(reason) }));
+                }
+                Step::Gone(name, row) => self.gone(name, row).await?,
+            }
+        }
+        self.counts.made += self.take_all(new).await?;
+        self.counts.changed += self.follow_all(changed).await?;
+        while !refused.is_empty() {
+            let rest = refused.split_off(refused.len().min(TAKEN_TOGETHER));
+            self.core.take_refused(&self.row, refused).await?;
+            refused = rest;
+        }
+        Ok(())
+    }
+
+    async fn take_all(&self, mut new: Vec<New>) -> Result<u64, Fault> {
+        let mut batches = Vec::new();
+        while !new.is_empty() {
+            let rest = new.split_off(new.len().min(TAKEN_TOGETHER));
+            batches.push(new);
+            new = rest;
+        }
+        let takes = batches.into_iter().map(|batch| {
+            let priority = Priority::of(batch.len());
+            self.core.take_new(priority, &self.row, &self.bucket, batch)
+        });
+        stream::iter(takes).buffer_unordered(TAKES_AT_ONCE).try_fold(0, |all, made| async move { Ok(all + made) }).await
+    }
+
+    async fn follow_all(&self, changed: Vec<(holdall_silos::holdings::Held, NameRow)>) -> Result<u64, Fault> {
+        let mut count = 0;
+        for (held, before) in changed {
+            let Ok(key) = self.row.info.order.key_of(&held.name) else { continue };
+            let followed = self.core.follow_changed(&self.row, &self.bucket, &key, &held, &before).await?;
+            count += u64::from(matches!(followed, Followed::Changed));
+        }
+        Ok(count)
+    }
+
+    async fn gone(&mut self, name: Vec<u8>, row: NameRow) -> Result<(), Broken> {
+        self.gone_in_all += 1;
+        if self.row.info.confirmed && self.whole {
+            return self.take_away(&name, &row).await;
+        }
+        if self.gone.len() <= GONE_AT_MOST {
+            self.gone.push((name, row));
+        }
+        Ok(())
+    }
+
+    /// A name that is gone is looked at once more before anything goes with it.
+    async fn take_away(&mut self, name: &[u8], row: &NameRow) -> Result<(), Broken> {
+        if self.core.look_in(&self.row, name).await?.is_some() {
+            return Ok(());
+        }
+        let removed = match self.row.info.order.key_of(name) {
+            Ok(key) => self.core.follow_gone(&self.row, &self.bucket, &key, name, row).await?,
+            // It never was an object.
+            Err(_) => self.core.forget_name(&self.row, name, row).await.map(|()| false)?,
+        };
+        self.counts.removed += u64::from(removed);
+        Ok(())
+    }
+
+    /// Notes now and then how far this came; the end of it where somebody else says so.
+    async fn note(&mut self, after: &[u8]) -> Result<(), Broken> {
+        let now = self.core.clock.monotonic();
+        if !self.whole || now.saturating_sub(self.noted) < PASS_NOTE {
+            return Ok(());
+        }
+        let Ok(at) = std::str::from_utf8(after) else { return Ok(()) };
+        self.noted = now;
+        let (me, at, counts, unread) = (self.core.session().id, at.to_owned(), self.counts, self.unread.clone());
+        let noted = self.core.change_root(self.row.info.id, move |row| {
+            if row.owner == me {
+                row.info.counts = counts;
+                if !row.info.complete {
+                    row.info.at.clone_from(&at);
+                    row.info.unread.clone_from(&unread);
+                }
+            }
+        });
+        let mine = noted.await?.is_some_and(|row| row.owner == me);
+        if mine { Ok(()) } else { Err(Broken::Over) }
+    }
+
+    /// The end of a part: lists of it need not wait any more. Where something could not be looked at, they still do.
+    async fn note_seen(&self, id: RootId) -> Result<(), Broken> {
+        if let Some(unread) = self.unread.first() {
+            return Err(Broken::Failed(format!("`{}` cannot be looked at: {}", unread.name, unread.reason)));
+        }
+        let names = self.names.clone();
+        let noted = self.core.change_root(id, move |row| {
+            row.info.seen.retain(|seen| !seen.starts_with(&names));
+            if row.info.seen.len() < SEEN_KEPT {
+                row.info.seen.push(names.clone());
+            }
+        });
+        noted.await?;
+        Ok(())
+    }
+
+    /// The end of a whole pass.
+    async fn conclude(&mut self) -> Result<(), Broken> {
+        let all = self.counts.names + self.counts.refused + self.gone_in_all;
+        let waiting = if self.unread.is_empty() && may_go(self.gone_in_all, self.counts.names, all) {
+            for (name, row) in std::mem::take(&mut self.gone) {
+                self.take_away(&name, &row).await?;
+            }
+            0
+        } else if self.row.info.confirmed {
+            0
+        } else {
+            self.gone_in_all
+        };
+        let problem = match (self.unread.first(), waiting) {
+            (Some(unread), _) => Some(format!("`{}` cannot be looked at: {}", unread.name, unread.reason)),
+            (None, 0) => None,
+            (None, gone) => Some(format!(
+                "{gone} of {all} names are gone: nothing is taken away before `holdall assimilate confirm {}`",
+                self.row.info.id
+            )),
+        };
+        let (now, counts, unread) = (self.core.clock.now(), self.counts, self.unread.clone());
+        // What waits for somebody is what a complete pass found.
+        let gone = if self.unread.is_empty() { waiting } else { 0 };
+        let noted = self.core.change_root(self.row.info.id, move |row| {
+            let info = &mut row.info;
+            // What was seen once stays seen, though it cannot be looked at now.
+            let known: Vec<Noted> = if info.complete { std::mem::take(&mut info.unread) } else { unread.clone() };
+            info.unread = known.into_iter().filter(|old| unread.iter().any(|now| now.name == old.name)).collect();
+            info.complete = true;
+            info.at.clear();
+            info.seen.clear();
+            info.passes += 1;
+            info.passed = Some(now);
+            info.counts = counts;
+            info.problem.clone_from(&problem);
+            info.gone = gone;
+            info.confirmed = false;
+        });
+        noted.await?;
+        tracing::info!(
+            root = self.row.info.id,
+            names = counts.names,
+            made = counts.made,
+            changed = counts.changed,
+            removed = counts.removed,
+            "a root was passed"
+        );
+        Ok(())
+    }
+}
+
+/// Whether so many names may be taken away without asking: one in a hundred, a few of a small root, never many, and never
+/// all.
+fn may_go(gone: u64, left: u64, all: u64) -> bool {
+    gone == 0 || (left > 0 && gone <= (all / 100).clamp(GONE_AT_LEAST, GONE_AT_MOST as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_names_may_go_and_never_all_or_many() {
+        for (gone, left, all, may) in [
+            (0, 0, 0, true),
+            (1, 0, 1, false),
+            (1, 5, 6, true),
+            (10, 5, 15, true),
+            (11, 5, 16, false),
+            (50, 4_950, 5_000, true),
+            (51, 4_949, 5_000, false),
+            (1_000, 999_000, 1_000_000, true),
+            (1_001, 998_999, 1_000_000, false),
+            (500, 0, 500, false),
+        ] {
+            assert_eq!(may_go(gone, left, all), may, "{gone} of {all}");
+        }
+    }
+}

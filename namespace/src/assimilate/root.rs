@@ -1,0 +1,254 @@
+//! Roots: ordered, shown, confirmed, forgotten.
+
+use std::sync::Arc;
+
+use holdall_silos::holdings::{Found, Holdings};
+
+use super::{Assimilate, AssimilateError, Counts, Noted, RootInfo, Survey};
+use crate::engine::{self, Read, Rows, Write};
+use crate::extent::SiloId;
+use crate::fault::Fault;
+use crate::inventory::Inventory;
+use crate::limits::{ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, MAX_ROOTS, SURVEYED};
+use crate::namespace::{Core, Namespace};
+use crate::table::roots::{RootId, RootRow, next_root, root as root_key};
+use crate::table::silos::revision;
+use crate::table::{after_prefix, decode_row, encode, names};
+
+/// Refused names that a survey tells.
+const TOLD: usize = 20;
+
+impl Namespace {
+    /// Orders a root; its first pass begins at once. Nothing is written to the silo, now or later.
+    pub async fn assimilate(&self, order: Assimilate) -> Result<RootInfo, AssimilateError> {
+        let (silo, holdings) = self.core.foreign(&order.silo)?;
+        self.core.refuse_overlap(&order)?;
+        let bucket = self.bucket(&order.bucket).await;
+        let bucket = bucket.map_err(|_| AssimilateError::NoSuchBucket(order.bucket.to_string()))?;
+        let unreachable = |error| Fault::Unavailable(format!("silo `{}`: {error}", order.silo));
+        holdings.identity().await.map_err(unreachable)?;
+        let settled = self.inventory().revision;
+        let (now, incarnation) = (self.clock.now(), bucket.incarnation);
+        let decide = move |rows: &Rows| -> Result<_, AssimilateError> {
+            if crate::table::usage::read(rows.get(&revision())) != settled {
+                return Err(Fault::Unavailable("silos and roots are changed at this moment".to_owned()).into());
+            }
+            let id: RootId = decode_row(rows.get(&next_root()))?.unwrap_or(1);
+            let info = RootInfo::new(id, order.clone(), now);
+            let row = RootRow { info: info.clone(), silo, bucket: incarnation, owner: 0 };
+            let writes = vec![
+                Write::Put(next_root(), encode(&(id + 1))),
+                Write::Put(root_key(id), row.encode()),
+                Write::Add(revision(), 1),
+            ];
+            Ok((writes, info))
+        };
+        let reads = vec![Read::Row(next_root()), Read::Row(revision())];
+        let info = engine::commit(&*self.engine, reads, decide).await.map_err(refused)?;
+        self.core.refresh_inventory(true).await?;
+        self.core.looking.wanted.notify_one();
+        tracing::info!(root = info.id, order = %info.order, "assimilation ordered");
+        Ok(info)
+    }
+
+    /// What an order would take over: looks at some of the names and changes nothing.
+    pub async fn survey(&self, order: &Assimilate) -> Result<Survey, AssimilateError> {
+        let (_, holdings) = self.core.foreign(&order.silo)?;
+        self.core.refuse_overlap(order)?;
+        let unreachable = |error| Fault::Unavailable(format!("silo `{}`: {error}", order.silo));
+        let (mut survey, mut walk) = (Survey::default(), holdings.walk(order.prefix.as_bytes(), None));
+        while survey.names < SURVEYED {
+            let page = walk.next(ASSIMILATED_AT_ONCE).await.map_err(unreachable)?;
+            survey.complete = page.is_empty();
+            if survey.complete {
+                break;
+            }
+            page.into_iter().for_each(|found| survey.count(order, found));
+        }
+        Ok(survey)
+    }
+
+    /// All roots, by number.
+    pub async fn roots(&self) -> Result<Vec<RootInfo>, Fault> {
+        Ok(self.core.root_rows().await?.into_iter().map(|row| row.info).collect())
+    }
+
+    /// One root.
+    pub async fn root(&self, id: RootId) -> Result<RootInfo, AssimilateError> {
+        Ok(self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?.info)
+    }
+
+    /// Names of a root that are no objects, at most `limit` after `after`, and why.
+    pub async fn refused_names(&self, id: RootId, after: &str, limit: usize) -> Result<Vec<Noted>, AssimilateError> {
+        let row = self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?;
+        Ok(self.core.refused_names(&row, after, limit).await?)
+    }
+
+    /// Lets the next pass take away what is gone, however much it is, and begins it.
+    pub async fn confirm_root(&self, id: RootId) -> Result<RootInfo, AssimilateError> {
+        let changed = self.core.change_root(id, |row| {
+            row.info.confirmed = row.info.gone > 0;
+            row.info.passed = row.info.passed.filter(|_| !row.info.confirmed);
+        });
+        let info = changed.await?.ok_or(AssimilateError::NoSuchRoot(id))?.info;
+        self.core.looking.wanted.notify_one();
+        Ok(info)
+    }
+
+    /// Follows a root no more. Objects made of it stay, and so do their bytes, where they are.
+    pub async fn forget_root(&self, id: RootId) -> Result<(), AssimilateError> {
+        let row = self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?;
+        let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Delete(root_key(id)), Write::Add(revision(), 1)], ()));
+        engine::commit(&*self.engine, Vec::new(), decide).await.map_err(Fault::from)?;
+        self.core.refresh_inventory(true).await?;
+        // A pass under way ends at its next page, and may have written rows till then: they are found again.
+        self.core.forget_names(&row).await?;
+        Ok(())
+    }
+}
+
+fn refused(error: engine::NotCommitted<AssimilateError>) -> AssimilateError {
+    match error {
+        engine::NotCommitted::Refused(refused) => refused,
+        engine::NotCommitted::Engine(error) => Fault::from(error).into(),
+    }
+}
+
+impl RootInfo {
+    fn new(id: RootId, order: Assimilate, created: i64) -> Self {
+        Self {
+            id,
+            order,
+            created,
+            complete: false,
+            at: String::new(),
+            seen: Vec::new(),
+            unread: Vec::new(),
+            passes: 0,
+            passed: None,
+            counts: Counts::default(),
+            problem: None,
+            gone: 0,
+            confirmed: false,
+        }
+    }
+}
+
+impl Survey {
+    fn count(&mut self, order: &Assimilate, found: Found) {
+        let refused = match found {
+            Found::Held(held) => match order.key_of(&held.name) {
+                Ok(_) => {
+                    self.names += 1;
+                    self.bytes += held.size;
+                    return;
+                }
+                Err(reason) => (held.name, reason),
+            },
+            Found::Refused { name, reason } | Found::Unread { name, reason } => (name, reason),
+        };
+        if self.refused.len() < TOLD {
+            self.refused.push(Noted::of(&refused.0, refused.1));
+        }
+    }
+}
+
+impl Noted {
+    pub(super) fn of(name: &[u8], reason: String) -> Self {
+        Self { name: String::from_utf8_lossy(name).into_owned(), reason }
+    }
+}
+
+impl Core {
+    /// A silo of others.
+    fn foreign(&self, name: &str) -> Result<(SiloId, Arc<dyn Holdings>), AssimilateError> {
+        let inventory = self.inventory();
+        let open = inventory.named(name).ok_or_else(|| AssimilateError::NoSuchSilo(name.to_owned()))?;
+        let holdings = open.holdings.clone().ok_or_else(|| AssimilateError::Own(name.to_owned()))?;
+        Ok((open.id, holdings))
+    }
+
+    fn refuse_overlap(&self, order: &Assimilate) -> Result<(), AssimilateError> {
+        let inventory = self.inventory();
+        if inventory.roots.len() >= MAX_ROOTS {
+            return Err(AssimilateError::Invalid(format!("a namespace has at most {MAX_ROOTS} roots")));
+        }
+        if order.every_seconds == 0 {
+            return Err(AssimilateError::Invalid("between two passes is a second at least".to_owned()));
+        }
+        overlap(order, &inventory)
+    }
+
+    pub(super) async fn root_row(&self, id: RootId) -> Result<Option<RootRow>, Fault> {
+        self.engine.get(&[root_key(id)]).await?[0].as_ref().map(RootRow::decode).transpose()
+    }
+
+    async fn root_rows(&self) -> Result<Vec<RootRow>, Fault> {
+        crate::inventory::load_roots(&*self.engine).await
+    }
+
+    /// Changes a root's row; none where there is no such root.
+    pub(super) async fn change_root(
+        &self,
+        id: RootId,
+        change: impl Fn(&mut RootRow) + Send + Sync + 'static,
+    ) -> Result<Option<RootRow>, Fault> {
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            let Some(row) = rows.get(&root_key(id)) else { return Ok((Vec::new(), None)) };
+            let mut row = RootRow::decode(row)?;
+            let before = row.info.complete;
+            change(&mut row);
+            let mut writes = vec![Write::Put(root_key(id), row.encode())];
+            if row.info.complete != before {
+                writes.push(Write::Add(revision(), 1));
+            }
+            Ok((writes, Some(row)))
+        };
+        Ok(engine::commit(&*self.engine, vec![Read::Row(root_key(id))], decide).await?)
+    }
+
+    async fn refused_names(&self, row: &RootRow, after: &str, limit: usize) -> Result<Vec<Noted>, Fault> {
+        let (mut refused, mut after) = (Vec::new(), after.as_bytes().to_vec());
+        while refused.len() < limit {
+            let known = self.known_names(row, &after, None, crate::limits::LIST_PAGE).await?;
+            let Some((last, _)) = known.last() else { break };
+            after.clone_from(last);
+            refused.extend(known.iter().filter_map(|(name, row)| match &row.state {
+                names::NameState::Refused(reason) => Some(Noted::of(name, reason.clone())),
+                names::NameState::Made(_) | names::NameState::Hidden => None,
+            }));
+        }
+        refused.truncate(limit);
+        Ok(refused)
+    }
+
+    /// Takes the rows of a root's names out, some at a time.
+    async fn forget_names(&self, row: &RootRow) -> Result<(), Fault> {
+        let prefix = names::prefix(row.silo, row.info.order.prefix.as_bytes());
+        loop {
+            let page = self.engine.range(prefix.clone()..after_prefix(&prefix), BACKGROUND_ROWS, usize::MAX).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let writes: Vec<Write> = page.into_iter().map(|(key, _)| Write::Delete(key.to_vec())).collect();
+            let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
+            engine::commit_as(&*self.engine, engine::Priority::Background, Vec::new(), decide).await?;
+        }
+    }
+}
+
+/// No two roots have names or keys in common.
+fn overlap(order: &Assimilate, inventory: &Inventory) -> Result<(), AssimilateError> {
+    let nested = |one: &str, other: &str| one.starts_with(other) || other.starts_with(one);
+    for row in &inventory.roots {
+        let other = &row.info.order;
+        let overlaps = |what| AssimilateError::Overlaps { what, other: row.info.id, order: Box::new(other.clone()) };
+        if other.silo == order.silo && nested(&other.prefix, &order.prefix) {
+            return Err(overlaps(format!("{}:{}", order.silo, order.prefix)));
+        }
+        if other.bucket == order.bucket && nested(&other.into, &order.into) {
+            return Err(overlaps(format!("s3://{}/{}", order.bucket, order.into)));
+        }
+    }
+    Ok(())
+}

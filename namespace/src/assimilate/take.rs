@@ -1,0 +1,318 @@
+//! The commits: a name becomes an object, another version, or none.
+
+use std::sync::Arc;
+
+use holdall_silos::holdings::Held;
+
+use crate::bucket::Bucket;
+use crate::clock::UnixMs;
+use crate::engine::{Priority, Read, Rows, Write};
+use crate::extent::{Location, Number, Replica, ReplicaState, SiloId, Slice};
+use crate::fault::Fault;
+use crate::limits::MAX_EXTENT;
+use crate::name::ObjectKey;
+use crate::namespace::Core;
+use crate::object::{Condition, Headers};
+use crate::replace::{Beside, NotReplaced, Removal, Replace};
+use crate::session::{Session, Uncommitted, Unfinished};
+use crate::table::buckets::{BucketRow, bucket as bucket_key};
+use crate::table::extents::{ExtentRow, extent};
+use crate::table::names::{NameRow, NameState, name as name_key};
+use crate::table::objects::{Attributes, Data, ObjectRow, object, store};
+use crate::table::roots::RootRow;
+use crate::table::tag::Tag;
+use crate::table::usage::{self, Counted};
+use crate::table::{decode_row, encode};
+
+/// Names that one commit takes over: each has three rows.
+pub(super) const TAKEN_TOGETHER: usize = crate::limits::BACKGROUND_ROWS / 3;
+
+/// A version made of what is held in a silo: its rows, and the numbers that they need.
+struct Made {
+    row: ObjectRow,
+    attributes: Attributes,
+    extents: Vec<(Number, ExtentRow)>,
+    guards: Vec<Arc<Unfinished>>,
+    silo: SiloId,
+}
+
+/// A name to take over.
+pub(super) struct New {
+    pub key: ObjectKey,
+    pub held: Held,
+    /// What was known of it: that it is no object.
+    pub before: Option<NameRow>,
+}
+
+/// What became of a name that changed.
+pub(super) enum Followed {
+    /// A new version was made.
+    Changed,
+    /// Its key was written or deleted through S3, or somebody else was faster.
+    Left,
+}
+
+fn made(session: &Arc<Session>, silo: SiloId, held: &Held, now: UnixMs) -> Made {
+    let version = Arc::new(session.take());
+    let (number, mut guards, mut extents, mut offset) = (version.number, vec![version], Vec::new(), 0);
+    while offset < held.size {
+        let id = if offset == 0 {
+            number
+        } else {
+            let guard = Arc::new(session.take());
+            let id = guard.number;
+            guards.push(guard);
+            id
+        };
+        let size = (held.size - offset).min(MAX_EXTENT);
+        let (name, validator) = (held.name.clone(), held.validator.0.clone());
+        let location = Location::InPlace { name, validator, whole: held.size, offset };
+        let state = ReplicaState::Verified;
+        let replica = Replica { silo, location, state, since: now, job: None };
+        extents.push((id, ExtentRow::unhashed(size, number, replica)));
+        offset += size;
+    }
+    let slices = extents.iter().map(|(id, row)| Slice { extent: *id, offset: 0, length: row.size });
+    let class = held.system.iter().find(|(name, _)| name == "x-amz-storage-class").map(|(_, class)| class.clone());
+    let row = ObjectRow {
+        size: held.size,
+        modified: held.modified,
+        etag: Tag::Foreign { text: held.etag.clone().unwrap_or_else(|| held.validator.0.clone()), whole: held.whole },
+        checksum: None,
+        storage_class: class,
+        version: number,
+        data: Data::Slices(slices.collect()),
+        attributes: None,
+    };
+    Made { row, attributes: attributes_of(held), extents, guards, silo }
+}
+
+/// Headers and metadata as they came along.
+pub(super) fn attributes_of(held: &Held) -> Attributes {
+    let system = held.system.iter().filter(|(name, _)| !name.starts_with("x-amz-")).cloned().collect();
+    Attributes { headers: Headers { system, user: held.user.clone() }, ..Attributes::default() }
+}
+
+impl Made {
+    fn extents(&self) -> Vec<Write> {
+        let mut writes: Vec<Write> =
+            self.extents.iter().map(|(id, row)| Write::Put(extent(*id), encode(row))).collect();
+        let bytes = self.row.size as i64;
+        writes.extend(usage::add(Counted::Silo(self.silo), self.extents.len() as i64, bytes));
+        writes
+    }
+
+    fn name(&self, held: &Held) -> NameRow {
+        NameRow { validator: held.validator.0.clone(), state: NameState::Made(self.row.version) }
+    }
+}
+
+impl Core {
+    /// Takes names over in one commit, each unless somebody was faster; a key that was written through S3 before stays, and
+    /// follows its name no more. Answers how many objects were made.
+    pub(super) async fn take_new(
+        &self,
+        priority: Priority,
+        root: &RootRow,
+        bucket: &Bucket,
+        all: Vec<New>,
+    ) -> Result<u64, Fault> {
+        self.room_in_index()?;
+        let (session, now, silo) = (self.session(), self.clock.now(), root.silo);
+        let all: Vec<(New, Made)> = all
+            .into_iter()
+            .map(|new| {
+                let made = made(&session, silo, &new.held, now);
+                (new, made)
+            })
+            .collect();
+        let mut reads = vec![Read::Row(bucket_key(&bucket.name))];
+        for (new, _) in &all {
+            reads.push(Read::Row(object(bucket.incarnation, &new.key)));
+            reads.push(Read::Row(name_key(silo, &new.held.name)));
+        }
+        let bucket = bucket.clone();
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            let (mut writes, mut count, mut bytes) = (Vec::new(), 0, 0);
+            let lives: Option<BucketRow> = decode_row(rows.get(&bucket_key(&bucket.name)))?;
+            if lives.is_none_or(|row| row.incarnation != bucket.incarnation) {
+                return Err(gone(&bucket));
+            }
+            for (new, made) in &all {
+                let (key, name) = (object(bucket.incarnation, &new.key), name_key(silo, &new.held.name));
+                if decode_row::<NameRow>(rows.get(&name))? != new.before {
+                    continue;
+                }
+                if let Some(row) = decode_row::<ObjectRow>(rows.get(&key))? {
+                    // Made of the same by a root that was forgotten; else somebody wrote it.
+                    let own = matches!(&row.etag, Tag::Foreign { .. }) && row.etag.text() == made.row.etag.text();
+                    let state = if own { NameState::Made(row.version) } else { NameState::Hidden };
+                    let row = NameRow { validator: new.held.validator.0.clone(), state };
+                    writes.push(Write::Put(name, encode(&row)));
+                    continue;
+                }
+                count += 1;
+                bytes += new.held.size as i64;
+                writes.extend(store(key, made.row.clone(), made.attributes.clone()));
+                writes.extend(made.extents());
+                writes.push(Write::Put(name, encode(&made.name(&new.held))));
+            }
+            writes.extend(usage::add(Counted::Bucket(bucket.incarnation), count, bytes));
+            writes.extend(usage::add(Counted::Account(bucket.owner), count, bytes));
+            Ok((writes, count as u64))
+        };
+        known(session.commit_as(priority, reads, decide).await)
+    }
+
+    /// Notes names that are no objects.
+    pub(super) async fn take_refused(&self, root: &RootRow, all: Vec<(Vec<u8>, NameRow)>) -> Result<(), Fault> {
+        let silo = root.silo;
+        let writes: Vec<Write> = all.iter().map(|(name, row)| Write::Put(name_key(silo, name), encode(row))).collect();
+        let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
+        known(self.session().commit_as(Priority::of(all.len()), Vec::new(), decide).await)
+    }
+
+    /// Makes a new version of a name that changed, if the current version of its key is the one made of it.
+    pub(super) async fn follow_changed(
+        &self,
+        root: &RootRow,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        held: &Held,
+        before: &NameRow,
+    ) -> Result<Followed, Fault> {
+        let session = self.session();
+        let made = made(&session, root.silo, held, self.clock.now());
+        let (object_key, row_key) = (object(bucket.incarnation, key), name_key(root.silo, &held.name));
+        let (old, extents) = (before.clone(), made.extents());
+        let (name, read) = (Write::Put(row_key.clone(), encode(&made.name(held))), row_key.clone());
+        let decide = move |rows: &Rows, _: &ObjectRow| -> Result<Vec<Write>, NotFollowed> {
+            if decode_row::<NameRow>(rows.get(&read))?.as_ref() != Some(&old) {
+                return Err(NotFollowed::Faster);
+            }
+            let current: Option<ObjectRow> = decode_row(rows.get(&object_key))?;
+            if !current.is_some_and(|current| old.state == NameState::Made(current.version)) {
+                return Err(NotFollowed::Written);
+            }
+            Ok(extents.iter().cloned().chain([name.clone()]).collect())
+        };
+        let beside = Beside { reads: vec![Read::Row(row_key)], decide: Arc::new(decide) };
+        let replaced = self.replace(Replace {
+            session,
+            bucket,
+            key,
+            row: made.row,
+            attributes: made.attributes,
+            modified: Some(held.modified),
+            condition: Condition::default(),
+            adding: Vec::new(),
+            beside,
+            guards: made.guards,
+        });
+        match replaced.await {
+            Ok(_) => Ok(Followed::Changed),
+            Err(NotReplaced::Beside(NotFollowed::Faster)) => Ok(Followed::Left),
+            Err(NotReplaced::Beside(NotFollowed::Written)) => {
+                let row = NameRow { validator: held.validator.0.clone(), state: NameState::Hidden };
+                self.change_name(root.silo, &held.name, before, Some(row)).await?;
+                Ok(Followed::Left)
+            }
+            Err(NotReplaced::Beside(NotFollowed::Fault(fault)) | NotReplaced::Fault(fault)) => Err(fault),
+            Err(NotReplaced::NoSuchBucket) => Err(gone(bucket)),
+            Err(NotReplaced::Gone | NotReplaced::Condition(_) | NotReplaced::Lost) => Err(unknown()),
+        }
+    }
+
+    /// Takes the object of a name that is gone away, unless its key was written through S3 or its bytes were moved. Answers
+    /// whether it was.
+    pub(super) async fn follow_gone(
+        &self,
+        root: &RootRow,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        name: &[u8],
+        before: &NameRow,
+    ) -> Result<bool, Fault> {
+        let (NameState::Made(version), silo) = (before.state.clone(), root.silo) else {
+            return self.change_name(root.silo, name, before, None).await.map(|()| false);
+        };
+        let in_place = move |rows: &Rows, row: &ObjectRow| -> Result<bool, Fault> {
+            let Data::Slices(slices) = &row.data else { return Ok(false) };
+            for slice in slices {
+                let row: Option<ExtentRow> = decode_row(rows.get(&extent(slice.extent)))?;
+                if !row.is_some_and(|row| row.is_in_place(silo)) {
+                    return Ok(false);
+                }
+            }
+            Ok(row.version == version)
+        };
+        let also = vec![Write::Delete(name_key(silo, name))];
+        let removal = Removal { condition: Condition::default(), only: Some(Arc::new(in_place)), also };
+        match self.remove(&self.session(), bucket, key, removal).await {
+            Ok(true) => Ok(true),
+            Ok(false) | Err(NotReplaced::Beside(())) => {
+                self.change_name(silo, name, before, None).await?;
+                Ok(false)
+            }
+            Err(NotReplaced::Fault(fault)) => Err(fault),
+            Err(NotReplaced::NoSuchBucket) => Err(gone(bucket)),
+            Err(NotReplaced::Gone | NotReplaced::Condition(_) | NotReplaced::Lost) => Err(unknown()),
+        }
+    }
+
+    /// Forgets a name that is as it was known.
+    pub(super) async fn forget_name(&self, root: &RootRow, name: &[u8], before: &NameRow) -> Result<(), Fault> {
+        self.change_name(root.silo, name, before, None).await
+    }
+
+    /// Changes the row of a name that is as it was.
+    async fn change_name(
+        &self,
+        silo: SiloId,
+        name: &[u8],
+        before: &NameRow,
+        after: Option<NameRow>,
+    ) -> Result<(), Fault> {
+        let (key, before) = (name_key(silo, name), before.clone());
+        let reads = vec![Read::Row(key.clone())];
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            if decode_row::<NameRow>(rows.get(&key))?.as_ref() != Some(&before) {
+                return Ok((Vec::new(), ()));
+            }
+            let write = match &after {
+                Some(row) => Write::Put(key.clone(), encode(row)),
+                None => Write::Delete(key.clone()),
+            };
+            Ok((vec![write], ()))
+        };
+        known(self.session().commit(reads, decide).await)
+    }
+}
+
+enum NotFollowed {
+    Faster,
+    Written,
+    Fault(Fault),
+}
+
+impl From<Fault> for NotFollowed {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+fn known<T>(outcome: Result<T, Uncommitted<Fault>>) -> Result<T, Fault> {
+    outcome.map_err(|error| match error {
+        Uncommitted::Refused(fault) | Uncommitted::Fault(fault) => fault,
+        Uncommitted::Unknown => unknown(),
+    })
+}
+
+/// Whoever looks again sees what became of it.
+fn unknown() -> Fault {
+    Fault::Unavailable("the outcome of the commit is unknown".to_owned())
+}
+
+fn gone(bucket: &Bucket) -> Fault {
+    Fault::Unavailable(format!("bucket `{}` is gone", bucket.name))
+}
