@@ -201,9 +201,10 @@ impl ExtentReader {
         let block = take_block(open, length).await.map_err(Failure::Silo)?;
         let index = open.block_at / BLOCK;
         // What nobody read yet is vouched for by its validator alone.
-        let sum = match self.row.is_hashed() {
-            true => Some(sum_of(&self.core, self.id, &self.row, &mut self.sums, index).await.map_err(Failure::Index)?),
-            false => None,
+        let sum = if self.row.is_hashed() {
+            Some(sum_of(&self.core, self.id, &self.row, &mut self.sums, index).await.map_err(Failure::Index)?)
+        } else {
+            None
         };
         if sum.is_some_and(|sum| block_sum(&block) != sum) {
             open.silo.note_damage();
@@ -240,7 +241,9 @@ impl ExtentReader {
             return Ok(());
         }
         match failure {
-            Failure::Silo(SiloError::Mismatch { .. }) | Failure::Damaged { .. } if let Some(name) = foreign(&place) => {
+            Failure::Silo(SiloError::Mismatch { .. }) | Failure::Damaged { .. }
+                if let Some(name) = foreign(place.as_ref()) =>
+            {
                 self.core.look_again(silo.id, name).await;
                 let name = String::from_utf8_lossy(name);
                 Err(Fault::Unavailable(format!("`{name}` in silo `{}` was changed by others", silo.row.name)))
@@ -281,7 +284,7 @@ async fn pieces(
 }
 
 /// The name of others that a place is.
-fn foreign(place: &Option<Location>) -> Option<&[u8]> {
+fn foreign(place: Option<&Location>) -> Option<&[u8]> {
     match place {
         Some(Location::InPlace { name, .. }) => Some(name),
         _ => None,

@@ -78,8 +78,8 @@ impl Core {
     /// The root that a key of a bucket would come from.
     pub(super) fn root_of(&self, bucket: &Bucket, key: &ObjectKey) -> Option<(RootRow, String)> {
         let inventory = self.inventory();
-        let roots = inventory.roots.iter().filter(|row| row.bucket == bucket.incarnation);
-        roots.filter_map(|row| Some((row.clone(), row.info.order.name_of(key.as_str())?))).next()
+        let mut roots = inventory.roots.iter().filter(|row| row.bucket == bucket.incarnation);
+        roots.find_map(|row| Some((row.clone(), row.info.order.name_of(key.as_str())?)))
     }
 
     /// The silo of a root, and what others put there.

@@ -13,7 +13,7 @@ impl Core {
     pub(crate) async fn look_again(&self, silo: SiloId, name: &[u8]) {
         match self.try_again(silo, name).await {
             Ok(true) => {
-                tracing::info!(silo, name = %String::from_utf8_lossy(name), "a file was changed and is followed")
+                tracing::info!(silo, name = %String::from_utf8_lossy(name), "a file was changed and is followed");
             }
             Ok(false) => {}
             Err(fault) => tracing::debug!(silo, %fault, "a name was not looked at again"),

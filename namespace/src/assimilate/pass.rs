@@ -109,8 +109,7 @@ impl Core {
     async fn pass(self: &Arc<Self>, row: RootRow, prefix: String) {
         let (id, whole) = (row.info.id, prefix.is_empty());
         match self.try_pass(row, &prefix).await {
-            Ok(()) => return,
-            Err(Broken::Over) => return,
+            Ok(()) | Err(Broken::Over) => return,
             Err(Broken::Failed(reason)) => {
                 tracing::warn!(root = id, reason, "a pass broke off");
                 let noted = self.change_root(id, move |row| row.info.problem = Some(reason.clone()));

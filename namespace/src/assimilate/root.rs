@@ -63,7 +63,9 @@ impl Namespace {
             if survey.complete {
                 break;
             }
-            page.into_iter().for_each(|found| survey.count(order, found));
+            for found in page {
+                survey.count(order, found);
+            }
         }
         Ok(survey)
     }
