@@ -158,6 +158,7 @@ RIGS = [
     _rig("crash", "kill -9 at random moments and failpoints under load", "crash"),
     _rig("powerloss", "the power cut at random moments under load, on a disk that forgets what was not flushed", "powerloss"),
     _rig("twogateways", "two gateways over one index, one frozen past its lease and resumed, under load", "twogateways"),
+    _rig("assimilate", "5,000 files of others: taken over, followed while they change, moved away from", "assimilate"),
     _rig("small", "20,000 small objects: few requests to a bucket there and back, room given back", "small"),
     _rig("restore", "the index lost and made again: from two silos, from one, as of a moment, with damaged backups", "restore"),
     _rig("memory", "stopped uploads, slow readers, a long listing: memory stays flat", "memory"),
@@ -174,6 +175,10 @@ SOAK = [
     _rig(
         "soak-twogateways", "20 freezes", "twogateways", "--freezes", "20", "--races", "500", "--writes", "10000",
         timeout=7200,
+    ),
+    _rig(
+        "soak-assimilate", "the same with 100,000 files and a minute of changes", "assimilate", "--files", "100000", "--seconds",
+        "60", timeout=7200,
     ),
     _rig("soak-small", "the same with 10^6 objects", "small", "--objects", "1000000", "--pairs", "5", timeout=7200),
     _rig(

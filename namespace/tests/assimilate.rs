@@ -202,6 +202,8 @@ async fn files_become_objects_where_they_lie() {
     assert_eq!(pieces.concat(), b"con");
     let used = house.namespace.silos().await.unwrap().into_iter().find(|silo| silo.name == "nas").unwrap();
     assert_eq!((used.extents, used.used), (2, 11), "an empty file has no bytes");
+    let checked = house.namespace.check(true, &mut |finding| panic!("{finding:?}")).await.unwrap();
+    assert_eq!((checked.objects, checked.findings), (3, 0));
     assert_eq!(house.tree(), before);
 }
 

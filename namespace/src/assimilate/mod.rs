@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::name::{BucketName, ObjectKey};
 use crate::table::roots::RootId;
 
+mod fill;
 mod find;
 mod follow;
 mod merge;
@@ -62,6 +63,8 @@ pub struct RootInfo {
     pub created: UnixMs,
     /// Every name was seen at least once.
     pub complete: bool,
+    /// Headers and metadata of all its objects are there; before that nothing of it moves.
+    pub filled: bool,
     /// How far the first pass came: names up to here were seen.
     pub at: String,
     /// What starts with one of these was seen before the first pass came there.
@@ -221,6 +224,7 @@ mod tests {
             order,
             created: 0,
             complete: false,
+            filled: false,
             at: at.to_owned(),
             seen: seen.iter().map(|prefix| (*prefix).to_owned()).collect(),
             unread: unread.iter().map(noted).collect(),

@@ -139,6 +139,7 @@ impl Core {
             whole: prefix.is_empty(),
             counts: Counts::default(),
             unread: Vec::new(),
+            in_part: false,
             gone: Vec::new(),
             gone_in_all: 0,
             noted: self.clock.monotonic(),
@@ -150,7 +151,11 @@ impl Core {
         }
         pass.walk().await?;
         pass.is_it().await?;
-        if pass.whole { pass.conclude().await } else { pass.note_seen(id).await }
+        if !pass.whole {
+            return pass.note_seen(id).await;
+        }
+        pass.conclude().await?;
+        pass.fill().await
     }
 
     /// The bucket that a root goes into, if it is still that.
@@ -214,6 +219,8 @@ struct Pass<'a> {
     whole: bool,
     counts: Counts,
     unread: Vec<Noted>,
+    /// Something was made of which no headers were asked for.
+    in_part: bool,
     /// Names that are gone, as many as may be taken away without asking.
     gone: Vec<(Vec<u8>, NameRow)>,
     gone_in_all: u64,
@@ -337,6 +344,8 @@ impl Pass<'_> {
                 Step::Gone(name, row) => self.gone(name, row).await?,
             }
         }
+        self.in_part |=
+            new.iter().map(|new| &new.held).chain(changed.iter().map(|(held, _)| held)).any(|held| !held.whole);
         self.counts.made += self.take_all(new).await?;
         self.counts.changed += self.follow_all(changed).await?;
         while !refused.is_empty() {
@@ -434,6 +443,16 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Asks for headers and metadata that no listing tells.
+    async fn fill(&self) -> Result<(), Broken> {
+        if self.row.info.filled && !self.in_part {
+            return Ok(());
+        }
+        let filled = self.core.fill_root(&self.row, &self.bucket).await?;
+        self.core.change_root(self.row.info.id, move |row| row.info.filled = filled).await?;
+        Ok(())
+    }
+
     /// The end of a whole pass.
     async fn conclude(&mut self) -> Result<(), Broken> {
         let all = self.counts.names + self.counts.refused + self.gone_in_all;
@@ -456,6 +475,7 @@ impl Pass<'_> {
             )),
         };
         let (now, counts, unread) = (self.core.clock.now(), self.counts, self.unread.clone());
+        let in_part = self.in_part;
         // What waits for somebody is what a complete pass found.
         let gone = if self.unread.is_empty() { waiting } else { 0 };
         let noted = self.core.change_root(self.row.info.id, move |row| {
@@ -464,6 +484,7 @@ impl Pass<'_> {
             let known: Vec<Noted> = if info.complete { std::mem::take(&mut info.unread) } else { unread.clone() };
             info.unread = known.into_iter().filter(|old| unread.iter().any(|now| now.name == old.name)).collect();
             info.complete = true;
+            info.filled &= !in_part;
             info.at.clear();
             info.seen.clear();
             info.passes += 1;

@@ -123,6 +123,7 @@ impl RootInfo {
             order,
             created,
             complete: false,
+            filled: false,
             at: String::new(),
             seen: Vec::new(),
             unread: Vec::new(),
@@ -198,10 +199,10 @@ impl Core {
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let Some(row) = rows.get(&root_key(id)) else { return Ok((Vec::new(), None)) };
             let mut row = RootRow::decode(row)?;
-            let before = row.info.complete;
+            let before = (row.info.complete, row.info.filled);
             change(&mut row);
             let mut writes = vec![Write::Put(root_key(id), row.encode())];
-            if row.info.complete != before {
+            if (row.info.complete, row.info.filled) != before {
                 writes.push(Write::Add(revision(), 1));
             }
             Ok((writes, Some(row)))

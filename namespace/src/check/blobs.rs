@@ -141,8 +141,13 @@ async fn look(
     Ok((id, found, bytes))
 }
 
-/// The block checksums are all there and make the digest.
+/// The block checksums are all there and make the digest. Bytes of our own have them; those of others may not yet.
 async fn sums_of(core: &Core, id: Number, row: &ExtentRow) -> Result<Option<Finding>, Fault> {
+    if !row.is_hashed() {
+        let ours = |replica: &&Replica| replica.location.ours(row.size).is_some();
+        let own = row.replicas.iter().find(ours);
+        return Ok(own.map(|_| Finding::Dangling { row: format!("extent {id}: it has no block checksums") }));
+    }
     let sums = if let Some(sums) = &row.blocks {
         sums.clone()
     } else {

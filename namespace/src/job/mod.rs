@@ -12,6 +12,7 @@ use crate::namespace::{Core, Namespace};
 use crate::plan::Wish;
 use crate::session::Uncommitted;
 use crate::table::jobs::{JobRow, job as job_key, next_job};
+use crate::table::roots::RootRow;
 use crate::table::{after_prefix, decode_row, encode, key};
 
 mod run;
@@ -275,6 +276,17 @@ impl std::fmt::Display for Order {
 }
 
 impl Order {
+    /// Whether it may move what a root takes over.
+    fn moves(&self, root: &RootRow) -> bool {
+        let taken = &root.info.order;
+        match self {
+            Self::Drain { from, .. } => *from == taken.silo,
+            Self::Place { bucket, prefix, .. } => {
+                *bucket == taken.bucket && (prefix.starts_with(&taken.into) || taken.into.starts_with(prefix))
+            }
+        }
+    }
+
     /// Whether two orders at once would move the same bytes back and forth, or fill what the other empties.
     fn contradicts(&self, other: &Self) -> bool {
         match (self, other) {
@@ -304,6 +316,11 @@ impl Core {
             inventory.named(name).map(|open| open.id).ok_or_else(|| OrderError::NoSuchSilo(name.clone()))
         };
         match order {
+            Order::Place { on: to, .. } | Order::Drain { to, .. }
+                if inventory.named(to).is_some_and(|open| open.holdings.is_some()) =>
+            {
+                Err(OrderError::Invalid(format!("silo `{to}` is read-only")))
+            }
             Order::Place { on, .. } => Ok(Wish::On(silo(on)?)),
             Order::Drain { from, to } if from == to => {
                 Err(OrderError::Invalid("a silo cannot be drained into itself".to_owned()))
@@ -321,6 +338,10 @@ impl Core {
         let mut against = running.filter(|info| order.contradicts(&info.order));
         if let Some(info) = against.next() {
             return Err(OrderError::Conflict { id: info.id, order: info.order });
+        }
+        if let Some(row) = self.inventory().roots.iter().find(|row| !row.info.filled && order.moves(row)) {
+            let reason = "nothing of it moves before it was passed once, headers and all";
+            return Err(OrderError::Invalid(format!("root {} ({}): {reason}", row.info.id, row.info.order)));
         }
         match order {
             Order::Place { on, .. } if self.inventory().named(on).is_some_and(|open| open.row.cordoned) => {

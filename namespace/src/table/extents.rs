@@ -35,8 +35,9 @@ impl ExtentRow {
 
     /// Whether its bytes are where others put them, in this silo and nowhere else.
     pub fn is_in_place(&self, silo: SiloId) -> bool {
-        let mut verified = self.replicas.iter().filter(|replica| replica.state == ReplicaState::Verified);
-        verified.all(|replica| replica.silo == silo && matches!(replica.location, Location::InPlace { .. }))
+        let verified = |replica: &&Replica| replica.state == ReplicaState::Verified;
+        let there = |replica: &Replica| replica.silo == silo && matches!(replica.location, Location::InPlace { .. });
+        self.verified_in(silo).is_some() && self.replicas.iter().filter(verified).all(there)
     }
 
     /// The verified replica in a silo.
