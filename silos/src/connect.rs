@@ -7,10 +7,9 @@ use crate::address::{Address, BadAddress};
 use crate::holdings::Holdings;
 #[cfg(any(test, feature = "memory"))]
 use crate::memory::Memory;
-use crate::posix::Posix;
-use crate::posix::Tree;
+use crate::posix::{Posix, Tree};
 use crate::silo::Silo;
-use crate::web::{Bucket, have_tls};
+use crate::web::{Bucket, Service, Shelf, have_tls};
 use crate::{azure, gcs, s3};
 
 /// What a silo's requests are signed with; never shown.
@@ -48,27 +47,38 @@ impl fmt::Debug for Credentials {
 
 /// Opens a silo's client. Touches nothing: `claim` and `probe` do.
 pub fn connect(address: &Address, credentials: &Credentials) -> Result<Arc<dyn Silo>, BadAddress> {
-    have_tls();
-    let bucket = |url: String, opened: Result<Bucket, String>| match opened {
-        Ok(silo) => Ok(Arc::new(silo) as Arc<dyn Silo>),
-        Err(reason) => Err(BadAddress { url, reason }),
-    };
     match address {
         #[cfg(any(test, feature = "memory"))]
         Address::Memory(name) => Ok(Memory::named(name)),
         Address::Posix(path) => Ok(Arc::new(Posix::new(path))),
-        Address::S3 { bucket: name, .. } => bucket(format!("s3://{name}"), s3::open(address, credentials)),
-        Address::Azure { container, .. } => bucket(format!("azure://{container}"), azure::open(address, credentials)),
-        Address::Gcs { bucket: name, .. } => bucket(format!("gs://{name}"), gcs::open(address, credentials)),
+        bucket => Ok(Arc::new(in_bucket(bucket, credentials, Bucket::new)?)),
     }
 }
 
-/// Opens what others put at an address, to be read.
-pub fn holdings(address: &Address, _credentials: &Credentials) -> Result<Arc<dyn Holdings>, BadAddress> {
+/// Opens a client of what lies at an address under names that others gave it. Touches nothing, and never writes.
+pub fn holdings(address: &Address, credentials: &Credentials) -> Result<Arc<dyn Holdings>, BadAddress> {
     match address {
         Address::Posix(path) => Ok(Arc::new(Tree::new(path))),
-        _ => Err(BadAddress { url: String::new(), reason: "only folders can be read in place".to_owned() }),
+        bucket => Ok(Arc::new(in_bucket(bucket, credentials, Shelf::new)?)),
     }
+}
+
+/// Makes something of the service at a bucket's address.
+fn in_bucket<T>(
+    address: &Address,
+    credentials: &Credentials,
+    make: fn(Box<dyn Service>) -> Result<T, String>,
+) -> Result<T, BadAddress> {
+    have_tls();
+    let (url, service) = match address {
+        Address::S3 { bucket, .. } => (format!("s3://{bucket}"), s3::service(address, credentials)),
+        Address::Azure { container, .. } => (format!("azure://{container}"), azure::service(address, credentials)),
+        Address::Gcs { bucket, .. } => (format!("gs://{bucket}"), gcs::service(address, credentials)),
+        Address::Posix(path) => (path.display().to_string(), Err("a folder is no bucket".to_owned())),
+        #[cfg(any(test, feature = "memory"))]
+        Address::Memory(name) => (format!("memory:{name}"), Err("memory holds nothing of others".to_owned())),
+    };
+    service.and_then(make).map_err(|reason| BadAddress { url, reason })
 }
 
 #[cfg(test)]

@@ -26,10 +26,11 @@ pub struct Held {
     pub unsettled: bool,
     /// The silo's own entity tag without its quotes, where it has one.
     pub etag: Option<String>,
+    /// Whether `system` and `user` are all there is. A walk of a bucket sees no more than a listing tells, which may be
+    /// nothing of either; a look sees it all.
+    pub complete: bool,
     /// Headers that came with it, lower-case names, as a GET would send them.
     pub system: Vec<(String, String)>,
-    /// Whether headers and metadata were asked for, as far as the silo has any.
-    pub whole: bool,
     /// User metadata, lower-case names without a prefix. Of a file: `file-owner`, `file-group`, `file-permissions`, as
     /// AWS `DataSync` calls them.
     pub user: Vec<(String, String)>,
@@ -83,7 +84,7 @@ pub trait Holdings: Send + Sync + 'static {
     async fn look(&self, name: &[u8]) -> Result<Held, SiloError>;
 
     /// Reads `range` of a name of `size` bytes, as it was when `validator` was seen: `Mismatch` before the first or instead
-    /// of the last byte where it is not that any more.
+    /// of the last byte where it is not that any more. What is gone is `Missing`, or `Mismatch` where a server says no more.
     async fn read(&self, name: &[u8], size: u64, validator: &Validator, range: Range<u64>)
     -> Result<Pieces, SiloError>;
 }

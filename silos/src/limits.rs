@@ -58,8 +58,9 @@ pub const READ_TRIES: u32 = 3;
 pub const READ_PAUSE: Duration = Duration::from_millis(100);
 /// A body goes to a bucket in pieces of at most this, so that a slow transfer shows progress.
 pub const SEND_PIECE: usize = 64 << 10;
-/// The longest answer read into memory: a page of a listing.
-pub const MAX_ANSWER: usize = 4 << 20;
+/// The longest answer read into memory: a page of a listing, each of its names as long as names get and
+/// percent-encoded.
+pub const MAX_ANSWER: usize = 8 << 20;
 /// The longest part of an error's text that is kept.
 pub const MAX_REASON: usize = 300;
 /// Places in listings that one Azure silo remembers: pages of the listings that go on at once.

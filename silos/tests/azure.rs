@@ -13,14 +13,18 @@ mod strip;
 use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use holdall_silos::contract::{Options, contract};
-use holdall_silos::{Address, Credentials, Silo, connect};
-use http::header::CONTENT_LENGTH;
+use holdall_silos::connect::holdings;
+use holdall_silos::contract::holdings::{KEYS, Others, SYSTEM, USER};
+use holdall_silos::contract::{self, Options, contract};
+use holdall_silos::{Address, Credentials, Silo, SiloError, connect};
+use http::header::{CONTENT_LENGTH, HeaderValue};
 use object_store::azure::{AzureAccessKey, AzureAuthorizer, AzureCredential};
 use object_store::client::{HttpRequest, HttpRequestBody};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use sha2::Sha256;
 use strip::strip_conditions;
 use url::Url;
@@ -56,19 +60,26 @@ impl Server {
         let container = format!("silos-{:016x}", getrandom::u64().unwrap());
         // The TLS provider comes with the first silo.
         let _tls = self.silo(&container, "", &self.origin, &self.with_key());
+        self.send(http::Method::PUT, &format!("{container}?restype=container"), &[], b"").await;
+        container
+    }
+
+    /// A signed request of the test's own, which succeeds.
+    async fn send(&self, method: http::Method, path: &str, headers: &[(&'static str, &'static str)], body: &[u8]) {
         let mut request = HttpRequest::new(HttpRequestBody::empty());
-        *request.method_mut() = http::Method::PUT;
-        let url = format!("{}/{}/{container}?restype=container", self.origin, self.account);
-        *request.uri_mut() = url.parse().unwrap();
-        request.headers_mut().insert(CONTENT_LENGTH, 0.into());
+        *request.method_mut() = method;
+        *request.uri_mut() = format!("{}/{}/{path}", self.origin, self.account).parse().unwrap();
+        request.headers_mut().insert(CONTENT_LENGTH, body.len().into());
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_static(value));
+        }
         let key = AzureCredential::AccessKey(AzureAccessKey::try_new(&self.key).unwrap());
         AzureAuthorizer::new(&key, &self.account).try_authorize(&mut request).unwrap();
         let (parts, _) = request.into_parts();
-        let request = http::Request::from_parts(parts, reqwest::Body::from("")).try_into().unwrap();
+        let request = http::Request::from_parts(parts, reqwest::Body::from(body.to_vec())).try_into().unwrap();
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
         let answer = client.execute(request).await.unwrap();
-        assert!(answer.status().is_success(), "making a container: {}", answer.text().await.unwrap());
-        container
+        assert!(answer.status().is_success(), "{path}: {} {}", answer.status(), answer.text().await.unwrap());
     }
 
     fn with_key(&self) -> Credentials {
@@ -88,9 +99,81 @@ impl Server {
     }
 
     fn silo(&self, container: &str, prefix: &str, origin: &str, credentials: &Credentials) -> Arc<dyn Silo> {
+        connect(&self.address(container, prefix, origin), credentials).unwrap()
+    }
+
+    fn address(&self, container: &str, prefix: &str, origin: &str) -> Address {
         let account = &self.account;
         let url = format!("azure://{container}/{prefix}?account={account}&endpoint={origin}/{account}");
-        connect(&Address::parse(&url, Path::new("/")).unwrap(), credentials).unwrap()
+        Address::parse(&url, Path::new("/")).unwrap()
+    }
+}
+
+/// Who else writes to a container.
+struct Hand<'a> {
+    server: &'a Server,
+    /// The container, and what all names begin with.
+    below: String,
+}
+
+impl Hand<'_> {
+    fn path(&self, name: &str) -> String {
+        format!("{}{}", self.below, percent_encode(name.as_bytes(), NON_ALPHANUMERIC)).replace("%2F", "/")
+    }
+}
+
+#[async_trait]
+impl Others for Hand<'_> {
+    async fn put(&self, name: &str, bytes: &[u8]) {
+        assert_eq!(USER.0, "colour");
+        let headers = [SYSTEM, ("x-ms-meta-colour", USER.1), ("x-ms-blob-type", "BlockBlob")];
+        self.server.send(http::Method::PUT, &self.path(name), &headers, bytes).await;
+    }
+
+    async fn delete(&self, name: &str) {
+        self.server.send(http::Method::DELETE, &self.path(name), &[], b"").await;
+    }
+}
+
+/// Names of others at a container's root and below a prefix, read as they are.
+#[tokio::test]
+async fn what_others_put_is_read_as_it_is() {
+    let Some(server) = server("what_others_put_is_read_as_it_is") else { return };
+    for (prefix, below, credentials) in [("", "/", server.with_key()), ("a b/ü", "/a%20b/%C3%BC/", server.with_sas())]
+    {
+        let container = server.container().await;
+        let held = holdings(&server.address(&container, prefix, &server.origin), &credentials).unwrap();
+        let hand = Hand { server: &server, below: format!("{container}{below}") };
+        contract::holdings::holdings(&*held, &hand, &KEYS).await;
+        eprintln!("found: {}", held.identity().await.unwrap());
+    }
+}
+
+/// Where letters beyond the first 65,536 stand is each service's own: the emulator sorts by UTF-16. Whatever the order,
+/// nothing is passed over.
+#[tokio::test]
+async fn another_order_than_by_bytes_is_an_error() {
+    let Some(server) = server("another_order_than_by_bytes_is_an_error") else { return };
+    let container = server.container().await;
+    let held = holdings(&server.address(&container, "", &server.origin), &server.with_key()).unwrap();
+    let hand = Hand { server: &server, below: format!("{container}/") };
+    for name in ["\u{ffee}", "🦀"] {
+        hand.put(name, b"x").await;
+    }
+    for limit in [1, 1000] {
+        let (mut walk, mut names) = (held.walk(b"", None), Vec::new());
+        let outcome = loop {
+            match walk.next(limit).await {
+                Ok(some) if some.is_empty() => break Ok(names),
+                Ok(some) => names.extend(some.iter().map(|found| found.name().to_owned())),
+                Err(error) => break Err(error),
+            }
+        };
+        eprintln!("found: {outcome:?}");
+        match outcome {
+            Ok(names) => assert_eq!(names, ["\u{ffee}".as_bytes(), "🦀".as_bytes()]),
+            Err(error) => assert!(matches!(error, SiloError::NotDone { .. }), "{error}"),
+        }
     }
 }
 

@@ -10,9 +10,13 @@ mod double;
 use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use double::{BUCKET, Double, Habits};
-use holdall_silos::contract::{Options, contract};
+use holdall_silos::connect::holdings;
+use holdall_silos::contract::holdings::{KEYS, Others, SYSTEM, USER};
+use holdall_silos::contract::{self, Options, contract};
 use holdall_silos::{Address, Credentials, Silo, connect};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 
 const SMALL: Options = Options { large: 600 << 10, many: 4 };
 
@@ -63,6 +67,55 @@ async fn a_server_that_forgets_conditions_is_found_out() {
     let facts = silo.probe().await.unwrap();
     assert!(!facts.exclusive_create && !facts.conditional_read, "{facts:?}");
     assert_eq!(facts.notes, ["x-goog-if-generation-match on a PUT is not honored"]);
+}
+
+/// Who else writes to the bucket.
+struct Hand {
+    http: reqwest::Client,
+    /// What all URLs begin with.
+    below: String,
+}
+
+impl Hand {
+    async fn send(&self, request: reqwest::RequestBuilder) {
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{}: {}", answer.url(), answer.status());
+    }
+
+    fn url(&self, name: &str) -> String {
+        format!("{}{}", self.below, percent_encode(name.as_bytes(), NON_ALPHANUMERIC)).replace("%2F", "/")
+    }
+}
+
+#[async_trait]
+impl Others for Hand {
+    async fn put(&self, name: &str, bytes: &[u8]) {
+        let request = self.http.put(self.url(name)).header(SYSTEM.0, SYSTEM.1);
+        let request = request.header("content-length", bytes.len());
+        self.send(request.header(format!("x-goog-meta-{}", USER.0), USER.1).body(bytes.to_vec())).await;
+    }
+
+    async fn delete(&self, name: &str) {
+        self.send(self.http.delete(self.url(name))).await;
+    }
+}
+
+/// Names of others at a bucket's root and below a prefix, read as they are; also where the server forgets conditions,
+/// and where it keeps what was replaced.
+#[tokio::test]
+async fn what_others_put_is_read_as_it_is() {
+    for (prefix, below, habits) in [
+        ("", "", Habits { page: 3, ..Habits::default() }),
+        ("a b/ü", "a%20b/%C3%BC/", Habits { forgets_conditions: true, ..Habits::default() }),
+        ("p", "p/", Habits { keeps_versions: true, ..Habits::default() }),
+    ] {
+        let double = Double::start(habits).await;
+        let url = format!("gs://{BUCKET}/{prefix}?endpoint={}", double.endpoint);
+        let held = holdings(&Address::parse(&url, Path::new("/")).unwrap(), &Credentials::Ambient).unwrap();
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+        let hand = Hand { http, below: format!("{}/{BUCKET}/{below}", double.endpoint) };
+        contract::holdings::holdings(&*held, &hand, &[KEYS.as_slice(), &["a\\b", "\u{ffee}"]].concat()).await;
+    }
 }
 
 #[tokio::test]

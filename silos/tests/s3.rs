@@ -11,11 +11,15 @@ mod strip;
 use std::path::Path;
 use std::sync::Arc;
 
-use holdall_silos::contract::{Options, contract};
+use async_trait::async_trait;
+use holdall_silos::connect::holdings;
+use holdall_silos::contract::holdings::{KEYS, Others, SYSTEM, USER};
+use holdall_silos::contract::{self, Options, contract};
 use holdall_silos::{Address, Credentials, Silo, connect};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, HeaderValue};
 use object_store::aws::{AwsAuthorizer, AwsCredential};
 use object_store::client::{HttpRequest, HttpRequestBody};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use strip::strip_conditions;
 
 /// Servers of the test suites take tens of milliseconds a request.
@@ -50,26 +54,84 @@ impl Server {
     }
 
     /// A signed request of the test's own. The TLS provider comes with the first silo.
-    async fn request(&self, method: http::Method, path: &str, body: &'static str) -> (http::StatusCode, String) {
+    async fn request(&self, method: http::Method, path: &str, body: &str) -> (http::StatusCode, String) {
+        self.send(method, path, &[], body.as_bytes()).await
+    }
+
+    async fn send(
+        &self,
+        method: http::Method,
+        path: &str,
+        headers: &[(&'static str, &'static str)],
+        body: &[u8],
+    ) -> (http::StatusCode, String) {
         let _tls = self.silo("any", "", &self.endpoint);
-        let mut request = HttpRequest::new(HttpRequestBody::from(body.as_bytes().to_vec()));
+        let mut request = HttpRequest::new(HttpRequestBody::from(body.to_vec()));
         *request.method_mut() = method;
         *request.uri_mut() = format!("{}/{path}", self.endpoint).parse().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, HeaderValue::from_static(value));
+        }
         let credential = AwsCredential { key_id: self.key_id.clone(), secret_key: self.secret.clone(), token: None };
         AwsAuthorizer::new(&credential, "s3", "us-east-1").try_authorize(&mut request, None).unwrap();
         request.headers_mut().insert(CONTENT_LENGTH, body.len().into());
         let (parts, _) = request.into_parts();
-        let request = http::Request::from_parts(parts, reqwest::Body::from(body)).try_into().unwrap();
+        let request = http::Request::from_parts(parts, reqwest::Body::from(body.to_vec())).try_into().unwrap();
         let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
         let answer = client.execute(request).await.unwrap();
         (answer.status(), answer.text().await.unwrap())
     }
 
     fn silo(&self, bucket: &str, prefix: &str, endpoint: &str) -> Arc<dyn Silo> {
-        let url = format!("s3://{bucket}/{prefix}?endpoint={endpoint}");
-        let credentials =
-            Credentials::Keys { access_key_id: self.key_id.clone(), secret_access_key: self.secret.clone() };
-        connect(&Address::parse(&url, Path::new("/")).unwrap(), &credentials).unwrap()
+        connect(&address(bucket, prefix, endpoint), &self.credentials()).unwrap()
+    }
+
+    fn credentials(&self) -> Credentials {
+        Credentials::Keys { access_key_id: self.key_id.clone(), secret_access_key: self.secret.clone() }
+    }
+}
+
+fn address(bucket: &str, prefix: &str, endpoint: &str) -> Address {
+    Address::parse(&format!("s3://{bucket}/{prefix}?endpoint={endpoint}"), Path::new("/")).unwrap()
+}
+
+/// Who else writes to a bucket.
+struct Hand<'a> {
+    server: &'a Server,
+    /// The bucket, and what all names begin with.
+    below: String,
+}
+
+impl Hand<'_> {
+    async fn send(&self, method: http::Method, name: &str, headers: &[(&'static str, &'static str)], body: &[u8]) {
+        let path = format!("{}{}", self.below, percent_encode(name.as_bytes(), NON_ALPHANUMERIC)).replace("%2F", "/");
+        let (status, text) = self.server.send(method, &path, headers, body).await;
+        assert!(status.is_success(), "`{name}`: {status} {text}");
+    }
+}
+
+#[async_trait]
+impl Others for Hand<'_> {
+    async fn put(&self, name: &str, bytes: &[u8]) {
+        assert_eq!(USER.0, "colour");
+        self.send(http::Method::PUT, name, &[SYSTEM, ("x-amz-meta-colour", USER.1)], bytes).await;
+    }
+
+    async fn delete(&self, name: &str) {
+        self.send(http::Method::DELETE, name, &[], b"").await;
+    }
+}
+
+/// Names of others at a bucket's root and below a prefix, read as they are.
+#[tokio::test]
+async fn what_others_put_is_read_as_it_is() {
+    let Some(server) = server("what_others_put_is_read_as_it_is") else { return };
+    for (prefix, below) in [("", "/"), ("a b/ü", "/a%20b/%C3%BC/")] {
+        let bucket = server.bucket().await;
+        let held = holdings(&address(&bucket, prefix, &server.endpoint), &server.credentials()).unwrap();
+        let hand = Hand { server: &server, below: format!("{bucket}{below}") };
+        contract::holdings::holdings(&*held, &hand, &[KEYS.as_slice(), &["a\\b", "\u{ffee}"]].concat()).await;
+        eprintln!("found: {}", held.identity().await.unwrap());
     }
 }
 

@@ -66,7 +66,7 @@ mod tests {
             modified: 0,
             unsettled: false,
             etag: None,
-            whole: true,
+            complete: true,
             system: Vec::new(),
             user: Vec::new(),
         }

@@ -345,7 +345,7 @@ impl Pass<'_> {
             }
         }
         self.in_part |=
-            new.iter().map(|new| &new.held).chain(changed.iter().map(|(held, _)| held)).any(|held| !held.whole);
+            new.iter().map(|new| &new.held).chain(changed.iter().map(|(held, _)| held)).any(|held| !held.complete);
         self.counts.made += self.take_all(new).await?;
         self.counts.changed += self.follow_all(changed).await?;
         while !refused.is_empty() {

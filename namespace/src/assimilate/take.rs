@@ -77,7 +77,10 @@ fn made(session: &Arc<Session>, silo: SiloId, held: &Held, now: UnixMs) -> Made 
     let row = ObjectRow {
         size: held.size,
         modified: held.modified,
-        etag: Tag::Foreign { text: held.etag.clone().unwrap_or_else(|| held.validator.0.clone()), whole: held.whole },
+        etag: Tag::Foreign {
+            text: held.etag.clone().unwrap_or_else(|| held.validator.0.clone()),
+            whole: held.complete,
+        },
         checksum: None,
         storage_class: class,
         version: number,
@@ -89,7 +92,7 @@ fn made(session: &Arc<Session>, silo: SiloId, held: &Held, now: UnixMs) -> Made 
 
 /// Headers and metadata as they came along.
 pub(super) fn attributes_of(held: &Held) -> Attributes {
-    let system = held.system.iter().filter(|(name, _)| !name.starts_with("x-amz-")).cloned().collect();
+    let system = held.system.iter().filter(|(name, _)| !name.starts_with("x-")).cloned().collect();
     Attributes { headers: Headers { system, user: held.user.clone() }, ..Attributes::default() }
 }
 

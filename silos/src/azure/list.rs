@@ -9,12 +9,11 @@ use serde::Deserialize;
 use crate::azure::floors::{Floor, Floors};
 use crate::error::SiloError;
 use crate::limits::MAX_LIST_PAGE;
-use crate::silo::Listed;
-use crate::web::{Ask, Client, Failure, Wanted, whole, xml};
+use crate::web::{Ask, Client, Entry, Failure, Wanted, keys, whole, xml};
 
 /// One page of the names that are wanted: one request for whoever goes on where a page ended, and for others the pages
 /// between the last place known and the one asked for.
-pub(crate) async fn list(client: &Client, floors: &Floors, wanted: Wanted<'_>) -> Result<Vec<Listed>, SiloError> {
+pub(crate) async fn list(client: &Client, floors: &Floors, wanted: Wanted<'_>) -> Result<Vec<Entry>, SiloError> {
     let prefix = format!("{}{}", wanted.base, wanted.prefix);
     let after = wanted.after.map(|after| format!("{}{after}", wanted.base));
     if after.is_none() {
@@ -34,6 +33,9 @@ pub(crate) async fn list(client: &Client, floors: &Floors, wanted: Wanted<'_>) -
         }
         let answer = answer.map_err(Failure::reading)?;
         let page = parse(&xml(&whole(answer).await.map_err(SiloError::not_done)?))?;
+        // Whoever goes on behind a name would never see what comes too late.
+        let seen = behind.filter(|key| **key != prefix).map(String::as_bytes);
+        keys::ascend(page.keys.iter().map(|(key, _)| key.as_bytes()), seen)?;
         let last = page.keys.last().map(|(key, _)| key.clone());
         let next = page.next.map(|marker| Floor {
             key: last.or_else(|| from.take().map(|floor| floor.key)).unwrap_or_else(|| prefix.clone()),
@@ -65,14 +67,14 @@ fn ask(prefix: &str, from: Option<&Floor>, most: usize) -> Ask {
 }
 
 fn wanted_names(
-    keys: Vec<(String, Option<u64>)>,
+    keys: Vec<(String, Option<Entry>)>,
     after: Option<&str>,
     wanted: &Wanted<'_>,
-) -> Result<Vec<Listed>, SiloError> {
+) -> Result<Vec<Entry>, SiloError> {
     let behind = keys.into_iter().filter(|(key, _)| after.is_none_or(|after| key.as_str() > after));
-    let blobs = behind.filter_map(|(key, stored)| Some((key, stored?)));
-    let named = blobs.take(wanted.limit).map(|(key, stored)| match key.strip_prefix(wanted.base) {
-        Some(name) => Ok(Listed { name: name.to_owned(), stored }),
+    let blobs = behind.filter_map(|(key, entry)| Some((key, entry?)));
+    let named = blobs.take(wanted.limit).map(|(key, entry)| match key.strip_prefix(wanted.base) {
+        Some(name) => Ok(Entry { name: name.into(), ..entry }),
         None => Err(odd(&"a name outside the prefix asked for")),
     });
     named.collect()
@@ -116,11 +118,24 @@ struct Properties {
     /// `directory` for a folder, which accounts with a hierarchical namespace show among the blobs.
     #[serde(rename = "ResourceType", default)]
     kind: String,
+    #[serde(rename = "Etag", default)]
+    etag: String,
+    #[serde(rename = "Last-Modified", default)]
+    modified: String,
+    #[serde(rename = "AccessTier", default)]
+    tier: String,
+}
+
+impl Properties {
+    fn entry(self) -> Entry {
+        let Self { length: size, etag, modified, tier: class, .. } = self;
+        Entry { size, etag, modified, class, ..Entry::default() }
+    }
 }
 
 struct Page {
-    /// Ascending; folders have no size.
-    keys: Vec<(String, Option<u64>)>,
+    /// In the service's order; folders have no entry, and entries no name yet.
+    keys: Vec<(String, Option<Entry>)>,
     next: Option<String>,
 }
 
@@ -133,7 +148,7 @@ fn parse(text: &str) -> Result<Page, SiloError> {
     let keys = answer.blobs.blob.into_iter().map(|Blob { name, properties }| {
         let Name { encoded, text } = name;
         let key = if encoded { percent_decode_str(&text).decode_utf8_lossy().into_owned() } else { text };
-        (key, (properties.kind != "directory").then_some(properties.length))
+        (key, (properties.kind != "directory").then(|| properties.entry()))
     });
     Ok(Page { keys: keys.collect(), next: answer.next_marker.filter(|marker| !marker.is_empty()) })
 }
@@ -146,19 +161,23 @@ mod tests {
     fn a_page_is_read_with_odd_names_and_all() {
         let text = "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><EnumerationResults ContainerName=\"c\">\
             <Prefix>p/</Prefix><MaxResults>4</MaxResults><Blobs>\
-            <Blob><Name>p/a//b+ c&amp;</Name><Properties><Etag>0x1</Etag><Content-Length>7</Content-Length>\
-            <Content-Type>x</Content-Type></Properties></Blob>\
+            <Blob><Name>p/a//b+ c&amp;</Name><Properties><Last-Modified>then</Last-Modified><Etag>0x1</Etag>\
+            <Content-Length>7</Content-Length><Content-Type>x</Content-Type><AccessTier>Cool</AccessTier>\
+            </Properties></Blob>\
             <Blob><Name>p/folder</Name><Properties><ResourceType>directory</ResourceType>\
             <Content-Length>0</Content-Length></Properties></Blob>\
             <Blob><Name Encoded=\"true\">p/%EF%BF%BE</Name><Properties><Content-Length>0</Content-Length></Properties>\
             </Blob></Blobs><NextMarker>2!92!MDAwM&amp;</NextMarker></EnumerationResults>";
         let page = parse(&xml(text.as_bytes())).unwrap();
-        let keys = [("p/a//b+ c&", Some(7)), ("p/folder", None), ("p/\u{fffe}", Some(0))];
-        assert_eq!(page.keys, keys.map(|(key, size)| (key.to_owned(), size)));
+        let (etag, modified, class) = ("0x1".to_owned(), "then".to_owned(), "Cool".to_owned());
+        let first = Entry { size: 7, etag, modified, class, ..Entry::default() };
+        let keys = [("p/a//b+ c&", Some(first)), ("p/folder", None), ("p/\u{fffe}", Some(Entry::default()))];
+        assert_eq!(page.keys, keys.map(|(key, entry)| (key.to_owned(), entry)));
         assert_eq!(page.next.as_deref(), Some("2!92!MDAwM&"));
-        let wanted = Wanted { base: "p/", prefix: "", after: None, limit: 9 };
+        let wanted = Wanted { base: "p/", prefix: "", after: None, limit: 9, restored: false };
         let names = wanted_names(page.keys, Some("p/a"), &wanted).unwrap();
-        assert_eq!(names.iter().map(|listed| listed.name.as_str()).collect::<Vec<_>>(), ["a//b+ c&", "\u{fffe}"]);
+        let names: Vec<_> = names.iter().map(|entry| entry.name.as_slice()).collect();
+        assert_eq!(names, [b"a//b+ c&".as_slice(), "\u{fffe}".as_bytes()]);
     }
 
     #[test]
@@ -175,5 +194,12 @@ mod tests {
         for text in ["", "<html>", "<EnumerationResults/>", cut, "ok"] {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+    /// Spaces at a name's ends are part of it.
+    #[test]
+    fn a_name_is_what_it_is() {
+        let text = "<EnumerationResults><Blobs><Blob><Name> a </Name><Properties><Content-Length>1</Content-Length>\
+            </Properties></Blob></Blobs></EnumerationResults>";
+        assert_eq!(parse(text).unwrap().keys[0].0, " a ");
     }
 }

@@ -25,10 +25,9 @@ use object_store::client::HttpRequest;
 use crate::address::Address;
 use crate::connect::Credentials;
 use crate::error::SiloError;
-use crate::silo::Listed;
 use crate::web::{
-    Ask, Bucket, Checksum, Client, Codes, Echo, Failure, Learned, Place, Service, Wanted, Words, header, is_loopback,
-    no_credentials,
+    Ask, Checksum, Client, Codes, Echo, Entry, Failure, KnownBy, Learned, Others, Place, Service, Wanted, Words,
+    header, is_loopback, no_credentials,
 };
 use floors::Floors;
 
@@ -42,6 +41,7 @@ static WORDS: Words = Words {
         throttled: &["ServerBusy"],
         full: &[],
         missing: &["BlobNotFound"],
+        archived: &["BlobArchived", "BlobBeingRehydrated"],
         taken: &[(409, Some("BlobAlreadyExists")), (412, Some("ConditionNotMet"))],
     },
     put: &[("x-ms-blob-type", "BlockBlob")],
@@ -63,13 +63,23 @@ static WORDS: Words = Words {
     // The current version is not deleted by its name but by the blob's.
     version: None,
     no_etag: "\"0x8D0000000000000\"",
+    others: Others {
+        known_by: KnownBy::ETag,
+        read: &[],
+        user: "x-ms-meta-",
+        class: "x-ms-access-tier",
+        usual: "Hot",
+        // A blob that is being restored has this tier until it is.
+        archived: &["Archive"],
+        restored: |_| None,
+    },
 };
 
-/// A silo in the container an Azure address names; touches nothing.
-pub(crate) fn open(address: &Address, credentials: &Credentials) -> Result<Bucket, String> {
+/// The container an Azure address names; touches nothing.
+pub(crate) fn service(address: &Address, credentials: &Credentials) -> Result<Box<dyn Service>, String> {
     let (place, account) = connect::place(address)?;
     let credentials = connect::credentials(credentials, &account)?;
-    Bucket::new(Box::new(Azure { place, account, credentials, floors: Floors::default() }))
+    Ok(Box::new(Azure { place, account, credentials, floors: Floors::default() }))
 }
 
 struct Azure {
@@ -107,7 +117,7 @@ impl Service for Azure {
         authorizer.try_authorize(request).map_err(|error| error.to_string())
     }
 
-    async fn list(&self, client: &Client, wanted: Wanted<'_>) -> Result<Vec<Listed>, SiloError> {
+    async fn list(&self, client: &Client, wanted: Wanted<'_>) -> Result<Vec<Entry>, SiloError> {
         list::list(client, &self.floors, wanted).await
     }
 

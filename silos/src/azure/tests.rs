@@ -4,14 +4,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::connect::holdings;
+use crate::holdings::Found;
 use crate::silo::Silo;
+use crate::web::Bucket;
 use crate::web::scripted::{Reply, Seen, Server, answer, claimed, is_refused, name, put};
 
 const KEY: &str = "U0VDUkVUIFNFQ1JFVA==";
 
 fn silo_with(server: &Server, credentials: &Credentials) -> Bucket {
     let url = format!("azure://cold?account=acct&endpoint={}/acct", server.endpoint);
-    open(&Address::parse(&url, Path::new("/")).unwrap(), credentials).unwrap()
+    silo_at(&url, credentials)
+}
+
+fn silo_at(url: &str, credentials: &Credentials) -> Bucket {
+    Bucket::new(service(&Address::parse(url, Path::new("/")).unwrap(), credentials).unwrap()).unwrap()
 }
 
 /// A silo on this server, claimed.
@@ -159,7 +166,7 @@ async fn tokens_are_not_sent_unencrypted_and_nothing_shows_them() {
     assert!(!error.contains("SECRET"), "{error}");
     assert!(server.seen().pop().unwrap().line.contains("SIG=SECRET%2B%3D"));
     let far = "azure://cold?account=acct&endpoint=http://192.0.2.1/acct";
-    let far = open(&Address::parse(far, Path::new("/")).unwrap(), &token).unwrap();
+    let far = silo_at(far, &token);
     let refused = far.marker().await.unwrap_err().to_string();
     assert!(refused.contains("a token is not sent unencrypted"), "{refused}");
 }
@@ -181,4 +188,55 @@ async fn what_a_deletion_leaves_is_noted() {
     let learned = silo.client().service.learn(silo.client(), "x", &answered).await.unwrap();
     assert_eq!((learned.versioned, learned.notes.len()), (false, 2));
     assert_eq!(server.seen().pop().unwrap().header("x-ms-delete-snapshots"), Some("include"));
+}
+
+/// Whoever goes on behind the last name of a page would pass over what comes too late.
+#[tokio::test]
+async fn a_listing_out_of_order_is_an_error() {
+    for second in [["b", "d"], ["e", "d"], ["c", "d"]] {
+        let server = Server::start(move |seen| {
+            Reply::Say(if seen.line.contains("MARKER=M1") { page(&second, "") } else { page(&["a", "c"], "M1") })
+        });
+        let silo = silo_on(&server.await).await;
+        assert_eq!(names(&silo, None, 2).await, "ac");
+        assert!(matches!(silo.list("", Some("c"), 2).await, Err(SiloError::NotDone { .. })), "{second:?}");
+    }
+}
+
+/// Folders of accounts that have such are no names, and an archived blob cannot be read.
+#[tokio::test]
+async fn blobs_of_others_are_seen_as_they_are() {
+    let blob = |name: &str, more: &str| {
+        format!(
+            "<Blob><Name>{name}</Name><Properties><Last-Modified>Fri, 02 Jan 2026 03:04:05 GMT</Last-Modified>\
+             <Etag>0x1</Etag><Content-Length>1</Content-Length>{more}</Properties></Blob>"
+        )
+    };
+    let blobs = [
+        blob("a", "<AccessTier>Hot</AccessTier>"),
+        blob("b", "<AccessTier>Archive</AccessTier><ArchiveStatus>rehydrate-pending-to-hot</ArchiveStatus>"),
+        blob("c", "<AccessTier>Cool</AccessTier>"),
+        blob("d", "<ResourceType>directory</ResourceType>"),
+    ];
+    let text = format!("<EnumerationResults><Blobs>{}</Blobs><NextMarker/></EnumerationResults>", blobs.concat());
+    let server = Server::start(move |seen| {
+        Reply::Say(match seen.line.split(' ').next() {
+            Some("HEAD") => refused("409 Conflict", "BlobArchived"),
+            _ => answer("200 OK", &[], text.as_bytes()),
+        })
+    });
+    let server = server.await;
+    let url = format!("azure://cold?account=acct&endpoint={}/acct", server.endpoint);
+    let key = Credentials::AccountKey(KEY.to_owned());
+    let shelf = holdings(&Address::parse(&url, Path::new("/")).unwrap(), &key).unwrap();
+    let found = shelf.walk(b"", None).next(9).await.unwrap();
+    let told = |found: &Found| match found {
+        Found::Held(held) => format!("{} {:?}", held.validator.0, held.system),
+        Found::Refused { reason, .. } | Found::Unread { reason, .. } => reason.clone(),
+    };
+    assert_eq!(
+        found.iter().map(told).collect::<Vec<_>>(),
+        ["0x1 []", "archived (Archive), and to be restored first", "0x1 [(\"x-ms-access-tier\", \"Cool\")]"]
+    );
+    assert!(matches!(shelf.look(b"b").await, Err(SiloError::Mismatch { .. })));
 }

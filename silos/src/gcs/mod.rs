@@ -22,15 +22,21 @@ use object_store::gcp::GcpCredentialProvider;
 use crate::address::Address;
 use crate::connect::Credentials;
 use crate::error::SiloError;
-use crate::silo::Listed;
 use crate::web::{
-    Ask, Bucket, Checksum, Client, Codes, Echo, Failure, Learned, Place, Service, Version, Wanted, Words, crc32c, keys,
-    no_credentials,
+    Ask, Checksum, Client, Codes, Echo, Entry, Failure, KnownBy, Learned, Others, Place, Service, Version, Wanted,
+    Words, crc32c, keys, no_credentials,
 };
 
 static WORDS: Words = Words {
     family: "gs",
-    codes: Codes { header: None, throttled: &["SlowDown"], full: &[], missing: &["NoSuchKey"], taken: &[(412, None)] },
+    codes: Codes {
+        header: None,
+        throttled: &["SlowDown"],
+        full: &[],
+        missing: &["NoSuchKey"],
+        archived: &[],
+        taken: &[(412, None)],
+    },
     put: &[],
     delete: &[],
     description: HeaderName::from_static("x-goog-meta-holdall"),
@@ -45,6 +51,18 @@ static WORDS: Words = Words {
     },
     version: Some(Version { header: "x-goog-generation", query: "generation" }),
     no_etag: "\"00000000000000000000000000000000\"",
+    others: Others {
+        known_by: KnownBy::Generation { answer: "x-goog-generation", condition: "x-goog-if-generation-match" },
+        // What is stored compressed would be sent as something else, of another length:
+        // https://cloud.google.com/storage/docs/transcoding
+        read: &[("accept-encoding", "gzip")],
+        user: "x-goog-meta-",
+        class: "x-goog-storage-class",
+        usual: "STANDARD",
+        // Of the class ARCHIVE everything is read at once.
+        archived: &[],
+        restored: |_| None,
+    },
 };
 
 const HASH: HeaderName = HeaderName::from_static("x-goog-hash");
@@ -55,11 +73,11 @@ fn echoed(answer: &HeaderMap) -> Option<String> {
     texts.flat_map(|text| text.split(',')).find_map(|part| part.trim().strip_prefix("crc32c=").map(str::to_owned))
 }
 
-/// A silo in the bucket a `gs:` address names; touches nothing.
-pub(crate) fn open(address: &Address, credentials: &Credentials) -> Result<Bucket, String> {
+/// The bucket a `gs:` address names; touches nothing.
+pub(crate) fn service(address: &Address, credentials: &Credentials) -> Result<Box<dyn Service>, String> {
     let place = connect::place(address)?;
     let credentials = connect::credentials(credentials, &place)?;
-    Bucket::new(Box::new(Gcs { place, credentials }))
+    Ok(Box::new(Gcs { place, credentials }))
 }
 
 struct Gcs {
@@ -92,8 +110,8 @@ impl Service for Gcs {
         Ok(())
     }
 
-    async fn list(&self, client: &Client, wanted: Wanted<'_>) -> Result<Vec<Listed>, SiloError> {
-        keys::list(client, wanted).await
+    async fn list(&self, client: &Client, wanted: Wanted<'_>) -> Result<Vec<Entry>, SiloError> {
+        keys::list(client, wanted, &[]).await
     }
 
     /// Every answer names a generation; whether a deleted one stays is seen by deleting.

@@ -7,8 +7,10 @@ use object_store::client::StaticCredentialProvider;
 use object_store::gcp::GcpCredential;
 
 use super::*;
-use crate::silo::Silo;
-use crate::web::scripted::{Reply, Server, answer, claimed, is_refused, name, put, sample};
+use crate::holdings::{Found, Holdings};
+use crate::silo::{Silo, Validator};
+use crate::web::scripted::{Reply, Server, announced, answer, claimed, is_refused, name, put, sample};
+use crate::web::{Bucket, Shelf};
 
 /// A silo on this server, claimed, that has a token.
 async fn silo_on(server: &Server) -> Bucket {
@@ -95,4 +97,45 @@ async fn errors_show_no_token() {
     let silo = silo_on(&server).await;
     let error = format!("{:?} {:?}", put(&silo, 10).await, silo.stat(&name()).await);
     assert!(!error.contains("TOKEN"), "{error}");
+}
+
+/// An object's ETag may be that of the same bytes written again, a generation is drawn for each write; what is stored
+/// compressed is read as it is stored.
+#[tokio::test]
+async fn objects_of_others_are_known_by_their_generation() {
+    let listing = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>f</Key><Generation>7</Generation>\
+        <LastModified>2026-01-02T03:04:05.678Z</LastModified><ETag>\"e\"</ETag><Size>10</Size></Contents>\
+        </ListBucketResult>";
+    let server = Server::start(move |seen| {
+        let date = "last-modified: Fri, 02 Jan 2026 03:04:05 GMT";
+        let generation = if seen.header("x-goog-if-generation-match") == Some("8") { "9" } else { "7" };
+        let generation = format!("x-goog-generation: {generation}");
+        let headers = ["etag: \"e\"", &generation, "x-goog-storage-class: COLDLINE", "x-goog-meta-a: b", date];
+        Reply::Say(if seen.line.contains("LIST-TYPE") {
+            answer("200 OK", &[], listing.as_bytes())
+        } else if seen.line.starts_with("HEAD") {
+            announced("200 OK", &headers, 10, b"")
+        } else {
+            answer("200 OK", &headers, b"0123456789")
+        })
+    });
+    let server = server.await;
+    let url = format!("gs://cold?endpoint={}", server.endpoint);
+    let place = connect::place(&Address::parse(&url, Path::new("/")).unwrap()).unwrap();
+    let shelf = Shelf::new(Box::new(Gcs { place, credentials: None })).unwrap();
+    let found = shelf.walk(b"", None).next(1).await.unwrap().remove(0);
+    let looked = shelf.look(b"f").await.unwrap();
+    let Found::Held(held) = found else { panic!("{found:?}") };
+    assert_eq!((&*held.validator.0, held.etag.as_deref(), held.modified), ("7", Some("e"), looked.modified));
+    assert_eq!((&looked.validator, &looked.etag, looked.complete), (&held.validator, &held.etag, true));
+    assert_eq!(looked.system, [("x-goog-storage-class".to_owned(), "COLDLINE".to_owned())]);
+    assert_eq!(looked.user, [("a".to_owned(), "b".to_owned())]);
+    let read = async |generation: &str| shelf.read(b"f", 10, &Validator(generation.to_owned()), 0..10).await.map(drop);
+    assert_eq!(read("7").await, Ok(()));
+    let seen = server.seen().pop().unwrap();
+    assert_eq!(
+        (seen.header("x-goog-if-generation-match"), seen.header("accept-encoding"), seen.header("if-match")),
+        (Some("7"), Some("gzip"), None)
+    );
+    assert!(matches!(read("8").await, Err(SiloError::Mismatch { .. })));
 }

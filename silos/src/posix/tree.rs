@@ -291,7 +291,7 @@ fn held(name: Vec<u8>, stat: &Stat, kind: Kind) -> Held {
         modified: stat.st_mtime * 1000 + stat.st_mtime_nsec as i64 / 1_000_000,
         unsettled: !settling(stat, kind).is_zero(),
         etag: None,
-        whole: true,
+        complete: true,
         system: Vec::new(),
         user: vec![
             pair("file-owner", stat.st_uid.to_string()),
@@ -321,6 +321,7 @@ mod tests {
     use futures_util::TryStreamExt;
     use std::os::unix::fs::symlink;
 
+    use crate::contract::holdings::{Others, holdings};
     use crate::limits::BLOCK;
     use crate::silo::collect;
 
@@ -378,6 +379,27 @@ mod tests {
 
     fn is_mismatch<T>(outcome: &Result<T, SiloError>) -> bool {
         matches!(outcome, Err(SiloError::Mismatch { .. }))
+    }
+
+    #[async_trait]
+    impl Others for House {
+        async fn put(&self, name: &str, bytes: &[u8]) {
+            self.write(name, bytes);
+        }
+
+        async fn delete(&self, name: &str) {
+            std::fs::remove_file(self.path(name)).unwrap();
+        }
+
+        fn says_more(&self) -> bool {
+            false
+        }
+    }
+
+    #[tokio::test]
+    async fn it_keeps_the_contract() {
+        let house = House::new(&[]);
+        holdings(&house.tree, &house, &["a\\b", "\u{ffee}"]).await;
     }
 
     #[tokio::test]

@@ -13,17 +13,17 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use crc_fast::CrcAlgorithm;
 use http::header::IF_NONE_MATCH;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Method};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::HttpRequest;
+use serde::Deserialize;
 
 use crate::address::Address;
 use crate::connect::Credentials;
 use crate::error::SiloError;
-use crate::silo::Listed;
 use crate::web::{
-    Bucket, Checksum, Client, Codes, Echo, Learned, Place, Service, Version, Wanted, Words, crc32c, header, keys,
-    no_credentials,
+    Ask, Checksum, Client, Codes, Echo, Entry, KnownBy, Learned, Others, Place, Service, Version, Wanted, Words,
+    crc32c, header, keys, no_credentials, whole, xml,
 };
 
 static WORDS: Words = Words {
@@ -40,6 +40,7 @@ static WORDS: Words = Words {
         ],
         full: &["InsufficientStorage", "XMinioStorageFull", "QuotaExceeded", "StorageFull", "InsufficientCapacity"],
         missing: &["NoSuchKey", "NotFound"],
+        archived: &["InvalidObjectState"],
         taken: &[(412, None)],
     },
     put: &[],
@@ -55,18 +56,54 @@ static WORDS: Words = Words {
     },
     version: Some(Version { header: "x-amz-version-id", query: "versionId" }),
     no_etag: "\"00000000000000000000000000000000\"",
+    others: Others {
+        known_by: KnownBy::ETag,
+        read: &[],
+        user: "x-amz-meta-",
+        class: "x-amz-storage-class",
+        usual: "STANDARD",
+        archived: &["GLACIER", "DEEP_ARCHIVE"],
+        restored,
+    },
 };
 
-/// A silo in the bucket an S3 address names; touches nothing.
-pub(crate) fn open(address: &Address, credentials: &Credentials) -> Result<Bucket, String> {
+/// What was restored is a copy that stays for a while; intelligent tiering archives whatever the class says.
+fn restored(answer: &HeaderMap) -> Option<bool> {
+    if let Some(status) = header(answer, "x-amz-restore") {
+        return Some(status.contains("ongoing-request=\"false\""));
+    }
+    header(answer, "x-amz-archive-status").map(|_| false)
+}
+
+/// The bucket an S3 address names; touches nothing.
+pub(crate) fn service(address: &Address, credentials: &Credentials) -> Result<Box<dyn Service>, String> {
     let (place, region) = connect::place(address)?;
     let credentials = connect::credentials(credentials, &region)?;
-    Bucket::new(Box::new(S3 { place, region, credentials }))
+    let is_aws = matches!(address, Address::S3 { endpoint: None, .. });
+    Ok(Box::new(S3 { place, region, is_aws, credentials }))
+}
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_RestoreStatus.html>
+const RESTORED: &[(&str, &str)] = &[("x-amz-optional-object-attributes", "RestoreStatus")];
+
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetBucketAcl.html>
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Acl {
+    owner: Owner,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    #[serde(rename = "ID", default)]
+    id: String,
 }
 
 struct S3 {
     place: Place,
     region: String,
+    /// Nobody else is known to take every header of AWS's.
+    is_aws: bool,
     credentials: AwsCredentialProvider,
 }
 
@@ -86,8 +123,21 @@ impl Service for S3 {
         authorizer.try_authorize(request, None).map_err(|error| error.to_string())
     }
 
-    async fn list(&self, client: &Client, wanted: Wanted<'_>) -> Result<Vec<Listed>, SiloError> {
-        keys::list(client, wanted).await
+    async fn list(&self, client: &Client, wanted: Wanted<'_>) -> Result<Vec<Entry>, SiloError> {
+        let headers = if wanted.restored && self.is_aws { RESTORED } else { &[] };
+        keys::list(client, wanted, headers).await
+    }
+
+    /// By GetBucketAcl, which not everybody may ask and not every server answers.
+    async fn owner(&self, client: &Client) -> Result<Option<String>, SiloError> {
+        match client.look(&Ask::new(Method::GET, "").query("acl", "")).await {
+            Ok(answer) => {
+                let text = xml(&whole(answer).await.map_err(SiloError::not_done)?);
+                Ok(quick_xml::de::from_str::<Acl>(&text).ok().map(|acl| acl.owner.id).filter(|id| !id.is_empty()))
+            }
+            Err(failure) if failure.is_refusal() => Ok(None),
+            Err(failure) => Err(failure.reading()),
+        }
     }
 
     async fn learn(&self, _client: &Client, _key: &str, answer: &HeaderMap) -> Result<Learned, SiloError> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::net::TcpListener;
 
-use super::open;
+use super::service;
 use crate::address::Address;
 use crate::connect::Credentials;
 use crate::error::{BodyError, SiloError};
@@ -29,7 +29,7 @@ async fn silo_on(server: &Server) -> Bucket {
 fn silo_at(endpoint: &str) -> Bucket {
     let address = Address::parse(&format!("s3://bucket?endpoint={endpoint}"), Path::new("/")).unwrap();
     let keys = Credentials::Keys { access_key_id: "KEY".to_owned(), secret_access_key: "SECRET".to_owned() };
-    open(&address, &keys).unwrap()
+    Bucket::new(service(&address, &keys).unwrap()).unwrap()
 }
 
 fn refused(status: &str, code: &str) -> Vec<u8> {

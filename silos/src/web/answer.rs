@@ -107,6 +107,10 @@ impl Refusal {
         self.codes.taken.iter().any(this)
     }
 
+    fn is_archived(&self) -> bool {
+        self.codes.archived.contains(&self.code.as_str())
+    }
+
     fn reading(self) -> SiloError {
         match self.status {
             _ if self.throttles() => SiloError::Throttled,
@@ -134,6 +138,14 @@ impl Failure {
         match self {
             Self::Broken(Broken::NotSent(reason) | Broken::Lost(reason)) => SiloError::not_done(reason),
             Self::Refused(refusal) => refusal.reading(),
+        }
+    }
+
+    /// The same where others put the object: one that has to be restored first is none that can be read.
+    pub(crate) fn reading_of_others(self) -> SiloError {
+        match self {
+            Self::Refused(refusal) if refusal.is_archived() => SiloError::mismatch(refusal.says()),
+            failure => failure.reading(),
         }
     }
 
@@ -203,6 +215,7 @@ mod tests {
         throttled: &["SlowDown"],
         full: &["StorageFull"],
         missing: &["NoSuchKey"],
+        archived: &["Asleep"],
         taken: &[(412, None), (409, Some("AlreadyThere"))],
     };
 
@@ -221,6 +234,10 @@ mod tests {
         assert_eq!(reading(503, "SlowDown"), SiloError::Throttled);
         assert_eq!(reading(403, "AccessDenied"), SiloError::not_done("answered 403 AccessDenied"));
         assert_eq!(reading(307, "TemporaryRedirect"), SiloError::not_done("answered 307 TemporaryRedirect"));
+        assert_eq!(reading(403, "Asleep"), SiloError::not_done("answered 403 Asleep"));
+        let of_others = |status, code| Failure::Refused(refusal(status, code)).reading_of_others();
+        assert_eq!(of_others(403, "Asleep"), SiloError::mismatch("answered 403 Asleep"));
+        assert_eq!(of_others(403, "AccessDenied"), SiloError::not_done("answered 403 AccessDenied"));
     }
 
     #[test]

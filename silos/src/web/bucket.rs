@@ -23,7 +23,7 @@ use crate::web::answer::{Failure, header, whole};
 use crate::web::ask::Ask;
 use crate::web::client::Client;
 use crate::web::put::Promises;
-use crate::web::{Service, Wanted, get, probe, put};
+use crate::web::{Entry, Service, Wanted, get, probe, put};
 
 /// It answers nothing until it was claimed.
 pub(crate) struct Bucket {
@@ -143,7 +143,7 @@ impl Bucket {
     }
 
     async fn is_empty(&self) -> Result<bool, SiloError> {
-        let wanted = Wanted { base: self.client.prefix(), prefix: "", after: None, limit: 1 };
+        let wanted = Wanted { base: self.client.prefix(), prefix: "", after: None, limit: 1, restored: false };
         Ok(self.client.service.list(&self.client, wanted).await?.is_empty())
     }
 }
@@ -198,16 +198,16 @@ impl Silo for Bucket {
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let wanted = Wanted { base: &base, prefix, after, limit };
+        let wanted = Wanted { base: &base, prefix, after, limit, restored: false };
         let found = self.client.service.list(&self.client, wanted).await?;
         // An empty page says that nothing is left, which only a silo that is still there may say.
         if found.is_empty() {
             return match self.explain(SiloError::Missing).await {
-                SiloError::Missing => Ok(found),
+                SiloError::Missing => Ok(Vec::new()),
                 error => Err(error),
             };
         }
-        Ok(found)
+        Ok(found.iter().map(listed).collect())
     }
 
     async fn claim(&self, claim: &Claim) -> Result<(), SiloError> {
@@ -239,4 +239,8 @@ impl Silo for Bucket {
     async fn space(&self) -> Result<Option<Space>, SiloError> {
         Ok(None)
     }
+}
+
+fn listed(entry: &Entry) -> Listed {
+    Listed { name: String::from_utf8_lossy(&entry.name).into_owned(), stored: entry.size }
 }

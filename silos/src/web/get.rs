@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::Method;
-use http::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_MATCH, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 
 use crate::buffer::Buffer;
@@ -18,6 +18,11 @@ use crate::span::{self, Blocks, Length};
 use crate::web::answer::{Failure, header};
 use crate::web::ask::Ask;
 use crate::web::client::Client;
+use crate::web::known::{KnownBy, bare};
+use crate::web::words::Others;
+
+/// What our own objects are known by, however a kind tells those of others apart.
+static OURS: KnownBy = KnownBy::ETag;
 
 /// Opens a range of a blob; `size` is what the index knows.
 pub(crate) async fn read(
@@ -28,33 +33,34 @@ pub(crate) async fn read(
     range: Range<u64>,
 ) -> Result<Pieces, SiloError> {
     let blocks = span::blocks(size, range.clone())?;
-    let mut download = Download {
-        client,
-        key,
-        length: Length::of(name, size),
-        etag: None,
-        whole: range == (0..size) && !name.is_pack(),
-        at: range.start,
-        end: range.end,
-        answer: None,
-        rest: Bytes::new(),
-        tries: READ_TRIES,
-    };
-    download.open().await?;
-    let pieces = stream::try_unfold((download, blocks), |(mut download, mut blocks): (Download, Blocks)| async move {
-        let Some(block) = blocks.next() else { return Ok(None) };
-        let piece = download.take((block.end - block.start) as usize).await?;
-        Ok(Some((piece, (download, blocks))))
-    });
-    Ok(pieces.boxed())
+    let whole = range == (0..size) && !name.is_pack();
+    Download::new(client, key, Length::of(name, size), whole, range).pieces(blocks).await
+}
+
+/// Opens a range of an object of `size` bytes that others put, as long as it is known by `known`.
+pub(crate) async fn read_of_others(
+    client: Arc<Client>,
+    key: String,
+    size: u64,
+    known: &str,
+    range: Range<u64>,
+) -> Result<Pieces, SiloError> {
+    let blocks = span::blocks(size, range.clone())?;
+    let others = &client.words().others;
+    let mut download = Download::new(client, key, Length::Exactly(size), range == (0..size), range);
+    download.known = Some(others.known_by.spell(known));
+    download.others = Some(others);
+    download.pieces(blocks).await
 }
 
 struct Download {
     client: Arc<Client>,
     key: String,
     length: Length,
-    /// What was opened first; every later part has to be of the same.
-    etag: Option<String>,
+    /// What was opened first, or has to be; every later part has to be of the same.
+    known: Option<String>,
+    /// It is an object that others put.
+    others: Option<&'static Others>,
     /// Nothing was left out: no range is asked for, which also works for no bytes at all. Of a pack more may be stored.
     whole: bool,
     at: u64,
@@ -66,6 +72,33 @@ struct Download {
 }
 
 impl Download {
+    fn new(client: Arc<Client>, key: String, length: Length, whole: bool, range: Range<u64>) -> Self {
+        Self {
+            client,
+            key,
+            length,
+            known: None,
+            others: None,
+            whole,
+            at: range.start,
+            end: range.end,
+            answer: None,
+            rest: Bytes::new(),
+            tries: READ_TRIES,
+        }
+    }
+
+    /// What was asked for, as it comes; the first answer is here before this returns.
+    async fn pieces(mut self, blocks: Blocks) -> Result<Pieces, SiloError> {
+        self.open().await?;
+        let pieces = stream::try_unfold((self, blocks), |(mut download, mut blocks)| async move {
+            let Some(block) = blocks.next() else { return Ok(None) };
+            let piece = download.take((block.end - block.start) as usize).await?;
+            Ok(Some((piece, (download, blocks))))
+        });
+        Ok(pieces.boxed())
+    }
+
     /// Asks for what is left.
     async fn open(&mut self) -> Result<(), SiloError> {
         let empty = self.at == self.end && !self.whole;
@@ -74,18 +107,36 @@ impl Download {
         if !self.whole && !empty {
             ask = ask.header(RANGE, &format!("bytes={}-{}", self.at, self.end - 1));
         }
-        if let Some(etag) = &self.etag {
-            ask = ask.header(IF_MATCH, etag);
+        if let Some(known) = &self.known {
+            ask = self.known_by().only(ask, known);
         }
-        let answer = self.client.look(&ask).await.map_err(Failure::reading)?;
+        let answer = match self.others {
+            Some(others) => self.client.look(&ask.headers(others.read)).await.map_err(Failure::reading_of_others)?,
+            None => self.client.look(&ask).await.map_err(Failure::reading)?,
+        };
+        self.check_known(&answer)?;
         if empty || self.whole {
             self.length.check(length(&answer)?)?;
         } else {
             self.check_range(&answer)?;
         }
-        self.etag = self.etag.take().or_else(|| header(answer.headers(), ETAG.as_str()).map(str::to_owned));
+        self.known = self.known.take().or_else(|| self.known_by().of_answer(answer.headers()).map(str::to_owned));
         self.answer = (!empty).then_some(answer);
         Ok(())
+    }
+
+    fn known_by(&self) -> &'static KnownBy {
+        self.others.map_or(&OURS, |others| &others.known_by)
+    }
+
+    /// Some servers take a condition and ignore it.
+    fn check_known(&self, answer: &Response) -> Result<(), SiloError> {
+        let Some(known) = &self.known else { return Ok(()) };
+        match self.known_by().of_answer(answer.headers()) {
+            Some(found) if bare(found) == bare(known) => Ok(()),
+            Some(_) => Err(SiloError::mismatch("the object was changed")),
+            None => Err(SiloError::not_done("an answer that does not say which object it is of")),
+        }
     }
 
     fn check_range(&self, answer: &Response) -> Result<(), SiloError> {
@@ -141,7 +192,7 @@ impl Download {
                     self.rest = chunk;
                     return Ok(());
                 }
-                Err(reason) if self.tries <= 1 || self.etag.is_none() => return Err(SiloError::not_done(reason)),
+                Err(reason) if self.tries <= 1 || self.known.is_none() => return Err(SiloError::not_done(reason)),
                 Err(_) => {
                     self.tries -= 1;
                     self.whole = self.whole && self.at == 0;

@@ -16,7 +16,9 @@ mod bucket;
 mod client;
 mod connection;
 mod get;
+mod holdings;
 pub(crate) mod keys;
+mod known;
 mod probe;
 mod put;
 #[cfg(test)]
@@ -28,15 +30,16 @@ use http::HeaderMap;
 use object_store::client::HttpRequest;
 
 use crate::error::SiloError;
-use crate::silo::Listed;
 
 pub(crate) use answer::{Failure, header, whole, xml};
 pub(crate) use ask::{Ask, Place};
 pub(crate) use bucket::Bucket;
 pub(crate) use client::Client;
 pub(crate) use connection::{have_tls, is_loopback, patience};
+pub(crate) use holdings::Shelf;
+pub(crate) use known::KnownBy;
 pub(crate) use put::crc32c;
-pub(crate) use words::{Checksum, Codes, Echo, Version, Words};
+pub(crate) use words::{Checksum, Codes, Echo, Others, Version, Words};
 
 /// What is asked of a listing: names below `base` (which no name shows) that start with `prefix` and come after `after`.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +49,23 @@ pub(crate) struct Wanted<'a> {
     pub(crate) after: Option<&'a str>,
     /// At least 1.
     pub(crate) limit: usize,
+    /// Whether it matters which archived objects were restored; a listing tells where it can.
+    pub(crate) restored: bool,
+}
+
+/// One object of a listing, as the listing tells it; what it does not tell is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Below the base, byte for byte.
+    pub(crate) name: Vec<u8>,
+    pub(crate) size: u64,
+    pub(crate) etag: String,
+    pub(crate) generation: String,
+    pub(crate) modified: String,
+    /// Its storage class.
+    pub(crate) class: String,
+    /// Whatever its class, it can be read now.
+    pub(crate) restored: bool,
 }
 
 /// What only one kind can find out while probing.
@@ -69,8 +89,14 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// Adds a signature, which covers no body. The reason of a failure shows no secret.
     async fn authorize(&self, request: &mut HttpRequest) -> Result<(), String>;
 
-    /// One page of names, ascending; an empty one means the end.
-    async fn list(&self, client: &Client, wanted: Wanted<'_>) -> Result<Vec<Listed>, SiloError>;
+    /// One page of names in the service's own order, which is by bytes unless it says otherwise; an empty one means the
+    /// end.
+    async fn list(&self, client: &Client, wanted: Wanted<'_>) -> Result<Vec<Entry>, SiloError>;
+
+    /// Who owns the bucket, where that can be told by what may read it.
+    async fn owner(&self, _client: &Client) -> Result<Option<String>, SiloError> {
+        Ok(None)
+    }
 
     /// Finds out the rest with an object that the probe made under `key` and will delete; `answer` is what its PUT was
     /// answered.

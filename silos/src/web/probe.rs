@@ -16,8 +16,18 @@ use crate::web::put::Promises;
 
 const FIRST: &[u8] = b"first";
 const SECOND: &[u8] = b"other";
+const PLAIN: &str = "plain";
+const EXCLUSIVE: &str = "exclusive";
+const RIGHT: &str = "right";
+const WRONG: &str = "wrong";
 /// `Last-Modified` has whole seconds.
 const TIME_GRAIN: u64 = 1_000_000_000;
+
+/// Whether a name below a silo's root is one that a probe may have made.
+pub(crate) fn is_tried_out(name: &str) -> bool {
+    let Some((digits, what)) = name.strip_prefix("probe/").and_then(|name| name.split_once('.')) else { return false };
+    digits.len() == 16 && u64::from_str_radix(digits, 16).is_ok() && [PLAIN, EXCLUSIVE, RIGHT, WRONG].contains(&what)
+}
 
 /// Probes, and deletes every key and version it made.
 pub(crate) async fn probe(client: &Client) -> Result<(Facts, Promises), SiloError> {
@@ -56,7 +66,7 @@ struct Bench<'a> {
 
 async fn try_out(bench: &mut Bench<'_>) -> Result<Found, SiloError> {
     // Without this, a silo that cannot be written to would be found to refuse every wrong upload.
-    let plain = bench.key("plain")?;
+    let plain = bench.key(PLAIN)?;
     let answer = bench.put(bench.ask(&plain), FIRST).await.map_err(Failure::writing)?;
     if bench.get(&plain).await? != Some(Bytes::from_static(FIRST)) {
         return Err(SiloError::mismatch("the probe's bytes read back differently"));
@@ -132,7 +142,7 @@ impl Bench<'_> {
 
     /// Created where nothing was, refused where something is, and what was there is there still.
     async fn refuses_to_replace(&mut self) -> Result<bool, SiloError> {
-        let key = self.key("exclusive")?;
+        let key = self.key(EXCLUSIVE)?;
         let ask = self.client.words().exclusive(self.ask(&key));
         if !took(self.put(ask.clone(), FIRST).await)? {
             return Ok(false);
@@ -145,7 +155,7 @@ impl Bench<'_> {
     /// A right checksum is accepted, a wrong one refused, and nothing is there afterwards.
     async fn refuses_a_wrong_checksum(&mut self) -> Result<bool, SiloError> {
         let words = self.client.words();
-        let (right, wrong) = (self.key("right")?, self.key("wrong")?);
+        let (right, wrong) = (self.key(RIGHT)?, self.key(WRONG)?);
         let accepted = self.put(words.with_checksum(self.ask(&right), FIRST), FIRST).await;
         if !took(accepted)? {
             return Ok(false);

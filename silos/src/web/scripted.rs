@@ -76,7 +76,8 @@ async fn serve(connection: TcpStream, script: Script, log: Arc<Mutex<Vec<Seen>>>
     let (from, mut to) = connection.into_split();
     let mut from = BufReader::new(from);
     while let Some(seen) = next(&mut from).await {
-        let (bytes, close) = if seen.line.contains(MARKER) && seen.line.starts_with("GET") {
+        let asks_for_it = seen.line.split('?').next().is_some_and(|path| path.contains(MARKER));
+        let (bytes, close) = if asks_for_it && seen.line.starts_with("GET") {
             (answer("200 OK", &[], &serde_json::to_vec(&marker()).unwrap()), false)
         } else {
             let reply = script(&seen);

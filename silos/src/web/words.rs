@@ -4,6 +4,7 @@ use crc_fast::CrcAlgorithm;
 use http::{HeaderMap, HeaderName};
 
 use crate::web::ask::Ask;
+use crate::web::known::KnownBy;
 
 /// A kind's words.
 pub(crate) struct Words {
@@ -27,6 +28,23 @@ pub(crate) struct Words {
     pub(crate) version: Option<Version>,
     /// An `ETag` that no object has.
     pub(crate) no_etag: &'static str,
+    pub(crate) others: Others,
+}
+
+/// How a kind tells of objects that others put.
+pub(crate) struct Others {
+    pub(crate) known_by: KnownBy,
+    /// Every HEAD and GET has these headers.
+    pub(crate) read: &'static [(&'static str, &'static str)],
+    /// What the names of user metadata begin with.
+    pub(crate) user: &'static str,
+    /// The header with a storage class, and the class that goes without saying.
+    pub(crate) class: &'static str,
+    pub(crate) usual: &'static str,
+    /// Classes of which nothing is read before somebody restores it.
+    pub(crate) archived: &'static [&'static str],
+    /// Whether an answer's object can be read, where the answer says more than its class does.
+    pub(crate) restored: fn(&HeaderMap) -> Option<bool>,
 }
 
 /// What error codes mean. A code that is not here means nothing but its status.
@@ -39,6 +57,8 @@ pub(crate) struct Codes {
     pub(crate) full: &'static [&'static str],
     /// It is the object that is not there, where the status is 404.
     pub(crate) missing: &'static [&'static str],
+    /// The object has to be restored before it can be read.
+    pub(crate) archived: &'static [&'static str],
     /// A PUT was refused since the name is taken: the status, and the code where it matters.
     pub(crate) taken: &'static [(u16, Option<&'static str>)],
 }

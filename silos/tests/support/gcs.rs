@@ -181,7 +181,8 @@ impl Object {
         let answer = answer.header("ETag", self.etag()).header("x-goog-generation", self.generation.to_string());
         // In one header, as the service does in an answer to a PUT; the order is not told.
         let md5 = BASE64_STANDARD.encode(Md5::digest(&self.bytes));
-        answer.header("x-goog-hash", format!("crc32c={},md5={md5}", crc32c(&self.bytes)))
+        let answer = answer.header("x-goog-hash", format!("crc32c={},md5={md5}", crc32c(&self.bytes)));
+        answer.header("Last-Modified", "Fri, 02 Jan 2026 03:04:05 GMT").header("x-goog-storage-class", "STANDARD")
     }
 }
 
@@ -201,6 +202,7 @@ impl Request {
             "x-goog-if-generation-match",
             "x-goog-hash",
             "x-goog-meta-holdall",
+            "x-goog-meta-colour",
             "if-match",
             "range",
             "content-type",
@@ -208,6 +210,7 @@ impl Request {
             "host",
             "user-agent",
             "accept",
+            "accept-encoding",
             "authorization",
         ];
         self.query.keys().all(|name| parameters.contains(&name.as_str()))
@@ -254,7 +257,8 @@ impl Shelves {
         }
         self.retire(&request.key);
         self.generation += 1;
-        let said = request.headers.iter().filter(|(name, _)| name.starts_with("x-goog-meta-"));
+        let said = |name: &str| name == "content-type" || name.starts_with("x-goog-meta-");
+        let said = request.headers.iter().filter(|(name, _)| said(name));
         let object = Object {
             generation: self.generation,
             live: true,
@@ -290,7 +294,10 @@ impl Shelves {
     fn get(&self, request: &Request) -> Answer {
         let Some(object) = self.find(request) else { return Answer::refusal("404 Not Found", "NoSuchKey") };
         let condition = request.headers.get("if-match").filter(|_| !self.habits.forgets_conditions);
-        if condition.is_some_and(|etag| *etag != object.etag()) {
+        let generation = request.headers.get("x-goog-if-generation-match").filter(|_| !self.habits.forgets_conditions);
+        if condition.is_some_and(|etag| *etag != object.etag())
+            || generation.is_some_and(|generation| *generation != object.generation.to_string())
+        {
             return Answer::refusal("412 Precondition Failed", "PreconditionFailed");
         }
         let length = object.bytes.len();
@@ -329,8 +336,10 @@ impl Shelves {
         if asked("list-type") != "2" || asked("encoding-type") != "url" {
             return Answer::refusal("400 Bad Request", "InvalidArgument");
         }
-        let token =
-            request.query.get("continuation-token").map(|token| token.strip_prefix("behind ").unwrap().to_owned());
+        let token = request.query.get("continuation-token").map(|token| {
+            let key = percent_decode_str(token.strip_prefix("behind ").unwrap());
+            key.decode_utf8().unwrap().into_owned()
+        });
         let first = token.is_none();
         let behind = token.unwrap_or_default().max(asked("start-after"));
         let most = if first { 0 } else { asked("max-keys").parse::<usize>().unwrap().min(self.habits.page) };
@@ -347,13 +356,14 @@ impl Shelves {
             let _ = write!(
                 text,
                 "<Contents><Key>{key}</Key><Generation>{generation}</Generation><MetaGeneration>1</MetaGeneration>\
-                 <ETag>{}</ETag><Size>{size}</Size></Contents>",
+                 <LastModified>2026-01-02T03:04:05.678Z</LastModified><ETag>{}</ETag><Size>{size}</Size></Contents>",
                 object.etag()
             );
         }
         let more = live.len() > most;
         if more {
             let last = most.checked_sub(1).map_or(behind.as_str(), |last| live[last].0.as_str());
+            let last = utf8_percent_encode(last, NON_ALPHANUMERIC);
             let _ = write!(text, "<NextContinuationToken>behind {last}</NextContinuationToken>");
         }
         let _ = write!(text, "<IsTruncated>{more}</IsTruncated></ListBucketResult>");

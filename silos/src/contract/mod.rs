@@ -2,6 +2,8 @@
 //!
 //! Panics with a sentence that names the promise that was broken. The silo must be new: empty and never claimed.
 
+pub mod holdings;
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::ops::Range;
