@@ -178,7 +178,7 @@ SOAK = [
     ),
     _rig(
         "soak-assimilate", "the same with 100,000 files and a minute of changes", "assimilate", "--files", "100000", "--seconds",
-        "60", timeout=7200,
+        "60", "--objects", "100000", timeout=7200,
     ),
     _rig("soak-small", "the same with 10^6 objects", "small", "--objects", "1000000", "--pairs", "5", timeout=7200),
     _rig(

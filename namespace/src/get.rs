@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::Stream;
 
+use crate::assimilate::Sought;
 use crate::bucket::Bucket;
 use crate::extent::{Location, Replica, Slice};
 use crate::fault::Fault;
@@ -147,11 +148,13 @@ impl Namespace {
 impl Core {
     /// The current version's row, and what S3 shows of it.
     pub(crate) async fn current(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<(ObjectRow, Object)>, Fault> {
-        let name = object(bucket.incarnation, key);
+        let (name, mut sought) = (object(bucket.incarnation, key), false);
         for _ in 0..COMMIT_TRIES {
             let rows = self.engine.get(std::slice::from_ref(&name)).await?;
             let Some(mut row) = decode_row::<ObjectRow>(rows[0].as_ref())? else {
-                if self.seek(bucket, key).await? {
+                // Whoever was faster made it since: it is read once more in any case.
+                if !sought && self.seek(bucket, key, Sought::Lately).await? {
+                    sought = true;
                     continue;
                 }
                 return Ok(None);

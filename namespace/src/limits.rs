@@ -189,5 +189,9 @@ pub const ABSENT: Duration = Duration::from_secs(5);
 pub const ABSENT_KEPT: usize = 10_000;
 /// A list waits this long for what it shows to be passed,
 pub const LIST_PATIENCE: Duration = Duration::from_secs(20);
-/// and looks this often.
+/// looks this often,
 pub const LIST_LOOK: Duration = Duration::from_millis(50);
+/// and asks for it this often.
+pub const LIST_ASK: Duration = Duration::from_secs(1);
+/// The longest time between two passes, seconds.
+pub const RESCAN_AT_MOST: u64 = 366 * 24 * 3600;

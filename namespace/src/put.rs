@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use holdall_silos::{Body, BodyError};
 
+use crate::assimilate::Sought;
 use crate::bucket::Bucket;
 use crate::extent::{Location, SiloId};
 use crate::fault::Fault;
@@ -147,7 +148,7 @@ impl Namespace {
 
     /// A condition that cannot hold refuses before the body is read; only the commit says that it holds.
     async fn check_early(&self, bucket: &Bucket, key: &ObjectKey, condition: &Condition) -> Result<(), PutError> {
-        self.core.seek(bucket, key).await?;
+        self.core.seek(bucket, key, Sought::Now).await?;
         let rows = self.engine.get(&[object(bucket.incarnation, key)]).await.map_err(Fault::from)?;
         let current = decode_row::<ObjectRow>(rows[0].as_ref())?;
         let etag = current.map(|row| row.etag.text());

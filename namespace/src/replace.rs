@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::assimilate::Sought;
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
 use crate::engine::{Key, Read, Rows, Write};
@@ -116,7 +117,7 @@ impl Core {
         let Replace { session, bucket, key, row, attributes, modified, condition, adding, beside, mut guards } =
             replace;
         if condition != Condition::default() {
-            self.seek(bucket, key).await.map_err(NotReplaced::Fault)?;
+            self.seek(bucket, key, Sought::Now).await.map_err(NotReplaced::Fault)?;
         }
         let adding = Adding { targets: adding, referrer: row.version };
         let version = row_version(&guards);
@@ -169,13 +170,17 @@ impl Core {
         removal: Removal,
     ) -> Result<bool, NotReplaced<()>> {
         let Removal { condition, only, also } = removal;
-        if only.is_none() {
-            self.seek(bucket, key).await.map_err(NotReplaced::Fault)?;
-        }
+        let name = key;
         let key = object(bucket.incarnation, key);
         let number = Arc::new(session.take());
         for _ in 0..COMMIT_TRIES {
-            let plan = self.plan_replace(bucket, &key).await.map_err(NotReplaced::Fault)?;
+            let mut plan = self.plan_replace(bucket, &key).await.map_err(NotReplaced::Fault)?;
+            if plan.old.is_none()
+                && only.is_none()
+                && self.seek(bucket, name, Sought::Now).await.map_err(NotReplaced::Fault)?
+            {
+                plan = self.plan_replace(bucket, &key).await.map_err(NotReplaced::Fault)?;
+            }
             let (condition, held, now) = (condition.clone(), Arc::clone(&number), self.clock.now());
             let (only, also) = (only.clone(), also.clone());
             let (reads, existed) = (plan.reads(), plan.old.is_some());

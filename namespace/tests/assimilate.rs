@@ -237,6 +237,65 @@ async fn a_key_is_looked_for_before_any_pass() {
     assert!(matches!(house.put("in/b", "mine", exists).await, Err(PutError::Condition(_))));
 }
 
+/// `a//b` names the same file as `a/b`: a GET of it made a second object, which no pass ever saw, and after eleven of them
+/// nothing was ever taken away again.
+#[tokio::test]
+async fn a_name_that_no_pass_gives_is_none() {
+    let house = House::new("ghost", &[("a/b", "x")]).await;
+    std::os::unix::fs::symlink("a", house.path("c")).unwrap();
+    house.namespace.assimilate(order(60)).await.unwrap();
+    for ghost in ["in/a//b", "in/./a/b", "in/a/../a/b", "in//a/b", "in/c/b"] {
+        assert!(matches!(house.get(ghost).await, Err(GetError::NoSuchKey)), "{ghost}");
+    }
+    assert_eq!(house.get("in/a/b").await.unwrap(), "x");
+}
+
+/// The NAS was not mounted for a moment, and a key that was asked for meanwhile was said not to be there.
+#[tokio::test]
+async fn nothing_is_missing_while_the_silo_is_away() {
+    let house = House::new("away", &[("a", "x")]).await;
+    house.namespace.assimilate(order(60)).await.unwrap();
+    let (at, away) = (house.path(""), house.folder.path().join("away"));
+    std::fs::rename(&at, &away).unwrap();
+    std::fs::create_dir(&at).unwrap();
+    assert!(matches!(house.get("in/a").await, Err(GetError::Fault(Fault::Unavailable(_)))));
+    let deleted = house.namespace.delete(&house.bucket, &key("in/a"), Condition::default()).await;
+    assert!(deleted.is_err(), "what is not seen cannot be deleted: {deleted:?}");
+    std::fs::remove_dir(&at).unwrap();
+    std::fs::rename(&away, &at).unwrap();
+    assert_eq!(house.get("in/a").await.unwrap(), "x");
+}
+
+/// It was believed for a while that a file was not there, by a DELETE too: the pass that came then brought the key back.
+#[tokio::test]
+async fn a_delete_looks_for_itself() {
+    let house = House::new("fresh", &[]).await;
+    let root = house.namespace.assimilate(order(60)).await.unwrap();
+    assert!(matches!(house.get("in/a").await, Err(GetError::NoSuchKey)));
+    house.write("a", "x");
+    house.delete("in/a").await;
+    house.namespace.start_background();
+    house.until(root.id, |root| root.complete).await;
+    assert_eq!(house.keys("").await.unwrap(), Vec::<String>::new());
+}
+
+/// Broken links that are cleaned up are no objects that go: nobody has to confirm them.
+#[tokio::test]
+async fn what_was_no_object_goes_without_asking() {
+    let house = House::new("links", &[("a", "x")]).await;
+    for number in 0..30 {
+        std::os::unix::fs::symlink("nowhere", house.path(&format!("link-{number}"))).unwrap();
+    }
+    let root = house.start(order(1)).await;
+    house.until(root.id, |root| root.complete).await;
+    for number in 0..30 {
+        std::fs::remove_file(house.path(&format!("link-{number}"))).unwrap();
+    }
+    let root = house.passed().await;
+    assert_eq!((root.gone, root.problem), (0, None));
+    assert!(house.namespace.refused_names(root.id, "", 100).await.unwrap().is_empty());
+}
+
 /// A key was deleted while the first pass was still on its way, and came back when it arrived.
 #[tokio::test]
 async fn what_was_deleted_or_written_before_the_pass_stays_so() {
@@ -407,6 +466,7 @@ async fn a_root_can_be_forgotten_and_ordered_again() {
     let house = House::taken_over("forget", &[("a", "one"), ("b", "two")]).await;
     house.namespace.forget_root(1).await.unwrap();
     assert_eq!(house.get("in/a").await.unwrap(), "one");
+    house.write("b", "changed while nobody looked");
     assert!(house.namespace.roots().await.unwrap().is_empty());
     let root = house.namespace.assimilate(order(1)).await.unwrap();
     let root = house.until(root.id, |root| root.complete).await;
@@ -415,6 +475,7 @@ async fn a_root_can_be_forgotten_and_ordered_again() {
     let passes = house.namespace.root(root.id).await.unwrap().passes;
     house.until(root.id, |root| root.passes >= passes + 2).await;
     assert_eq!(house.get("in/a").await.unwrap(), "changed");
+    assert_eq!(house.get("in/b").await.unwrap(), "changed while nobody looked");
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ impl Core {
                     wanted.push((read_key(key)?, row));
                 }
             }
-            let fills = wanted.into_iter().map(|(key, row)| async move { self.fill_in(bucket, &key, &row).await });
+            let fills = wanted.into_iter().map(|(key, row)| async move { self.try_fill(bucket, &key, &row).await });
             let mut fills = stream::iter(fills).buffer_unordered(LOOKS_AT_ONCE);
             while let Some(filled) = fills.next().await {
                 if let Err(fault) = filled {

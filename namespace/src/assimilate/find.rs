@@ -12,8 +12,8 @@ use super::take::{New, attributes_of};
 use crate::bucket::Bucket;
 use crate::engine::{Priority, Read, Rows};
 use crate::fault::Fault;
-use crate::inventory::OpenSilo;
-use crate::limits::{ABSENT, ABSENT_KEPT, LIST_LOOK, LIST_PATIENCE, LOOKS_AT_ONCE};
+use crate::inventory::{OpenSilo, claim};
+use crate::limits::{ABSENT, ABSENT_KEPT, LIST_ASK, LIST_LOOK, LIST_PATIENCE, LOOKS_AT_ONCE, MAX_OBJECT};
 use crate::name::ObjectKey;
 use crate::namespace::Core;
 use crate::session::Uncommitted;
@@ -26,6 +26,15 @@ use crate::table::tag::Tag;
 /// A name of a root.
 type Name = (RootId, String);
 
+/// How new the answer must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sought {
+    /// What was not there lately is not there.
+    Lately,
+    /// It is looked for now: something is decided by it.
+    Now,
+}
+
 /// What a gateway keeps in memory of its roots. Locks are held for a few instructions.
 pub(crate) struct Looking {
     /// There is something to pass.
@@ -34,6 +43,8 @@ pub(crate) struct Looking {
     pub(super) asked: Mutex<VecDeque<Name>>,
     /// What is passed here now: whole roots under an empty prefix.
     pub(super) passing: Mutex<HashSet<Name>>,
+    /// Roots whose last pass broke off, and until when they are left alone.
+    pub(super) resting: Mutex<HashMap<RootId, Duration>>,
     /// Names that somebody looks for now.
     looks: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
     /// Names that were not there, and until when that is believed.
@@ -47,6 +58,7 @@ impl Default for Looking {
             wanted: Notify::new(),
             asked: Mutex::default(),
             passing: Mutex::default(),
+            resting: Mutex::default(),
             looks: Mutex::default(),
             absent: Mutex::default(),
             at_once: Semaphore::new(LOOKS_AT_ONCE),
@@ -91,23 +103,23 @@ impl Core {
     }
 
     /// Looks for a key without a row in the silo it may lie in, once, unless it was passed already. Answers whether there
-    /// is something new to be read.
-    pub(crate) async fn seek(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool, Fault> {
+    /// may be something new to be read.
+    pub(crate) async fn seek(&self, bucket: &Bucket, key: &ObjectKey, sought: Sought) -> Result<bool, Fault> {
         let Some((known, name)) = self.root_of(bucket, key) else { return Ok(false) };
         if known.info.has_seen(&name) {
             return Ok(false);
         }
         let Some(root) = self.root_row(known.info.id).await?.filter(|row| !row.info.has_seen(&name)) else {
-            return Ok(false);
+            return Ok(true);
         };
         if self.is_known(&root, &name).await? {
-            return Ok(false);
+            return Ok(true);
         }
         let which = (root.info.id, name.clone());
         let alone = Arc::clone(held(&self.looking.looks).entry(which.clone()).or_default());
         let outcome = {
             let _alone = alone.lock().await;
-            self.seek_alone(&root, bucket, key, &which).await
+            self.seek_alone(&root, bucket, key, &which, sought).await
         };
         drop(alone);
         held(&self.looking.looks).retain(|_, alone| Arc::strong_count(alone) > 1);
@@ -118,17 +130,27 @@ impl Core {
         Ok(self.engine.get(&[name_key(root.silo, name.as_bytes())]).await?[0].is_some())
     }
 
-    async fn seek_alone(&self, root: &RootRow, bucket: &Bucket, key: &ObjectKey, which: &Name) -> Result<bool, Fault> {
+    async fn seek_alone(
+        &self,
+        root: &RootRow,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        which: &Name,
+        sought: Sought,
+    ) -> Result<bool, Fault> {
         if self.is_known(root, &which.1).await? {
             return Ok(true);
         }
-        if self.looking.is_absent(which, self.clock.monotonic()) {
+        if sought == Sought::Lately && self.looking.is_absent(which, self.clock.monotonic()) {
             return Ok(false);
         }
         let Some(found) = self.look_in(root, which.1.as_bytes()).await? else {
             self.looking.note_absent(which.clone(), self.clock.monotonic());
             return Ok(false);
         };
+        if found.size > MAX_OBJECT {
+            return Ok(false);
+        }
         let new = New { key: key.clone(), held: found, before: None };
         self.take_new(Priority::Foreground, root, bucket, vec![new]).await?;
         Ok(true)
@@ -140,7 +162,13 @@ impl Core {
         let _permit = self.looking.at_once.acquire().await.expect("it is never closed");
         match open.note(holdings.look(name).await) {
             Ok(held) => Ok(Some(held)),
-            Err(SiloError::Missing | SiloError::Mismatch { .. }) => Ok(None),
+            // Nothing lies in an empty folder in the silo's place.
+            Err(SiloError::Missing) => {
+                let claim = claim(&open.row.name, &self.id, &open.row.marker, false);
+                let stands = open.note(open.silo.claim(&claim).await);
+                stands.map(|()| None).map_err(|error| crate::store::silo_failed(&open, &error))
+            }
+            Err(SiloError::Mismatch { .. }) => Ok(None),
             Err(error) => Err(crate::store::silo_failed(&open, &error)),
         }
     }
@@ -157,17 +185,19 @@ impl Core {
     }
 
     async fn wait_seen(&self, id: RootId, names: &str) -> Result<(), Fault> {
-        let (began, mut asked) = (self.clock.monotonic(), false);
+        let (began, mut asked) = (self.clock.monotonic(), None::<Duration>);
         loop {
             let Some(row) = self.root_row(id).await?.filter(|row| !row.info.has_seen_all(names)) else {
                 return Ok(());
             };
-            if names.len() > row.info.order.prefix.len() && !asked {
+            let now = self.clock.monotonic();
+            let unheard = asked.is_none_or(|asked| now.saturating_sub(asked) > LIST_ASK);
+            if names.len() > row.info.order.prefix.len() && unheard {
                 held(&self.looking.asked).push_back((id, names.to_owned()));
                 self.looking.wanted.notify_one();
-                asked = true;
+                asked = Some(now);
             }
-            if self.clock.monotonic().saturating_sub(began) > LIST_PATIENCE {
+            if now.saturating_sub(began) > LIST_PATIENCE {
                 let order = &row.info.order;
                 return Err(Fault::Unavailable(format!(
                     "{order} is not listed completely yet: {}",
@@ -180,18 +210,26 @@ impl Core {
 
     /// Asks for the headers and metadata of a version that a listing made.
     pub(crate) async fn fill_in(&self, bucket: &Bucket, key: &ObjectKey, row: &ObjectRow) -> Result<(), Fault> {
+        if self.try_fill(bucket, key, row).await? {
+            return Ok(());
+        }
+        Err(Fault::Unavailable(format!("what `{key}` was made of is gone, and its headers with it")))
+    }
+
+    /// The same; false where there is nothing any more that could be asked.
+    pub(super) async fn try_fill(&self, bucket: &Bucket, key: &ObjectKey, row: &ObjectRow) -> Result<bool, Fault> {
         let found = self.root_of(bucket, key);
-        let Some((root, name)) = found else { return self.fill(bucket, key, row, None).await };
+        let Some((root, name)) = found else { return self.fill(bucket, key, row, None).await.map(|()| true) };
         let known = self.engine.get(&[name_key(root.silo, name.as_bytes())]).await?;
         let known: Option<NameRow> = decode_row(known[0].as_ref())?;
         let Some(held) = self.look_in(&root, name.as_bytes()).await? else {
-            return Err(Fault::Unavailable(format!("`{name}` is gone from silo `{}`", root.info.order.silo)));
+            return Ok(false);
         };
         match known {
             Some(before) if before.validator != held.validator.0 => {
-                self.follow_changed(&root, bucket, key, &held, &before).await.map(drop)
+                self.follow_changed(&root, bucket, key, &held, &before).await.map(|_| true)
             }
-            _ => self.fill(bucket, key, row, Some(&held)).await,
+            _ => self.fill(bucket, key, row, Some(&held)).await.map(|()| true),
         }
     }
 

@@ -12,8 +12,8 @@ pub(super) enum Step {
     /// It is not what it was.
     Changed(Held, NameRow),
     /// It is no object, and was not known to be none.
-    Refused(Vec<u8>, String),
-    /// It is gone, or no object any more.
+    Refused(Vec<u8>, String, Option<NameRow>),
+    /// It is gone.
     Gone(Vec<u8>, NameRow),
 }
 
@@ -40,11 +40,11 @@ fn step(found: Found, row: Option<NameRow>) -> Option<Step> {
             (!same).then_some(Step::New(held, row))
         }
         (Found::Held(held), Some(row)) => (row.validator != held.validator.0).then_some(Step::Changed(held, row)),
-        (Found::Refused { name, reason }, None) => Some(Step::Refused(name, reason)),
-        (Found::Refused { name, reason }, Some(row)) => match &row.state {
-            NameState::Refused(known) if *known == reason => None,
-            NameState::Refused(_) => Some(Step::Refused(name, reason)),
-            NameState::Made(_) | NameState::Hidden => Some(Step::Gone(name, row)),
+        (Found::Refused { name, reason }, row) => match row.as_ref().map(|row| &row.state) {
+            Some(NameState::Refused(known)) if *known == reason => None,
+            // What cannot be read now, as an object that was archived, is there all the same.
+            Some(NameState::Made(_) | NameState::Hidden) => None,
+            Some(NameState::Refused(_)) | None => Some(Step::Refused(name, reason, row)),
         },
     }
 }
@@ -114,8 +114,7 @@ mod tests {
                 Step::Gone(b"gone".to_vec(), made("1")),
                 Step::New(held(b"new", "1"), None),
                 Step::New(held(b"now a file", "1"), Some(known_refused("a pipe"))),
-                Step::Refused(b"pipe".to_vec(), "a pipe".to_owned()),
-                Step::Gone(b"was a file".to_vec(), made("1")),
+                Step::Refused(b"pipe".to_vec(), "a pipe".to_owned(), None),
                 Step::Gone(b"zz".to_vec(), made("1")),
             ]
         );

@@ -24,7 +24,7 @@ mod pass;
 mod root;
 mod take;
 
-pub(crate) use find::Looking;
+pub(crate) use find::{Looking, Sought};
 
 /// What is to be taken over, and into what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,9 +81,12 @@ pub struct RootInfo {
     pub problem: Option<String>,
     /// Names that are gone, and wait for somebody to confirm it.
     pub gone: u64,
-    /// Somebody confirmed: the next pass takes away what is gone, however much it is.
-    pub confirmed: bool,
+    /// So many somebody confirmed: the next pass that finds no more takes them away.
+    pub confirmed: u64,
 }
+
+/// Why a name is none.
+const TOO_LARGE: &str = "larger than S3's 5 TiB";
 
 /// A name with a reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,7 +236,7 @@ mod tests {
             counts: Counts::default(),
             problem: None,
             gone: 0,
-            confirmed: false,
+            confirmed: 0,
         }
     }
 

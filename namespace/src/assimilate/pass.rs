@@ -1,25 +1,27 @@
 //! A pass: all names of a root, or of a part of it, against what is known of them.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_silos::SiloError;
-use holdall_silos::holdings::{Found, Holdings};
+use holdall_silos::holdings::{Found, Held, Holdings};
 use tokio::task::JoinSet;
 
 use super::find::Looking;
 use super::merge::{Step, merge};
-use super::take::{Followed, New, TAKEN_TOGETHER};
-use super::{Counts, Noted};
+use super::take::{Change, Followed, New, TAKEN_TOGETHER};
+use super::{Counts, Noted, TOO_LARGE};
 use crate::bucket::Bucket;
 use crate::engine::Priority;
 use crate::fault::Fault;
 use crate::inventory::{Health, OpenSilo, claim};
 use crate::limits::{
-    ASSIMILATED_AT_ONCE, GONE_AT_LEAST, GONE_AT_MOST, PASS_NOTE, PASS_REST, PASSES_AT_ONCE, SEEN_KEPT, SWEEP,
-    TAKES_AT_ONCE, UNREAD_KEPT,
+    ASSIMILATED_AT_ONCE, GONE_AT_LEAST, GONE_AT_MOST, MAX_OBJECT, PASS_NOTE, PASS_REST, PASSES_AT_ONCE, SEEN_KEPT,
+    SWEEP, TAKES_AT_ONCE, UNREAD_KEPT,
 };
+use crate::name::ObjectKey;
 use crate::namespace::Core;
 use crate::sweep::live_sessions;
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
@@ -71,10 +73,16 @@ impl Core {
             }
         }
         let now = self.clock.now();
-        let mut alive = None;
-        for row in crate::inventory::load_roots(&*self.engine).await? {
+        let (mut alive, mut roots) = (None, crate::inventory::load_roots(&*self.engine).await?);
+        // Whoever waited longest comes first.
+        roots.sort_by_key(|row| row.info.passed);
+        for row in roots {
             let due = |passed: i64| now.saturating_sub(passed) >= row.info.order.every_seconds as i64 * 1000;
             if row.info.passed.is_some_and(|passed| !due(passed)) {
+                continue;
+            }
+            let resting = self.looking.resting.lock().expect("no holder panics").get(&row.info.id).copied();
+            if resting.is_some_and(|until| self.clock.monotonic() < until) {
                 continue;
             }
             if row.owner != self.session().id {
@@ -94,7 +102,9 @@ impl Core {
     fn begin(self: &Arc<Self>, passes: &mut JoinSet<()>, row: RootRow, prefix: String) {
         let which = (row.info.id, prefix.clone());
         let mut passing = self.looking.passing.lock().expect("no holder panics");
-        if passing.len() >= PASSES_AT_ONCE || !passing.insert(which.clone()) {
+        // Parts, which lists wait for, do not wait for whole roots.
+        let alike = passing.iter().filter(|(_, other)| other.is_empty() == prefix.is_empty()).count();
+        if alike >= PASSES_AT_ONCE || !passing.insert(which.clone()) {
             return;
         }
         drop(passing);
@@ -107,19 +117,22 @@ impl Core {
 
     /// One pass, and what is noted of it.
     async fn pass(self: &Arc<Self>, row: RootRow, prefix: String) {
-        let (id, whole) = (row.info.id, prefix.is_empty());
-        match self.try_pass(row, &prefix).await {
-            Ok(()) | Err(Broken::Over) => return,
-            Err(Broken::Failed(reason)) => {
-                tracing::warn!(root = id, reason, "a pass broke off");
-                let noted = self.change_root(id, move |row| row.info.problem = Some(reason.clone()));
-                if let Err(fault) = noted.await {
-                    tracing::debug!(root = id, %fault, "a pass's end was not noted");
-                }
-            }
-        }
+        let (id, whole, me) = (row.info.id, prefix.is_empty(), self.session().id);
+        let Err(Broken::Failed(reason)) = self.try_pass(row, &prefix).await else { return };
+        tracing::warn!(root = id, reason, "a pass broke off");
         if whole {
-            self.clock.sleep(PASS_REST).await;
+            let until = self.clock.monotonic() + PASS_REST;
+            self.looking.resting.lock().expect("no holder panics").insert(id, until);
+        }
+        let noted = self.change_root(id, move |row| {
+            row.info.problem = Some(reason.clone());
+            // Another gateway may see more of it.
+            if whole && row.owner == me {
+                row.owner = 0;
+            }
+        });
+        if let Err(fault) = noted.await {
+            tracing::debug!(root = id, %fault, "a pass's end was not noted");
         }
     }
 
@@ -141,19 +154,23 @@ impl Core {
             unread: Vec::new(),
             in_part: false,
             gone: Vec::new(),
+            idle: Vec::new(),
             gone_in_all: 0,
+            removing: false,
             noted: self.clock.monotonic(),
             row,
         };
         pass.is_it().await?;
         if pass.whole {
             pass.take_it().await?;
+            pass.begin_anew().await?;
         }
         pass.walk().await?;
         pass.is_it().await?;
         if !pass.whole {
             return pass.note_seen(id).await;
         }
+        pass.remove_confirmed().await?;
         pass.conclude().await?;
         pass.fill().await
     }
@@ -171,15 +188,16 @@ impl Core {
         }))
     }
 
-    /// What is known of a root's names after `after` and up to `until`.
+    /// What is known of a root's names that start with `prefix`, after `after` and up to `until`.
     pub(super) async fn known_names(
         &self,
         root: &RootRow,
+        prefix: &str,
         after: &[u8],
         until: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, NameRow)>, Fault> {
-        let all = names::prefix(root.silo, root.info.order.prefix.as_bytes());
+        let all = names::prefix(root.silo, prefix.as_bytes());
         let from =
             if after.is_empty() { all.clone() } else { successor(&names::name(root.silo, after)).max(all.clone()) };
         let end = after_prefix(&all);
@@ -223,7 +241,11 @@ struct Pass<'a> {
     in_part: bool,
     /// Names that are gone, as many as may be taken away without asking.
     gone: Vec<(Vec<u8>, NameRow)>,
+    /// Names that are gone and were no objects, some of them.
+    idle: Vec<Change>,
     gone_in_all: u64,
+    /// A pass saw everything, and what it found to be gone was confirmed: this one takes it away.
+    removing: bool,
     /// When it was last noted how far this came.
     noted: Duration,
 }
@@ -252,6 +274,15 @@ impl Pass<'_> {
         });
         let mine = taken.await?.is_some_and(|row| row.owner == me);
         if mine { Ok(()) } else { Err(Broken::Over) }
+    }
+
+    /// Before the first page of a root, nothing is known of its names: not what an earlier root of them knew.
+    async fn begin_anew(&self) -> Result<(), Broken> {
+        let info = &self.row.info;
+        if info.passes == 0 && info.at.is_empty() && info.seen.is_empty() {
+            self.core.forget_names(&self.row).await?;
+        }
+        Ok(())
     }
 
     async fn walk(&mut self) -> Result<(), Broken> {
@@ -301,11 +332,7 @@ impl Pass<'_> {
 
     /// What is known of this stretch. What lies outside of the names passed is none of its business.
     async fn known(&self, after: &[u8], until: Option<&[u8]>) -> Result<Vec<(Vec<u8>, NameRow)>, Fault> {
-        let mut known = self.core.known_names(&self.row, after, until, KNOWN).await?;
-        if !self.whole {
-            known.retain(|(name, _)| name.starts_with(self.names.as_bytes()));
-        }
-        Ok(known)
+        self.core.known_names(&self.row, &self.names, after, until, KNOWN).await
     }
 
     fn count(&mut self, found: &[Found]) {
@@ -318,8 +345,11 @@ impl Pass<'_> {
                 Found::Refused { .. } => self.counts.refused += 1,
                 Found::Unread { name, reason } => {
                     self.counts.unread += 1;
-                    if self.unread.len() < UNREAD_KEPT {
-                        self.unread.push(Noted::of(name, reason.clone()));
+                    // Too many: then any name may be one of them.
+                    match self.unread.len().cmp(&UNREAD_KEPT) {
+                        Ordering::Less => self.unread.push(Noted::of(name, reason.clone())),
+                        Ordering::Equal => self.unread.push(Noted::of(b"", reason.clone())),
+                        Ordering::Greater => {}
                     }
                 }
             }
@@ -327,41 +357,49 @@ impl Pass<'_> {
     }
 
     async fn carry_out(&mut self, steps: Vec<Step>) -> Result<(), Broken> {
-        let (mut new, mut changed, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut new, mut changed, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         for step in steps {
             match step {
-                Step::New(held, before) => match self.row.info.order.key_of(&held.name) {
+                Step::New(held, before) => match self.key_of(&held) {
                     Ok(key) => new.push(New { key, held, before }),
                     Err(reason) => {
-                        let row = NameRow { validator: held.validator.0, state: NameState::Refused(reason) };
-                        refused.push((held.name, row));
+                        let after = Some(NameRow { validator: held.validator.0, state: NameState::Refused(reason) });
+                        rows.push(Change { name: held.name, before, after });
                     }
                 },
                 Step::Changed(held, before) => changed.push((held, before)),
-                Step::Refused(name, reason) => {
-                    refused.push((name, NameRow { validator: String::new(), state: NameState::Refused(reason) }));
+                Step::Refused(name, reason, before) => {
+                    let after = Some(NameRow { validator: String::new(), state: NameState::Refused(reason) });
+                    rows.push(Change { name, before, after });
                 }
                 Step::Gone(name, row) => self.gone(name, row).await?,
             }
         }
-        self.in_part |=
-            new.iter().map(|new| &new.held).chain(changed.iter().map(|(held, _)| held)).any(|held| !held.complete);
+        let held = new.iter().map(|new| &new.held).chain(changed.iter().map(|(held, _)| held));
+        self.in_part |= { held }.any(|held| !held.complete);
         self.counts.made += self.take_all(new).await?;
         self.counts.changed += self.follow_all(changed).await?;
-        while !refused.is_empty() {
-            let rest = refused.split_off(refused.len().min(TAKEN_TOGETHER));
-            self.core.take_refused(&self.row, refused).await?;
-            refused = rest;
-        }
-        Ok(())
+        self.change_all(rows).await
     }
 
-    async fn take_all(&self, mut new: Vec<New>) -> Result<u64, Fault> {
-        let mut batches = Vec::new();
-        while !new.is_empty() {
-            let rest = new.split_off(new.len().min(TAKEN_TOGETHER));
-            batches.push(new);
-            new = rest;
+    /// The key that a name becomes, or why it is no object.
+    fn key_of(&self, held: &Held) -> Result<ObjectKey, String> {
+        if held.size > MAX_OBJECT {
+            return Err(TOO_LARGE.to_owned());
+        }
+        self.row.info.order.key_of(&held.name)
+    }
+
+    async fn take_all(&self, new: Vec<New>) -> Result<u64, Fault> {
+        let (mut batches, mut extents) = (Vec::<Vec<New>>::new(), 0);
+        for new in new {
+            extents += new.extents();
+            if let Some(batch) = batches.last_mut().filter(|_| extents <= TAKEN_TOGETHER) {
+                batch.push(new);
+            } else {
+                extents = new.extents();
+                batches.push(vec![new]);
+            }
         }
         let takes = batches.into_iter().map(|batch| {
             let priority = Priority::of(batch.len());
@@ -370,21 +408,40 @@ impl Pass<'_> {
         stream::iter(takes).buffer_unordered(TAKES_AT_ONCE).try_fold(0, |all, made| async move { Ok(all + made) }).await
     }
 
-    async fn follow_all(&self, changed: Vec<(holdall_silos::holdings::Held, NameRow)>) -> Result<u64, Fault> {
-        let mut count = 0;
-        for (held, before) in changed {
-            let Ok(key) = self.row.info.order.key_of(&held.name) else { continue };
+    async fn follow_all(&self, changed: Vec<(Held, NameRow)>) -> Result<u64, Fault> {
+        let follows = changed.into_iter().map(|(held, before)| async move {
+            // What became too large stays what it was, and cannot be read.
+            let Ok(key) = self.key_of(&held) else { return Ok(0) };
             let followed = self.core.follow_changed(&self.row, &self.bucket, &key, &held, &before).await?;
-            count += u64::from(matches!(followed, Followed::Changed));
+            Ok(u64::from(matches!(followed, Followed::Changed)))
+        });
+        stream::iter(follows)
+            .buffer_unordered(TAKES_AT_ONCE * 4)
+            .try_fold(0, |all, one| async move { Ok(all + one) })
+            .await
+    }
+
+    async fn change_all(&self, mut rows: Vec<Change>) -> Result<(), Broken> {
+        while !rows.is_empty() {
+            let rest = rows.split_off(rows.len().min(TAKEN_TOGETHER));
+            self.core.change_names(&self.row, rows).await?;
+            rows = rest;
         }
-        Ok(count)
+        Ok(())
     }
 
     async fn gone(&mut self, name: Vec<u8>, row: NameRow) -> Result<(), Broken> {
-        self.gone_in_all += 1;
-        if self.row.info.confirmed && self.whole {
+        if self.removing {
             return self.take_away(&name, &row).await;
         }
+        // With what was no object nothing goes.
+        if !matches!(row.state, NameState::Made(_)) {
+            if self.idle.len() < GONE_AT_MOST {
+                self.idle.push(Change { name, before: Some(row), after: None });
+            }
+            return Ok(());
+        }
+        self.gone_in_all += 1;
         if self.gone.len() <= GONE_AT_MOST {
             self.gone.push((name, row));
         }
@@ -396,11 +453,8 @@ impl Pass<'_> {
         if self.core.look_in(&self.row, name).await?.is_some() {
             return Ok(());
         }
-        let removed = match self.row.info.order.key_of(name) {
-            Ok(key) => self.core.follow_gone(&self.row, &self.bucket, &key, name, row).await?,
-            // It never was an object.
-            Err(_) => self.core.forget_name(&self.row, name, row).await.map(|()| false)?,
-        };
+        let Ok(key) = self.row.info.order.key_of(name) else { return Ok(()) };
+        let removed = self.core.follow_gone(&self.row, &self.bucket, &key, name, row).await?;
         self.counts.removed += u64::from(removed);
         Ok(())
     }
@@ -435,9 +489,11 @@ impl Pass<'_> {
         let names = self.names.clone();
         let noted = self.core.change_root(id, move |row| {
             row.info.seen.retain(|seen| !seen.starts_with(&names));
-            if row.info.seen.len() < SEEN_KEPT {
-                row.info.seen.push(names.clone());
+            // The oldest is the one that least waits for.
+            if row.info.seen.len() >= SEEN_KEPT {
+                row.info.seen.remove(0);
             }
+            row.info.seen.push(names.clone());
         });
         noted.await?;
         Ok(())
@@ -453,19 +509,35 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// Takes away what is gone where somebody confirmed as much: by another walk, since it may be more than is held.
+    async fn remove_confirmed(&mut self) -> Result<(), Broken> {
+        let (confirmed, gone) = (self.row.info.confirmed, self.gone_in_all);
+        if gone == 0 || !self.unread.is_empty() || gone > confirmed + confirmed / 10 {
+            return Ok(());
+        }
+        self.removing = true;
+        let counts = self.counts;
+        self.walk().await?;
+        self.is_it().await?;
+        self.counts = Counts { removed: self.counts.removed, ..counts };
+        (self.gone_in_all, self.gone) = (0, Vec::new());
+        Ok(())
+    }
+
     /// The end of a whole pass.
     async fn conclude(&mut self) -> Result<(), Broken> {
         let all = self.counts.names + self.counts.refused + self.gone_in_all;
-        let waiting = if self.unread.is_empty() && may_go(self.gone_in_all, self.counts.names, all) {
+        let may_go = self.unread.is_empty() && may_go(self.gone_in_all, self.counts.names, all);
+        if may_go {
             for (name, row) in std::mem::take(&mut self.gone) {
                 self.take_away(&name, &row).await?;
             }
-            0
-        } else if self.row.info.confirmed {
-            0
-        } else {
-            self.gone_in_all
-        };
+        }
+        if self.unread.is_empty() {
+            let idle = std::mem::take(&mut self.idle);
+            self.change_all(idle).await?;
+        }
+        let waiting = if may_go { 0 } else { self.gone_in_all };
         let problem = match (self.unread.first(), waiting) {
             (Some(unread), _) => Some(format!("`{}` cannot be looked at: {}", unread.name, unread.reason)),
             (None, 0) => None,
@@ -475,24 +547,31 @@ impl Pass<'_> {
             )),
         };
         let (now, counts, unread) = (self.core.clock.now(), self.counts, self.unread.clone());
-        let in_part = self.in_part;
+        let (in_part, me, confirmed) = (self.in_part, self.core.session().id, self.row.info.confirmed);
         // What waits for somebody is what a complete pass found.
         let gone = if self.unread.is_empty() { waiting } else { 0 };
         let noted = self.core.change_root(self.row.info.id, move |row| {
+            if row.owner != me {
+                return;
+            }
             let info = &mut row.info;
             // What was seen once stays seen, though it cannot be looked at now.
             let known: Vec<Noted> = if info.complete { std::mem::take(&mut info.unread) } else { unread.clone() };
-            info.unread = known.into_iter().filter(|old| unread.iter().any(|now| now.name == old.name)).collect();
+            let still = |old: &Noted| unread.iter().any(|now| old.name.starts_with(&now.name));
+            info.unread = known.into_iter().filter(still).collect();
             info.complete = true;
             info.filled &= !in_part;
             info.at.clear();
             info.seen.clear();
             info.passes += 1;
-            info.passed = Some(now);
+            // What was confirmed meanwhile is another pass's business.
+            info.passed = (info.confirmed == confirmed).then_some(now);
+            if info.confirmed == confirmed {
+                info.confirmed = 0;
+            }
             info.counts = counts;
             info.problem.clone_from(&problem);
             info.gone = gone;
-            info.confirmed = false;
         });
         noted.await?;
         tracing::info!(

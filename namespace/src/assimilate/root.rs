@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use holdall_silos::holdings::{Found, Holdings};
 
-use super::{Assimilate, AssimilateError, Counts, Noted, RootInfo, Survey};
+use super::{Assimilate, AssimilateError, Counts, Noted, RootInfo, Survey, TOO_LARGE};
 use crate::engine::{self, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::Inventory;
-use crate::limits::{ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, MAX_ROOTS, SURVEYED};
+use crate::limits::{ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, MAX_OBJECT, MAX_ROOTS, RESCAN_AT_MOST, SURVEYED};
 use crate::namespace::{Core, Namespace};
+use crate::table::buckets::{BucketRow, bucket as bucket_key};
 use crate::table::roots::{RootId, RootRow, next_root, root as root_key};
 use crate::table::silos::revision;
 use crate::table::{after_prefix, decode_row, encode, names};
@@ -33,6 +34,10 @@ impl Namespace {
             if crate::table::usage::read(rows.get(&revision())) != settled {
                 return Err(Fault::Unavailable("silos and roots are changed at this moment".to_owned()).into());
             }
+            let lives: Option<BucketRow> = decode_row(rows.get(&bucket_key(&order.bucket)))?;
+            if lives.is_none_or(|row| row.incarnation != incarnation) {
+                return Err(AssimilateError::NoSuchBucket(order.bucket.to_string()));
+            }
             let id: RootId = decode_row(rows.get(&next_root()))?.unwrap_or(1);
             let info = RootInfo::new(id, order.clone(), now);
             let row = RootRow { info: info.clone(), silo, bucket: incarnation, owner: 0 };
@@ -43,7 +48,7 @@ impl Namespace {
             ];
             Ok((writes, info))
         };
-        let reads = vec![Read::Row(next_root()), Read::Row(revision())];
+        let reads = vec![Read::Row(next_root()), Read::Row(revision()), Read::Row(bucket_key(&bucket.name))];
         let info = engine::commit(&*self.engine, reads, decide).await.map_err(refused)?;
         self.core.refresh_inventory(true).await?;
         self.core.looking.wanted.notify_one();
@@ -89,8 +94,8 @@ impl Namespace {
     /// Lets the next pass take away what is gone, however much it is, and begins it.
     pub async fn confirm_root(&self, id: RootId) -> Result<RootInfo, AssimilateError> {
         let changed = self.core.change_root(id, |row| {
-            row.info.confirmed = row.info.gone > 0;
-            row.info.passed = row.info.passed.filter(|_| !row.info.confirmed);
+            row.info.confirmed = row.info.gone;
+            row.info.passed = row.info.passed.filter(|_| row.info.confirmed == 0);
         });
         let info = changed.await?.ok_or(AssimilateError::NoSuchRoot(id))?.info;
         self.core.looking.wanted.notify_one();
@@ -132,7 +137,7 @@ impl RootInfo {
             counts: Counts::default(),
             problem: None,
             gone: 0,
-            confirmed: false,
+            confirmed: 0,
         }
     }
 }
@@ -141,11 +146,12 @@ impl Survey {
     fn count(&mut self, order: &Assimilate, found: Found) {
         let refused = match found {
             Found::Held(held) => match order.key_of(&held.name) {
-                Ok(_) => {
+                Ok(_) if held.size <= MAX_OBJECT => {
                     self.names += 1;
                     self.bytes += held.size;
                     return;
                 }
+                Ok(_) => (held.name, TOO_LARGE.to_owned()),
                 Err(reason) => (held.name, reason),
             },
             Found::Refused { name, reason } | Found::Unread { name, reason } => (name, reason),
@@ -176,8 +182,10 @@ impl Core {
         if inventory.roots.len() >= MAX_ROOTS {
             return Err(AssimilateError::Invalid(format!("a namespace has at most {MAX_ROOTS} roots")));
         }
-        if order.every_seconds == 0 {
-            return Err(AssimilateError::Invalid("between two passes is a second at least".to_owned()));
+        if !(1..=RESCAN_AT_MOST).contains(&order.every_seconds) {
+            return Err(AssimilateError::Invalid(
+                "between two passes is a second at least, and at most a year".to_owned(),
+            ));
         }
         overlap(order, &inventory)
     }
@@ -213,7 +221,7 @@ impl Core {
     async fn refused_names(&self, row: &RootRow, after: &str, limit: usize) -> Result<Vec<Noted>, Fault> {
         let (mut refused, mut after) = (Vec::new(), after.as_bytes().to_vec());
         while refused.len() < limit {
-            let known = self.known_names(row, &after, None, crate::limits::LIST_PAGE).await?;
+            let known = self.known_names(row, &row.info.order.prefix, &after, None, crate::limits::LIST_PAGE).await?;
             let Some((last, _)) = known.last() else { break };
             after.clone_from(last);
             refused.extend(known.iter().filter_map(|(name, row)| match &row.state {
@@ -226,7 +234,7 @@ impl Core {
     }
 
     /// Takes the rows of a root's names out, some at a time.
-    async fn forget_names(&self, row: &RootRow) -> Result<(), Fault> {
+    pub(super) async fn forget_names(&self, row: &RootRow) -> Result<(), Fault> {
         let prefix = names::prefix(row.silo, row.info.order.prefix.as_bytes());
         loop {
             let page = self.engine.range(prefix.clone()..after_prefix(&prefix), BACKGROUND_ROWS, usize::MAX).await?;

@@ -1,12 +1,13 @@
 //! The commits: a name becomes an object, another version, or none.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use holdall_silos::holdings::Held;
 
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
-use crate::engine::{Priority, Read, Rows, Write};
+use crate::engine::{Key, Priority, Read, Rows, Write};
 use crate::extent::{Location, Number, Replica, ReplicaState, SiloId, Slice};
 use crate::fault::Fault;
 use crate::limits::MAX_EXTENT;
@@ -24,7 +25,7 @@ use crate::table::tag::Tag;
 use crate::table::usage::{self, Counted};
 use crate::table::{decode_row, encode};
 
-/// Names that one commit takes over: each has three rows.
+/// Names that one commit takes over: each has three rows, and one more for each extent beyond the first.
 pub(super) const TAKEN_TOGETHER: usize = crate::limits::BACKGROUND_ROWS / 3;
 
 /// A version made of what is held in a silo: its rows, and the numbers that they need.
@@ -44,12 +45,28 @@ pub(super) struct New {
     pub before: Option<NameRow>,
 }
 
+/// Another row for a name, or none.
+pub(super) struct Change {
+    pub name: Vec<u8>,
+    pub before: Option<NameRow>,
+    pub after: Option<NameRow>,
+}
+
 /// What became of a name that changed.
 pub(super) enum Followed {
     /// A new version was made.
     Changed,
     /// Its key was written or deleted through S3, or somebody else was faster.
     Left,
+}
+
+/// What a name is whose key is there already. One that a root made that was forgotten goes on, and is followed if the file
+/// changed since; any other was written through S3.
+fn found(there: &ObjectRow, in_place: bool, made: &ObjectRow, held: &Held) -> NameRow {
+    let same = matches!(there.etag, Tag::Foreign { .. }) && there.etag.text() == made.etag.text();
+    let state = if same || in_place { NameState::Made(there.version) } else { NameState::Hidden };
+    let validator = if in_place && !same { String::new() } else { held.validator.0.clone() };
+    NameRow { validator, state }
 }
 
 fn made(session: &Arc<Session>, silo: SiloId, held: &Held, now: UnixMs) -> Made {
@@ -96,6 +113,13 @@ pub(super) fn attributes_of(held: &Held) -> Attributes {
     Attributes { headers: Headers { system, user: held.user.clone() }, ..Attributes::default() }
 }
 
+impl New {
+    /// Extents that it will have.
+    pub(super) fn extents(&self) -> usize {
+        self.held.size.div_ceil(MAX_EXTENT).max(1) as usize
+    }
+}
+
 impl Made {
     fn extents(&self) -> Vec<Write> {
         let mut writes: Vec<Write> =
@@ -129,9 +153,11 @@ impl Core {
                 (new, made)
             })
             .collect();
+        let keys: Vec<Key> = all.iter().map(|(new, _)| object(bucket.incarnation, &new.key)).collect();
+        let in_place = self.in_place(silo, &keys).await?;
         let mut reads = vec![Read::Row(bucket_key(&bucket.name))];
-        for (new, _) in &all {
-            reads.push(Read::Row(object(bucket.incarnation, &new.key)));
+        for ((new, _), key) in all.iter().zip(keys) {
+            reads.push(Read::Row(key));
             reads.push(Read::Row(name_key(silo, &new.held.name)));
         }
         let bucket = bucket.clone();
@@ -147,11 +173,8 @@ impl Core {
                     continue;
                 }
                 if let Some(row) = decode_row::<ObjectRow>(rows.get(&key))? {
-                    // Made of the same by a root that was forgotten; else somebody wrote it.
-                    let own = matches!(&row.etag, Tag::Foreign { .. }) && row.etag.text() == made.row.etag.text();
-                    let state = if own { NameState::Made(row.version) } else { NameState::Hidden };
-                    let row = NameRow { validator: new.held.validator.0.clone(), state };
-                    writes.push(Write::Put(name, encode(&row)));
+                    let in_place = in_place.contains(&row.version);
+                    writes.push(Write::Put(name, encode(&found(&row, in_place, &made.row, &new.held))));
                     continue;
                 }
                 count += 1;
@@ -167,12 +190,26 @@ impl Core {
         known(session.commit_as(priority, reads, decide).await)
     }
 
-    /// Notes names that are no objects.
-    pub(super) async fn take_refused(&self, root: &RootRow, all: Vec<(Vec<u8>, NameRow)>) -> Result<(), Fault> {
+    /// Changes rows of names in one commit, each if it is as it was known; none is no row.
+    pub(super) async fn change_names(&self, root: &RootRow, all: Vec<Change>) -> Result<(), Fault> {
         let silo = root.silo;
-        let writes: Vec<Write> = all.iter().map(|(name, row)| Write::Put(name_key(silo, name), encode(row))).collect();
-        let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
-        known(self.session().commit_as(Priority::of(all.len()), Vec::new(), decide).await)
+        let reads = all.iter().map(|change| Read::Row(name_key(silo, &change.name))).collect();
+        let priority = Priority::of(all.len());
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            let mut writes = Vec::new();
+            for Change { name, before, after } in &all {
+                let key = name_key(silo, name);
+                if decode_row::<NameRow>(rows.get(&key))? != *before {
+                    continue;
+                }
+                writes.push(match after {
+                    Some(row) => Write::Put(key, encode(row)),
+                    None => Write::Delete(key),
+                });
+            }
+            Ok((writes, ()))
+        };
+        known(self.session().commit_as(priority, reads, decide).await)
     }
 
     /// Makes a new version of a name that changed, if the current version of its key is the one made of it.
@@ -217,7 +254,7 @@ impl Core {
             Err(NotReplaced::Beside(NotFollowed::Faster)) => Ok(Followed::Left),
             Err(NotReplaced::Beside(NotFollowed::Written)) => {
                 let row = NameRow { validator: held.validator.0.clone(), state: NameState::Hidden };
-                self.change_name(root.silo, &held.name, before, Some(row)).await?;
+                self.change_name(root, &held.name, before, Some(row)).await?;
                 Ok(Followed::Left)
             }
             Err(NotReplaced::Beside(NotFollowed::Fault(fault)) | NotReplaced::Fault(fault)) => Err(fault),
@@ -237,24 +274,24 @@ impl Core {
         before: &NameRow,
     ) -> Result<bool, Fault> {
         let (NameState::Made(version), silo) = (before.state.clone(), root.silo) else {
-            return self.change_name(root.silo, name, before, None).await.map(|()| false);
+            return self.change_name(root, name, before, None).await.map(|()| false);
         };
         let in_place = move |rows: &Rows, row: &ObjectRow| -> Result<bool, Fault> {
             let Data::Slices(slices) = &row.data else { return Ok(false) };
+            // Of what was moved in part nothing can be read any more.
+            let mut there = slices.is_empty();
             for slice in slices {
                 let row: Option<ExtentRow> = decode_row(rows.get(&extent(slice.extent)))?;
-                if !row.is_some_and(|row| row.is_in_place(silo)) {
-                    return Ok(false);
-                }
+                there |= row.is_some_and(|row| row.is_in_place(silo));
             }
-            Ok(row.version == version)
+            Ok(there && row.version == version)
         };
         let also = vec![Write::Delete(name_key(silo, name))];
         let removal = Removal { condition: Condition::default(), only: Some(Arc::new(in_place)), also };
         match self.remove(&self.session(), bucket, key, removal).await {
             Ok(true) => Ok(true),
             Ok(false) | Err(NotReplaced::Beside(())) => {
-                self.change_name(silo, name, before, None).await?;
+                self.change_name(root, name, before, None).await?;
                 Ok(false)
             }
             Err(NotReplaced::Fault(fault)) => Err(fault),
@@ -263,32 +300,31 @@ impl Core {
         }
     }
 
-    /// Forgets a name that is as it was known.
-    pub(super) async fn forget_name(&self, root: &RootRow, name: &[u8], before: &NameRow) -> Result<(), Fault> {
-        self.change_name(root.silo, name, before, None).await
-    }
-
     /// Changes the row of a name that is as it was.
     async fn change_name(
         &self,
-        silo: SiloId,
+        root: &RootRow,
         name: &[u8],
         before: &NameRow,
         after: Option<NameRow>,
     ) -> Result<(), Fault> {
-        let (key, before) = (name_key(silo, name), before.clone());
-        let reads = vec![Read::Row(key.clone())];
-        let decide = move |rows: &Rows| -> Result<_, Fault> {
-            if decode_row::<NameRow>(rows.get(&key))?.as_ref() != Some(&before) {
-                return Ok((Vec::new(), ()));
+        let (name, before) = (name.to_vec(), Some(before.clone()));
+        self.change_names(root, vec![Change { name, before, after }]).await
+    }
+
+    /// Of keys that are there already, those whose bytes lie in place in this silo: a root made them that was forgotten.
+    async fn in_place(&self, silo: SiloId, keys: &[Key]) -> Result<HashSet<Number>, Fault> {
+        let mut versions = HashSet::new();
+        for row in self.engine.get(keys).await? {
+            let Some(row) = decode_row::<ObjectRow>(row.as_ref())? else { continue };
+            let Data::Slices(slices) = &row.data else { continue };
+            let Some(slice) = slices.first().filter(|_| matches!(row.etag, Tag::Foreign { .. })) else { continue };
+            let of: Option<ExtentRow> = decode_row(self.engine.get(&[extent(slice.extent)]).await?[0].as_ref())?;
+            if of.is_some_and(|of| of.is_in_place(silo)) {
+                versions.insert(row.version);
             }
-            let write = match &after {
-                Some(row) => Write::Put(key.clone(), encode(row)),
-                None => Write::Delete(key.clone()),
-            };
-            Ok((vec![write], ()))
-        };
-        known(self.session().commit(reads, decide).await)
+        }
+        Ok(versions)
     }
 }
 

@@ -285,11 +285,11 @@ struct Gone {
 }
 
 impl Gone {
-    /// Of a row that retires records of packs alone.
+    /// Of a row that retires what goes with its pack, or stays with others, alone.
     fn record(key: &Key, row: &Bytes) -> Option<Self> {
         match decode(row).ok()? {
             RetiredRow::Replicas { extent, replicas }
-                if replicas.iter().all(|(silo, location)| packs::of(*silo, location).is_some()) =>
+                if !replicas.iter().any(|(_, location)| matches!(location, Location::Blob(_))) =>
             {
                 Some(Self { retired: key.clone(), extent, replicas })
             }

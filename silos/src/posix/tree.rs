@@ -34,8 +34,12 @@ use crate::posix::walk::{Item, Walk, Way};
 use crate::silo::{Pieces, Validator};
 use crate::span;
 
+/// The last second of the year 9999: no date header can say more.
+const LATEST: i64 = 253_402_300_799;
 /// Names of ours in a tree that is ours to write to as well.
 const OURS: &[u8] = b".holdall/";
+/// A step of a walk gives what it has after this: a slow folder is walked all the same.
+const STEPS: Duration = Duration::from_secs(5);
 const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
@@ -105,10 +109,22 @@ impl Root {
     }
 
     fn look(&self, name: &[u8]) -> Result<Held, SiloError> {
-        if is_ours(name) || name.ends_with(b"/") || name.contains(&0) {
+        if is_ours(name) || !is_plain(name) {
             return Err(SiloError::Missing);
         }
+        self.walkable(name)?;
         self.file(name).map(|(_, stat)| held(name.to_owned(), &stat, self.kind))
+    }
+
+    /// A walk comes to this name: it follows no link to a folder.
+    fn walkable(&self, name: &[u8]) -> Result<(), SiloError> {
+        let Some(at) = name.iter().rposition(|byte| *byte == b'/') else { return Ok(()) };
+        let (folder, flags) = (OsStr::from_bytes(&name[..at]), OFlags::PATH.union(FOLDER));
+        match fs::openat2(&self.dir, folder, flags, Mode::empty(), BENEATH.union(ResolveFlags::NO_SYMLINKS)) {
+            Ok(_) => Ok(()),
+            Err(Errno::LOOP | Errno::NOTDIR | Errno::NAMETOOLONG) => Err(SiloError::Missing),
+            Err(e) => Err(errno::reading("opening a folder", e)),
+        }
     }
 
     fn found(&self, item: Item) -> Option<Found> {
@@ -209,29 +225,40 @@ struct TreeWalk {
 #[async_trait]
 impl Steps for TreeWalk {
     async fn next(&mut self, limit: usize) -> Result<Vec<Found>, SiloError> {
-        let (root, walk) = match self.walk.take() {
-            Some((root, walk)) => (root, Some(walk)),
-            None => (self.tree.root().await?, None),
-        };
-        let way = self.way.clone();
-        let work = move || {
-            let mut walk = match walk {
-                Some(walk) => walk,
-                None => Walk::new(&root.dir, way).map_err(|e| errno::reading("listing a folder", e))?,
+        loop {
+            let (root, walk) = match self.walk.take() {
+                Some((root, walk)) => (root, Some(walk)),
+                None => (self.tree.root().await?, None),
             };
-            let mut found = Vec::new();
-            while found.len() < limit {
-                match walk.next() {
-                    Some(item) => found.extend(root.found(item)),
-                    None => break,
-                }
+            let way = self.way.clone();
+            let (root, walk, found, ended) = self.tree.pool.read(move || steps(root, walk, way, limit)).await?;
+            self.walk = Some((root, walk));
+            if ended || !found.is_empty() {
+                return Ok(found);
             }
-            Ok((root, walk, found))
-        };
-        let (root, walk, found) = self.tree.pool.read(work).await?;
-        self.walk = Some((root, walk));
-        Ok(found)
+        }
     }
+}
+
+/// Some steps of a walk, as many as take no long time; whether it ended. May block.
+fn steps(
+    root: Arc<Root>,
+    walk: Option<Walk>,
+    way: Way,
+    limit: usize,
+) -> Result<(Arc<Root>, Walk, Vec<Found>, bool), SiloError> {
+    let mut walk = match walk {
+        Some(walk) => walk,
+        None => Walk::new(&root.dir, way).map_err(|e| errno::reading("listing a folder", e))?,
+    };
+    let (until, mut found) = (now() + STEPS, Vec::new());
+    while found.len() < limit && now() < until {
+        match walk.next() {
+            Some(item) => found.extend(root.found(item)),
+            None => return Ok((root, walk, found, true)),
+        }
+    }
+    Ok((root, walk, found, false))
 }
 
 /// A file being read.
@@ -271,6 +298,11 @@ fn refusal(stat: &Stat) -> Option<&'static str> {
     }
 }
 
+/// Spelled as a walk spells it.
+fn is_plain(name: &[u8]) -> bool {
+    !name.contains(&0) && name.split(|byte| *byte == b'/').all(|segment| !matches!(segment, b"" | b"." | b".."))
+}
+
 fn is_ours(name: &[u8]) -> bool {
     name.starts_with(OURS) || name == MARKER.as_bytes()
 }
@@ -288,7 +320,7 @@ fn held(name: Vec<u8>, stat: &Stat, kind: Kind) -> Held {
         name,
         size: stat.st_size as u64,
         validator: validator_of(stat),
-        modified: stat.st_mtime * 1000 + stat.st_mtime_nsec as i64 / 1_000_000,
+        modified: stat.st_mtime.clamp(0, LATEST) * 1000 + stat.st_mtime_nsec as i64 / 1_000_000,
         unsettled: !settling(stat, kind).is_zero(),
         etag: None,
         complete: true,
@@ -458,6 +490,11 @@ mod tests {
         assert_eq!(told("to").unwrap(), "7 bytes");
         for name in ["pipe", "out", "up", "folder", "round"] {
             assert!(is_mismatch(&house.look(name).await), "{name}");
+        }
+        symlink("in", house.path("beside")).unwrap();
+        // Each spells a file that is there, and no walk gives the name.
+        for name in ["in//file", "./in/file", "in/../in/file", "/in/file", "folder/file", "beside/file"] {
+            assert_eq!(house.look(name).await, Err(SiloError::Missing), "{name:?}");
         }
         for name in ["lost", "no", "in/file/below", "in/", MARKER, ".holdall/x", "a\0b"] {
             assert_eq!(house.look(name).await, Err(SiloError::Missing), "{name:?}");

@@ -1,5 +1,5 @@
 //! A folder of others is taken over, followed while they change it, and moved away from: metadata alone, never half a list,
-//! never a mixture, and not a byte of it touched.
+//! never a mixture, and not a byte of it touched. Then a bucket of others, with headers and metadata.
 //!
 //! It fails where a promise is not kept: a file that is not served as it lies there, a list that lacks one, an answer that is
 //! no version of its file, an `ETag` that stood for two, a name that differs in the end, a tree that is not as it was.
@@ -18,6 +18,7 @@ use holdall_conformance::{Outcome, rig, say};
 use http::StatusCode;
 use rustix::process::Signal;
 
+mod bucket;
 mod churn;
 mod tree;
 
@@ -37,6 +38,9 @@ struct Options {
     /// Files, twenty in each folder.
     #[arg(long, default_value_t = 5_000)]
     files: u64,
+    /// Objects in a bucket of others.
+    #[arg(long, default_value_t = 3_000)]
+    objects: u64,
     /// Seconds of churn.
     #[arg(long, default_value_t = 8)]
     seconds: u64,
@@ -86,6 +90,7 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
         line += &house.moved().await?;
     }
     house.gateway.stop().await?;
+    line += &bucket::run(&folder, options.objects).await?;
     Ok(line)
 }
 
