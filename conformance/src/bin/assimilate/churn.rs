@@ -71,20 +71,20 @@ impl Churn {
         while !self.stop.load(Ordering::Acquire) {
             let name = some(&mut random, files);
             match get(&mut client, &name).await {
-                Ok(Some((etag, bytes))) => self.judge(&name, etag, &bytes),
+                Ok(Some((etag, bytes))) => self.judge(&name, &etag, &bytes),
                 Ok(None) => drop(self.ended.fetch_add(1, Ordering::Relaxed)),
                 Err(error) => self.note_wrong(format!("{name}: {error}")),
             }
         }
     }
 
-    fn judge(&self, name: &str, etag: String, bytes: &[u8]) {
+    fn judge(&self, name: &str, etag: &str, bytes: &[u8]) {
         self.read.fetch_add(1, Ordering::Relaxed);
         let Some(version) = version_of(name, bytes) else {
             return self.note_wrong(format!("{name} with {etag}: {} bytes are no version of it", bytes.len()));
         };
         let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = *tags.entry((name.to_owned(), etag.clone())).or_insert(version);
+        let known = *tags.entry((name.to_owned(), etag.to_owned())).or_insert(version);
         drop(tags);
         if known != version {
             self.note_wrong(format!("{name} with {etag} was version {known}, and is {version}"));
