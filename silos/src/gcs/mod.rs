@@ -28,7 +28,7 @@ use crate::web::{
     no_credentials,
 };
 
-static WORDS: Words = Words {
+pub(crate) static WORDS: Words = Words {
     family: "gs",
     codes: Codes { header: None, throttled: &["SlowDown"], full: &[], missing: &["NoSuchKey"], taken: &[(412, None)] },
     put: &[],

@@ -24,6 +24,7 @@ pub(crate) struct Kind {
 /// knows none, so that only what a program is known for counts.
 pub(crate) const BY_FUSE: [Kind; 2] = [remote("fuse.sshfs"), Kind { name: RCLONE, local: false, durable: false }];
 pub(crate) const FUSE: Kind = Kind { name: "fuse", local: false, durable: false };
+const UNKNOWN: Kind = remote("unknown");
 pub(crate) const RCLONE: &str = "fuse.rclone";
 
 impl Kind {
@@ -51,6 +52,11 @@ impl Kind {
     /// Mounted by a program.
     pub(crate) fn is_fuse(self) -> bool {
         self.name.starts_with(FUSE.name)
+    }
+
+    /// The finest difference in times that a file system of this kind can be found to show, nanoseconds.
+    pub(crate) fn least_grain_ns(self) -> u64 {
+        if self.local { 1 } else { self.tick().as_nanos() as u64 }
     }
 
     /// How much later a change may be without a later time. Kernels tick a hundred times a second or more; servers and
@@ -93,6 +99,11 @@ const KINDS: [(i64, Kind); 17] = [
     (0x0102_1997, remote("9p")),
 ];
 
+/// Every kind that a folder can be found to be of, but those of [`BY_FUSE`].
+pub(crate) fn every() -> impl Iterator<Item = Kind> {
+    KINDS.into_iter().map(|(_, kind)| kind).chain([UNKNOWN])
+}
+
 /// The kind of the file system that holds `folder`.
 pub(crate) fn of(folder: impl AsFd) -> Result<Kind, SiloError> {
     let failed = |e| SiloError::not_done(format!("the silo's file system: {e}"));
@@ -118,7 +129,7 @@ fn listed(mounts: &str, device: (u32, u32)) -> Option<&str> {
 pub(crate) fn by_magic(magic: i64) -> Kind {
     // Some platforms hand the 32-bit number over with its sign.
     let magic = magic & 0xFFFF_FFFF;
-    KINDS.iter().find(|(known, _)| *known == magic).map_or(remote("unknown"), |(_, kind)| *kind)
+    KINDS.iter().find(|(known, _)| *known == magic).map_or(UNKNOWN, |(_, kind)| *kind)
 }
 
 #[cfg(test)]

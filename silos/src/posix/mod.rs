@@ -13,7 +13,7 @@ mod append;
 mod errno;
 mod folder;
 mod handle;
-mod kind;
+pub(crate) mod kind;
 mod list;
 mod pool;
 mod probe;

@@ -143,7 +143,7 @@ fn time_grain(file: &OwnedFd, kind: Kind) -> Result<u64, Errno> {
         0 => 1,
         lost => power_of_ten(lost + 1),
     };
-    let tick = if kind.local { tick(file)? } else { Some(kind.tick().as_nanos() as u64) };
+    let tick = if kind.local { tick(file)? } else { Some(kind.least_grain_ns()) };
     Ok(tick.map_or(0, |tick| tick.max(storage)))
 }
 

@@ -26,7 +26,7 @@ use crate::web::{
     no_credentials,
 };
 
-static WORDS: Words = Words {
+pub(crate) static WORDS: Words = Words {
     family: "s3",
     codes: Codes {
         header: None,

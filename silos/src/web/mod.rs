@@ -35,6 +35,7 @@ pub(crate) use ask::{Ask, Place};
 pub(crate) use bucket::Bucket;
 pub(crate) use client::Client;
 pub(crate) use connection::{have_tls, is_loopback, patience};
+pub(crate) use probe::TIME_GRAIN;
 pub(crate) use put::crc32c;
 pub(crate) use words::{Checksum, Codes, Echo, Version, Words};
 

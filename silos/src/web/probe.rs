@@ -17,7 +17,7 @@ use crate::web::put::Promises;
 const FIRST: &[u8] = b"first";
 const SECOND: &[u8] = b"other";
 /// `Last-Modified` has whole seconds.
-const TIME_GRAIN: u64 = 1_000_000_000;
+pub(crate) const TIME_GRAIN: u64 = 1_000_000_000;
 
 /// Probes, and deletes every key and version it made.
 pub(crate) async fn probe(client: &Client) -> Result<(Facts, Promises), SiloError> {
