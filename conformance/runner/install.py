@@ -1,8 +1,10 @@
 """What the tests need and the machine lacks: Debian packages by apt-get, the rest below .conformance/."""
+import contextlib
 import hashlib
 import os
 import shutil
 import sys
+from pathlib import Path
 
 from .house import CONFORMANCE, HOME, Skip, clean_env, need, sh
 
@@ -21,12 +23,29 @@ def debian(program, package):
     env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
     if "update" not in _apt:
         _apt["update"] = sh(["apt-get", "update", "-qq"], "install-apt", env=env)
-    if sh(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], "install-apt", env=env) != 0:
+    with _nothing_starts():
+        code = sh(["apt-get", "install", "-y", "-qq", "--no-install-recommends", package], "install-apt", env=env)
+    if code != 0:
         raise Skip(f"`{program}` is missing and `apt-get install {package}` failed")
     found = shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
     if not found:
         raise Skip(f"Debian's {package} brings no `{program}`")
     return found
+
+
+@contextlib.contextmanager
+def _nothing_starts():
+    """While a package is installed, the server that it may bring is not started: tests start their own, on the loopback."""
+    policy = Path("/usr/sbin/policy-rc.d")
+    ours = not policy.exists()
+    if ours:
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        if ours:
+            policy.unlink()
 
 
 def python(more=None):

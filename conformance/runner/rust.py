@@ -5,6 +5,7 @@ import re
 from .gateway import Azurite, Gateway, Moto
 from .house import CI, FEATURES, LOGS, ROOT, TARGET, Failed, Skip, need, sh, tail
 from .install import azurite, python
+from .mounts import Smb, Sshfs
 
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
 FAILED_TEST = re.compile(r"^test (\S.*?) \.\.\. FAILED$", re.M)
@@ -83,32 +84,53 @@ def _silo_tests(report, _only):
         report.skip("silos", "silos/tests/s3.rs is not there")
         return
 
-    def against(name, env, test="s3"):
-        code = sh(
-            ["cargo", "test", "--workspace", "--test", test, "--features", FEATURES, "--", "--include-ignored"],
-            f"silos-{name}", env=dict(os.environ, **env), timeout=900,
-        )
-        if code != 0:
-            raise Failed(tail(f"silos-{name}"))
-        if not sum(int(row[0]) for row in RESULT.findall((LOGS / f"silos-{name}.log").read_text(errors="replace"))):
-            raise Failed("ran no test")
-
     def moto():
         with Moto(python()) as server:
-            against("moto", _silo_env(server.url, "testing", "testing"))
+            _silo_test("moto", _silo_env(server.url, "testing", "testing"), "s3")
 
     def holdall():
         build()
         with Gateway("silos") as gateway:
-            against("holdall", _silo_env(gateway.url, gateway.key, gateway.secret))
+            _silo_test("holdall", _silo_env(gateway.url, gateway.key, gateway.secret), "s3")
 
     def azure():
         with Azurite(azurite()) as server:
-            against("azurite", {"HOLDALL_TEST_AZURE_ENDPOINT": server.url}, "azure")
+            _silo_test("azurite", {"HOLDALL_TEST_AZURE_ENDPOINT": server.url}, "azure")
 
     report.run("silos.moto", moto)
     report.run("silos.holdall", holdall)
     report.run("silos.azurite", azure)
+
+
+def _mount_tests(report, _only):
+    """The silo contract on mounted paths; and while their servers, or the programs that mount, stand still."""
+
+    def mounted(mount):
+        name = f"mount-{mount.name}"
+        with mount:
+            env = {"HOLDALL_TEST_MOUNT": str(mount.at)}
+            _silo_test(name, env | {"HOLDALL_TEST_MOUNT_STOP": mount.served_by()}, "mount")
+            _silo_test(f"{name}-stopped", env | {"HOLDALL_TEST_MOUNT_STOP": mount.mounted_by()}, "mount", "hangs")
+
+    def unfit():
+        with Smb("smb-unfit", cache="off") as mount:
+            _silo_test("mount-smb-unfit", {"HOLDALL_TEST_MOUNT_UNFIT": str(mount.at)}, "mount", "refused")
+
+    report.run("mounts.sshfs", lambda: mounted(Sshfs("sshfs")))
+    report.run("mounts.smb", lambda: mounted(Smb("smb")))
+    report.run("mounts.smb-unfit", unfit)
+
+
+def _silo_test(name, env, test, *only):
+    """Runs a test of silos/tests with these settings; at least one of it must run."""
+    code = sh(
+        ["cargo", "test", "--workspace", "--test", test, "--features", FEATURES, "--", "--include-ignored", *only],
+        f"silos-{name}", env=dict(os.environ, **env), timeout=900,
+    )
+    if code != 0:
+        raise Failed(tail(f"silos-{name}"))
+    if not sum(int(row[0]) for row in RESULT.findall((LOGS / f"silos-{name}.log").read_text(errors="replace"))):
+        raise Failed("ran no test")
 
 
 def _silo_env(url, key, secret):
@@ -149,6 +171,7 @@ CHECKS = [
 TESTS = [
     Part("rust-tests", "the tests of all crates", _rust_tests),
     Part("silos", "the silo contract against moto, another Holdall and Azurite", _silo_tests),
+    Part("mounts", "the silo contract on folders mounted by sshfs and over SMB, and while they hang", _mount_tests),
 ]
 # A drain at a rate lasts long enough to be met by as many reads, overwrites and deletes as the run must show.
 PACED = ("--rate", "64MiB")

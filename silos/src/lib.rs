@@ -6,6 +6,7 @@
 pub mod error;
 pub mod facts;
 pub mod holdings;
+pub mod kinds;
 pub mod limits;
 pub mod marker;
 pub mod name;

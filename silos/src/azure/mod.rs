@@ -34,7 +34,7 @@ use floors::Floors;
 /// The version of the API that is spoken: <https://learn.microsoft.com/en-us/rest/api/storageservices/versioning-for-the-azure-storage-services>
 const VERSION: HeaderValue = HeaderValue::from_static("2023-11-03");
 
-static WORDS: Words = Words {
+pub(crate) static WORDS: Words = Words {
     family: "azure",
     codes: Codes {
         header: Some("x-ms-error-code"),

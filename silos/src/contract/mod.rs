@@ -15,6 +15,7 @@ use futures_util::{StreamExt, TryStreamExt, future, stream};
 
 use crate::error::{BodyError, SiloError};
 use crate::facts::Facts;
+use crate::kinds::Known;
 use crate::limits::{BLOCK, MAX_DESCRIPTION_BEFORE_BODY, MAX_EXTENT};
 use crate::marker::{Claim, Marker};
 use crate::name::BlobName;
@@ -93,6 +94,8 @@ async fn a_probe_leaves_nothing_behind(silo: &dyn Silo) -> Facts {
     let again = good("a second probe", silo.probe().await);
     assert_eq!(facts.exclusive_create, again.exclusive_create, "facts do not change from probe to probe");
     assert_eq!(facts.enforces_upload_checksum, again.enforces_upload_checksum, "nor does this one");
+    let differs = Known::of(&facts).map(|known| (known.name, known.differs(&facts)));
+    assert!(differs.iter().all(|(_, what)| what.is_empty()), "{differs:?} in {facts:?}");
     let left = list_all(silo, "", 100).await;
     assert!(left.is_empty(), "a probe left {left:?}");
     facts

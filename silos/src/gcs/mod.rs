@@ -27,7 +27,7 @@ use crate::web::{
     Words, crc32c, keys, no_credentials,
 };
 
-static WORDS: Words = Words {
+pub(crate) static WORDS: Words = Words {
     family: "gs",
     codes: Codes {
         header: None,

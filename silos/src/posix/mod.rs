@@ -12,7 +12,8 @@
 mod append;
 mod errno;
 mod folder;
-mod kind;
+mod handle;
+pub(crate) mod kind;
 mod list;
 mod pool;
 mod probe;
@@ -127,9 +128,10 @@ impl Silo for Posix {
     async fn claim(&self, claim: &Claim) -> Result<(), SiloError> {
         let (path, claim) = (self.path.clone(), claim.clone());
         let before = self.root.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let pool = self.pool.clone();
         let claimed = self.pool.write(move || match before {
             Some(before) if before.is_still(&path, &claim) => Ok(before),
-            _ => Root::claim(&path, &claim).map(Arc::new),
+            _ => Root::claim(&path, &claim, pool).map(Arc::new),
         });
         *self.root.write().unwrap_or_else(PoisonError::into_inner) = Some(claimed.await?);
         Ok(())

@@ -1,5 +1,6 @@
 //! Threads of one silo's own: a hung mount keeps its own silo's threads busy and nobody else's.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,11 @@ use crate::error::SiloError;
 use crate::limits::{POSIX_QUEUE, POSIX_THREAD_IDLE, POSIX_THREADS, RESPONSE_TIMEOUT};
 
 type Job = Box<dyn FnOnce() + Send>;
+
+thread_local! {
+    /// Whether this is a thread of a silo's own, which may wait for its disk.
+    static MAY_WAIT: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Runs blocking work in order of arrival on at most [`POSIX_THREADS`] threads, made as needed.
 #[derive(Clone)]
@@ -66,13 +72,20 @@ impl Pool {
         let (tell, answer) = oneshot::channel();
         let phase = Arc::new(Phase::default());
         let seen = Arc::clone(&phase);
-        self.push(Box::new(move || {
+        let job = move || {
             if seen.take(BEGUN) {
                 // Nobody may be listening any more; the work was worth doing all the same.
                 let _ = tell.send(work());
             }
-        }));
+        };
+        self.push(Box::new(job), POSIX_QUEUE);
         Pending { answer, phase }
+    }
+
+    /// Does what only lets go of something, at once on a thread of a silo's own, elsewhere on such a thread later. It
+    /// is never refused for being too much: no more of it waits than files were opened.
+    pub(crate) fn clean_up(&self, work: impl FnOnce() + Send + 'static) {
+        if MAY_WAIT.get() { work() } else { self.push(Box::new(work), usize::MAX) }
     }
 
     /// Does work that changes nothing, within the time a silo has to answer.
@@ -91,24 +104,28 @@ impl Pool {
         self.start(work).within(RESPONSE_TIMEOUT).await.map_err(SiloError::from)?
     }
 
-    /// Queues a job, or drops it where the queue is full: its caller then learns that it was not begun.
-    fn push(&self, job: Job) {
+    /// Queues a job, or drops it where the queue has `most` or no thread can be made: its caller then learns that it
+    /// was not begun. A job is dropped without the lock, since what it holds may be cleaned up here.
+    fn push(&self, job: Job, most: usize) {
         let shared = &self.inner.shared;
         let mut state = shared.lock();
-        if state.jobs.len() >= POSIX_QUEUE {
-            return;
+        if state.jobs.len() >= most {
+            drop(state);
+            return drop(job);
         }
         state.jobs.push_back(job);
+        let mut refused = None;
         if state.jobs.len() > state.idle && state.threads < POSIX_THREADS {
             let theirs = Arc::clone(shared);
             let made = std::thread::Builder::new().name("silo".to_owned()).spawn(move || theirs.serve());
             match made {
                 Ok(_) => state.threads += 1,
-                Err(_) if state.threads == 0 => drop(state.jobs.pop_back()),
+                Err(_) if state.threads == 0 => refused = state.jobs.pop_back(),
                 Err(_) => {}
             }
         }
         drop(state);
+        drop(refused);
         shared.wake.notify_one();
     }
 }
@@ -119,6 +136,7 @@ impl Shared {
     }
 
     fn serve(&self) {
+        MAY_WAIT.set(true);
         let mut state = self.lock();
         loop {
             if let Some(job) = state.jobs.pop_front() {
@@ -179,11 +197,6 @@ impl From<Lost> for SiloError {
 }
 
 impl<T> Pending<T> {
-    /// The answer, where it has come already.
-    pub(crate) fn ready(mut self) -> Option<T> {
-        self.answer.try_recv().ok()
-    }
-
     /// Waits for the answer, at most so long.
     pub(crate) async fn within(self, limit: Duration) -> Result<T, Lost> {
         let Self { answer, phase } = self;
@@ -238,17 +251,43 @@ mod tests {
         assert!(seen.recv().is_err(), "work that was given up must not run");
     }
 
+    /// More work than threads and queue take, until the sender is dropped.
+    fn hang(pool: &Pool) -> (mpsc::Sender<()>, Vec<Pending<mpsc::RecvError>>) {
+        let (release, stuck) = mpsc::channel::<()>();
+        let stuck = Arc::new(Mutex::new(stuck));
+        let waiting = (0..=POSIX_THREADS + POSIX_QUEUE).map(|_| {
+            let stuck = Arc::clone(&stuck);
+            pool.start(move || stuck.lock().unwrap().recv().unwrap_err())
+        });
+        (release, waiting.collect())
+    }
+
+    /// What holds a file is refused like all work, and its file is closed all the same, by a thread that may wait for
+    /// it.
+    #[tokio::test]
+    async fn cleaning_up_is_never_refused_and_never_waited_for() {
+        let pool = Pool::new();
+        let (release, waiting) = hang(&pool);
+        let (tell, cleaned) = mpsc::channel();
+        let theirs = tell.clone();
+        pool.clean_up(move || theirs.send(std::thread::current().id()).unwrap());
+        assert!(cleaned.try_recv().is_err(), "the silo hangs");
+        drop(release);
+        assert_ne!(cleaned.recv().unwrap(), std::thread::current().id());
+        drop(waiting);
+        let (inner, here) = (pool.clone(), std::thread::current);
+        let at_once = move || {
+            inner.clean_up(move || tell.send(here().id()).unwrap());
+            Ok((here().id(), cleaned.try_recv().ok()))
+        };
+        let (thread, cleaned) = pool.read(at_once).await.unwrap();
+        assert_eq!(cleaned, Some(thread), "a thread that may wait does it at once");
+    }
+
     #[tokio::test]
     async fn a_full_queue_refuses() {
         let pool = Pool::new();
-        let (release, stuck) = mpsc::channel::<()>();
-        let stuck = Arc::new(Mutex::new(stuck));
-        let waiting: Vec<_> = (0..=POSIX_THREADS + POSIX_QUEUE)
-            .map(|_| {
-                let stuck = Arc::clone(&stuck);
-                pool.start(move || stuck.lock().unwrap().recv().unwrap_err())
-            })
-            .collect();
+        let (release, waiting) = hang(&pool);
         let refused = pool.read(|| Ok(())).await;
         drop(release);
         drop(waiting);

@@ -9,7 +9,7 @@
 use std::io::IoSliceMut;
 use std::num::NonZeroU64;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,6 +22,7 @@ use crate::error::SiloError;
 use crate::limits::{BLOCK, MAX_DESCRIPTION};
 use crate::name::BlobName;
 use crate::posix::errno;
+use crate::posix::handle::Handle;
 use crate::posix::pool::Pool;
 use crate::posix::root::{Root, open_file};
 use crate::posix::trailer::{TAIL, Tail};
@@ -38,7 +39,7 @@ pub(crate) enum Caches {
 
 /// A blob's file, open and seen to be a plain one.
 struct Open {
-    file: OwnedFd,
+    file: Handle,
     length: u64,
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn stat(root: &Root, name: &BlobName) -> Result<Stat, SiloError> {
     let open = open(root, &name.to_string(), ResolveFlags::empty())?;
     let found = fs::fstat(&open.file).map_err(|e| errno::reading("looking at a blob", e))?;
     let size = if name.is_pack() { found.st_size as u64 } else { open.tail()?.payload(open.length)? };
-    Ok(Stat { size, validator: validator(&found) })
+    Ok(Stat { size, validator: validator(&found, root.kind) })
 }
 
 /// What the blob says of itself. May block.
@@ -111,7 +112,7 @@ fn open(root: &Root, path: &str, resolve: ResolveFlags) -> Result<Open, SiloErro
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
         return Err(SiloError::mismatch("not a plain file"));
     }
-    Ok(Open { file, length: found.st_size as u64 })
+    Ok(Open { file: root.handle(file), length: found.st_size as u64 })
 }
 
 impl Open {
@@ -144,9 +145,9 @@ impl Open {
 }
 
 /// Reads all of `buffer` from `at` on; `what` that is, for the error. May block.
-pub(crate) fn read_exact(file: &OwnedFd, mut buffer: &mut [u8], mut at: u64, what: &str) -> Result<(), SiloError> {
+pub(crate) fn read_exact(file: impl AsFd, mut buffer: &mut [u8], mut at: u64, what: &str) -> Result<(), SiloError> {
     while !buffer.is_empty() {
-        match rustix::io::pread(file, &mut *buffer, at) {
+        match rustix::io::pread(&file, &mut *buffer, at) {
             Ok(0) => return Err(SiloError::mismatch("the file ends early")),
             Ok(read) => {
                 buffer = &mut buffer[read..];

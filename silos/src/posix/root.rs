@@ -17,7 +17,9 @@ use crate::limits::MAX_MARKER;
 use crate::marker::{Claim, MARKER, Marker};
 use crate::posix::errno;
 use crate::posix::folder::Folders;
+use crate::posix::handle::Handle;
 use crate::posix::kind::{self, Kind};
+use crate::posix::pool::Pool;
 
 /// The folder of all blobs, beneath the root.
 pub(crate) const BLOBS: &str = "blobs";
@@ -34,6 +36,8 @@ pub(crate) struct Root {
     pub(crate) blobs: OwnedFd,
     pub(crate) folders: Folders,
     pub(crate) kind: Kind,
+    /// The threads that may wait for it.
+    pub(crate) pool: Pool,
     marker: Marker,
     /// Cleared by the first folder that cannot be fsynced, which some mounts refuse.
     folder_sync: AtomicBool,
@@ -41,14 +45,15 @@ pub(crate) struct Root {
 
 impl Root {
     /// Opens a root, looks at its marker, and writes it where the claim allows.
-    pub(crate) fn claim(path: &Path, claim: &Claim) -> Result<Self, SiloError> {
+    pub(crate) fn claim(path: &Path, claim: &Claim, pool: Pool) -> Result<Self, SiloError> {
         let dir = open_root(path, claim.fresh)?;
+        let kind = kind::of(&dir)?;
         match read_marker(&dir)? {
             Some(found) => claim.check(&found)?,
             None if !claim.fresh => return Err(Claim::refuse_unmarked()),
             None if !is_empty(&dir)? => return Err(Claim::refuse_strangers()),
             None => {
-                write_marker(&dir, &claim.marker)?;
+                write_marker(&dir, &claim.marker, kind)?;
                 // Somebody else's marker may have been there first.
                 let found = read_marker(&dir)?.ok_or_else(Claim::refuse_unmarked)?;
                 claim.check(&found)?;
@@ -61,10 +66,9 @@ impl Root {
         if claim.fresh {
             sync_name(&dir).map_err(|e| errno::writing("flushing the root's name", e))?;
         }
-        let kind = kind::of(&dir)?;
         make_folder(&dir, BLOBS).map_err(|e| errno::creating("making the blobs' folder", e))?;
         let blobs = open_folder(&dir, BLOBS).map_err(|e| errno::reading("opening the blobs' folder", e))?;
-        let root = Self { dir, blobs, folders: Folders::new(), kind, marker, folder_sync };
+        let root = Self { dir, blobs, folders: Folders::new(), kind, pool, marker, folder_sync };
         root.sync_folder(&root.dir).map_err(|e| errno::writing("flushing the root", e))?;
         Ok(root)
     }
@@ -83,6 +87,11 @@ impl Root {
     /// The handle of the root itself.
     pub(crate) fn dir(&self) -> &OwnedFd {
         &self.dir
+    }
+
+    /// Takes over a file of this root.
+    pub(crate) fn handle(&self, file: OwnedFd) -> Handle {
+        Handle::new(file, self.kind, &self.pool)
     }
 
     /// The marker as it is now.
@@ -228,11 +237,14 @@ fn is_empty(dir: &OwnedFd) -> Result<bool, SiloError> {
 const STAGED: &str = ".holdall-silo.";
 
 /// Writes the marker whole or not at all, and never over another.
-fn write_marker(dir: &OwnedFd, marker: &Marker) -> Result<(), SiloError> {
+fn write_marker(dir: &OwnedFd, marker: &Marker, kind: Kind) -> Result<(), SiloError> {
     let failed = |e: &dyn std::fmt::Display| SiloError::not_done(format!("writing the silo's marker: {e}"));
     let text = serde_json::to_vec_pretty(marker).map_err(|e| failed(&e))?;
     let staged = format!("{STAGED}{:016x}", random()?);
-    let mut file = File::from(create_file(dir, &staged).map_err(|e| failed(&e))?);
+    let mut file = File::from(create_file(dir, &staged).map_err(|e| match e {
+        Errno::PERM | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP => kind.unfit("a file cannot be made", e),
+        e => failed(&e),
+    })?);
     let written = file.write_all(&text).and_then(|()| file.sync_all()).map_err(|e| failed(&e));
     let placed = written.and_then(|()| place(dir, &staged).map_err(|e| failed(&e)));
     let _ = fs::unlinkat(dir, &staged, AtFlags::empty());

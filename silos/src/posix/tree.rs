@@ -1,10 +1,11 @@
 //! A folder that others own, seen as what it holds. Nothing is written, no link is followed out of it, and neither pipes nor
 //! devices are opened.
 //!
-//! A file is known by inode, size, and the times of its last modification and change: whatever writes to it, replaces it, or
-//! sets its times back changes one of them, within the grain of the file system's clock. A file that was changed short of that
-//! grain ago could be changed again unseen: it is not read before the clock has ticked. Each block is read, and then the file
-//! is looked at again before the block is handed on.
+//! A file is known by inode (which FUSE makes up, so that it counts nothing there), size, and the times of its last
+//! modification and change: whatever writes to it, replaces it, or sets its times back changes one of them, within the
+//! grain of the file system's clock. A file that was changed short of that grain ago could be changed again unseen: it
+//! is not read before the clock has ticked. Each block is read, and then the file is looked at again before the block
+//! is handed on.
 
 use std::ffi::OsStr;
 use std::ops::Range;
@@ -27,6 +28,7 @@ use crate::holdings::{Found, Held, Holdings, Walk as Steps};
 use crate::limits::{FOREIGN_DEPTH, FOREIGN_ENTRIES, MAX_SETTLING};
 use crate::marker::MARKER;
 use crate::posix::errno;
+use crate::posix::handle::Handle;
 use crate::posix::kind::{self, Kind};
 use crate::posix::pool::Pool;
 use crate::posix::read::read_exact;
@@ -73,9 +75,9 @@ impl Tree {
         Ok(root)
     }
 
-    async fn open(&self, root: &Arc<Root>, name: &[u8]) -> Result<(OwnedFd, Stat), SiloError> {
-        let (root, name) = (Arc::clone(root), name.to_owned());
-        self.pool.read(move || root.file(&name)).await
+    async fn open(&self, root: &Arc<Root>, name: &[u8]) -> Result<(Handle, Stat), SiloError> {
+        let (root, name, pool) = (Arc::clone(root), name.to_owned(), self.pool.clone());
+        self.pool.read(move || root.file(&name).map(|(file, stat)| (Handle::new(file, root.kind, &pool), stat))).await
     }
 }
 
@@ -202,10 +204,11 @@ impl Holdings for Tree {
             tokio::time::sleep(settles).await;
             (file, stat) = self.open(&root, name).await?;
         }
-        if validator_of(&stat) != *validator || stat.st_size as u64 != size {
+        if validator_of(&stat, root.kind) != *validator || stat.st_size as u64 != size {
             return Err(SiloError::mismatch("the file was changed"));
         }
-        let reader = Reader { pool: self.pool.clone(), file: Arc::new(file), validator: validator.clone() };
+        let reader =
+            Reader { pool: self.pool.clone(), file: Arc::new(file), kind: root.kind, validator: validator.clone() };
         let pieces = stream::try_unfold((reader, blocks), |(reader, mut blocks)| async move {
             let Some(block) = blocks.next() else { return Ok(None) };
             let piece = reader.fetch(block).await?;
@@ -264,19 +267,20 @@ fn steps(
 /// A file being read.
 struct Reader {
     pool: Pool,
-    file: Arc<OwnedFd>,
+    file: Arc<Handle>,
+    kind: Kind,
     validator: Validator,
 }
 
 impl Reader {
     /// A block, handed on only if the file was still the same after it was read.
     async fn fetch(&self, block: Range<u64>) -> Result<Bytes, SiloError> {
-        let (file, validator) = (Arc::clone(&self.file), self.validator.clone());
+        let (file, kind, validator) = (Arc::clone(&self.file), self.kind, self.validator.clone());
         let work = move || {
             let mut buffer = Buffer::new((block.end - block.start) as usize);
-            read_exact(&file, buffer.as_mut(), block.start, "reading a file")?;
+            read_exact(&*file, buffer.as_mut(), block.start, "reading a file")?;
             let stat = fs::fstat(&*file).map_err(|e| errno::reading("looking at a file", e))?;
-            if validator_of(&stat) == validator {
+            if validator_of(&stat, kind) == validator {
                 Ok(buffer.freeze())
             } else {
                 Err(SiloError::mismatch("the file was changed while it was read"))
@@ -307,10 +311,15 @@ fn is_ours(name: &[u8]) -> bool {
     name.starts_with(OURS) || name == MARKER.as_bytes()
 }
 
-fn validator_of(stat: &Stat) -> Validator {
+fn validator_of(stat: &Stat, kind: Kind) -> Validator {
     Validator(format!(
         "{:x}-{:x}-{:x}.{:x}-{:x}.{:x}",
-        stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec
+        kind.inode(stat),
+        stat.st_size,
+        stat.st_mtime,
+        stat.st_mtime_nsec,
+        stat.st_ctime,
+        stat.st_ctime_nsec
     ))
 }
 
@@ -319,7 +328,7 @@ fn held(name: Vec<u8>, stat: &Stat, kind: Kind) -> Held {
     Held {
         name,
         size: stat.st_size as u64,
-        validator: validator_of(stat),
+        validator: validator_of(stat, kind),
         modified: stat.st_mtime.clamp(0, LATEST) * 1000 + stat.st_mtime_nsec as i64 / 1_000_000,
         unsettled: !settling(stat, kind).is_zero(),
         etag: None,

@@ -19,6 +19,7 @@ use crate::limits::{FLUSH_STEP, GATHERED_BODY, MAX_DESCRIPTION, RESPONSE_TIMEOUT
 use crate::name::BlobName;
 use crate::posix::errno;
 use crate::posix::folder::{Folder, Ticket};
+use crate::posix::kind::Kind;
 use crate::posix::pool::{Pending, Pool};
 use crate::posix::root::{Root, create_file};
 use crate::posix::trailer;
@@ -43,9 +44,12 @@ pub(crate) async fn put(
     put_in_steps(pool, root, name, size, body, describe).await
 }
 
-/// What says that a file is the one we wrote: its inode, its time and its length.
-pub(crate) fn validator(stat: &FileStat) -> Validator {
-    Validator(format!("{:x}-{:x}.{:x}-{:x}", stat.st_ino, stat.st_mtime, stat.st_mtime_nsec, stat.st_size))
+/// What says that a file is the one we wrote: its inode, its time and its length, as far as a file of that kind keeps
+/// them.
+pub(crate) fn validator(stat: &FileStat, kind: Kind) -> Validator {
+    let (inode, keeps_times) = (kind.inode(stat), kind.keeps_times());
+    let (seconds, nanoseconds) = if keeps_times { (stat.st_mtime, stat.st_mtime_nsec) } else { (0, 0) };
+    Validator(format!("{inode:x}-{seconds:x}.{nanoseconds:x}-{:x}", stat.st_size))
 }
 
 async fn put_gathered(
@@ -144,17 +148,8 @@ impl Steps<'_> {
     }
 }
 
-impl Drop for Steps<'_> {
-    /// A body broke off: the file goes on a thread of the silo's own.
-    fn drop(&mut self) {
-        let landed = self.flying.take().and_then(|flying| flying.ready().and_then(Result::ok));
-        if let Some(upload) = self.unfinished.take().or(landed) {
-            self.pool.start(move || drop(upload));
-        }
-    }
-}
-
-/// A file that is being written. Dropped before it is finished, it is removed: nobody else can have its name.
+/// A file that is being written. Dropped before it is finished, it is removed, where that may wait: nobody else can
+/// have its name.
 pub(crate) struct Upload {
     file: Option<File>,
     folder: Arc<Folder>,
@@ -215,15 +210,19 @@ impl Upload {
             errno::writing("flushing a folder", e)
         })?;
         self.file = None;
-        Ok(Stored { size, validator: validator(&stat), checksum_enforced: false })
+        Ok(Stored { size, validator: validator(&stat, self.root.kind), checksum_enforced: false })
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if self.file.take().is_some() {
-            // An orphan is found by the next listing as well.
-            let _ = fs::unlinkat(&self.folder.dir, self.name.file(), AtFlags::empty());
+        if let Some(file) = self.file.take() {
+            let (folder, name) = (Arc::clone(&self.folder), self.name.file());
+            self.root.pool.clean_up(move || {
+                drop(file);
+                // An orphan is found by the next listing as well.
+                let _ = fs::unlinkat(&folder.dir, name, AtFlags::empty());
+            });
         }
     }
 }
@@ -256,5 +255,30 @@ fn failed(what: &str, error: &std::io::Error) -> SiloError {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(e) => errno::writing(what, e),
         None => SiloError::unknown(format!("{what}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::posix::kind;
+
+    /// rclone over SMB: a blob's time changed when rclone's cache sent it on, and the kernel forgets inodes that a program
+    /// behind FUSE has made up. The same bytes had another validator each time.
+    #[test]
+    fn a_validator_is_made_of_what_stays() {
+        let file = tempfile::tempfile().unwrap();
+        let put = fs::fstat(&file).unwrap();
+        let (mut forgotten, mut sent, mut grown) = (put, put, put);
+        forgotten.st_ino += 1;
+        sent.st_mtime += 1;
+        grown.st_size += 1;
+        let [sshfs, rclone] = kind::BY_FUSE;
+        for (kind, inodes, times) in
+            [(kind::by_magic(0xEF53), true, true), (sshfs, false, true), (rclone, false, false)]
+        {
+            let tells = |other: &FileStat| validator(other, kind) != validator(&put, kind);
+            assert_eq!((tells(&forgotten), tells(&sent), tells(&grown)), (inodes, times, true), "{}", kind.name);
+        }
     }
 }

@@ -26,7 +26,7 @@ use crate::web::{
     crc32c, header, keys, no_credentials, whole, xml,
 };
 
-static WORDS: Words = Words {
+pub(crate) static WORDS: Words = Words {
     family: "s3",
     codes: Codes {
         header: None,

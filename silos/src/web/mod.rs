@@ -38,6 +38,7 @@ pub(crate) use client::Client;
 pub(crate) use connection::{have_tls, is_loopback, patience};
 pub(crate) use holdings::Shelf;
 pub(crate) use known::KnownBy;
+pub(crate) use probe::TIME_GRAIN;
 pub(crate) use put::crc32c;
 pub(crate) use words::{Checksum, Codes, Echo, Others, Version, Words};
 

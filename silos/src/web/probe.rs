@@ -21,7 +21,7 @@ const EXCLUSIVE: &str = "exclusive";
 const RIGHT: &str = "right";
 const WRONG: &str = "wrong";
 /// `Last-Modified` has whole seconds.
-const TIME_GRAIN: u64 = 1_000_000_000;
+pub(crate) const TIME_GRAIN: u64 = 1_000_000_000;
 
 /// Whether a name below a silo's root is one that a probe may have made.
 pub(crate) fn is_tried_out(name: &str) -> bool {
