@@ -164,7 +164,7 @@ class Smb(Mount):
         return [
             rclone, "mount", ":smb:share", self.at, "--config", self.run / "rclone.conf", "--cache-dir", self.run / "cache",
             "--smb-host", "127.0.0.1", "--smb-port", self.port, "--smb-user", getpass.getuser(), "--smb-pass", obscured,
-            "--vfs-cache-mode", self.cache, "--vfs-write-back", "100ms",
+            "--vfs-cache-mode", self.cache,
         ]
 
 

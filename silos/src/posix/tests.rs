@@ -182,6 +182,18 @@ async fn a_file_that_was_cut_or_grew_or_changed_is_a_mismatch() {
     }
 }
 
+/// rclone answers EIO to whoever opens a file that is being removed, which blames the silo: a body that ended early was
+/// answered, and its file was still there.
+#[tokio::test]
+async fn an_upload_that_failed_is_removed_before_it_is_answered() {
+    let (at, silo) = claimed().await;
+    for _ in 0..50 {
+        let cut = silo.put(&name(1), 9 << 20, body(&vec![1; 3 << 20]), Arc::new(|_| Vec::new())).await;
+        assert!(matches!(cut, Err(SiloError::Body(_))), "{cut:?}");
+        assert!(!path_of(&at, 1).exists());
+    }
+}
+
 /// A client hangs up in the middle of a long upload: its future is dropped, and the file goes.
 #[tokio::test]
 async fn an_upload_that_is_dropped_leaves_nothing() {

@@ -76,24 +76,18 @@ async fn put_in_steps(
     root: Arc<Root>,
     name: BlobName,
     size: u64,
-    mut body: Exact,
+    body: Exact,
     describe: Describe,
 ) -> Result<Stored, SiloError> {
     let upload = pool.write(move || refuse_at_once(&root, size).and_then(|()| Upload::create(root, name))).await?;
     let mut steps = Steps { pool, unfinished: Some(upload), flying: None };
-    let mut step = Vec::new();
-    let mut gathered = 0;
-    while let Some(piece) = body.next().await? {
-        gathered += piece.len();
-        step.push(piece);
-        if gathered >= WRITE_STEP {
-            steps.write(std::mem::take(&mut step)).await?;
-            gathered = 0;
+    match steps.write_all(&name, body, &describe).await {
+        Ok(()) => steps.finish(size).await,
+        Err(error) => {
+            steps.give_up().await;
+            Err(error)
         }
     }
-    step.push(described(&name, &describe)?);
-    steps.write(step).await?;
-    steps.finish(size).await
 }
 
 /// The trailer's bytes, of which a pack has none.
@@ -128,6 +122,21 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
+    async fn write_all(&mut self, name: &BlobName, mut body: Exact, describe: &Describe) -> Result<(), SiloError> {
+        let mut step = Vec::new();
+        let mut gathered = 0;
+        while let Some(piece) = body.next().await? {
+            gathered += piece.len();
+            step.push(piece);
+            if gathered >= WRITE_STEP {
+                self.write(std::mem::take(&mut step)).await?;
+                gathered = 0;
+            }
+        }
+        step.push(described(name, describe)?);
+        self.write(step).await
+    }
+
     /// Waits for the step before, then begins this one.
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), SiloError> {
         let mut upload = self.land().await?;
@@ -139,6 +148,14 @@ impl Steps<'_> {
         match self.flying.take() {
             Some(flying) => flying.within(RESPONSE_TIMEOUT).await?,
             None => self.unfinished.take().ok_or_else(|| SiloError::unknown("an earlier step failed")),
+        }
+    }
+
+    /// Removes the file before its failure is answered, where the silo answers in time: some mounts fail whoever asks for a
+    /// file that is being removed.
+    async fn give_up(mut self) {
+        if let Ok(upload) = self.land().await {
+            let _ = self.pool.start(move || drop(upload)).within(RESPONSE_TIMEOUT).await;
         }
     }
 
