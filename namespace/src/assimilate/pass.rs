@@ -152,6 +152,7 @@ impl Core {
             whole: prefix.is_empty(),
             counts: Counts::default(),
             unread: Vec::new(),
+            resumed: false,
             in_part: false,
             gone: Vec::new(),
             idle: Vec::new(),
@@ -163,7 +164,6 @@ impl Core {
         pass.is_it().await?;
         if pass.whole {
             pass.take_it().await?;
-            pass.begin_anew().await?;
         }
         pass.walk().await?;
         pass.is_it().await?;
@@ -237,6 +237,8 @@ struct Pass<'a> {
     whole: bool,
     counts: Counts,
     unread: Vec<Noted>,
+    /// The first pass, which broke off before.
+    resumed: bool,
     /// Something was made of which no headers were asked for.
     in_part: bool,
     /// Names that are gone, as many as may be taken away without asking.
@@ -276,18 +278,10 @@ impl Pass<'_> {
         if mine { Ok(()) } else { Err(Broken::Over) }
     }
 
-    /// Before the first page of a root, nothing is known of its names: not what an earlier root of them knew.
-    async fn begin_anew(&self) -> Result<(), Broken> {
-        let info = &self.row.info;
-        if info.passes == 0 && info.at.is_empty() && info.seen.is_empty() {
-            self.core.forget_names(&self.row).await?;
-        }
-        Ok(())
-    }
-
     async fn walk(&mut self) -> Result<(), Broken> {
         // A first pass goes on where it was; a later one must have seen everything.
         let resumed = self.whole && !self.row.info.complete && !self.row.info.at.is_empty();
+        self.resumed = resumed;
         let mut after = if resumed { self.row.info.at.clone().into_bytes() } else { Vec::new() };
         if resumed {
             self.counts = self.row.info.counts;
@@ -501,7 +495,7 @@ impl Pass<'_> {
 
     /// Asks for headers and metadata that no listing tells.
     async fn fill(&self) -> Result<(), Broken> {
-        if self.row.info.filled && !self.in_part {
+        if !self.in_part && (self.row.info.filled || !self.resumed) {
             return Ok(());
         }
         let filled = self.core.fill_root(&self.row, &self.bucket).await?;
@@ -547,7 +541,8 @@ impl Pass<'_> {
             )),
         };
         let (now, counts, unread) = (self.core.clock.now(), self.counts, self.unread.clone());
-        let (in_part, me, confirmed) = (self.in_part, self.core.session().id, self.row.info.confirmed);
+        let (in_part, resumed) = (self.in_part, self.resumed);
+        let (me, confirmed) = (self.core.session().id, self.row.info.confirmed);
         // What waits for somebody is what a complete pass found.
         let gone = if self.unread.is_empty() { waiting } else { 0 };
         let noted = self.core.change_root(self.row.info.id, move |row| {
@@ -560,7 +555,7 @@ impl Pass<'_> {
             let still = |old: &Noted| unread.iter().any(|now| old.name.starts_with(&now.name));
             info.unread = known.into_iter().filter(still).collect();
             info.complete = true;
-            info.filled &= !in_part;
+            info.filled = !in_part && (info.filled || !resumed);
             info.at.clear();
             info.seen.clear();
             info.passes += 1;

@@ -28,6 +28,8 @@ impl Namespace {
         let bucket = bucket.map_err(|_| AssimilateError::NoSuchBucket(order.bucket.to_string()))?;
         let unreachable = |error| Fault::Unavailable(format!("silo `{}`: {error}", order.silo));
         holdings.identity().await.map_err(unreachable)?;
+        // What an earlier root of these names knew is not this one's.
+        self.core.forget_names(silo, &order.prefix).await?;
         let settled = self.inventory().revision;
         let (now, incarnation) = (self.clock.now(), bucket.incarnation);
         let decide = move |rows: &Rows| -> Result<_, AssimilateError> {
@@ -108,8 +110,7 @@ impl Namespace {
         let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Delete(root_key(id)), Write::Add(revision(), 1)], ()));
         engine::commit(&*self.engine, Vec::new(), decide).await.map_err(Fault::from)?;
         self.core.refresh_inventory(true).await?;
-        // A pass under way ends at its next page, and may have written rows till then: they are found again.
-        self.core.forget_names(&row).await?;
+        self.core.forget_names(row.silo, &row.info.order.prefix).await?;
         Ok(())
     }
 }
@@ -233,9 +234,9 @@ impl Core {
         Ok(refused)
     }
 
-    /// Takes the rows of a root's names out, some at a time.
-    pub(super) async fn forget_names(&self, row: &RootRow) -> Result<(), Fault> {
-        let prefix = names::prefix(row.silo, row.info.order.prefix.as_bytes());
+    /// Takes the rows of names out that no root has any more, some at a time.
+    async fn forget_names(&self, silo: SiloId, prefix: &str) -> Result<(), Fault> {
+        let prefix = names::prefix(silo, prefix.as_bytes());
         loop {
             let page = self.engine.range(prefix.clone()..after_prefix(&prefix), BACKGROUND_ROWS, usize::MAX).await?;
             if page.is_empty() {

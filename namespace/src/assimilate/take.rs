@@ -20,7 +20,7 @@ use crate::table::buckets::{BucketRow, bucket as bucket_key};
 use crate::table::extents::{ExtentRow, extent};
 use crate::table::names::{NameRow, NameState, name as name_key};
 use crate::table::objects::{Attributes, Data, ObjectRow, object, store};
-use crate::table::roots::RootRow;
+use crate::table::roots::{RootId, RootRow, root as root_key};
 use crate::table::tag::Tag;
 use crate::table::usage::{self, Counted};
 use crate::table::{decode_row, encode};
@@ -155,13 +155,15 @@ impl Core {
             .collect();
         let keys: Vec<Key> = all.iter().map(|(new, _)| object(bucket.incarnation, &new.key)).collect();
         let in_place = self.in_place(silo, &keys).await?;
-        let mut reads = vec![Read::Row(bucket_key(&bucket.name))];
+        let id = root.info.id;
+        let mut reads = vec![Read::Row(bucket_key(&bucket.name)), Read::Row(root_key(id))];
         for ((new, _), key) in all.iter().zip(keys) {
             reads.push(Read::Row(key));
             reads.push(Read::Row(name_key(silo, &new.held.name)));
         }
         let bucket = bucket.clone();
         let decide = move |rows: &Rows| -> Result<_, Fault> {
+            stands(rows, id)?;
             let (mut writes, mut count, mut bytes) = (Vec::new(), 0, 0);
             let lives: Option<BucketRow> = decode_row(rows.get(&bucket_key(&bucket.name)))?;
             if lives.is_none_or(|row| row.incarnation != bucket.incarnation) {
@@ -192,10 +194,12 @@ impl Core {
 
     /// Changes rows of names in one commit, each if it is as it was known; none is no row.
     pub(super) async fn change_names(&self, root: &RootRow, all: Vec<Change>) -> Result<(), Fault> {
-        let silo = root.silo;
-        let reads = all.iter().map(|change| Read::Row(name_key(silo, &change.name))).collect();
+        let (silo, id) = (root.silo, root.info.id);
+        let names = all.iter().map(|change| Read::Row(name_key(silo, &change.name)));
+        let reads = names.chain([Read::Row(root_key(id))]).collect();
         let priority = Priority::of(all.len());
         let decide = move |rows: &Rows| -> Result<_, Fault> {
+            stands(rows, id)?;
             let mut writes = Vec::new();
             for Change { name, before, after } in &all {
                 let key = name_key(silo, name);
@@ -226,7 +230,9 @@ impl Core {
         let (object_key, row_key) = (object(bucket.incarnation, key), name_key(root.silo, &held.name));
         let (old, extents) = (before.clone(), made.extents());
         let (name, read) = (Write::Put(row_key.clone(), encode(&made.name(held))), row_key.clone());
+        let id = root.info.id;
         let decide = move |rows: &Rows, _: &ObjectRow| -> Result<Vec<Write>, NotFollowed> {
+            stands(rows, id)?;
             if decode_row::<NameRow>(rows.get(&read))?.as_ref() != Some(&old) {
                 return Err(NotFollowed::Faster);
             }
@@ -236,7 +242,8 @@ impl Core {
             }
             Ok(extents.iter().cloned().chain([name.clone()]).collect())
         };
-        let beside = Beside { reads: vec![Read::Row(row_key)], decide: Arc::new(decide) };
+        let reads = vec![Read::Row(row_key), Read::Row(root_key(id))];
+        let beside = Beside { reads, decide: Arc::new(decide) };
         let replaced = self.replace(Replace {
             session,
             bucket,
@@ -338,6 +345,12 @@ impl From<Fault> for NotFollowed {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
+}
+
+/// Whoever takes over for a root that was forgotten leaves no row behind.
+fn stands(rows: &Rows, id: RootId) -> Result<(), Fault> {
+    let forgotten = || Fault::Unavailable(format!("root {id} was forgotten"));
+    rows.get(&root_key(id)).map(drop).ok_or_else(forgotten)
 }
 
 fn known<T>(outcome: Result<T, Uncommitted<Fault>>) -> Result<T, Fault> {

@@ -339,7 +339,8 @@ impl Core {
         if let Some(info) = against.next() {
             return Err(OrderError::Conflict { id: info.id, order: info.order });
         }
-        if let Some(row) = self.inventory().roots.iter().find(|row| !row.info.filled && order.moves(row)) {
+        let roots = crate::inventory::load_roots(&*self.engine).await?;
+        if let Some(row) = roots.iter().find(|row| !row.info.filled && order.moves(row)) {
             let reason = "nothing of it moves before it was passed once, headers and all";
             return Err(OrderError::Invalid(format!("root {} ({}): {reason}", row.info.id, row.info.order)));
         }
