@@ -149,7 +149,6 @@ impl Core {
             open,
             holdings,
             names,
-            whole: prefix.is_empty(),
             counts: Counts::default(),
             unread: Vec::new(),
             resumed: false,
@@ -162,12 +161,12 @@ impl Core {
             row,
         };
         pass.is_it().await?;
-        if pass.whole {
+        if pass.is_whole() {
             pass.take_it().await?;
         }
         pass.walk().await?;
         pass.is_it().await?;
-        if !pass.whole {
+        if !pass.is_whole() {
             return pass.note_seen(id).await;
         }
         pass.remove_confirmed().await?;
@@ -233,8 +232,6 @@ struct Pass<'a> {
     holdings: Arc<dyn Holdings>,
     /// What the names start with.
     names: String,
-    /// All of the root.
-    whole: bool,
     counts: Counts,
     unread: Vec<Noted>,
     /// The first pass, which broke off before.
@@ -253,6 +250,11 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// Of all names of the root.
+    fn is_whole(&self) -> bool {
+        self.names == self.row.info.order.prefix
+    }
+
     /// The silo is the one that was registered: an empty folder in its place has no names.
     async fn is_it(&self) -> Result<(), Broken> {
         if self.open.health() == Health::Down {
@@ -280,7 +282,7 @@ impl Pass<'_> {
 
     async fn walk(&mut self) -> Result<(), Broken> {
         // A first pass goes on where it was; a later one must have seen everything.
-        let resumed = self.whole && !self.row.info.complete && !self.row.info.at.is_empty();
+        let resumed = self.is_whole() && !self.row.info.complete && !self.row.info.at.is_empty();
         self.resumed = resumed;
         let mut after = if resumed { self.row.info.at.clone().into_bytes() } else { Vec::new() };
         if resumed {
@@ -456,7 +458,7 @@ impl Pass<'_> {
     /// Notes now and then how far this came; the end of it where somebody else says so.
     async fn note(&mut self, after: &[u8]) -> Result<(), Broken> {
         let now = self.core.clock.monotonic();
-        if !self.whole || now.saturating_sub(self.noted) < PASS_NOTE {
+        if !self.is_whole() || now.saturating_sub(self.noted) < PASS_NOTE {
             return Ok(());
         }
         let Ok(at) = std::str::from_utf8(after) else { return Ok(()) };
