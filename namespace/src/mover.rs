@@ -268,7 +268,8 @@ impl Mover<'_> {
             digest = Arc::default();
             body = hashing(body, Arc::clone(&digest), Arc::clone(&hashed));
         }
-        let description = plan.description.clone().unwrap_or_else(|| self.plain_description(planned));
+        let description =
+            plan.description.clone().unwrap_or_else(|| self.plain_description(planned, &plan.row, &plan.from));
         let stored = plan.target.silo.put(&plan.to, planned.bytes, body, description.describe(digest)).await;
         let stored = match plan.target.note(stored) {
             Ok(stored) => stored,
@@ -304,16 +305,22 @@ impl Mover<'_> {
         }
     }
 
-    fn plain_description(&self, planned: &Move) -> Description {
+    /// Of bytes that say nothing of themselves: those of others are said to be the object that they were taken over as.
+    fn plain_description(&self, planned: &Move, row: &ExtentRow, from: &Location) -> Description {
+        let (object, offset) = match from {
+            Location::InPlace { name, offset, .. } => (self.core.taken_over_as(planned.from, name), *offset),
+            Location::Blob(_) | Location::Pack { .. } => (None, 0),
+        };
+        let (bucket, key) = object.unwrap_or_default();
         Description {
             namespace: self.core.id.clone(),
             extent: planned.extent,
             size: planned.bytes,
-            bucket: String::new(),
-            key: String::new(),
-            version: planned.extent,
+            bucket,
+            key,
+            version: row.first.unwrap_or(planned.extent),
             part: 0,
-            offset: 0,
+            offset,
             headers: Vec::new(),
             digest: None,
         }

@@ -20,6 +20,13 @@ impl Core {
         }
     }
 
+    /// The bucket and key that a name is taken over as.
+    pub(crate) fn taken_over_as(&self, silo: SiloId, name: &[u8]) -> Option<(String, String)> {
+        let inventory = self.inventory();
+        let mut roots = inventory.roots.iter().filter(|row| row.silo == silo).map(|row| &row.info.order);
+        roots.find_map(|order| Some((order.bucket.to_string(), order.key_of(name).ok()?.to_string())))
+    }
+
     async fn try_again(&self, silo: SiloId, name: &[u8]) -> Result<bool, Fault> {
         let inventory = self.inventory();
         let mut roots = inventory.roots.iter().filter(|row| row.silo == silo);

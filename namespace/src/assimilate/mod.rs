@@ -23,6 +23,7 @@ mod merge;
 mod pass;
 mod root;
 mod take;
+mod turns;
 
 pub(crate) use find::{Looking, Sought};
 

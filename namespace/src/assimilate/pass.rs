@@ -7,9 +7,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_silos::SiloError;
 use holdall_silos::holdings::{Found, Held, Holdings};
-use tokio::task::JoinSet;
 
-use super::find::Looking;
 use super::merge::{Step, merge};
 use super::take::{Change, Followed, New, TAKEN_TOGETHER};
 use super::{Counts, Noted, TOO_LARGE};
@@ -18,12 +16,10 @@ use crate::engine::Priority;
 use crate::fault::Fault;
 use crate::inventory::{Health, OpenSilo, claim};
 use crate::limits::{
-    ASSIMILATED_AT_ONCE, GONE_AT_LEAST, GONE_AT_MOST, MAX_OBJECT, PASS_NOTE, PASS_REST, PASSES_AT_ONCE, SEEN_KEPT,
-    SWEEP, TAKES_AT_ONCE, UNREAD_KEPT,
+    ASSIMILATED_AT_ONCE, GONE_AT_LEAST, GONE_AT_MOST, MAX_OBJECT, PASS_NOTE, SEEN_KEPT, TAKES_AT_ONCE, UNREAD_KEPT,
 };
 use crate::name::ObjectKey;
 use crate::namespace::Core;
-use crate::sweep::live_sessions;
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
 use crate::table::names::{self, NameRow, NameState};
 use crate::table::roots::{RootId, RootRow};
@@ -33,7 +29,7 @@ use crate::table::{after_prefix, decode, decode_row, successor};
 const KNOWN: usize = 2 * ASSIMILATED_AT_ONCE;
 
 /// Why a pass ended early.
-enum Broken {
+pub(super) enum Broken {
     /// The root was forgotten, or another gateway passes it.
     Over,
     /// Nothing of it counts.
@@ -47,96 +43,8 @@ impl From<Fault> for Broken {
 }
 
 impl Core {
-    /// Passes roots when they are due, and what lists wait for at once, for ever.
-    pub(crate) async fn pass_roots_forever(self: Arc<Self>) {
-        let mut passes = JoinSet::new();
-        loop {
-            tokio::select! {
-                () = self.looking.wanted.notified() => {}
-                () = self.clock.sleep(SWEEP / 2) => {}
-            }
-            while passes.try_join_next().is_some() {}
-            if let Err(fault) = self.begin_due(&mut passes).await {
-                tracing::debug!(%fault, "roots could not be looked at");
-            }
-        }
-    }
-
-    async fn begin_due(self: &Arc<Self>, passes: &mut JoinSet<()>) -> Result<(), Fault> {
-        let asked: Vec<_> = self.looking.asked.lock().expect("no holder panics").drain(..).collect();
-        if self.inventory().roots.is_empty() {
-            return Ok(());
-        }
-        for (id, prefix) in asked {
-            if let Some(row) = self.root_row(id).await?.filter(|row| !row.info.has_seen_all(&prefix)) {
-                self.begin(passes, row, prefix);
-            }
-        }
-        let now = self.clock.now();
-        let (mut alive, mut roots) = (None, crate::inventory::load_roots(&*self.engine).await?);
-        // Whoever waited longest comes first.
-        roots.sort_by_key(|row| row.info.passed);
-        for row in roots {
-            let due = |passed: i64| now.saturating_sub(passed) >= row.info.order.every_seconds as i64 * 1000;
-            if row.info.passed.is_some_and(|passed| !due(passed)) {
-                continue;
-            }
-            let resting = self.looking.resting.lock().expect("no holder panics").get(&row.info.id).copied();
-            if resting.is_some_and(|until| self.clock.monotonic() < until) {
-                continue;
-            }
-            if row.owner != self.session().id {
-                let alive = match &mut alive {
-                    Some(alive) => alive,
-                    none => none.insert(live_sessions(&*self.engine).await?),
-                };
-                if alive.iter().any(|(session, _)| *session == row.owner) {
-                    continue;
-                }
-            }
-            self.begin(passes, row, String::new());
-        }
-        Ok(())
-    }
-
-    fn begin(self: &Arc<Self>, passes: &mut JoinSet<()>, row: RootRow, prefix: String) {
-        let which = (row.info.id, prefix.clone());
-        let mut passing = self.looking.passing.lock().expect("no holder panics");
-        // Parts, which lists wait for, do not wait for whole roots.
-        let alike = passing.iter().filter(|(_, other)| other.is_empty() == prefix.is_empty()).count();
-        if alike >= PASSES_AT_ONCE || !passing.insert(which.clone()) {
-            return;
-        }
-        drop(passing);
-        let (core, under_way) = (Arc::clone(self), UnderWay { core: Arc::clone(self), which });
-        passes.spawn(async move {
-            let _under_way = under_way;
-            core.pass(row, prefix).await;
-        });
-    }
-
-    /// One pass, and what is noted of it.
-    async fn pass(self: &Arc<Self>, row: RootRow, prefix: String) {
-        let (id, whole, me) = (row.info.id, prefix.is_empty(), self.session().id);
-        let Err(Broken::Failed(reason)) = self.try_pass(row, &prefix).await else { return };
-        tracing::warn!(root = id, reason, "a pass broke off");
-        if whole {
-            let until = self.clock.monotonic() + PASS_REST;
-            self.looking.resting.lock().expect("no holder panics").insert(id, until);
-        }
-        let noted = self.change_root(id, move |row| {
-            row.info.problem = Some(reason.clone());
-            // Another gateway may see more of it.
-            if whole && row.owner == me {
-                row.owner = 0;
-            }
-        });
-        if let Err(fault) = noted.await {
-            tracing::debug!(root = id, %fault, "a pass's end was not noted");
-        }
-    }
-
-    async fn try_pass(self: &Arc<Self>, row: RootRow, prefix: &str) -> Result<(), Broken> {
+    /// One pass of a root, or of what starts with `prefix` in it.
+    pub(super) async fn try_pass(self: &Arc<Self>, row: RootRow, prefix: &str) -> Result<(), Broken> {
         let id = row.info.id;
         let Some(bucket) = self.bucket_of(&row).await? else {
             return Err(Broken::Failed(format!("bucket `{}` is gone", row.info.order.bucket)));
@@ -210,19 +118,6 @@ impl Core {
     }
 }
 
-/// Takes its name off the list of what is passed, whatever becomes of it.
-struct UnderWay {
-    core: Arc<Core>,
-    which: (RootId, String),
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let looking: &Looking = &self.core.looking;
-        looking.passing.lock().expect("no holder panics").remove(&self.which);
-    }
-}
-
 /// A pass under way.
 struct Pass<'a> {
     core: &'a Arc<Core>,
@@ -282,14 +177,12 @@ impl Pass<'_> {
 
     async fn walk(&mut self) -> Result<(), Broken> {
         // A first pass goes on where it was; a later one must have seen everything.
-        let resumed = self.is_whole() && !self.row.info.complete && !self.row.info.at.is_empty();
-        self.resumed = resumed;
-        let mut after = if resumed { self.row.info.at.clone().into_bytes() } else { Vec::new() };
-        if resumed {
-            self.counts = self.row.info.counts;
-            self.unread.clone_from(&self.row.info.unread);
-        } else {
-            after.clear();
+        let (info, mut after) = (&self.row.info, Vec::new());
+        self.resumed = self.is_whole() && !info.complete && !info.at.is_empty();
+        if self.resumed {
+            after.extend_from_slice(info.at.as_bytes());
+            self.counts = info.counts;
+            self.unread.clone_from(&info.unread);
         }
         let from = (!after.is_empty()).then_some(&after[..]);
         let mut walk = self.holdings.walk(self.names.as_bytes(), from);
@@ -305,10 +198,9 @@ impl Pass<'_> {
     }
 
     /// Compares a stretch of names, and does what that asks for.
-    async fn stretch(&mut self, found: Vec<Found>, after: Vec<u8>, until: Option<&[u8]>) -> Result<(), Broken> {
-        let (mut found, mut after) = (found, after);
+    async fn stretch(&mut self, mut found: Vec<Found>, mut after: Vec<u8>, until: Option<&[u8]>) -> Result<(), Broken> {
         loop {
-            let known = self.known(&after, until).await?;
+            let known = self.core.known_names(&self.row, &self.names, &after, until, KNOWN).await?;
             let rest = if known.len() < KNOWN {
                 Vec::new()
             } else {
@@ -324,11 +216,6 @@ impl Pass<'_> {
             }
             found = rest;
         }
-    }
-
-    /// What is known of this stretch. What lies outside of the names passed is none of its business.
-    async fn known(&self, after: &[u8], until: Option<&[u8]>) -> Result<Vec<(Vec<u8>, NameRow)>, Fault> {
-        self.core.known_names(&self.row, &self.names, after, until, KNOWN).await
     }
 
     fn count(&mut self, found: &[Found]) {

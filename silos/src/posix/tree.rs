@@ -38,6 +38,7 @@ use crate::span;
 
 /// The last second of the year 9999: no date header can say more.
 const LATEST: i64 = 253_402_300_799;
+const LOST_AND_FOUND: &[u8] = b"lost+found/";
 /// Names of ours in a tree that is ours to write to as well.
 const OURS: &[u8] = b".holdall/";
 /// A step of a walk gives what it has after this: a slow folder is walked all the same.
@@ -132,6 +133,10 @@ impl Root {
     fn found(&self, item: Item) -> Option<Found> {
         let (name, stat) = match item {
             Item::Name(name, stat) => (name, stat),
+            // Of the file system itself, at the root of each of a common kind, and closed to all but root.
+            Item::Unread(name, _) if name == LOST_AND_FOUND => {
+                return Some(Found::Refused { name, reason: "a folder of the file system's own".to_owned() });
+            }
             Item::Unread(name, e) => return Some(Found::Unread { name, reason: e.to_string() }),
             Item::TooDeep(name) => {
                 return Some(Found::Refused { name, reason: format!("more than {FOREIGN_DEPTH} folders deep") });
@@ -508,6 +513,15 @@ mod tests {
         for name in ["lost", "no", "in/file/below", "in/", MARKER, ".holdall/x", "a\0b"] {
             assert_eq!(house.look(name).await, Err(SiloError::Missing), "{name:?}");
         }
+    }
+
+    /// Each ext4 has `lost+found`, closed to all but root: no walk of one was ever complete.
+    #[tokio::test]
+    async fn what_is_the_file_systems_own_leaves_a_walk_complete() {
+        let root = House::new(&[]).tree.root().await.unwrap();
+        let unread = |name: &str| root.found(Item::Unread(name.into(), Errno::ACCESS)).unwrap();
+        assert!(matches!(unread("lost+found/"), Found::Refused { .. }));
+        assert!(matches!(unread("a/lost+found/"), Found::Unread { .. }));
     }
 
     #[tokio::test]

@@ -1,0 +1,117 @@
+//! Whose turn it is: roots are passed when they are due, and parts of them when a list waits.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::find::Looking;
+use super::pass::Broken;
+use crate::fault::Fault;
+use crate::limits::{PASS_REST, PASSES_AT_ONCE, SWEEP};
+use crate::namespace::Core;
+use crate::sweep::live_sessions;
+use crate::table::roots::{RootId, RootRow};
+
+impl Core {
+    /// Passes roots when they are due, and what lists wait for at once, for ever.
+    pub(crate) async fn pass_roots_forever(self: Arc<Self>) {
+        let mut passes = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = self.looking.wanted.notified() => {}
+                () = self.clock.sleep(SWEEP / 2) => {}
+            }
+            while passes.try_join_next().is_some() {}
+            if let Err(fault) = self.begin_due(&mut passes).await {
+                tracing::debug!(%fault, "roots could not be looked at");
+            }
+        }
+    }
+
+    async fn begin_due(self: &Arc<Self>, passes: &mut JoinSet<()>) -> Result<(), Fault> {
+        let asked: Vec<_> = self.looking.asked.lock().expect("no holder panics").drain(..).collect();
+        if self.inventory().roots.is_empty() {
+            return Ok(());
+        }
+        for (id, prefix) in asked {
+            if let Some(row) = self.root_row(id).await?.filter(|row| !row.info.has_seen_all(&prefix)) {
+                self.begin(passes, row, prefix);
+            }
+        }
+        let now = self.clock.now();
+        let (mut alive, mut roots) = (None, crate::inventory::load_roots(&*self.engine).await?);
+        // Whoever waited longest comes first.
+        roots.sort_by_key(|row| row.info.passed);
+        for row in roots {
+            let due = |passed: i64| now.saturating_sub(passed) >= row.info.order.every_seconds as i64 * 1000;
+            if row.info.passed.is_some_and(|passed| !due(passed)) {
+                continue;
+            }
+            let resting = self.looking.resting.lock().expect("no holder panics").get(&row.info.id).copied();
+            if resting.is_some_and(|until| self.clock.monotonic() < until) {
+                continue;
+            }
+            if row.owner != self.session().id {
+                let alive = match &mut alive {
+                    Some(alive) => alive,
+                    none => none.insert(live_sessions(&*self.engine).await?),
+                };
+                if alive.iter().any(|(session, _)| *session == row.owner) {
+                    continue;
+                }
+            }
+            self.begin(passes, row, String::new());
+        }
+        Ok(())
+    }
+
+    fn begin(self: &Arc<Self>, passes: &mut JoinSet<()>, row: RootRow, prefix: String) {
+        let which = (row.info.id, prefix.clone());
+        let mut passing = self.looking.passing.lock().expect("no holder panics");
+        // Parts, which lists wait for, do not wait for whole roots.
+        let alike = passing.iter().filter(|(_, other)| other.is_empty() == prefix.is_empty()).count();
+        if alike >= PASSES_AT_ONCE || !passing.insert(which.clone()) {
+            return;
+        }
+        drop(passing);
+        let (core, under_way) = (Arc::clone(self), UnderWay { core: Arc::clone(self), which });
+        passes.spawn(async move {
+            let _under_way = under_way;
+            core.pass(row, prefix).await;
+        });
+    }
+
+    /// One pass, and what is noted of it.
+    async fn pass(self: &Arc<Self>, row: RootRow, prefix: String) {
+        let (id, whole, me) = (row.info.id, prefix.is_empty(), self.session().id);
+        let Err(Broken::Failed(reason)) = self.try_pass(row, &prefix).await else { return };
+        tracing::warn!(root = id, reason, "a pass broke off");
+        if whole {
+            let until = self.clock.monotonic() + PASS_REST;
+            self.looking.resting.lock().expect("no holder panics").insert(id, until);
+        }
+        let noted = self.change_root(id, move |row| {
+            row.info.problem = Some(reason.clone());
+            // Another gateway may see more of it.
+            if whole && row.owner == me {
+                row.owner = 0;
+            }
+        });
+        if let Err(fault) = noted.await {
+            tracing::debug!(root = id, %fault, "a pass's end was not noted");
+        }
+    }
+}
+
+/// Takes its name off the list of what is passed, whatever becomes of it.
+struct UnderWay {
+    core: Arc<Core>,
+    which: (RootId, String),
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let looking: &Looking = &self.core.looking;
+        looking.passing.lock().expect("no holder panics").remove(&self.which);
+    }
+}
