@@ -317,6 +317,19 @@ impl Client {
         parse(&body)
     }
 
+    /// All objects whose keys begin so, page by page.
+    pub async fn list_all(&mut self, bucket: &str, prefix: &str) -> Result<Vec<Listed>, CallError> {
+        let (mut all, mut token) = (Vec::new(), None::<String>);
+        loop {
+            let page = self.list(bucket, Listing { prefix, token: token.as_deref(), ..Listing::default() }).await?;
+            all.extend(page.contents);
+            token = page.next_continuation_token;
+            if token.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
     /// Begins a multipart upload; answers its id.
     pub async fn initiate(&mut self, bucket: &str, key: &str, headers: &[(&str, &str)]) -> Result<String, CallError> {
         let path = format!("/{bucket}/{key}");

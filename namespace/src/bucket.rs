@@ -190,7 +190,8 @@ impl Namespace {
     }
 }
 
-fn show(name: BucketName, row: BucketRow) -> Bucket {
+/// A bucket by its row.
+pub(crate) fn show(name: BucketName, row: BucketRow) -> Bucket {
     Bucket { name, incarnation: row.incarnation, owner: row.owner, created: row.created, tags: row.tags }
 }
 

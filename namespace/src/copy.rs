@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt;
-use holdall_silos::BodyError;
 
 use crate::bucket::Bucket;
 use crate::digest::ChecksumHasher;
@@ -11,7 +10,7 @@ use crate::get::Opened;
 use crate::name::ObjectKey;
 use crate::namespace::Namespace;
 use crate::object::{Checksum, ChecksumAlgorithm, ChecksumKind, Condition, Headers, Pairs};
-use crate::put::{PutDone, PutError, PutObject, Upload};
+use crate::put::{PutDone, PutError, PutObject};
 use crate::reference::targets;
 use crate::replace::{Beside, Replace};
 use crate::table::objects::{Attributes, ObjectRow, show};
@@ -42,13 +41,11 @@ impl Namespace {
     ///
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
     pub async fn copy(&self, request: CopyObject<'_>) -> Result<PutDone, PutError> {
-        let CopyObject { source, bucket, key, headers, tags, storage_class, algorithm, condition } = request;
         self.core.room_in_index()?;
-        if source.is_in_place().await? {
-            return self
-                .copy_whole(CopyObject { source, bucket, key, headers, tags, storage_class, algorithm, condition })
-                .await;
+        if request.source.is_in_place().await? {
+            return self.copy_whole(request).await;
         }
+        let CopyObject { source, bucket, key, headers, tags, storage_class, algorithm, condition } = request;
         let session = self.session();
         let checksum = self.checksum_of_copy(source, algorithm).await?;
         let guard = session.take();
@@ -79,9 +76,7 @@ impl Namespace {
     /// Bytes that others may change or take away are written anew: a copy is the client's own.
     async fn copy_whole(&self, request: CopyObject<'_>) -> Result<PutDone, PutError> {
         let CopyObject { source, bucket, key, headers, tags, storage_class, algorithm, condition } = request;
-        let bytes = source.read(0..source.row.size).await?;
-        let body = bytes.map(|piece| piece.map_err(|fault| BodyError { reason: fault.to_string() }));
-        let upload = Upload { body: body.boxed(), size: source.row.size, algorithm, verify: Box::new(|_| Ok(())) };
+        let upload = source.upload(0..source.row.size, algorithm).await?;
         let headers = headers.unwrap_or_else(|| source.object.headers.clone());
         let tags = tags.unwrap_or_else(|| source.object.tags.clone());
         self.put(PutObject { bucket, key, upload, headers, tags, storage_class, condition }).await

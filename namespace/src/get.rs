@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt};
+use holdall_silos::BodyError;
 
 use crate::assimilate::Sought;
 use crate::bucket::Bucket;
@@ -15,7 +16,8 @@ use crate::limits::COMMIT_TRIES;
 use crate::multipart::show_part;
 use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
-use crate::object::{Object, Part};
+use crate::object::{ChecksumAlgorithm, Object, Part};
+use crate::put::Upload;
 use crate::read::read_slices;
 use crate::session::OpenRead;
 use crate::table::decode_row;
@@ -51,6 +53,18 @@ impl Opened {
     pub async fn read(&self, range: Range<u64>) -> Result<Bytestream, Fault> {
         let slices = self.slices(range).await?;
         read_slices(Arc::clone(&self.core), Arc::clone(&self.guard), slices).await
+    }
+
+    /// The same as what is to be written anew.
+    pub(crate) async fn upload(
+        &self,
+        range: Range<u64>,
+        algorithm: Option<ChecksumAlgorithm>,
+    ) -> Result<Upload, Fault> {
+        let size = range.end - range.start;
+        let bytes = self.read(range).await?;
+        let body = bytes.map(|piece| piece.map_err(|fault| BodyError { reason: fault.to_string() }));
+        Ok(Upload { body: body.boxed(), size, algorithm, verify: Box::new(|_| Ok(())) })
     }
 
     /// Whether any of its bytes are where others put them.

@@ -247,10 +247,14 @@ impl OpenSilo {
         Some((space, space.total / 100 * u64::from(self.row.declared.reserve_percent)))
     }
 
+    /// Looks whether it is the silo that was registered.
+    pub(crate) async fn claim(&self, namespace: &str) -> Result<(), SiloError> {
+        self.silo.claim(&claim(&self.row.name, namespace, &self.row.marker, false)).await
+    }
+
     /// Asks the silo how full it is, and whether it is still ours.
     pub async fn ask(&self, namespace: &str) {
-        let alive = self.silo.claim(&claim(&self.row.name, namespace, &self.row.marker, false)).await;
-        match alive {
+        match self.claim(namespace).await {
             Ok(()) => self.failures.store(0, Ordering::Relaxed),
             Err(error) => {
                 if self.failures.fetch_add(FAILURES_UNTIL_DOWN, Ordering::Relaxed) < FAILURES_UNTIL_DOWN {
@@ -422,8 +426,7 @@ async fn open_silo(
         row,
     };
     if kept.is_none() {
-        let claim = claim(&open.row.name, namespace, &open.row.marker, false);
-        match open.silo.claim(&claim).await {
+        match open.claim(namespace).await {
             Ok(()) => open.ask(namespace).await,
             // It may come back; till then the others' objects are served.
             Err(error) => {

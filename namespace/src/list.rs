@@ -129,7 +129,8 @@ fn read_line(folded: &Folded) -> Result<Line, Fault> {
     }
 }
 
-fn read_name(escaped: &[u8]) -> Result<String, Fault> {
+/// The object key that stands escaped and ended in a key of the table.
+pub(crate) fn read_name(escaped: &[u8]) -> Result<String, Fault> {
     let name = unescape(escaped).and_then(|(name, _)| String::from_utf8(name).ok());
     name.ok_or_else(|| Fault::Damaged("a key of the objects table does not read".to_owned()))
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use holdall_conformance::client::{Call, Client, Endpoint, Listing};
+use holdall_conformance::client::{Call, Client, Endpoint};
 use holdall_conformance::clock::{Stopwatch, moment, wall};
 use holdall_conformance::gateway::Setup;
 use holdall_conformance::load::{self, Load};
@@ -288,18 +288,12 @@ async fn now_between() -> String {
 
 /// Everything a client can see.
 async fn shown(endpoint: &Endpoint) -> Outcome<Shown> {
-    let (mut client, mut shown, mut token) = (Client::new(endpoint), BTreeMap::new(), None::<String>);
-    loop {
-        let page = client.list(BUCKET, Listing { token: token.as_deref(), ..Listing::default() }).await?;
-        for listed in page.contents {
-            let object = look(&mut client, &listed.key).await?;
-            shown.insert(listed.key, object);
-        }
-        token = page.next_continuation_token;
-        if token.is_none() {
-            return Ok(shown);
-        }
+    let (mut client, mut shown) = (Client::new(endpoint), BTreeMap::new());
+    for listed in client.list_all(BUCKET, "").await? {
+        let object = look(&mut client, &listed.key).await?;
+        shown.insert(listed.key, object);
     }
+    Ok(shown)
 }
 
 async fn look(client: &mut Client, key: &str) -> Outcome<Object> {

@@ -5,11 +5,12 @@ use futures_util::{StreamExt, stream};
 use crate::bucket::Bucket;
 use crate::fault::Fault;
 use crate::limits::{LIST_PAGE, LOOKS_AT_ONCE};
+use crate::list::read_name;
 use crate::name::ObjectKey;
 use crate::namespace::Core;
 use crate::table::objects::{NAME_AT, ObjectRow, prefix};
 use crate::table::roots::RootRow;
-use crate::table::{after_prefix, decode, successor, unescape};
+use crate::table::{after_prefix, decode, successor};
 
 impl Core {
     /// Asks for what is missing of all objects of a root; answers whether it is all there now.
@@ -40,7 +41,6 @@ impl Core {
 }
 
 fn read_key(key: &[u8]) -> Result<ObjectKey, Fault> {
-    let name = key.get(NAME_AT..).and_then(unescape).and_then(|(name, _)| String::from_utf8(name).ok());
-    let key = name.and_then(|name| name.parse().ok());
-    key.ok_or_else(|| Fault::Damaged("a key of the objects table does not read".to_owned()))
+    let key = read_name(key.get(NAME_AT..).unwrap_or_default())?.parse();
+    key.map_err(|error| Fault::Damaged(format!("a key of the objects table: {error}")))
 }

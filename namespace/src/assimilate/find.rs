@@ -11,9 +11,10 @@ use tokio::sync::{Notify, Semaphore};
 use super::take::{New, attributes_of};
 use crate::bucket::Bucket;
 use crate::engine::{Priority, Read, Rows};
+use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::inventory::{OpenSilo, claim};
-use crate::limits::{ABSENT, ABSENT_KEPT, LIST_ASK, LIST_LOOK, LIST_PATIENCE, LOOKS_AT_ONCE, MAX_OBJECT};
+use crate::inventory::OpenSilo;
+use crate::limits::{ABSENT, ABSENT_KEPT, LIST_ASK, LIST_LOOK, LIST_PATIENCE, LOOKS_AT_ONCE};
 use crate::name::ObjectKey;
 use crate::namespace::Core;
 use crate::session::Uncommitted;
@@ -66,7 +67,7 @@ impl Default for Looking {
     }
 }
 
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder panics")
 }
 
@@ -112,7 +113,7 @@ impl Core {
         let Some(root) = self.root_row(known.info.id).await?.filter(|row| !row.info.has_seen(&name)) else {
             return Ok(true);
         };
-        if self.is_known(&root, &name).await? {
+        if self.known_name(root.silo, name.as_bytes()).await?.is_some() {
             return Ok(true);
         }
         let which = (root.info.id, name.clone());
@@ -126,8 +127,9 @@ impl Core {
         outcome
     }
 
-    async fn is_known(&self, root: &RootRow, name: &str) -> Result<bool, Fault> {
-        Ok(self.engine.get(&[name_key(root.silo, name.as_bytes())]).await?[0].is_some())
+    /// What is known of a name.
+    pub(super) async fn known_name(&self, silo: SiloId, name: &[u8]) -> Result<Option<NameRow>, Fault> {
+        decode_row(self.engine.get(&[name_key(silo, name)]).await?[0].as_ref())
     }
 
     async fn seek_alone(
@@ -138,7 +140,7 @@ impl Core {
         which: &Name,
         sought: Sought,
     ) -> Result<bool, Fault> {
-        if self.is_known(root, &which.1).await? {
+        if self.known_name(root.silo, which.1.as_bytes()).await?.is_some() {
             return Ok(true);
         }
         if sought == Sought::Lately && self.looking.is_absent(which, self.clock.monotonic()) {
@@ -148,7 +150,7 @@ impl Core {
             self.looking.note_absent(which.clone(), self.clock.monotonic());
             return Ok(false);
         };
-        if found.size > MAX_OBJECT {
+        if root.info.order.key_for(&found).is_err() {
             return Ok(false);
         }
         let new = New { key: key.clone(), held: found, before: None };
@@ -164,8 +166,7 @@ impl Core {
             Ok(held) => Ok(Some(held)),
             // Nothing lies in an empty folder in the silo's place.
             Err(SiloError::Missing) => {
-                let claim = claim(&open.row.name, &self.id, &open.row.marker, false);
-                let stands = open.note(open.silo.claim(&claim).await);
+                let stands = open.note(open.claim(&self.id).await);
                 stands.map(|()| None).map_err(|error| crate::store::silo_failed(&open, &error))
             }
             Err(SiloError::Mismatch { .. }) => Ok(None),
@@ -220,8 +221,7 @@ impl Core {
     pub(super) async fn try_fill(&self, bucket: &Bucket, key: &ObjectKey, row: &ObjectRow) -> Result<bool, Fault> {
         let found = self.root_of(bucket, key);
         let Some((root, name)) = found else { return self.fill(bucket, key, row, None).await.map(|()| true) };
-        let known = self.engine.get(&[name_key(root.silo, name.as_bytes())]).await?;
-        let known: Option<NameRow> = decode_row(known[0].as_ref())?;
+        let known = self.known_name(root.silo, name.as_bytes()).await?;
         let Some(held) = self.look_in(&root, name.as_bytes()).await? else {
             return Ok(false);
         };

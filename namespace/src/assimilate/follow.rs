@@ -4,8 +4,6 @@ use super::take::Followed;
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::namespace::Core;
-use crate::table::decode_row;
-use crate::table::names::{NameRow, name as name_key};
 
 impl Core {
     /// Looks at a name again that was changed under a read, so that the next read serves what is there. A name that is gone
@@ -34,8 +32,7 @@ impl Core {
             return Ok(false);
         };
         let Some(bucket) = self.bucket_of(root).await? else { return Ok(false) };
-        let known = self.engine.get(&[name_key(silo, name)]).await?;
-        let Some(before) = decode_row::<NameRow>(known[0].as_ref())? else { return Ok(false) };
+        let Some(before) = self.known_name(silo, name).await? else { return Ok(false) };
         let Some(held) = self.look_in(root, name).await? else { return Ok(false) };
         if held.validator.0 == before.validator {
             return Ok(false);

@@ -8,11 +8,13 @@
 //! new version, and a name that is gone takes its object with it, unless the object's bytes were moved away before. Only a
 //! pass that saw everything takes objects away, and not many at once unless somebody confirms.
 
+use holdall_silos::holdings::Held;
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
 use crate::fault::Fault;
+use crate::limits::MAX_OBJECT;
 use crate::name::{BucketName, ObjectKey};
 use crate::table::roots::RootId;
 
@@ -85,9 +87,6 @@ pub struct RootInfo {
     /// So many somebody confirmed: the next pass that finds no more takes them away.
     pub confirmed: u64,
 }
-
-/// Why a name is none.
-const TOO_LARGE: &str = "larger than S3's 5 TiB";
 
 /// A name with a reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,6 +177,11 @@ impl Assimilate {
         format!("{}{rest}", self.into).parse().map_err(|error| format!("the name is no key: {error}"))
     }
 
+    /// The key of what is held, or why it is no object.
+    fn key_for(&self, held: &Held) -> Result<ObjectKey, String> {
+        if held.size > MAX_OBJECT { Err("larger than S3's 5 TiB".to_owned()) } else { self.key_of(&held.name) }
+    }
+
     /// The name that a key would come from, or the prefix of names that a prefix of keys would.
     fn name_of(&self, key: &str) -> Option<String> {
         key.strip_prefix(&self.into).map(|rest| format!("{}{rest}", self.prefix))
@@ -224,20 +228,10 @@ mod tests {
         };
         let noted = |name: &&str| Noted { name: (*name).to_owned(), reason: String::new() };
         RootInfo {
-            id: 1,
-            order,
-            created: 0,
-            complete: false,
-            filled: false,
             at: at.to_owned(),
             seen: seen.iter().map(|prefix| (*prefix).to_owned()).collect(),
             unread: unread.iter().map(noted).collect(),
-            passes: 0,
-            passed: None,
-            counts: Counts::default(),
-            problem: None,
-            gone: 0,
-            confirmed: 0,
+            ..RootInfo::new(1, order, 0)
         }
     }
 

@@ -10,15 +10,14 @@ use holdall_silos::holdings::{Found, Held, Holdings};
 
 use super::merge::{Step, merge};
 use super::take::{Change, Followed, New, TAKEN_TOGETHER};
-use super::{Counts, Noted, TOO_LARGE};
-use crate::bucket::Bucket;
+use super::{Counts, Noted};
+use crate::bucket::{Bucket, show};
 use crate::engine::Priority;
 use crate::fault::Fault;
-use crate::inventory::{Health, OpenSilo, claim};
+use crate::inventory::{Health, OpenSilo};
 use crate::limits::{
-    ASSIMILATED_AT_ONCE, GONE_AT_LEAST, GONE_AT_MOST, MAX_OBJECT, PASS_NOTE, SEEN_KEPT, TAKES_AT_ONCE, UNREAD_KEPT,
+    ASSIMILATED_AT_ONCE, GONE_AT_LEAST, GONE_AT_MOST, PASS_NOTE, SEEN_KEPT, TAKES_AT_ONCE, UNREAD_KEPT,
 };
-use crate::name::ObjectKey;
 use crate::namespace::Core;
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
 use crate::table::names::{self, NameRow, NameState};
@@ -86,13 +85,7 @@ impl Core {
     pub(super) async fn bucket_of(&self, root: &RootRow) -> Result<Option<Bucket>, Fault> {
         let name = &root.info.order.bucket;
         let row: Option<BucketRow> = decode_row(self.engine.get(&[bucket_key(name)]).await?[0].as_ref())?;
-        Ok(row.filter(|row| row.incarnation == root.bucket).map(|row| Bucket {
-            name: name.clone(),
-            incarnation: row.incarnation,
-            owner: row.owner,
-            created: row.created,
-            tags: row.tags,
-        }))
+        Ok(row.filter(|row| row.incarnation == root.bucket).map(|row| show(name.clone(), row)))
     }
 
     /// What is known of a root's names that start with `prefix`, after `after` and up to `until`.
@@ -155,8 +148,7 @@ impl Pass<'_> {
         if self.open.health() == Health::Down {
             return Err(Broken::Failed(format!("silo `{}` is down", self.open.row.name)));
         }
-        let claim = claim(&self.open.row.name, &self.core.id, &self.open.row.marker, false);
-        self.open.note(self.open.silo.claim(&claim).await).map_err(|error| self.failed(&error))
+        self.open.note(self.open.claim(&self.core.id).await).map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &SiloError) -> Broken {
@@ -243,7 +235,7 @@ impl Pass<'_> {
         let (mut new, mut changed, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         for step in steps {
             match step {
-                Step::New(held, before) => match self.key_of(&held) {
+                Step::New(held, before) => match self.row.info.order.key_for(&held) {
                     Ok(key) => new.push(New { key, held, before }),
                     Err(reason) => {
                         let after = Some(NameRow { validator: held.validator.0, state: NameState::Refused(reason) });
@@ -263,14 +255,6 @@ impl Pass<'_> {
         self.counts.made += self.take_all(new).await?;
         self.counts.changed += self.follow_all(changed).await?;
         self.change_all(rows).await
-    }
-
-    /// The key that a name becomes, or why it is no object.
-    fn key_of(&self, held: &Held) -> Result<ObjectKey, String> {
-        if held.size > MAX_OBJECT {
-            return Err(TOO_LARGE.to_owned());
-        }
-        self.row.info.order.key_of(&held.name)
     }
 
     async fn take_all(&self, new: Vec<New>) -> Result<u64, Fault> {
@@ -294,7 +278,7 @@ impl Pass<'_> {
     async fn follow_all(&self, changed: Vec<(Held, NameRow)>) -> Result<u64, Fault> {
         let follows = changed.into_iter().map(|(held, before)| async move {
             // What became too large stays what it was, and cannot be read.
-            let Ok(key) = self.key_of(&held) else { return Ok(0) };
+            let Ok(key) = self.row.info.order.key_for(&held) else { return Ok(0) };
             let followed = self.core.follow_changed(&self.row, &self.bucket, &key, &held, &before).await?;
             Ok(u64::from(matches!(followed, Followed::Changed)))
         });

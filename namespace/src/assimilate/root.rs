@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use holdall_silos::holdings::{Found, Holdings};
 
-use super::{Assimilate, AssimilateError, Counts, Noted, RootInfo, Survey, TOO_LARGE};
+use super::{Assimilate, AssimilateError, Counts, Noted, RootInfo, Survey};
 use crate::engine::{self, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::inventory::Inventory;
-use crate::limits::{ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, MAX_OBJECT, MAX_ROOTS, RESCAN_AT_MOST, SURVEYED};
+use crate::inventory::{Inventory, load_roots};
+use crate::limits::{ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, MAX_ROOTS, RESCAN_AT_MOST, SURVEYED};
 use crate::namespace::{Core, Namespace};
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
 use crate::table::roots::{RootId, RootRow, next_root, root as root_key};
@@ -79,7 +79,7 @@ impl Namespace {
 
     /// All roots, by number.
     pub async fn roots(&self) -> Result<Vec<RootInfo>, Fault> {
-        Ok(self.core.root_rows().await?.into_iter().map(|row| row.info).collect())
+        Ok(load_roots(&*self.engine).await?.into_iter().map(|row| row.info).collect())
     }
 
     /// One root.
@@ -123,7 +123,8 @@ fn refused(error: engine::NotCommitted<AssimilateError>) -> AssimilateError {
 }
 
 impl RootInfo {
-    fn new(id: RootId, order: Assimilate, created: i64) -> Self {
+    /// Nothing was seen yet.
+    pub(super) fn new(id: RootId, order: Assimilate, created: i64) -> Self {
         Self {
             id,
             order,
@@ -146,13 +147,12 @@ impl RootInfo {
 impl Survey {
     fn count(&mut self, order: &Assimilate, found: Found) {
         let refused = match found {
-            Found::Held(held) => match order.key_of(&held.name) {
-                Ok(_) if held.size <= MAX_OBJECT => {
+            Found::Held(held) => match order.key_for(&held) {
+                Ok(_) => {
                     self.names += 1;
                     self.bytes += held.size;
                     return;
                 }
-                Ok(_) => (held.name, TOO_LARGE.to_owned()),
                 Err(reason) => (held.name, reason),
             },
             Found::Refused { name, reason } | Found::Unread { name, reason } => (name, reason),
@@ -193,10 +193,6 @@ impl Core {
 
     pub(super) async fn root_row(&self, id: RootId) -> Result<Option<RootRow>, Fault> {
         self.engine.get(&[root_key(id)]).await?[0].as_ref().map(RootRow::decode).transpose()
-    }
-
-    async fn root_rows(&self) -> Result<Vec<RootRow>, Fault> {
-        crate::inventory::load_roots(&*self.engine).await
     }
 
     /// Changes a root's row; none where there is no such root.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use super::find::Looking;
+use super::find::held;
 use super::pass::Broken;
 use crate::fault::Fault;
+use crate::inventory::load_roots;
 use crate::limits::{PASS_REST, PASSES_AT_ONCE, SWEEP};
 use crate::namespace::Core;
 use crate::sweep::live_sessions;
@@ -29,7 +30,7 @@ impl Core {
     }
 
     async fn begin_due(self: &Arc<Self>, passes: &mut JoinSet<()>) -> Result<(), Fault> {
-        let asked: Vec<_> = self.looking.asked.lock().expect("no holder panics").drain(..).collect();
+        let asked: Vec<_> = held(&self.looking.asked).drain(..).collect();
         if self.inventory().roots.is_empty() {
             return Ok(());
         }
@@ -39,7 +40,7 @@ impl Core {
             }
         }
         let now = self.clock.now();
-        let (mut alive, mut roots) = (None, crate::inventory::load_roots(&*self.engine).await?);
+        let (mut alive, mut roots) = (None, load_roots(&*self.engine).await?);
         // Whoever waited longest comes first.
         roots.sort_by_key(|row| row.info.passed);
         for row in roots {
@@ -47,7 +48,7 @@ impl Core {
             if row.info.passed.is_some_and(|passed| !due(passed)) {
                 continue;
             }
-            let resting = self.looking.resting.lock().expect("no holder panics").get(&row.info.id).copied();
+            let resting = held(&self.looking.resting).get(&row.info.id).copied();
             if resting.is_some_and(|until| self.clock.monotonic() < until) {
                 continue;
             }
@@ -67,7 +68,7 @@ impl Core {
 
     fn begin(self: &Arc<Self>, passes: &mut JoinSet<()>, row: RootRow, prefix: String) {
         let which = (row.info.id, prefix.clone());
-        let mut passing = self.looking.passing.lock().expect("no holder panics");
+        let mut passing = held(&self.looking.passing);
         // Parts, which lists wait for, do not wait for whole roots.
         let alike = passing.iter().filter(|(_, other)| other.is_empty() == prefix.is_empty()).count();
         if alike >= PASSES_AT_ONCE || !passing.insert(which.clone()) {
@@ -88,7 +89,7 @@ impl Core {
         tracing::warn!(root = id, reason, "a pass broke off");
         if whole {
             let until = self.clock.monotonic() + PASS_REST;
-            self.looking.resting.lock().expect("no holder panics").insert(id, until);
+            held(&self.looking.resting).insert(id, until);
         }
         let noted = self.change_root(id, move |row| {
             row.info.problem = Some(reason.clone());
@@ -111,7 +112,6 @@ struct UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let looking: &Looking = &self.core.looking;
-        looking.passing.lock().expect("no holder panics").remove(&self.which);
+        held(&self.core.looking.passing).remove(&self.which);
     }
 }

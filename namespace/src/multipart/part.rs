@@ -155,10 +155,7 @@ impl Namespace {
         range: Range<u64>,
         algorithm: Option<ChecksumAlgorithm>,
     ) -> Result<PartDone, PutError> {
-        let size = range.end - range.start;
-        let bytes = source.read(range).await?;
-        let body = bytes.map(|piece| piece.map_err(|fault| holdall_silos::BodyError { reason: fault.to_string() }));
-        let upload = Upload { body: Box::pin(body), size, algorithm, verify: Box::new(|_| Ok(())) };
+        let upload = source.upload(range, algorithm).await?;
         self.upload_part(bucket, key, id, number, upload).await
     }
 }

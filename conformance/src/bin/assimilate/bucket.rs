@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use holdall_conformance::Outcome;
-use holdall_conformance::client::{Client, Endpoint, Listing};
+use holdall_conformance::client::{Client, Endpoint};
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup};
 use holdall_conformance::wire::{Body, collect};
@@ -175,15 +175,8 @@ async fn put(client: &mut Client, number: u64, which: &str) -> Outcome<()> {
 
 /// Keys and `ETag`s.
 async fn list(endpoint: &Endpoint, bucket: &str, prefix: &str) -> Outcome<BTreeMap<String, String>> {
-    let (mut client, mut all, mut token) = (Client::new(endpoint), BTreeMap::new(), None::<String>);
-    loop {
-        let page = client.list(bucket, Listing { prefix, token: token.as_deref(), ..Listing::default() }).await?;
-        all.extend(page.contents.into_iter().map(|found| (found.key, found.etag)));
-        token = page.next_continuation_token.filter(|_| page.is_truncated);
-        if token.is_none() {
-            return Ok(all);
-        }
-    }
+    let all = Client::new(endpoint).list_all(bucket, prefix).await?;
+    Ok(all.into_iter().map(|found| (found.key, found.etag)).collect())
 }
 
 /// What is there; none where nothing is.

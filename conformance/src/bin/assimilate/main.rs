@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use holdall_conformance::client::{CallError, Client, Endpoint, Listing};
+use holdall_conformance::client::{CallError, Client, Endpoint};
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup};
 use holdall_conformance::process::peak_resident;
@@ -106,18 +106,13 @@ async fn find(tree: &Tree) -> Outcome<Duration> {
 
 /// All keys of the root, without its own prefix, in order. A list that is refused since it would be half is asked for again.
 async fn list(client: &mut Client) -> Result<Vec<String>, CallError> {
-    let (mut keys, mut token) = (Vec::new(), None::<String>);
     loop {
-        let listing = Listing { prefix: INTO, token: token.as_deref(), ..Listing::default() };
-        let page = match client.list(BUCKET, listing).await {
-            Ok(page) => page,
-            Err(error) if error.status() == Some(StatusCode::SERVICE_UNAVAILABLE) => continue,
+        match client.list_all(BUCKET, INTO).await {
+            Ok(all) => {
+                return Ok(all.iter().filter_map(|found| found.key.strip_prefix(INTO).map(str::to_owned)).collect());
+            }
+            Err(error) if error.status() == Some(StatusCode::SERVICE_UNAVAILABLE) => {}
             Err(error) => return Err(error),
-        };
-        keys.extend(page.contents.into_iter().filter_map(|found| Some(found.key.strip_prefix(INTO)?.to_owned())));
-        token = page.next_continuation_token.filter(|_| page.is_truncated);
-        if token.is_none() {
-            return Ok(keys);
         }
     }
 }
