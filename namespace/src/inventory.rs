@@ -281,6 +281,9 @@ impl OpenSilo {
 
     /// Bytes that packs may be rewritten into, where it can tell: that gives room back, and may take half of the reserve.
     pub fn room_to_rewrite(&self) -> Option<u64> {
+        if self.full.load(Ordering::Relaxed) {
+            return Some(0);
+        }
         let written = self.written.load(Ordering::Relaxed);
         self.space().map(|(space, reserve)| space.free.saturating_sub(reserve / 2).saturating_sub(written))
     }
@@ -460,9 +463,18 @@ impl Core {
         loop {
             self.clock.sleep(crate::limits::SILO_CHECK).await;
             let inventory = self.inventory();
-            let all = inventory.silos.values().map(|open| open.ask(&self.id));
-            futures_util::future::join_all(all).await;
+            let all = inventory.silos.values().map(|open| self.is_back(open));
+            if futures_util::future::join_all(all).await.contains(&true) {
+                self.packer.wake();
+            }
         }
+    }
+
+    /// Asks a silo; whether it answers and did not.
+    async fn is_back(&self, open: &OpenSilo) -> bool {
+        let before = open.health();
+        open.ask(&self.id).await;
+        before == Health::Down && open.health() == Health::Up
     }
 
     async fn silo_info(&self, open: &OpenSilo) -> Result<SiloInfo, Fault> {

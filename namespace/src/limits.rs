@@ -70,6 +70,8 @@ pub const MAX_SILOS: usize = 256;
 pub const READ_TRIES: usize = 6;
 /// Retired rows that one sweep holds in memory.
 pub const SWEEP_ROWS: usize = 16_384;
+/// Retired rows that one sweep passes by, with those that wait for silos which are down.
+pub const SWEEP_LOOKED: usize = 4 * SWEEP_ROWS;
 /// How often the sweeper looks.
 pub const SWEEP: Duration = Duration::from_secs(2);
 /// Silo deletes a sweep has under way at once.

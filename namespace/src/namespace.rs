@@ -1,6 +1,6 @@
 //! The handle that every operation is a method of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
@@ -13,6 +13,7 @@ use crate::assimilate::Looking;
 use crate::backup::{BackupOptions, Backups};
 use crate::clock::Clock;
 use crate::engine::{self, Engine, Read, Rows, Write};
+use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::Inventory;
 use crate::job::Running;
@@ -83,13 +84,15 @@ pub struct Core {
     /// Held while an order is looked at and written down: two that contradict each other are not both taken.
     pub(crate) ordering: tokio::sync::Mutex<()>,
     /// Small extents on their way into silos.
-    pub(crate) packer: Packer,
+    pub(crate) packer: Arc<Packer>,
     /// Backups of the index.
     pub(crate) backups: Backups,
     /// One sweep at a time.
     pub(crate) sweeping: tokio::sync::Mutex<crate::sweep::Seen>,
     /// Other sessions' beats, and since when they stand, on this gateway's clock.
     pub(crate) watched: Mutex<BTreeMap<u64, (u64, Duration)>>,
+    /// Ended sessions whose tails wait for silos, and the silos that were looked through.
+    pub(crate) tails: Mutex<BTreeMap<u64, BTreeSet<SiloId>>>,
     /// What is looked for in silos of others.
     pub(crate) looking: Looking,
 }
@@ -131,7 +134,7 @@ impl Namespace {
         session.revision.store(inventory.revision, std::sync::atomic::Ordering::Release);
         let core = Core {
             engine,
-            packer: Packer::new(Arc::clone(&clock)),
+            packer: Arc::new(Packer::new(Arc::clone(&clock))),
             backups: Backups::new(&options.seal_key, Arc::clone(&clock)),
             clock,
             options,
@@ -144,6 +147,7 @@ impl Namespace {
             ordering: tokio::sync::Mutex::default(),
             sweeping: tokio::sync::Mutex::default(),
             watched: Mutex::default(),
+            tails: Mutex::default(),
             looking: Looking::default(),
         };
         Ok(Arc::new(Self { core: Arc::new(core), tasks: Mutex::default() }))
@@ -155,6 +159,7 @@ impl Namespace {
         let tasks = [
             tokio::spawn(Arc::clone(core).beat_forever()),
             tokio::spawn(Arc::clone(core).watch_silos_forever()),
+            tokio::spawn(Arc::clone(core).bury_forever()),
             tokio::spawn(Arc::clone(core).sweep_forever()),
             tokio::spawn(Arc::clone(core).look_after_packs_forever()),
             tokio::spawn(Arc::clone(core).run_jobs_forever()),

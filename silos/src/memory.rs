@@ -38,6 +38,8 @@ struct State {
     capacity: Option<u64>,
     /// Puts get no answer.
     hangs: bool,
+    /// Nothing is done.
+    fails: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -63,7 +65,7 @@ impl Memory {
     /// An empty silo that is full once it stores `capacity` bytes.
     pub fn with_capacity(capacity: u64) -> Self {
         let silo = Self::new();
-        silo.lock().capacity = Some(capacity);
+        silo.limit(capacity);
         silo
     }
 
@@ -93,12 +95,27 @@ impl Memory {
         self.lock().hangs = hangs;
     }
 
+    /// From now on everything fails, or it does not any more.
+    pub fn fail(&self, fails: bool) {
+        self.lock().fails = fails;
+    }
+
+    /// From now on it is full once it stores `capacity` bytes.
+    pub fn limit(&self, capacity: u64) {
+        self.lock().capacity = Some(capacity);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn answering(&self) -> Result<MutexGuard<'_, State>, SiloError> {
+        let state = self.lock();
+        if state.fails { Err(SiloError::not_done("it is told to fail")) } else { Ok(state) }
+    }
+
     fn blob(&self, name: &BlobName) -> Result<Blob, SiloError> {
-        self.lock().blobs.get(&name.to_string()).cloned().ok_or(SiloError::Missing)
+        self.answering()?.blobs.get(&name.to_string()).cloned().ok_or(SiloError::Missing)
     }
 }
 
@@ -163,12 +180,12 @@ impl Blob {
 impl Silo for Memory {
     async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError> {
         span::fits_extent(size, MAX_EXTENT)?;
-        let hangs = self.lock().hangs;
+        let hangs = self.answering()?.hangs;
         if hangs {
             std::future::pending::<()>().await;
         }
         {
-            let state = self.lock();
+            let state = self.answering()?;
             if state.blobs.contains_key(&name.to_string()) {
                 return Err(SiloError::Exists);
             }
@@ -179,7 +196,7 @@ impl Silo for Memory {
         let payload = Exact::new(body, size).collect().await?.concat();
         let description = describe(When::AfterBody);
         span::fits_description(&description, MAX_DESCRIPTION)?;
-        let mut state = self.lock();
+        let mut state = self.answering()?;
         if state.blobs.contains_key(&name.to_string()) {
             return Err(SiloError::Exists);
         }
@@ -198,7 +215,7 @@ impl Silo for Memory {
             return Err(packs_do_not_grow());
         }
         span::fits_pack(pack, at, &bytes)?;
-        self.lock().append(pack.to_string(), at, &bytes)
+        self.answering()?.append(pack.to_string(), at, &bytes)
     }
 
     async fn read(&self, name: &BlobName, size: u64, range: Range<u64>) -> Result<Pieces, SiloError> {
@@ -221,13 +238,13 @@ impl Silo for Memory {
     }
 
     async fn delete(&self, name: &BlobName) -> Result<(), SiloError> {
-        self.lock().blobs.remove(&name.to_string());
+        self.answering()?.blobs.remove(&name.to_string());
         Ok(())
     }
 
     async fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Vec<Listed>, SiloError> {
         let start = after.filter(|after| *after >= prefix).map_or(Bound::Included(prefix), Bound::Excluded);
-        let state = self.lock();
+        let state = self.answering()?;
         Ok(state
             .blobs
             .range::<str, _>((start, Bound::Unbounded))
@@ -238,7 +255,7 @@ impl Silo for Memory {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<(), SiloError> {
-        let mut state = self.lock();
+        let mut state = self.answering()?;
         match &state.marker {
             Some(found) => claim.check(found),
             None if !claim.fresh => Err(Claim::refuse_unmarked()),
@@ -251,7 +268,7 @@ impl Silo for Memory {
     }
 
     async fn marker(&self) -> Result<Option<Marker>, SiloError> {
-        Ok(self.lock().marker.clone())
+        Ok(self.answering()?.marker.clone())
     }
 
     async fn probe(&self) -> Result<Facts, SiloError> {
@@ -269,7 +286,7 @@ impl Silo for Memory {
     }
 
     async fn space(&self) -> Result<Option<Space>, SiloError> {
-        let state = self.lock();
+        let state = self.answering()?;
         Ok(state.capacity.map(|total| Space { total, free: total.saturating_sub(state.used()) }))
     }
 }

@@ -5,7 +5,6 @@
 //! them. A restore takes the newest snapshot before a moment and every piece of the log after it; where numbers of
 //! entries leave a gap, nothing is guessed.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -74,8 +73,10 @@ struct Known {
     /// When this gateway began its last snapshot, on its own clock, and how long that took.
     taken: Option<Duration>,
     took: Duration,
-    /// What is known of each snapshot.
-    seen: BTreeMap<prune::Taker, prune::State>,
+    /// Bytes of its rows.
+    size: u64,
+    /// Snapshots in a row that were taken before their time.
+    early: u32,
     /// Since when no piece could be written, on this gateway's clock.
     failing: Option<Duration>,
 }

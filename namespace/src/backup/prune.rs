@@ -37,6 +37,8 @@ pub(super) struct Kept {
     pub(super) complete: BTreeSet<Taker>,
     /// Snapshots that will never be.
     pub(super) unfinished: BTreeSet<Taker>,
+    /// The oldest that did not read.
+    pub(super) unread: Option<Taker>,
     /// The one that the oldest moment kept is restored from; 0 for none.
     pub(super) oldest: u64,
 }
@@ -45,8 +47,9 @@ impl Kept {
     /// What no restore to a moment that is kept needs. What did not read stays.
     pub(super) fn prunable(&self, names: &[BlobName]) -> Vec<BlobName> {
         let newest = self.complete.last().map_or(0, |(sequence, _)| *sequence);
-        // Of what is older nothing is known.
-        let known = self.complete.first().map_or(u64::MAX, |(sequence, _)| *sequence);
+        // What comes between one that did not read and the next that is complete may be wanted with it.
+        let unread = self.unread.filter(|(sequence, _)| *sequence < self.oldest);
+        let known = unread.map_or(0, |_| self.complete.first().map_or(u64::MAX, |(sequence, _)| *sequence));
         let goes = |name: &&BlobName| match name.backed_up() {
             (true, sequence) => {
                 let of = (sequence, name.extent.0);
@@ -77,13 +80,30 @@ mod tests {
         let far = RUN_ENTRIES + 9;
         let names =
             [log(1), log(5), log(9), log(far), snapshot(2, 1), snapshot(4, 2), snapshot(9, 3), snapshot(far, 4)];
-        let mut kept = Kept { complete: [(4, 1), (far, 1)].into(), unfinished: [(9, 1)].into(), oldest: 0 };
+        let mut kept =
+            Kept { complete: [(4, 1), (far, 1)].into(), unfinished: [(9, 1)].into(), unread: Some((2, 1)), oldest: 0 };
         assert_eq!(kept.prunable(&names), [snapshot(9, 3)]);
         // The piece at 5 may go on for so many entries, but no further.
         kept.oldest = far;
         assert_eq!(kept.prunable(&names), [log(5), log(9), snapshot(4, 2), snapshot(9, 3)]);
         // Unfinished, and newer than all that are complete: perhaps under way.
-        let early = Kept { complete: BTreeSet::new(), unfinished: [(9, 1)].into(), oldest: 0 };
+        let early = Kept { complete: BTreeSet::new(), unfinished: [(9, 1)].into(), unread: None, oldest: 0 };
         assert_eq!(early.prunable(&names), []);
+    }
+
+    /// Pieces that began shortly before a snapshot stayed when that was pruned, and all prunes to come took them for
+    /// older than anything known.
+    #[test]
+    fn what_a_prune_leaves_goes_with_the_next() {
+        let (second, third) = (RUN_ENTRIES + 9, 3 * RUN_ENTRIES);
+        let names = [log(5), log(RUN_ENTRIES), log(third), snapshot(second, 1), snapshot(third, 2)];
+        // The first snapshot, at 4, went with the prune before.
+        let kept = Kept {
+            complete: [(second, 1), (third, 1)].into(),
+            unfinished: BTreeSet::new(),
+            unread: None,
+            oldest: third,
+        };
+        assert_eq!(kept.prunable(&names), [log(5), log(RUN_ENTRIES), snapshot(second, 1)]);
     }
 }

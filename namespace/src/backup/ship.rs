@@ -35,34 +35,49 @@ pub(crate) struct Position {
 }
 
 impl Core {
-    /// Writes what is new of the log; what says nothing waits a while, unless `all`.
+    /// Writes what is new of the log as it stands now, so that this ends however much is committed meanwhile; what says
+    /// nothing waits a while, unless `all`.
     pub(crate) async fn ship_log(&self, all: bool) -> Result<(), Fault> {
-        let mut held = self.backups.position.lock().await;
-        loop {
-            let mut position = match *held {
-                Some(position) => position,
-                None => *held.insert(self.find_position().await?),
-            };
-            let mut entries = self.engine.log(position.shipped.saturating_sub(position.base), PIECE).await?;
-            entries.truncate(RUN_ENTRIES as usize);
-            let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(()) };
-            if position.base + entries[0].sequence != position.shipped + 1 {
-                tracing::warn!("the log of the index has a gap; a snapshot is taken");
-                *held = None;
-                continue;
+        let until = self.engine.snapshot().await?.last().0;
+        while let Some(last) = self.ship_run(all).await?
+            && last < until
+        {
+            if until - last > RUN_ENTRIES && self.room_in_index().is_err() {
+                return Err(Fault::Unavailable(
+                    "the index has no room for the log that silos do not have yet".to_owned(),
+                ));
             }
-            let idle = entries.iter().all(|entry| entry.rows.iter().all(|(key, _)| is_of_sessions(key)));
-            if idle && !all && self.clock.monotonic().saturating_sub(position.since) < BACKUP_IDLE {
-                return Ok(());
-            }
-            self.ship(position, entries).await?;
-            position.shipped = position.base + last;
-            position.since = self.clock.monotonic();
-            *held = Some(position);
-            crate::failpoint!("log-shipped");
-            // The last one stays: whoever goes on shows that it has it.
-            self.engine.forget_log(last - 1);
         }
+        Ok(())
+    }
+
+    /// Writes the next run; answers its last entry, none where nothing is written. Others have their turn between two.
+    async fn ship_run(&self, all: bool) -> Result<Option<u64>, Fault> {
+        let mut held = self.backups.position.lock().await;
+        let mut position = match *held {
+            Some(position) => position,
+            None => *held.insert(self.find_position().await?),
+        };
+        let mut entries = self.engine.log(position.shipped.saturating_sub(position.base), PIECE).await?;
+        entries.truncate(RUN_ENTRIES as usize);
+        let Some(last) = entries.last().map(|entry| entry.sequence) else { return Ok(None) };
+        if position.base + entries[0].sequence != position.shipped + 1 {
+            tracing::warn!("the log of the index has a gap; a snapshot is taken");
+            *held = None;
+            return Ok(Some(0));
+        }
+        let idle = entries.iter().all(|entry| entry.rows.iter().all(|(key, _)| is_of_sessions(key)));
+        if idle && !all && self.clock.monotonic().saturating_sub(position.since) < BACKUP_IDLE {
+            return Ok(None);
+        }
+        self.ship(position, entries).await?;
+        position.shipped = position.base + last;
+        position.since = self.clock.monotonic();
+        *held = Some(position);
+        crate::failpoint!("log-shipped");
+        // The last one stays: whoever goes on shows that it has it.
+        self.engine.forget_log(last - 1);
+        Ok(Some(last))
     }
 
     async fn ship(&self, position: Position, entries: Vec<Entry>) -> Result<(), Fault> {
@@ -158,9 +173,7 @@ impl Core {
         if let Some((silo, error)) = shelf.silent.first().filter(|_| shelf.is_silent()) {
             return Err(Fault::Unavailable(format!("silo `{silo}` could not be looked through for backups: {error}")));
         }
-        // What was whole once may be so no more.
-        self.backups.known().seen.clear();
-        let newest = self.note_newest(&shelf).await;
+        let newest = self.note_newest(&shelf).await.0;
         let mut base: u64 = decode_row(self.engine.get(&[log_base()]).await?[0].as_ref())?.unwrap_or(0);
         let since = self.clock.monotonic();
         // Nothing can be restored without a snapshot.

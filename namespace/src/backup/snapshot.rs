@@ -56,10 +56,10 @@ impl Core {
         if age >= options.every {
             return true;
         }
-        let targets = self.backup_silos(0);
+        // One that has no room for it would have a part of it, and no room for anything else.
+        let targets = self.backup_silos(known.size.max(PIECE as u64));
         let whole = targets.iter().filter(|open| known.homes.contains(&open.row.name)).count();
-        let spacing = SNAPSHOT_SPACING.max(known.took * SNAPSHOT_SPACINGS);
-        whole < targets.len().min(BACKUP_COPIES) && age >= spacing
+        whole < targets.len().min(BACKUP_COPIES) && age >= spacing(known.took, known.early)
     }
 
     /// Takes a snapshot now.
@@ -121,38 +121,35 @@ impl Core {
             let mut known = self.backups.known();
             known.status.silos.clone_from(&taken.silos);
             known.took = self.clock.monotonic().saturating_sub(begun);
-            known.taken = Some(begun);
+            known.size = bytes;
+            let since = known.taken.replace(begun).map_or(Duration::MAX, |before| begun.saturating_sub(before));
+            let early = self.options.backup.is_some_and(|options| since < options.every);
+            known.early = if early { known.early + 1 } else { 0 };
         }
         tracing::info!(rows, bytes, silos = taken.silos.join(", "), "took a snapshot of the index");
         self.prune().await;
         Ok(taken)
     }
 
-    /// Looks which snapshots there are; answers sequence and end of the newest that is whole.
-    pub(super) async fn note_newest(&self, shelf: &Shelf) -> Option<(u64, End)> {
+    /// Looks which snapshots there are; answers sequence and end of the newest that is whole, and the state of each.
+    pub(super) async fn note_newest(&self, shelf: &Shelf) -> (Option<(u64, End)>, BTreeMap<Taker, State>) {
         let mut newest: Option<(u64, End, Vec<String>)> = None;
         let mut seen = BTreeMap::new();
-        let before = self.backups.known().seen.clone();
         for (sequence, names) in shelf.snapshots() {
-            let of = (sequence, names[0].extent.0);
-            let state = match before.get(&of) {
-                Some(State::Complete(end)) => State::Complete(*end),
-                _ => self.state_of(shelf, &names).await,
-            };
-            seen.insert(of, state);
+            let state = self.state_of(shelf, &names).await;
+            seen.insert((sequence, names[0].extent.0), state);
             if let (State::Complete(end), None) = (state, &newest) {
                 let since = shelf.logs().filter(|(first, _)| *first > sequence).map(|(_, name)| name);
                 let chain: Vec<BlobName> = names.into_iter().chain(since).collect();
                 newest = Some((sequence, end, shelf.homes(&chain).into_iter().map(str::to_owned).collect()));
             }
         }
+        let Some((sequence, end, homes)) = newest else { return (None, seen) };
         let mut known = self.backups.known();
-        known.seen = seen;
-        let (sequence, end, homes) = newest?;
         known.homes = homes;
         known.status.snapshot = Some(end.at);
         known.status.covered = known.status.covered.max(Some(end.at));
-        Some((sequence, end))
+        (Some((sequence, end)), seen)
     }
 
     async fn state_of(&self, shelf: &Shelf, names: &[BlobName]) -> State {
@@ -174,10 +171,9 @@ impl Core {
     async fn prune(&self) {
         let Some(options) = self.options.backup else { return };
         let shelf = self.shelf().await;
-        self.note_newest(&shelf).await;
+        let (_, seen) = self.note_newest(&shelf).await;
         let (Ok(live), true) = (live_sessions(&*self.engine).await, shelf.silent.is_empty()) else { return };
         let before = self.clock.now() - options.keep.as_millis() as UnixMs;
-        let seen = self.backups.known().seen.clone();
         let complete = seen.iter().filter_map(|(of, state)| match state {
             State::Complete(end) => Some((*of, end.at)),
             State::Unfinished | State::Unread => None,
@@ -186,9 +182,10 @@ impl Core {
         let others = |session: u64| session != self.session().id && live.iter().any(|(id, _)| *id == session);
         let unfinished = seen.iter().filter(|((_, session), state)| **state == State::Unfinished && !others(*session));
         let unfinished: BTreeSet<Taker> = unfinished.map(|(of, _)| *of).collect();
+        let unread = seen.iter().filter(|(_, state)| **state == State::Unread).map(|(of, _)| *of).next();
         let oldest = complete.get(1).filter(|(_, at)| *at <= before).map_or(0, |((sequence, _), _)| *sequence);
         let names: Vec<BlobName> = shelf.names().map(|(name, _)| *name).collect();
-        let kept = Kept { complete: complete.into_iter().map(|(of, _)| of).collect(), unfinished, oldest };
+        let kept = Kept { complete: complete.into_iter().map(|(of, _)| of).collect(), unfinished, unread, oldest };
         let gone: BTreeSet<BlobName> = kept.prunable(&names).into_iter().collect();
         let homes = shelf.names().filter(|(name, _)| gone.contains(name));
         let deletes = homes.flat_map(|(name, homes)| homes.map(|home| delete(*name, Arc::clone(&home.silo))));
@@ -198,6 +195,11 @@ impl Core {
         }
         crate::failpoint!("backup-pruned");
     }
+}
+
+/// How long after the last snapshot one may be taken before its time: twice as long after each that was.
+fn spacing(took: Duration, early: u32) -> Duration {
+    SNAPSHOT_SPACING.max(took * SNAPSHOT_SPACINGS).saturating_mul(1 << early.min(16))
 }
 
 async fn delete(name: BlobName, silo: Arc<dyn Silo>) {

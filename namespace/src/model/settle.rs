@@ -112,8 +112,8 @@ impl World {
                 if let Err(fault) = self.now(namespace.core.bury_silent()) {
                     self.sim.wrong(|| format!("the dead are not buried: {fault}"));
                 }
-                if let Err(fault) = self.now(namespace.core.forget_moves(None)) {
-                    self.sim.wrong(|| format!("dead moves are not forgotten: {fault}"));
+                if let Err(fault) = self.now(namespace.core.collect_ended()) {
+                    self.sim.wrong(|| format!("what the dead left is not collected: {fault}"));
                 }
                 if let Err(fault) = self.now(namespace.sweep(true)) {
                     self.sim.wrong(|| format!("a sweep breaks off: {fault}"));

@@ -340,9 +340,11 @@ impl World {
                 // On this gateway's clock the lease passes between two looks: who does not beat meanwhile is dead.
                 Act::Bury => {
                     let _ = namespace.core.bury_silent().await;
+                    let _ = namespace.core.collect_ended().await;
                     sim.step().await;
                     sim.pass(LEASE + Duration::from_secs(1));
                     let _ = namespace.core.bury_silent().await;
+                    let _ = namespace.core.collect_ended().await;
                 }
                 Act::Look => {
                     for open in namespace.inventory().silos.values() {

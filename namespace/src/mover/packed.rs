@@ -70,20 +70,11 @@ impl Mover<'_> {
         let rows = self.core.engine.get(&keys).await?;
         let mut lots = Vec::with_capacity(planned.len());
         for (planned, row) in planned.iter().zip(rows) {
-            let row = decode_row::<ExtentRow>(row.as_ref())?;
-            let from = row.as_ref().and_then(|row| row.verified_in(planned.from)).map(|own| own.location.clone());
-            let lot = row.zip(from).map(|(row, from)| Lot {
-                planned: planned.clone(),
-                row,
-                from,
-                hashed: false,
-                outcome: Moved::Superseded,
-            });
-            lots.push(lot);
+            lots.push(Lot::of(planned, row.as_ref()));
         }
         let mut there: Vec<&mut Lot> = lots.iter_mut().flatten().collect();
         self.carry(&way, &mut there).await?;
-        Ok(lots.into_iter().map(|lot| lot.map_or(Moved::Superseded, |lot| lot.outcome)).collect())
+        Ok(lots.into_iter().map(|lot| lot.map_or_else(|outcome| outcome, |lot| lot.outcome)).collect())
     }
 
     /// From the journal to the last commit. Whatever happens, nothing of it stays in the journal.
@@ -224,17 +215,22 @@ impl Mover<'_> {
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let (mut writes, mut done) = (Vec::new(), Vec::with_capacity(moves.len()));
             for (index, copied) in &moves {
-                let moved = relocate(copied, rows, now, (number, *index))?;
-                done.push(moved.is_some());
-                writes.extend(moved.into_iter().flatten());
+                done.push(match relocate(copied, rows, now, (number, *index)) {
+                    Ok(Some(moved)) => {
+                        writes.extend(moved);
+                        Moved::Done
+                    }
+                    Ok(None) => Moved::Superseded,
+                    Err(fault) => Moved::Failed(fault.to_string()),
+                });
             }
             let _held = (&held, &by);
-            Ok((writes, done))
+            Ok::<_, Fault>((writes, done))
         };
         match way.session.commit_as(Priority::Background, reads, decide).await {
             Ok(done) => {
                 for ((at, _), done) in copied.iter().zip(done) {
-                    lots[*at].outcome = if done { Moved::Done } else { Moved::Superseded };
+                    lots[*at].outcome = done;
                 }
                 Ok(())
             }
@@ -251,6 +247,14 @@ impl Mover<'_> {
 }
 
 impl Lot {
+    /// None where there is nothing to be moved, or where its row does not read.
+    fn of(planned: &Move, row: Option<&Bytes>) -> Result<Self, Moved> {
+        let row: Option<ExtentRow> = decode_row(row).map_err(|fault| Moved::Failed(fault.to_string()))?;
+        let row = row.ok_or(Moved::Superseded)?;
+        let from = row.verified_in(planned.from).ok_or(Moved::Superseded)?.location.clone();
+        Ok(Self { planned: planned.clone(), row, from, hashed: false, outcome: Moved::Superseded })
+    }
+
     /// Notes the checksum of bytes that had none.
     fn hash(&mut self, bytes: &Bytes) {
         if !self.row.is_hashed() {

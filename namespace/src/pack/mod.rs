@@ -78,12 +78,12 @@ struct Watched {
 }
 
 /// See [`Packer::touch`].
-pub(crate) struct Touched<'a> {
-    packer: &'a Packer,
+pub(crate) struct Touched {
+    packer: Arc<Packer>,
     packs: Vec<PackId>,
 }
 
-impl Drop for Touched<'_> {
+impl Drop for Touched {
     fn drop(&mut self) {
         self.packs.iter().for_each(|pack| self.packer.watch(*pack));
     }
@@ -232,8 +232,8 @@ impl Packer {
     }
 
     /// Has packs looked at once this is dropped, whatever became of the work till then.
-    pub(crate) fn touch(&self, packs: Vec<PackId>) -> Touched<'_> {
-        Touched { packer: self, packs }
+    pub(crate) fn touch(self: &Arc<Self>, packs: Vec<PackId>) -> Touched {
+        Touched { packer: Arc::clone(self), packs }
     }
 
     /// What is to be looked at now.

@@ -12,7 +12,7 @@ use crate::describe::Description;
 use crate::engine::{self, Read, Rows, Write};
 use crate::extent::{JobId, Location, Replica, ReplicaState};
 use crate::fault::Fault;
-use crate::inventory::OpenSilo;
+use crate::inventory::{Health, OpenSilo};
 use crate::limits::{MOVED_TOGETHER, REWRITES, SPAN, SWEEP, SWEEPS_AT_ONCE};
 use crate::mover::{Moved, Mover};
 use crate::namespace::Core;
@@ -118,7 +118,7 @@ impl Core {
         let sessions: BTreeMap<u64, BeatRow> = live_sessions(&*self.engine).await?.into_iter().collect();
         let begun = |id: &PackId| sessions.get(&id.number.session).is_some_and(|row| row.floor <= id.number.number);
         // What a restored index does not know of a pack goes with it.
-        let due = due.into_iter().filter(|(id, _)| id.number.session >= kept);
+        let due = due.into_iter().filter(|(id, _)| id.number.session >= kept && !self.is_out_of_reach(*id));
         let past = due.filter(|(id, _)| !begun(id) || crate::seeded_bug!("pack-unpast"));
         let looks =
             stream::iter(past).map(|(id, seen)| async move { (id, seen, self.look_after(id, seen.length).await) });
@@ -137,11 +137,17 @@ impl Core {
         Ok(())
     }
 
+    /// Whether a pack's silo is known to be down: once it answers, its packs are looked at.
+    fn is_out_of_reach(&self, id: PackId) -> bool {
+        self.inventory().silos.get(&id.silo).is_some_and(|open| open.health() == Health::Down)
+    }
+
     fn note_look(&self, id: PackId, seen: Watched, looked: Result<Looked, Fault>) {
         let now = self.clock.monotonic();
         match looked {
             Ok(Looked::Done) => self.packer.done(id, seen),
             Ok(Looked::Waits | Looked::Thin(_)) => self.packer.later(id, now, false),
+            Ok(Looked::Failed) | Err(_) if self.is_out_of_reach(id) => self.packer.later(id, now, false),
             Ok(Looked::Failed) => self.packer.later(id, now, true),
             Err(fault) => {
                 tracing::warn!(%fault, pack = %id.name(), "a pack could not be looked after");

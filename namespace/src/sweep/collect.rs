@@ -2,14 +2,15 @@
 //! and whose session is dead or past that number, is nobody's and never will be.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use holdall_silos::{BlobName, silo::Listed};
 
 use crate::engine::{self, Key, Read, Rows, Write};
 use crate::extent::{Location, Number, SiloId};
 use crate::fault::Fault;
-use crate::inventory::OpenSilo;
-use crate::limits::LEASE;
+use crate::inventory::{Health, OpenSilo};
+use crate::limits::{LEASE, SWEEP};
 use crate::names::Names;
 use crate::namespace::Core;
 use crate::sweep::{Swept, live_sessions};
@@ -19,38 +20,69 @@ use crate::table::packs::{self, PackId};
 use crate::table::sessions::{BeatRow, EndedRow, ended, read_session};
 use crate::table::{after_prefix, decode, decode_row, key, usage};
 
+/// No extent's name comes after it.
+const LAST_EXTENT: (u64, u64) = ((1 << 40) - 1, u64::MAX);
+
 impl Core {
-    /// Collects the orphans of sessions that ended since, in the tails where they can lie.
+    /// Collects the orphans of sessions that ended since, in the tails where they can lie. A silo that does not answer is
+    /// looked through once it does, and keeps nothing else waiting.
     pub(crate) async fn collect_ended(&self) -> Result<(), Fault> {
         let range = vec![key::ENDED]..after_prefix(&[key::ENDED]);
-        let ended_since = self.engine.range(range, usize::MAX, usize::MAX).await?;
-        if !ended_since.is_empty() {
+        let rows = self.engine.range(range, usize::MAX, usize::MAX).await?;
+        let rows = rows.iter().filter_map(|(key, row)| Some((read_session(key)?, row)));
+        let ended: Vec<(u64, EndedRow)> =
+            rows.map(|(session, row)| Ok((session, decode(row)?))).collect::<Result<_, Fault>>()?;
+        if self.note_tails(&ended) {
             self.find_packs().await?;
         }
-        for (row_key, row) in ended_since {
-            let Some(session) = read_session(&row_key) else { continue };
-            let EndedRow { floor } = decode(&row)?;
-            let mut swept = Swept::default();
-            for open in self.inventory().silos.values() {
-                self.collect_tail(open, session, floor, &mut swept).await?;
-            }
-            let key = ended(session);
-            let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Delete(key.clone())], ()));
-            engine::commit(&*self.engine, vec![Read::Row(ended(session))], decide).await?;
-            tracing::info!(
-                session,
-                orphans = swept.orphans,
-                bytes = swept.bytes,
-                "collected an ended session's orphans"
-            );
+        for (session, EndedRow { floor }) in ended {
+            self.collect_session(session, floor).await?;
         }
         Ok(())
     }
 
-    /// What a session wrote at and above its last floor.
+    /// Whether one of these sessions is new here.
+    fn note_tails(&self, sessions: &[(u64, EndedRow)]) -> bool {
+        let mut tails = self.tails.lock().expect("no holder panics");
+        tails.retain(|session, _| sessions.iter().any(|(ended, _)| ended == session));
+        let known = tails.len();
+        for (session, _) in sessions {
+            tails.entry(*session).or_default();
+        }
+        tails.len() > known
+    }
+
+    async fn collect_session(&self, session: u64, floor: u64) -> Result<(), Fault> {
+        let (mut swept, mut waits) = (Swept::default(), false);
+        let done = self.tails.lock().expect("no holder panics").get(&session).cloned().unwrap_or_default();
+        for open in self.inventory().silos.values().filter(|open| !done.contains(&open.id)) {
+            let collected = match open.health() {
+                Health::Up => self.collect_tail(open, session, floor, &mut swept).await,
+                Health::Down => Err(Fault::Unavailable("it is down".to_owned())),
+            };
+            if let Err(fault) = collected {
+                tracing::debug!(session, silo = %open.row.name, %fault, "an ended session's orphans stay");
+                waits = true;
+            } else if let Some(done) = self.tails.lock().expect("no holder panics").get_mut(&session) {
+                done.insert(open.id);
+            }
+        }
+        if swept.orphans > 0 || !waits {
+            let Swept { orphans, bytes, .. } = swept;
+            tracing::info!(session, orphans, bytes, "collected an ended session's orphans");
+        }
+        if waits {
+            return Ok(());
+        }
+        let key = ended(session);
+        let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Delete(key.clone())], ()));
+        Ok(engine::commit(&*self.engine, vec![Read::Row(ended(session))], decide).await?)
+    }
+
+    /// What a session wrote at and above its last floor: among that may be a pack, whose name is the first of its number.
     async fn collect_tail(&self, open: &OpenSilo, session: u64, floor: u64, swept: &mut Swept) -> Result<(), Fault> {
-        let first = BlobName { session, number: floor, extent: (0, 0) };
-        self.collect_from(open, &BlobName::session_prefix(session), Some(first.to_string()), swept).await
+        let before = BlobName { session, number: floor.saturating_sub(1), extent: LAST_EXTENT };
+        self.collect_from(open, &BlobName::session_prefix(session), Some(before.to_string()), swept).await
     }
 
     /// A pass over every silo.
@@ -147,6 +179,16 @@ impl Core {
         Ok(decode_row(self.engine.get(&[kept()]).await?[0].as_ref())?.unwrap_or(0))
     }
 
+    /// Looks after sessions, whatever silos do.
+    pub(crate) async fn bury_forever(self: Arc<Self>) {
+        loop {
+            self.clock.sleep(SWEEP).await;
+            if let Err(fault) = self.bury_silent().await {
+                tracing::warn!(%fault, "sessions could not be looked at");
+            }
+        }
+    }
+
     /// Declares sessions dead whose beat stood still for the lease, on this gateway's own clock.
     pub(crate) async fn bury_silent(&self) -> Result<(), Fault> {
         let now = self.clock.monotonic();
@@ -175,9 +217,8 @@ impl Core {
         if buried {
             self.job_wanted.notify_one();
         }
-        // Also what an earlier pass left because a silo or the index did not answer.
-        self.forget_moves(None).await?;
-        self.collect_ended().await
+        // Also what an earlier pass left because the index did not answer.
+        self.forget_moves(None).await
     }
 }
 

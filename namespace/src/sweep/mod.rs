@@ -1,6 +1,6 @@
 //! Sweeping: deleting what was retired once nobody can be reading it, and orphans by the rule.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use crate::clock::UnixMs;
 use crate::engine::{self, Engine, Key, Priority, Read, Rows, Write};
 use crate::extent::{Location, Number, ReplicaState, SiloId};
 use crate::fault::Fault;
+use crate::inventory::Health;
 use crate::limits::{
-    BACKGROUND_ROWS, BEAT, COMPLETED_KEPT, LIST_PAGE, PATIENT_PASSES, SWEEP, SWEEP_ROWS, SWEEPS_AT_ONCE,
+    BACKGROUND_ROWS, BEAT, COMPLETED_KEPT, LIST_PAGE, PATIENT_PASSES, SWEEP, SWEEP_LOOKED, SWEEP_ROWS, SWEEPS_AT_ONCE,
 };
 use crate::namespace::{Core, Namespace};
 use crate::table::extents::{ExtentRow, extent, forget};
 use crate::table::packs::{self, PackId};
-use crate::table::retired::{RetiredRow, read_since};
+use crate::table::retired::{RetiredRow, read_since, since};
 use crate::table::sessions::{BeatRow, read_session};
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, decode_row, encode, key, successor};
@@ -56,6 +57,10 @@ impl Swept {
 #[derive(Default)]
 pub(crate) struct Seen {
     noted: HashMap<Key, Noted>,
+    /// The next pass begins here: all rows before wait for silos that are down,
+    from: Key,
+    /// namely these.
+    down: BTreeSet<SiloId>,
 }
 
 struct Noted {
@@ -104,17 +109,14 @@ impl Namespace {
 
 impl Core {
     pub(crate) async fn sweep_forever(self: Arc<Self>) {
-        if let Err(fault) = self.collect_ended().await {
-            tracing::warn!(%fault, "orphans of earlier sessions were not collected");
-        }
         if let Err(fault) = self.find_packs().await {
             tracing::warn!(%fault, "packs of earlier sessions were not looked at");
         }
         loop {
-            self.clock.sleep(SWEEP).await;
-            if let Err(fault) = self.bury_silent().await {
-                tracing::warn!(%fault, "sessions could not be looked at");
+            if let Err(fault) = self.collect_ended().await {
+                tracing::warn!(%fault, "orphans of earlier sessions were not collected");
             }
+            self.clock.sleep(SWEEP).await;
             match self.sweep_retired(false).await {
                 Ok(swept) if swept.replicas > 0 => {
                     tracing::debug!(replicas = swept.replicas, bytes = swept.bytes, "swept");
@@ -128,7 +130,9 @@ impl Core {
     /// One pass over what is retired, a page at a time: requests are answered between.
     pub(crate) async fn sweep_retired(&self, skip_grace: bool) -> Result<Swept, Fault> {
         let mut seen = self.sweeping.lock().await;
-        self.abort_left().await?;
+        if let Err(fault) = self.abort_left().await {
+            tracing::warn!(%fault, "uploads of deleted buckets stay");
+        }
         let mut swept = Swept::default();
         // A row ahead of its time is the record of a completed upload, which is kept for a day whatever the grace; half
         // of that forgives clocks that were ahead of ours.
@@ -137,20 +141,37 @@ impl Core {
         let until = if skip_grace { now + ahead } else { now - self.options.grace.as_millis() as UnixMs };
         let early =
             if crate::seeded_bug!("sweep-notes-early") { Some(live_sessions(&*self.engine).await?) } else { None };
-        let (mut noted, mut pages) = (HashMap::new(), Retired::until(self, until));
-        while let Some(page) = pages.next().await? {
+        let mut noted = HashMap::new();
+        let down = self.silos_down();
+        if seen.down != down {
+            (seen.from, seen.down) = (Key::new(), down);
+        }
+        let (mut pages, mut held) = (Retired::from(self, &seen.from, until, SWEEP_LOOKED), 0);
+        let mut stuck = Vec::new();
+        while held < SWEEP_ROWS
+            && let Some(page) = pages.next().await?
+        {
+            let page = in_reach(page, &seen.down);
+            held += page.len();
+            if held == 0 {
+                seen.from.clone_from(&pages.at);
+            }
             let ready = self.note_page(page, early.as_deref(), &mut seen, &mut noted).await?;
             let all =
                 stream::iter(batches(ready)).map(|batch| self.sweep_batch(batch)).buffer_unordered(SWEEPS_AT_ONCE);
-            let outcomes: Vec<Swept> = all.collect().await;
-            for batch in outcomes {
+            let outcomes: Vec<(Swept, Vec<(Key, Bytes)>)> = all.collect().await;
+            for (batch, left) in outcomes {
                 swept.add(&batch);
+                stuck.extend(left);
             }
+        }
+        if !pages.is_over() {
+            self.put_behind(stuck).await?;
         }
         // What is younger than this pass looks at may have been noted by one that skips the grace period.
         seen.noted.retain(|key, _| read_since(key) > until);
         seen.noted.extend(noted);
-        let mut left = Retired::until(self, now + ahead);
+        let mut left = Retired::from(self, &[], now + ahead, SWEEP_ROWS);
         while let Some(page) = left.next().await? {
             swept.waiting += page.len() as u64;
         }
@@ -159,6 +180,28 @@ impl Core {
             stats.retired_waiting = swept.waiting;
         });
         Ok(swept)
+    }
+
+    fn silos_down(&self) -> BTreeSet<SiloId> {
+        let inventory = self.inventory();
+        inventory.silos.values().filter(|open| open.health() == Health::Down).map(|open| open.id).collect()
+    }
+
+    /// Retires anew what would not go, so that it does not hide what comes after it.
+    async fn put_behind(&self, rows: Vec<(Key, Bytes)>) -> Result<(), Fault> {
+        let now = self.clock.now();
+        for some in rows.chunks(SWEPT_TOGETHER) {
+            let keys: Vec<Key> = some.iter().map(|(key, _)| key.clone()).collect();
+            let reads = keys.iter().cloned().map(Read::Row).collect();
+            let decide = move |rows: &Rows| -> Result<_, Fault> {
+                let there = keys.iter().filter_map(|key| Some((key, rows.get(key)?)));
+                let moved =
+                    there.map(|(key, row)| [Write::Delete(key.clone()), Write::Put(since(key, now), row.to_vec())]);
+                Ok((moved.flatten().collect(), ()))
+            };
+            engine::commit_as(&*self.engine, Priority::Background, reads, decide).await?;
+        }
+        Ok(())
     }
 
     /// Notes the beats of all sessions beside rows that are new; answers those that nobody can be reading.
@@ -187,22 +230,24 @@ impl Core {
         Ok(ready)
     }
 
-    /// Sweeps rows that need no silo in one commit; where that fails, and of all others, each by itself.
-    async fn sweep_batch(&self, batch: Vec<(Key, Bytes)>) -> Swept {
-        let mut swept = Swept::default();
+    /// Sweeps rows that need no silo in one commit; where that fails, and of all others, each by itself. Answers those
+    /// that stay, too.
+    async fn sweep_batch(&self, batch: Vec<(Key, Bytes)>) -> (Swept, Vec<(Key, Bytes)>) {
         if batch.len() > 1 {
             let records: Vec<Gone> = batch.iter().filter_map(|(key, row)| Gone::record(key, row)).collect();
             match self.forget_gone(records, None).await {
-                Ok(swept) => return swept,
+                Ok(swept) => return (swept, Vec::new()),
                 Err(fault) => tracing::debug!(%fault, "retired rows are swept one by one"),
             }
         }
+        let (mut swept, mut stuck) = (Swept::default(), Vec::new());
         for (key, row) in batch {
-            if let Some(one) = self.sweep_one(key, row).await {
-                swept.add(&one);
+            match self.sweep_one(key.clone(), row.clone()).await {
+                Some(one) => swept.add(&one),
+                None => stuck.push((key, row)),
             }
         }
-        swept
+        (swept, stuck)
     }
 
     /// Sweeps one row; `None` when it stays.
@@ -234,12 +279,14 @@ impl Core {
 
     /// The rows go, in one commit. `stale` is for a seeded bug alone.
     async fn forget_gone(&self, all: Vec<Gone>, stale: Option<Bytes>) -> Result<Swept, Fault> {
-        let _touched = self.packer.touch(all.iter().flat_map(Gone::packs).collect());
+        // With the decision: as long as it may land, also after whoever asked went away.
+        let touched = self.packer.touch(all.iter().flat_map(Gone::packs).collect());
         let priority = Priority::of(all.len());
         let reads = all.iter().flat_map(|gone| [Read::Row(gone.retired.clone()), Read::Row(extent(gone.extent))]);
         let reads = reads.collect();
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let (mut writes, mut swept) = (Vec::new(), Swept::default());
+            let _held = &touched;
             for gone in &all {
                 swept.add(&gone.forget(rows, stale.as_ref(), &mut writes)?);
             }
@@ -249,7 +296,7 @@ impl Core {
     }
 }
 
-/// Rows retired before a moment, the oldest first, as many as a pass looks at.
+/// Rows retired before a moment, the oldest first, as many as are looked at.
 struct Retired<'a> {
     core: &'a Core,
     until: UnixMs,
@@ -258,19 +305,30 @@ struct Retired<'a> {
 }
 
 impl<'a> Retired<'a> {
-    fn until(core: &'a Core, until: UnixMs) -> Self {
-        Self { core, until, at: vec![key::RETIRED], left: SWEEP_ROWS }
+    fn from(core: &'a Core, from: &[u8], until: UnixMs, left: usize) -> Self {
+        Self { core, until, at: if from.is_empty() { vec![key::RETIRED] } else { from.to_vec() }, left }
     }
 
-    /// The next page; none at the end.
+    /// Whether the last row was passed.
+    fn is_over(&self) -> bool {
+        self.at.is_empty()
+    }
+
+    /// The next page; none at the end, and where enough was looked at.
     async fn next(&mut self) -> Result<Option<Vec<(Key, Bytes)>>, Fault> {
+        if self.left == 0 || self.is_over() {
+            return Ok(None);
+        }
         // Reading a page waits for nothing: others have their turn.
         self.core.clock.sleep(Duration::ZERO).await;
         let range = self.at.clone()..after_prefix(&[key::RETIRED]);
         let page = self.core.engine.range(range, self.left.min(LIST_PAGE), usize::MAX).await?;
         let old = page.into_iter().take_while(|(key, _)| read_since(key) <= self.until);
         let page: Vec<(Key, Bytes)> = old.map(|(key, row)| (key.to_vec(), row)).collect();
-        let Some((last, _)) = page.last() else { return Ok(None) };
+        let Some((last, _)) = page.last() else {
+            self.at.clear();
+            return Ok(None);
+        };
         self.at = successor(last);
         self.left -= page.len();
         Ok(Some(page))
@@ -319,6 +377,20 @@ impl Gone {
         }
         Ok(swept)
     }
+}
+
+/// Rows that need none of these silos.
+fn in_reach(page: Vec<(Key, Bytes)>, down: &BTreeSet<SiloId>) -> Vec<(Key, Bytes)> {
+    if down.is_empty() {
+        return page;
+    }
+    let waits = |row: &Bytes| match decode(row) {
+        Ok(RetiredRow::Replicas { replicas, .. }) => {
+            replicas.iter().any(|(silo, location)| matches!(location, Location::Blob(_)) && down.contains(silo))
+        }
+        _ => false,
+    };
+    page.into_iter().filter(|(_, row)| !waits(row)).collect()
 }
 
 /// Rows that retire records of packs go many at a time, of each extent one; each other row by itself.

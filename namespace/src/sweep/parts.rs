@@ -5,6 +5,7 @@ use crate::engine::{self, Key, Read, Rows, Write};
 use crate::extent::Number;
 use crate::fault::Fault;
 use crate::limits::{COMMIT_TRIES, COMPLETED_KEPT};
+use crate::multipart::UploadError;
 use crate::namespace::Core;
 use crate::reference::{Adding, Dropping, Stale, targets};
 use crate::session::Uncommitted;
@@ -119,7 +120,7 @@ impl Core {
         Err(Fault::Unavailable("a part's references change too often".to_owned()))
     }
 
-    /// Gives up the uploads of buckets that were deleted.
+    /// Gives up the uploads of buckets that were deleted. A bucket is done with once each of its uploads ended.
     pub(super) async fn abort_left(&self) -> Result<(), Fault> {
         let range = vec![key::LEFT]..after_prefix(&[key::LEFT]);
         for (left, _) in self.engine.range(range, PAGE, usize::MAX).await? {
@@ -131,7 +132,10 @@ impl Core {
                 uploads.start = crate::table::successor(last);
                 for (key, _) in &page {
                     if let Some((_, _, id)) = crate::table::uploads::read_upload(key) {
-                        let _ = self.abort(key.to_vec(), id).await;
+                        match self.abort(key.to_vec(), id).await {
+                            Ok(()) | Err(UploadError::NoSuchUpload | UploadError::NoSuchBucket) => {}
+                            Err(UploadError::Fault(fault)) => return Err(fault),
+                        }
                     }
                 }
             }

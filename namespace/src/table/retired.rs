@@ -33,6 +33,13 @@ pub fn retired(since: UnixMs, by: Number, index: u32) -> Key {
     KeyBuilder::new(key::RETIRED).number(since.max(0) as u64).number(by.session).number(by.number).short(index).build()
 }
 
+/// The same, retired at another time.
+pub fn since(key: &[u8], since: UnixMs) -> Key {
+    let mut key = key.to_vec();
+    key[1..9].copy_from_slice(&(since.max(0) as u64).to_be_bytes());
+    key
+}
+
 /// When it was retired, from a key.
 pub fn read_since(key: &[u8]) -> UnixMs {
     read_number(key, 1).unwrap_or(0) as UnixMs

@@ -31,6 +31,7 @@ use holdall_silos::{BlobName, Silo, memory::Memory as Blobs};
 mod attacks;
 #[path = "../support/mod.rs"]
 mod support;
+mod time;
 
 const SEAL_KEY: [u8; 32] = [7; 32];
 const SILOS: [&str; 3] = ["hot", "cold", "spare"];
