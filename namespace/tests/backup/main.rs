@@ -29,6 +29,8 @@ use holdall_namespace::{Namespace, Options};
 use holdall_silos::{BlobName, Silo, memory::Memory as Blobs};
 
 mod attacks;
+mod lines;
+mod shelf;
 #[path = "../support/mod.rs"]
 mod support;
 
