@@ -31,6 +31,7 @@ use holdall_silos::{BlobName, Silo, memory::Memory as Blobs};
 mod attacks;
 mod lines;
 mod shelf;
+mod stock;
 #[path = "../support/mod.rs"]
 mod support;
 
