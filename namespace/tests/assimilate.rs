@@ -23,8 +23,11 @@ use holdall_namespace::name::ObjectKey;
 use holdall_namespace::object::{Condition, ETags, Headers};
 use holdall_namespace::put::{PutError, PutObject, Upload};
 use holdall_namespace::remove_silo::RemoveSiloError;
+use holdall_namespace::table::{key as tables, names};
 use holdall_namespace::{Namespace, Options};
 
+#[path = "support/held.rs"]
+mod held;
 mod support;
 
 /// A gateway's core with a silo of its own, and a folder of others'.
@@ -51,11 +54,14 @@ fn order(every_seconds: u64) -> Assimilate {
 
 impl House {
     async fn new(test: &str, files: &[(&str, &str)]) -> Self {
+        Self::over(Arc::new(Memory::new()), test, files).await
+    }
+
+    async fn over(engine: Arc<dyn Engine>, test: &str, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("nas")).unwrap();
         let options =
             Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: 64 << 10, backup: None };
-        let engine: Arc<dyn Engine> = Arc::new(Memory::new());
         let namespace = Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap();
         let nas = DeclaredSilo {
             access: Access::ReadOnly,
@@ -476,6 +482,55 @@ async fn a_root_can_be_forgotten_and_ordered_again() {
     house.until(root.id, |root| root.passes >= passes + 2).await;
     assert_eq!(house.get("in/a").await.unwrap(), "changed");
     assert_eq!(house.get("in/b").await.unwrap(), "changed while nobody looked");
+}
+
+/// Names of a root were still being forgotten when another root was ordered for them and took them over: what the new one
+/// knew of them was forgotten as well, and a key that was deleted since came back.
+#[tokio::test]
+async fn what_a_newer_root_knows_is_not_forgotten_with_an_older_one() {
+    let engine = Arc::new(held::Held::default());
+    let house = House::over(Arc::clone(&engine) as Arc<dyn Engine>, "newer", &[("a", "one"), ("b", "two")]).await;
+    let root = house.start(order(3600)).await;
+    house.until(root.id, |root| root.complete).await;
+    engine.hold_next();
+    let forget = house.namespace.forget_root(root.id);
+    let newer = async {
+        engine.came().await;
+        let root = house.namespace.assimilate(order(1)).await.unwrap();
+        house.until(root.id, |root| root.complete).await;
+        house.delete("in/a").await;
+        engine.let_go();
+        root
+    };
+    let (forgotten, root) = tokio::join!(forget, newer);
+    forgotten.unwrap();
+    let passes = house.namespace.root(root.id).await.unwrap().passes;
+    house.until(root.id, |root| root.passes >= passes + 2).await;
+    assert_eq!(house.keys("").await.unwrap(), ["in/b"]);
+}
+
+/// Names of which a newer root has a part were forgotten with the older root: of the rest nothing is left.
+#[tokio::test]
+async fn names_that_no_root_has_are_forgotten_beside_those_of_a_newer_one() {
+    let engine = Arc::new(held::Held::default());
+    let files = [("a", "one"), ("part/b", "two"), ("z", "three")];
+    let house = House::over(Arc::clone(&engine) as Arc<dyn Engine>, "part", &files).await;
+    let root = house.start(order(3600)).await;
+    house.until(root.id, |root| root.complete).await;
+    engine.hold_next();
+    let forget = house.namespace.forget_root(root.id);
+    let newer = async {
+        engine.came().await;
+        let part = Assimilate { prefix: "part/".to_owned(), into: "in/part/".to_owned(), ..order(3600) };
+        let root = house.namespace.assimilate(part).await.unwrap();
+        house.until(root.id, |root| root.complete).await;
+        engine.let_go();
+    };
+    let (forgotten, ()) = tokio::join!(forget, newer);
+    forgotten.unwrap();
+    let rows = engine.range(vec![tables::ASSIMILATED]..vec![tables::ASSIMILATED + 1], 10, usize::MAX).await.unwrap();
+    let names: Vec<_> = rows.iter().map(|(key, _)| names::read_name(key).unwrap()).collect();
+    assert_eq!(names, [b"part/b"]);
 }
 
 #[tokio::test]

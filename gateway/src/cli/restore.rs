@@ -316,6 +316,7 @@ fn show_line(context: &Context, line: &StockLine) -> Result<(), Failure> {
     }
     print::line(match line {
         StockLine::Adopted { silo, place } => format!("moved since: {silo} {place}"),
+        StockLine::Unproven { silo, place, reason } => format!("not taken: {silo} {place}: {reason}"),
         StockLine::Published { object, bytes } => format!("published: {object}, {}", print::bytes(*bytes)),
         StockLine::Unknown { silo, place, bytes, object } => {
             let object = object.as_deref().unwrap_or("it does not say of what");
@@ -328,8 +329,12 @@ fn show_stock(context: &Context, stock: &Stock) -> Result<(), Failure> {
     if context.global.json {
         return print::ndjson(&Line::Stock(stock));
     }
-    let Stock { blobs, adopted, published, unknown, unknown_bytes, silent } = stock;
+    let Stock { blobs, adopted, unproven, published, unknown, unknown_bytes, silent } = stock;
     print::line(format!("looked at {blobs} blobs; {adopted} extents were moved since and are found"))?;
+    if *unproven > 0 {
+        let of = "are not known to be right, and are kept until `holdall index accept`";
+        print::line(format!("{unproven} copies of extents whose place is gone {of}"))?;
+    }
     if *published > 0 {
         print::line(format!("{published} extents are objects now, without tags and with new times"))?;
     }

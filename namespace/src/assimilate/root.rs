@@ -1,11 +1,12 @@
 //! Roots: ordered, shown, confirmed, forgotten.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use holdall_silos::holdings::{Found, Holdings};
 
 use super::{Assimilate, AssimilateError, Counts, Noted, RootInfo, Survey};
-use crate::engine::{self, Read, Rows, Write};
+use crate::engine::{self, Key, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Inventory, load_roots};
@@ -14,7 +15,8 @@ use crate::namespace::{Core, Namespace};
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
 use crate::table::roots::{RootId, RootRow, next_root, root as root_key};
 use crate::table::silos::revision;
-use crate::table::{after_prefix, decode_row, encode, names};
+use crate::table::usage;
+use crate::table::{after_prefix, decode_row, encode, names, successor};
 
 /// Refused names that a survey tells.
 const TOLD: usize = 20;
@@ -23,17 +25,17 @@ impl Namespace {
     /// Orders a root; its first pass begins at once. Nothing is written to the silo, now or later.
     pub async fn assimilate(&self, order: Assimilate) -> Result<RootInfo, AssimilateError> {
         let (silo, holdings) = self.core.foreign(&order.silo)?;
-        self.core.refuse_overlap(&order)?;
+        // What is refused for its overlap and what is committed are of the same roots.
+        let settled = self.core.refuse_overlap(&order)?;
         let bucket = self.bucket(&order.bucket).await;
         let bucket = bucket.map_err(|_| AssimilateError::NoSuchBucket(order.bucket.to_string()))?;
         let unreachable = |error| Fault::Unavailable(format!("silo `{}`: {error}", order.silo));
         holdings.identity().await.map_err(unreachable)?;
         // What an earlier root of these names knew is not this one's.
         self.core.forget_names(silo, &order.prefix).await?;
-        let settled = self.inventory().revision;
         let (now, incarnation) = (self.clock.now(), bucket.incarnation);
         let decide = move |rows: &Rows| -> Result<_, AssimilateError> {
-            if crate::table::usage::read(rows.get(&revision())) != settled {
+            if usage::read(rows.get(&revision())) != settled {
                 return Err(Fault::Unavailable("silos and roots are changed at this moment".to_owned()).into());
             }
             let lives: Option<BucketRow> = decode_row(rows.get(&bucket_key(&order.bucket)))?;
@@ -178,7 +180,8 @@ impl Core {
         Ok((open.id, holdings))
     }
 
-    fn refuse_overlap(&self, order: &Assimilate) -> Result<(), AssimilateError> {
+    /// Answers at which revision nothing is in an order's way.
+    fn refuse_overlap(&self, order: &Assimilate) -> Result<i64, AssimilateError> {
         let inventory = self.inventory();
         if inventory.roots.len() >= MAX_ROOTS {
             return Err(AssimilateError::Invalid(format!("a namespace has at most {MAX_ROOTS} roots")));
@@ -188,7 +191,7 @@ impl Core {
                 "between two passes is a second at least, and at most a year".to_owned(),
             ));
         }
-        overlap(order, &inventory)
+        overlap(order, &inventory).map(|()| inventory.revision)
     }
 
     pub(super) async fn root_row(&self, id: RootId) -> Result<Option<RootRow>, Fault> {
@@ -230,18 +233,39 @@ impl Core {
         Ok(refused)
     }
 
-    /// Takes the rows of names out that no root has any more, some at a time.
+    /// Takes the rows of names out that no root has any more, some at a time. Each commit is as of the roots that there are
+    /// then: what a newer one knows of its names stays.
     async fn forget_names(&self, silo: SiloId, prefix: &str) -> Result<(), Fault> {
         let prefix = names::prefix(silo, prefix.as_bytes());
-        loop {
-            let page = self.engine.range(prefix.clone()..after_prefix(&prefix), BACKGROUND_ROWS, usize::MAX).await?;
-            if page.is_empty() {
-                return Ok(());
-            }
-            let writes: Vec<Write> = page.into_iter().map(|(key, _)| Write::Delete(key.to_vec())).collect();
-            let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
-            engine::commit_as(&*self.engine, engine::Priority::Background, Vec::new(), decide).await?;
+        let (mut at, end) = (prefix.clone(), after_prefix(&prefix));
+        while let Some(next) = self.forget_some_names(silo, at..end.clone()).await? {
+            at = next;
         }
+        Ok(())
+    }
+
+    /// Some of the rows in a range of names; answers where the next begin.
+    async fn forget_some_names(&self, silo: SiloId, range: Range<Key>) -> Result<Option<Key>, Fault> {
+        let begin = range.start.clone();
+        let page = self.engine.range(range, BACKGROUND_ROWS, usize::MAX).await?;
+        let Some((last, _)) = page.last() else { return Ok(None) };
+        let next = successor(last);
+        let settled = usage::read(self.engine.get(&[revision()]).await?[0].as_ref());
+        let roots = load_roots(&*self.engine).await?;
+        let roots = roots.into_iter().filter(|row| row.silo == silo);
+        let kept: Vec<Key> = roots.map(|row| names::prefix(silo, row.info.order.prefix.as_bytes())).collect();
+        let gone = page.into_iter().filter(|(key, _)| !kept.iter().any(|prefix| key.starts_with(prefix)));
+        let writes: Vec<Write> = gone.map(|(key, _)| Write::Delete(key.to_vec())).collect();
+        if writes.is_empty() {
+            return Ok(Some(next));
+        }
+        let decide = move |rows: &Rows| {
+            let stands = usage::read(rows.get(&revision())) == settled;
+            Ok::<_, Fault>((if stands { writes.clone() } else { Vec::new() }, stands))
+        };
+        let reads = vec![Read::Row(revision())];
+        let stood = engine::commit_as(&*self.engine, engine::Priority::Background, reads, decide).await?;
+        Ok(Some(if stood { next } else { begin }))
     }
 }
 

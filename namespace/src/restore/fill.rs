@@ -3,7 +3,7 @@
 use holdall_silos::BlobName;
 
 use super::{RestoreError, Restored, Run, shown};
-use crate::backup::piece::{Manifest, Piece, What};
+use crate::backup::piece::{Manifest, Piece, Run as Entries, What};
 use crate::backup::shelf::{Shelf, Unread};
 use crate::clock::UnixMs;
 use crate::engine::log::Changed;
@@ -34,6 +34,17 @@ enum Next {
     Done,
     /// What follows is after the moment asked for.
     Enough,
+}
+
+/// A run of a line that does not go on from the snapshot. The one that has the newest of what is asked for is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Beyond {
+    /// When the last entry was made that is from before the moment asked for.
+    asked: Option<UnixMs>,
+    /// When its last entry was made.
+    until: UnixMs,
+    first: u64,
+    last: u64,
 }
 
 impl Run<'_> {
@@ -68,18 +79,29 @@ impl Run<'_> {
         restored: &mut Restored,
     ) -> Result<(), RestoreError> {
         let mut done = manifest.sequence;
+        let (mut doubt, mut beyond) = (None::<Unread>, None::<Beyond>);
         // Nobody knows where a piece ends but within so many entries; those of several writers overlap.
         let begin = (done + 1).saturating_sub(RUN_ENTRIES);
         for (first, name) in self.shelf.logs().skip_while(|(first, _)| *first < begin) {
             let piece = match self.open(&name, restored).await {
                 Ok(piece) => piece,
                 // What began and ended before the snapshot is not missed.
-                Err(_) if first <= manifest.sequence && done == manifest.sequence => continue,
+                Err(unread) if first <= manifest.sequence && done == manifest.sequence => {
+                    doubt = Some(unread);
+                    continue;
+                }
                 Err(unread) => return self.broken(unread.to_string(), restored),
             };
-            match piece.what {
-                What::Log(run) if run.line == manifest.line && run.last > done => {}
-                _ => continue,
+            let What::Log(run) = piece.what else { continue };
+            if run.line != manifest.line {
+                if piece.namespace == restored.namespace {
+                    beyond = beyond.max(Some(self.beyond(&piece, run)));
+                }
+                continue;
+            }
+            doubt = doubt.filter(|unread| !ends_before(&unread.name, &name));
+            if run.last <= done {
+                continue;
             }
             if first > done + 1 {
                 let reason = format!("entries {} to {} are nowhere", done + 1, first - 1);
@@ -87,12 +109,37 @@ impl Run<'_> {
             }
             match self.carry_out(engine, &piece, &mut done, restored).await {
                 Ok(Next::Done) => {}
-                Ok(Next::Enough) => break,
+                Ok(Next::Enough) => return Ok(()),
                 Err(Stopped::Fault(fault)) => return Err(fault.into()),
                 Err(Stopped::Unread(unread)) => return self.broken(unread.to_string(), restored),
             }
         }
-        Ok(())
+        if let Some(unread) = doubt {
+            return self.broken(unread.to_string(), restored);
+        }
+        self.ended(beyond, restored)
+    }
+
+    /// The line has no more pieces; those of another line that are newer cannot be reached from its snapshot.
+    fn ended(&self, beyond: Option<Beyond>, restored: &mut Restored) -> Result<(), RestoreError> {
+        let Some(Beyond { asked, until, first, last }) = beyond else { return Ok(()) };
+        let missed = asked.is_some_and(|asked| asked > restored.until);
+        if !missed && (until <= restored.until || self.at != Some(restored.until)) {
+            return Ok(());
+        }
+        let of = format!("entries {first} to {last}, up to {}", shown(until));
+        self.broken(format!("{of}, are of another line, of which no newer snapshot is whole"), restored)
+    }
+
+    /// What a run of another line has of what is asked for.
+    fn beyond(&self, piece: &Piece, Entries { first, last, until, .. }: Entries) -> Beyond {
+        let asked = match self.at.filter(|at| until > *at) {
+            None => Some(until),
+            Some(at) => piece
+                .entries()
+                .map_or(Some(at), |entries| entries.iter().map(|entry| entry.at).filter(|made| *made <= at).max()),
+        };
+        Beyond { asked, until, first, last }
     }
 
     /// The log does not go on, which ends a restore unless nothing more was asked for.
@@ -132,12 +179,13 @@ impl Run<'_> {
         }
         write(engine, rows).await?;
         (self.report)(restored.rows + restored.entries);
-        if enough {
+        restored.until = self.at.map_or(run.until, |at| run.until.min(at)).max(restored.until);
+        // What its last entries say nothing of was made after that moment as well.
+        if enough || self.at.is_some_and(|at| run.until > at) {
             return Ok(Next::Enough);
         }
         *done = run.last;
         restored.last_entry = run.last;
-        restored.until = self.at.map_or(run.until, |at| run.until.min(at)).max(restored.until);
         Ok(Next::Done)
     }
 
@@ -172,6 +220,13 @@ pub(super) async fn begin(
         Ok((writes, ()))
     };
     Ok(engine::commit(engine, vec![Read::Row(next_session())], decide).await?)
+}
+
+/// Whether a piece of the log that was read shows that another one ended before it: a writer begins where the last piece
+/// ended, and one that could not be written is written again with more in it.
+fn ends_before(unread: &BlobName, read: &BlobName) -> bool {
+    let (before, after) = (unread.backed_up().1, read.backed_up().1);
+    before < after || (before == after && unread.extent.0 == read.extent.0)
 }
 
 fn no_piece(name: BlobName, reason: &str) -> Unread {

@@ -93,6 +93,25 @@ struct Run<'a> {
     report: Report<'a>,
 }
 
+/// A snapshot that cannot be restored from.
+struct Lost {
+    /// The last entry that it holds.
+    sequence: u64,
+    /// When that was made, where it says so.
+    made: Option<UnixMs>,
+    reason: String,
+}
+
+impl Lost {
+    /// Whether it has more than was restored of what was asked for.
+    fn is_missed(&self, at: Option<UnixMs>, restored: &Restored) -> bool {
+        match at {
+            None => self.sequence > restored.last_entry,
+            Some(at) => self.made.is_some_and(|made| made <= at && made > restored.until),
+        }
+    }
+}
+
 /// Fills a new index from backups in these silos, as of `at` or as new as can be. The index answered is whole.
 pub async fn restore(
     sources: Vec<Source>,
@@ -111,8 +130,8 @@ pub async fn restore(
     let run = Run { shelf: &shelf, key: &key, at, report };
     let mut flaws: Vec<String> =
         shelf.silent.iter().map(|(silo, error)| format!("silo `{silo}` does not answer: {error}")).collect();
-    let mut unread = None::<(u64, String)>;
-    let candidates = run.candidates(&mut flaws, &mut unread).await?;
+    let mut lost = Vec::new();
+    let candidates = run.candidates(&mut flaws, &mut lost).await?;
     let namespaces: BTreeSet<String> = candidates.iter().map(|whole| whole.namespace.clone()).collect();
     if namespaces.len() > 1 {
         return Err(RestoreError::Namespaces(namespaces.into_iter().collect()));
@@ -126,17 +145,17 @@ pub async fn restore(
         let mut restored = Restored { namespace, snapshot: manifest.at, last_session, ..Restored::default() };
         match run.snapshot(&*engine, &manifest, &mut restored).await {
             Ok(()) => {}
-            Err(fill::Stopped::Unread(lost)) => {
-                flaws.push(format!("the snapshot of {} is not whole: {lost}", shown(manifest.at)));
-                unread = unread.or(Some((manifest.sequence, lost.to_string())));
+            Err(fill::Stopped::Unread(unread)) => {
+                flaws.push(format!("the snapshot of {} is not whole: {unread}", shown(manifest.at)));
+                let (sequence, made) = (manifest.sequence, Some(manifest.at));
+                lost.push(Lost { sequence, made, reason: unread.to_string() });
                 continue;
             }
             Err(fill::Stopped::Fault(fault)) => return Err(fault.into()),
         }
         restored.flaws.splice(0..0, flaws);
         run.log(&*engine, &manifest, &mut restored).await?;
-        if let Some((sequence, reason)) = unread.filter(|(sequence, _)| at.is_none() && *sequence > restored.last_entry)
-        {
+        if let Some(Lost { sequence, reason, .. }) = lost.into_iter().find(|lost| lost.is_missed(at, &restored)) {
             let reason = format!("the snapshot at entry {sequence}, which is newer, does not read: {reason}");
             return Err(RestoreError::Broken { until: restored.until, reason });
         }
@@ -147,21 +166,17 @@ pub async fn restore(
 }
 
 impl Run<'_> {
-    /// Whole snapshots from before the moment, newest first; and the newest that does not read.
-    async fn candidates(
-        &self,
-        flaws: &mut Vec<String>,
-        unread: &mut Option<(u64, String)>,
-    ) -> Result<Vec<Whole>, RestoreError> {
+    /// Whole snapshots from before the moment, newest first; and those that do not read.
+    async fn candidates(&self, flaws: &mut Vec<String>, lost: &mut Vec<Lost>) -> Result<Vec<Whole>, RestoreError> {
         let (mut found, mut other_key) = (Vec::new(), false);
         for (sequence, names) in self.shelf.snapshots() {
             match self.shelf.manifest(self.key, &names).await {
                 Ok(Some(whole)) if self.at.is_none_or(|at| whole.manifest.at <= at) => found.push(whole),
                 Ok(_) => {}
-                Err(lost) => {
-                    other_key |= lost.other_key;
-                    flaws.push(format!("a snapshot at entry {sequence} does not read: {lost}"));
-                    unread.get_or_insert((sequence, lost.to_string()));
+                Err(unread) => {
+                    other_key |= unread.other_key;
+                    flaws.push(format!("a snapshot at entry {sequence} does not read: {unread}"));
+                    lost.push(Lost { sequence, made: None, reason: unread.to_string() });
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! What silos hold beyond a restored index: copies of extents whose place it does not know, and bytes it knows nothing of.
 //!
 //! A row may name a place that was given up after the moment restored: the extent was moved, and its copy lies elsewhere.
-//! Such a copy is read, compared with the row's digest, and named instead. Anything else is told and kept.
+//! Such a copy is read and named instead, once its bytes have the row's digest, or, where the row has none yet, the one
+//! that the copy was written with. Anything else is told and kept.
 
 use std::sync::Arc;
 
@@ -10,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::publish::{Found, Published, Publisher};
 use crate::describe::Description;
+use crate::digest::{BlockSums, extent_digest};
 use crate::engine::{self, Read, Rows, Write};
-use crate::extent::{Location, Number, Replica, ReplicaState};
+use crate::extent::{Location, Number, Replica, ReplicaState, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::names::Names;
@@ -19,10 +21,10 @@ use crate::namespace::{Core, Namespace};
 use crate::pack::Records;
 use crate::read::ExtentReader;
 use crate::store::silo_failed;
-use crate::table::extents::{ExtentRow, extent};
+use crate::table::extents::{ExtentRow, extent, store};
 use crate::table::packs::{self, PackId};
 use crate::table::usage::{self, Counted};
-use crate::table::{decode, decode_row, encode};
+use crate::table::{decode_row, encode};
 
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +36,16 @@ pub enum StockLine {
         silo: String,
         /// Where in it.
         place: String,
+    },
+    /// The index named a place that is gone. Here lies a copy that is not known to be the same bytes: it is kept, and not
+    /// named.
+    Unproven {
+        /// The silo.
+        silo: String,
+        /// Where in it.
+        place: String,
+        /// One sentence fragment.
+        reason: String,
     },
     /// Bytes that the index knows nothing of: of something written, or deleted, after the moment restored.
     Unknown {
@@ -62,6 +74,9 @@ pub struct Stock {
     pub blobs: u64,
     /// Extents whose place was put right.
     pub adopted: u64,
+    /// Copies of extents whose place is gone that are not known to be right.
+    #[serde(default)]
+    pub unproven: u64,
     /// Extents that are part of an object now.
     #[serde(default)]
     pub published: u64,
@@ -180,9 +195,17 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn adopt(&mut self, open: &OpenSilo, row: ExtentRow, copy: Copy) -> Result<(), Fault> {
+    async fn adopt(&mut self, open: &Arc<OpenSilo>, row: ExtentRow, copy: Copy) -> Result<(), Fault> {
         let (silo, place) = (open.row.name.clone(), copy.location.to_string());
-        if self.core.adopt(open, row, copy).await? {
+        let sums = match self.core.prove(open, &row, &copy).await {
+            Ok(sums) => sums,
+            Err(reason) => {
+                self.stock.unproven += 1;
+                (self.tell)(StockLine::Unproven { silo, place, reason });
+                return Ok(());
+            }
+        };
+        if self.core.adopt(open.id, row, copy, sums).await? {
             self.stock.adopted += 1;
             (self.tell)(StockLine::Adopted { silo, place });
         }
@@ -237,34 +260,73 @@ impl Core {
         true
     }
 
-    /// Whether a silo that answers has nothing where a replica is said to be.
+    /// Whether a silo that answers does not have a replica where it is said to be.
     async fn is_gone(&self, row: &ExtentRow, replica: &Replica) -> bool {
         let inventory = self.inventory();
-        let (Ok(open), Some((blob, _))) = (inventory.silo(replica.silo), replica.location.ours(row.size)) else {
-            return true;
-        };
-        matches!(open.note(open.silo.stat(&blob).await), Err(SiloError::Missing))
+        let Ok(open) = inventory.silo(replica.silo) else { return true };
+        match (&replica.location, replica.location.ours(row.size)) {
+            (Location::InPlace { name, validator, whole, .. }, _) => {
+                self.is_changed(open, name, validator, *whole).await
+            }
+            (_, Some((blob, _))) => matches!(open.note(open.silo.stat(&blob).await), Err(SiloError::Missing)),
+            (_, None) => true,
+        }
     }
 
-    /// Names a copy instead of those that are gone, once its bytes are those of the row.
-    async fn adopt(self: &Arc<Self>, open: &OpenSilo, row: ExtentRow, copy: Copy) -> Result<bool, Fault> {
-        let Copy { extent: id, location, .. } = copy;
-        let mut reader = ExtentReader::verify(Arc::clone(self), id, row, open.id, location.clone());
-        loop {
-            match reader.next().await {
-                Ok(Some(_)) => {}
-                Ok(None) => break,
-                Err(fault) => {
-                    tracing::warn!(%fault, extent = %id, %location, "a copy of an extent does not read");
-                    return Ok(false);
-                }
+    /// Whether what others put somewhere is not there any more, or not as it was seen.
+    async fn is_changed(&self, open: &OpenSilo, name: &[u8], validator: &str, whole: u64) -> bool {
+        let Some(holdings) = &open.holdings else { return true };
+        let changed = match open.note(holdings.look(name).await) {
+            Ok(held) => held.validator.0 != validator || held.size != whole,
+            Err(SiloError::Missing | SiloError::Mismatch { .. }) => true,
+            Err(_) => false,
+        };
+        // In a folder that is not the one that was registered nothing is as it was.
+        changed && open.note(open.claim(&self.id).await).is_ok()
+    }
+
+    /// Reads a copy and compares it with the row's digest. Where the row has none, the copy's own is taken, and its block
+    /// checksums are answered.
+    async fn prove(
+        self: &Arc<Self>,
+        open: &Arc<OpenSilo>,
+        row: &ExtentRow,
+        copy: &Copy,
+    ) -> Result<Option<Vec<u64>>, String> {
+        let said = if row.is_hashed() { None } else { Some(self.said_digest(open, row, copy).await?) };
+        let (id, location) = (copy.extent, copy.location.clone());
+        let mut reader = ExtentReader::verify(Arc::clone(self), id, row.clone(), open.id, location);
+        let mut sums = BlockSums::default();
+        while let Some(block) = reader.next().await.map_err(|fault| fault.to_string())? {
+            if said.is_some() {
+                sums.update(&block);
             }
         }
-        let (silo, now) = (open.id, self.clock.now());
+        let Some(said) = said else { return Ok(None) };
+        let sums = sums.finish();
+        if extent_digest(&sums) == said { Ok(Some(sums)) } else { Err("its bytes are not those written".to_owned()) }
+    }
+
+    /// The digest that a copy says it was written with.
+    async fn said_digest(&self, open: &OpenSilo, row: &ExtentRow, copy: &Copy) -> Result<[u8; 32], String> {
+        let says = match &copy.says {
+            Some(says) => Some(says.clone()),
+            None => self.described(open, &copy.location).await,
+        };
+        let says = says.filter(|says| says.extent == copy.extent && says.size == row.size);
+        let says = says.ok_or_else(|| "it does not say what it is".to_owned())?;
+        says.digest.ok_or_else(|| "neither the index nor the copy has a digest of its bytes".to_owned())
+    }
+
+    /// Names a copy instead of those that are gone, with its block checksums where the row has none; false where the row is
+    /// not as it was read.
+    async fn adopt(&self, silo: SiloId, row: ExtentRow, copy: Copy, sums: Option<Vec<u64>>) -> Result<bool, Fault> {
+        let (id, location, now) = (copy.extent, copy.location, self.clock.now());
         let decide = move |rows: &Rows| -> Result<_, Fault> {
-            let Some(row) = rows.get(&extent(id)) else { return Ok((Vec::new(), false)) };
-            let mut row: ExtentRow = decode(row)?;
-            let size = row.size as i64;
+            if decode_row::<ExtentRow>(rows.get(&extent(id)))?.as_ref() != Some(&row) {
+                return Ok((Vec::new(), false));
+            }
+            let (mut row, size) = (row.clone(), row.size as i64);
             let mut writes = usage::add(Counted::Silo(silo), 1, size);
             writes.extend(packs::count(silo, &location, 1));
             row.replicas.retain(|replica| {
@@ -277,7 +339,13 @@ impl Core {
             });
             let state = ReplicaState::Verified;
             row.replicas.push(Replica { silo, location: location.clone(), state, since: now, job: None });
-            writes.push(Write::Put(extent(id), encode(&row)));
+            match &sums {
+                Some(sums) => {
+                    row.digest = extent_digest(sums);
+                    writes.extend(store(id, row, sums.clone()));
+                }
+                None => writes.push(Write::Put(extent(id), encode(&row))),
+            }
             Ok((writes, true))
         };
         Ok(engine::commit(&*self.engine, vec![Read::Row(extent(id))], decide).await?)

@@ -1,11 +1,10 @@
 //! What an independent look found: each begins with what went wrong.
 
-use holdall_namespace::backup::piece::{self, Manifest, PieceKey, Run, What, push_entry};
-use holdall_namespace::engine::log::{Entry, push};
+use holdall_namespace::backup::piece::{Run, What, push_entry};
+use holdall_namespace::engine::log::Entry;
 use holdall_namespace::engine::redb::Redb;
-use holdall_namespace::extent::Number;
-use holdall_namespace::table::INDEX_FORMAT;
 
+use super::shelf::Shelf;
 use super::*;
 
 async fn names(silo: &Blobs) -> Vec<String> {
@@ -127,7 +126,7 @@ async fn rows_of(engine: &dyn Engine) -> BTreeMap<Bytes, Bytes> {
     all.into_iter().filter(|(key, _)| !of_sessions(key) && !own.contains(&key.to_vec())).collect()
 }
 
-async fn redb_from(house: &House, silos: &[&str], path: &std::path::Path) -> Result<Restored, RestoreError> {
+pub(crate) async fn redb_from(house: &House, silos: &[&str], path: &std::path::Path) -> Result<Restored, RestoreError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let make = || {
         let _ = std::fs::remove_file(path);
@@ -137,7 +136,7 @@ async fn redb_from(house: &House, silos: &[&str], path: &std::path::Path) -> Res
     made.map(|(_, restored)| restored)
 }
 
-async fn up(path: &std::path::Path) -> (Arc<Redb>, Arc<Namespace>) {
+pub(crate) async fn up(path: &std::path::Path) -> (Arc<Redb>, Arc<Namespace>) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mut tries = 0;
     let engine = loop {
@@ -327,73 +326,6 @@ async fn a_snapshot_that_is_being_written_is_not_pruned() {
         .collect();
     let (_, restored) = house.restored(Some(taken.at)).await;
     assert!(all.len() >= 2, "{taken:?} has {} pieces; a restore as of then: {restored:?}", all.len());
-}
-
-/// A synthetic shelf.
-struct Shelf {
-    silo: Arc<Blobs>,
-    key: PieceKey,
-    number: u64,
-}
-impl Shelf {
-    async fn new(test: &str) -> Self {
-        use holdall_silos::{Claim, Marker};
-        let silo = silo_of(test, "hot");
-        silo.claim(&Claim {
-            marker: Marker { silo: "hot".into(), namespace: "n".into(), id: "i".into() },
-            fresh: true,
-        })
-        .await
-        .unwrap();
-        Self { silo, key: PieceKey::new(&SEAL_KEY), number: 0 }
-    }
-    fn put(&mut self, session: u64, what: What, sequence: u64, body: &[u8]) -> Number {
-        self.number += 1;
-        let taken = Number { session, number: self.number };
-        let name = piece::name(&what, sequence, taken);
-        self.silo.plant(&name.to_string(), self.key.seal(&name, "n", what, body), &[]);
-        taken
-    }
-    fn log(&mut self, session: u64, first: u64, last: u64) {
-        let mut body = Vec::new();
-        for sequence in first..=last {
-            let row = (Bytes::copy_from_slice(&[2, sequence as u8]), Some(Bytes::from_static(b"x")));
-            push_entry(&mut body, &Entry { sequence, at: sequence as i64 * 1000, rows: vec![row] });
-        }
-        self.put(
-            session,
-            What::Log(Run { line: 1, anchor: [0; 8], first, last, until: last as i64 * 1000 }),
-            first,
-            &body,
-        );
-    }
-    fn rows(&mut self, session: u64, sequence: u64) -> Number {
-        let mut body = Vec::new();
-        for at in 1..=sequence {
-            push(&mut body, &[2, at as u8], Some(b"x"));
-        }
-        self.put(session, What::Rows, sequence, &body)
-    }
-    fn snapshot(&mut self, session: u64, sequence: u64) {
-        let pieces = vec![self.rows(session, sequence)];
-        let manifest = Manifest {
-            line: 1,
-            anchor: None,
-            sequence,
-            at: sequence as i64 * 1000,
-            format: INDEX_FORMAT,
-            rows: sequence,
-            bytes: 0,
-            pieces,
-        };
-        self.put(session, What::Snapshot(manifest), sequence, &[]);
-    }
-    async fn restore(&self, at: Option<i64>) -> Result<Restored, RestoreError> {
-        let sources = vec![Source { name: "hot".into(), silo: self.silo.clone() as Arc<dyn Silo> }];
-        restore(sources, &SEAL_KEY, at, &|| Ok(Arc::new(new_engine()) as Arc<dyn Engine>), &|_| {})
-            .await
-            .map(|(_, r)| r)
-    }
 }
 
 /// A long run, and shorter ones that begin within it.

@@ -29,6 +29,9 @@ use holdall_namespace::{Namespace, Options};
 use holdall_silos::{BlobName, Silo, memory::Memory as Blobs};
 
 mod attacks;
+mod lines;
+mod shelf;
+mod stock;
 #[path = "../support/mod.rs"]
 mod support;
 mod time;
