@@ -112,6 +112,16 @@ def _mount_tests(report, _only):
             _silo_test(name, env | {"HOLDALL_TEST_MOUNT_STOP": mount.served_by()}, "mount")
             _silo_test(f"{name}-stopped", env | {"HOLDALL_TEST_MOUNT_STOP": mount.mounted_by()}, "mount", "hangs")
 
+    def outage(mount):
+        build()
+        with mount:
+            far = mount.at / "outage"
+            far.mkdir()
+            args = ["--far", f"file://{far}", "--pids", mount.served_by()]
+            if sh([TARGET / "debug" / "outage", *args], f"outage-{mount.name}", timeout=900):
+                raise Failed(_rig_said(f"outage-{mount.name}"))
+            print(f"        {tail(f'outage-{mount.name}', 1)}", flush=True)
+
     def unfit():
         with Smb("smb-unfit", cache="off") as mount:
             _silo_test("mount-smb-unfit", {"HOLDALL_TEST_MOUNT_UNFIT": str(mount.at)}, "mount", "refused")
@@ -119,6 +129,7 @@ def _mount_tests(report, _only):
     report.run("mounts.sshfs", lambda: mounted(Sshfs("sshfs")))
     report.run("mounts.smb", lambda: mounted(Smb("smb")))
     report.run("mounts.smb-unfit", unfit)
+    report.run("mounts.outage", lambda: outage(Sshfs("sshfs-outage")))
 
 
 def _silo_test(name, env, test, *only):
@@ -145,7 +156,8 @@ def _rig(name, what, program, *args, required=True, timeout=1800):
         def test():
             build()
             # 77 is a rig's word for "cannot run here", by the custom of automake.
-            code = sh([TARGET / "debug" / program, *args], name, timeout=timeout)
+            env = dict(os.environ, RCLONE=str(python() / "rclone"))
+            code = sh([TARGET / "debug" / program, *args], name, env=env, timeout=timeout)
             if code == 77:
                 raise Skip(tail(name, 1))
             if code != 0:
@@ -183,6 +195,7 @@ RIGS = [
     _rig("twogateways", "two gateways over one index, one frozen past its lease and resumed, under load", "twogateways"),
     _rig("assimilate", "5,000 files of others: taken over, followed while they change, moved away from", "assimilate"),
     _rig("small", "20,000 small objects: few requests to a bucket there and back, room given back", "small"),
+    _rig("outage", "a silo that stands still, or is killed, under load: elsewhere nobody notices", "outage"),
     _rig("restore", "the index lost and made again: from two silos, from one, as of a moment, with damaged backups", "restore"),
     _rig("memory", "stopped uploads, slow readers, a long listing: memory stays flat", "memory"),
 ]
@@ -212,5 +225,6 @@ SOAK = [
         "soak-restore", "the same with 2,000 objects, a minute of load, 1,000 damaged bytes", "restore", "--objects", "2000",
         "--seconds", "60", "--flips", "1000", timeout=7200,
     ),
+    _rig("soak-outage", "the same five times in each way", "outage", "--pairs", "5", timeout=7200),
     _rig("soak-memory", "64 uploads and 64 readers of 5 GiB, 10^6 keys", "memory", "--full", timeout=7200),
 ]

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod random;
+pub mod rclone;
 pub mod say;
 
 pub mod payload;

@@ -181,10 +181,16 @@ impl S3Error {
         let mut response = Response::new(body);
         *response.status_mut() = self.code.status();
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        if response.status() == http::StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(ASK_AGAIN));
+        }
         asked.id.mark(response.headers_mut());
         response
     }
 }
+
+/// Seconds: as often as silos are asked whether they are back.
+const ASK_AGAIN: &str = "3";
 
 /// `HostId` and `x-amz-id-2`: which server it was is nobody's business, but clients print the element.
 pub const HOST_ID: &str = "holdall";

@@ -8,6 +8,7 @@ use holdall_silos::address::BadAddress;
 use holdall_silos::connect::holdings;
 use holdall_silos::holdings::Holdings;
 use holdall_silos::wrap::read_only::ReadOnly;
+use holdall_silos::wrap::silence::{Heard, Silence};
 use holdall_silos::{Address, Silo, SiloError, connect};
 
 use crate::engine::{self, Engine, Read, Rows, Write};
@@ -24,6 +25,15 @@ pub(crate) struct Connected {
     pub silo: Arc<dyn Silo>,
     /// Of a silo of others.
     pub holdings: Option<Arc<dyn Holdings>>,
+}
+
+impl Connected {
+    /// The same, by `silence`.
+    pub(crate) fn heard(self, silence: &Arc<Silence>) -> Self {
+        let Self { silo, holdings } = self;
+        let holdings = holdings.map(|holdings| Arc::new(Heard::new(holdings, silence)) as Arc<dyn Holdings>);
+        Self { silo: Arc::new(Heard::new(silo, silence)), holdings }
+    }
 }
 
 /// Opens a declared silo's clients. The reason of a failure is one sentence fragment.

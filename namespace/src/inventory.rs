@@ -1,22 +1,25 @@
 //! The silos: which there are, how full, how healthy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use holdall_silos::holdings::Holdings;
 use holdall_silos::silo::Space;
+use holdall_silos::wrap::silence::Silence;
 use holdall_silos::{Address, Facts, Silo, SiloError};
 use serde::{Deserialize, Serialize};
 
-use crate::clock::UnixMs;
+use crate::clock::{Clock, UnixMs};
 pub use crate::credentials::CredentialsFrom;
 use crate::declare::{Connected, connect_declared};
 use crate::engine::Engine;
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::limits::{DEFAULT_RESERVE_PERCENT, FAILURES_UNTIL_DOWN};
+use crate::limits::{DEFAULT_RESERVE_PERCENT, FAILURES_UNTIL_DOWN, SILENCE, SILO_CHECK};
 use crate::name::BucketName;
 use crate::namespace::{Core, Namespace, OpenError, Options};
 use crate::placement::{Candidate, choose, down};
@@ -187,6 +190,10 @@ pub struct OpenSilo {
     pub silo: Arc<dyn Silo>,
     /// What others put there, of a silo of others.
     pub holdings: Option<Arc<dyn Holdings>>,
+    /// Whether anybody waits for it.
+    silence: Arc<Silence>,
+    /// What was given up may have landed here all the same.
+    doubtful: AtomicBool,
     failures: AtomicU32,
     full: AtomicBool,
     /// As asked last; replaced whole.
@@ -205,6 +212,9 @@ impl OpenSilo {
             Err(error) => {
                 if error.blames_silo() {
                     self.failures.fetch_add(1, Ordering::Relaxed);
+                }
+                if matches!(error, SiloError::Unknown { .. }) {
+                    self.doubtful.store(true, Ordering::Relaxed);
                 }
                 if *error == SiloError::Full {
                     self.full.store(true, Ordering::Relaxed);
@@ -236,6 +246,11 @@ impl OpenSilo {
         !self.row.cordoned && self.row.declared.access == Access::Own
     }
 
+    /// Whether something was given up since this was asked last.
+    pub(crate) fn was_doubtful(&self) -> bool {
+        self.doubtful.swap(false, Ordering::Relaxed)
+    }
+
     /// Whether it answered lately.
     pub fn health(&self) -> Health {
         if self.failures.load(Ordering::Relaxed) >= FAILURES_UNTIL_DOWN { Health::Down } else { Health::Up }
@@ -255,18 +270,41 @@ impl OpenSilo {
     /// Asks the silo how full it is, and whether it is still ours.
     pub async fn ask(&self, namespace: &str) {
         match self.claim(namespace).await {
-            Ok(()) => self.failures.store(0, Ordering::Relaxed),
-            Err(error) => {
-                if self.failures.fetch_add(FAILURES_UNTIL_DOWN, Ordering::Relaxed) < FAILURES_UNTIL_DOWN {
-                    tracing::warn!(silo = %self.row.name, %error, "silo is down");
-                }
-                return;
+            Ok(()) => {
+                self.silence.lift();
+                self.failures.store(0, Ordering::Relaxed);
             }
+            // Which may be no answer of the silo's, but that there was none.
+            Err(error) => return self.note_down(&error),
         }
         if let Ok(space) = self.silo.space().await {
             *self.space.lock().expect("no holder panics") = space;
             self.written.store(0, Ordering::Relaxed);
             self.full.store(false, Ordering::Relaxed);
+        }
+    }
+
+    fn note_down(&self, error: &SiloError) {
+        if self.failures.fetch_max(FAILURES_UNTIL_DOWN, Ordering::Relaxed) < FAILURES_UNTIL_DOWN {
+            tracing::warn!(silo = %self.row.name, %error, "silo is down");
+        }
+    }
+
+    /// The same, and where neither this nor anything else is answered for a while, nobody waits for the silo any more
+    /// until this is.
+    async fn listen(&self, namespace: &str, clock: &dyn Clock) {
+        let mut asking = std::pin::pin!(self.ask(namespace));
+        loop {
+            let heard = self.silence.heard();
+            tokio::select! {
+                biased;
+                () = &mut asking => return,
+                () = clock.sleep(SILENCE) => {}
+            }
+            if self.silence.heard() == heard && !self.silence.is_fallen() {
+                self.silence.fall();
+                self.note_down(&SiloError::not_done("it does not answer"));
+            }
         }
     }
 
@@ -410,18 +448,21 @@ async fn open_silo(
     stats: &Arc<Stats>,
 ) -> Result<(Arc<OpenSilo>, Option<String>), OpenError> {
     let failed = |reason: String| OpenError::Silo { silo: row.name.clone(), reason };
-    let (connected, space) = if let Some(open) = kept {
+    let (connected, silence, space) = if let Some(open) = kept {
         let connected = Connected { silo: Arc::clone(&open.silo), holdings: open.holdings.clone() };
-        (connected, *open.space.lock().expect("no holder panics"))
+        (connected, Arc::clone(&open.silence), *open.space.lock().expect("no holder panics"))
     } else {
-        (connect_declared(&row.declared, &options.base).map_err(failed)?, None)
+        let (connected, silence) = (connect_declared(&row.declared, &options.base).map_err(failed)?, Arc::default());
+        (connected.heard(&silence), silence, None)
     };
     let Connected { silo, holdings } = connected;
     let open = OpenSilo {
         id,
         silo,
         holdings,
-        failures: AtomicU32::new(0),
+        silence,
+        doubtful: AtomicBool::new(kept.is_some_and(|open| open.was_doubtful())),
+        failures: AtomicU32::new(kept.map_or(0, |open| open.failures.load(Ordering::Relaxed))),
         full: AtomicBool::new(false),
         space: Mutex::new(space),
         written: AtomicU64::new(0),
@@ -460,21 +501,29 @@ impl Core {
     }
 
     pub(crate) async fn watch_silos_forever(self: Arc<Self>) {
+        // Each by itself: one that does not answer keeps no other from being asked.
+        let (mut asked, mut asking) = (BTreeSet::new(), FuturesUnordered::new());
         loop {
-            self.clock.sleep(crate::limits::SILO_CHECK).await;
-            let inventory = self.inventory();
-            let all = inventory.silos.values().map(|open| self.is_back(open));
-            if futures_util::future::join_all(all).await.contains(&true) {
-                self.packer.wake();
+            for open in self.inventory().silos.values().filter(|open| asked.insert(open.id)) {
+                asking.push(self.listen_to(Arc::clone(open)));
+            }
+            let mut next = std::pin::pin!(self.clock.sleep(SILO_CHECK));
+            loop {
+                tokio::select! {
+                    () = &mut next => break,
+                    Some(id) = asking.next() => drop(asked.remove(&id)),
+                }
             }
         }
     }
 
-    /// Asks a silo; whether it answers and did not.
-    async fn is_back(&self, open: &OpenSilo) -> bool {
+    async fn listen_to(&self, open: Arc<OpenSilo>) -> SiloId {
         let before = open.health();
-        open.ask(&self.id).await;
-        before == Health::Down && open.health() == Health::Up
+        open.listen(&self.id, &*self.clock).await;
+        if before == Health::Down && open.health() == Health::Up {
+            self.packer.wake();
+        }
+        open.id
     }
 
     async fn silo_info(&self, open: &OpenSilo) -> Result<SiloInfo, Fault> {

@@ -62,6 +62,8 @@ pub const INDEX_RESERVE: u64 = 64 << 20;
 pub const FAILURES_UNTIL_DOWN: u32 = 3;
 /// How often silos are asked whether they answer and how full they are.
 pub const SILO_CHECK: Duration = Duration::from_secs(3);
+/// A silo of which nothing is heard for this long while it is asked is waited for no more.
+pub const SILENCE: Duration = Duration::from_secs(8);
 /// Reserve of a silo for which none was declared, percent.
 pub const DEFAULT_RESERVE_PERCENT: u8 = 5;
 /// Silos of one namespace.
@@ -74,6 +76,8 @@ pub const SWEEP_ROWS: usize = 16_384;
 pub const SWEEP_LOOKED: usize = 4 * SWEEP_ROWS;
 /// How often the sweeper looks.
 pub const SWEEP: Duration = Duration::from_secs(2);
+/// What was given up and landed all the same is looked for so long after it was.
+pub const LANDED: Duration = Duration::from_mins(1);
 /// Silo deletes a sweep has under way at once.
 pub const SWEEPS_AT_ONCE: usize = 16;
 /// How often a job writes down how far it came.
@@ -142,6 +146,8 @@ pub const BACKUPS_KEPT: Duration = Duration::from_hours(7 * 24);
 pub const BACKUP_COPIES: usize = 2;
 /// Bytes of rows in one piece of a backup; one entry of the log may be longer.
 pub const PIECE: usize = 4 << 20;
+/// The piece that says what a snapshot is is no longer than this: it names a hundred thousand others, of a whole piece each.
+pub const MAX_MANIFEST: u64 = PIECE as u64 / 2;
 /// No piece is longer than this.
 pub const MAX_PIECE: u64 = 64 << 20;
 /// Bytes a second at which snapshots are taken.

@@ -168,9 +168,11 @@ impl Mover<'_> {
     }
 
     async fn try_move(&self, planned: &Move) -> Result<Moved, Fault> {
+        let session = self.core.session();
+        // Before the silos are looked up: whoever takes one out waits for what chose it before.
+        let guard = session.take();
         let inventory = self.core.inventory();
         let (source, target) = (Arc::clone(inventory.silo(planned.from)?), Arc::clone(inventory.silo(planned.to)?));
-        let session = self.core.session();
         let _reading = session.open_read();
         let rows = self.core.engine.get(&[extent(planned.extent)]).await?;
         let Some(row) = decode_row::<ExtentRow>(rows[0].as_ref())? else { return Ok(Moved::Superseded) };
@@ -179,7 +181,6 @@ impl Mover<'_> {
         if target.room().is_some_and(|room| room < planned.bytes) {
             return Ok(Moved::Failed(format!("silo `{}` has no room above its reserve", target.row.name)));
         }
-        let guard = session.take();
         let number = guard.number;
         let id = planned.extent;
         let written = if crate::seeded_bug!("move-reuses-name") { id } else { number };

@@ -39,7 +39,9 @@ pub enum RemoveSiloError {
         replicas: i64,
     },
     /// Packs lie in it that nothing needs and that were not deleted yet.
-    #[error("silo `{silo}` holds packs that wait for the sweep (`holdall sweep --now`)")]
+    #[error(
+        "silo `{silo}` holds packs that wait for the sweep (`holdall sweep --now`; of a restored index for `holdall index accept`)"
+    )]
     Packs {
         /// Which.
         silo: String,

@@ -295,7 +295,14 @@ impl Session {
         }
     }
 
+    /// The oldest number under which something may still land.
+    pub(crate) fn floor(&self) -> u64 {
+        self.numbers.lock().expect("no holder panics").floor()
+    }
+
     fn next_beat(&self) -> BeatRow {
+        // Before the numbers: whoever reads both takes all numbers from there on for taken under these settings.
+        let revision = self.revision.load(Ordering::Acquire);
         let (floor, next) = {
             let numbers = self.numbers.lock().expect("no holder panics");
             (numbers.floor(), numbers.next)
@@ -304,7 +311,7 @@ impl Session {
         readers.sent += 1;
         let newest = if crate::seeded_bug!("oldest-too-high") { readers.sent } else { readers.acked };
         let oldest = readers.open.keys().next().copied().unwrap_or(newest).min(newest);
-        BeatRow { beat: readers.sent, floor, next, oldest, revision: self.revision.load(Ordering::Acquire) }
+        BeatRow { beat: readers.sent, floor, next, oldest, revision }
     }
 
     /// Ends the session in good order.

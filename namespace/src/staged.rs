@@ -29,6 +29,16 @@ impl Staged {
     pub fn place(self) -> io::Result<()> {
         place(&self.path, &self.name)
     }
+
+    /// The same, where the name is free; the file stays where it was made otherwise.
+    pub fn place_alone(self) -> io::Result<()> {
+        if self.name.exists() {
+            let staged = std::mem::ManuallyDrop::new(self);
+            let kept = format!("there is an index already, and what was made stays at {}", staged.path.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, kept));
+        }
+        self.place()
+    }
 }
 
 impl Drop for Staged {

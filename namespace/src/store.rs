@@ -182,12 +182,14 @@ impl Core {
         whose: For<'_>,
         upload: Upload,
     ) -> Result<StoredBytes, PutError> {
+        // Before the silos are looked up: whoever takes one out waits for what chose it before.
+        let mut guards = vec![Arc::new(session.take())];
         let inventory = self.inventory();
         let mut candidates = inventory.candidates(whose.bucket, upload.size)?.into_iter();
         let mut open = candidates.next().ok_or(Fault::NoRoom)?;
         let hasher = StreamHasher::start(upload.algorithm);
         let source = Arc::new(tokio::sync::Mutex::new(Source { body: upload.body, rest: Bytes::new(), begun: false }));
-        let (mut guards, mut extents, mut offset) = (vec![Arc::new(session.take())], Vec::new(), 0);
+        let (mut extents, mut offset) = (Vec::new(), 0);
         let version = guards[0].number;
         while offset < upload.size {
             let size = (upload.size - offset).min(MAX_EXTENT);

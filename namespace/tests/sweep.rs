@@ -16,7 +16,7 @@ use holdall_namespace::limits::{PACK_UP_TO, SWEEP_LOOKED, SWEEP_ROWS};
 use holdall_namespace::multipart::CreateUpload;
 use holdall_namespace::name::ObjectKey;
 use holdall_namespace::object::{Condition, Headers};
-use holdall_namespace::put::{PutObject, Upload};
+use holdall_namespace::put::{PutError, PutObject, Upload};
 use holdall_namespace::table::retired::{RetiredRow, retired};
 use holdall_namespace::table::sessions::{EndedRow, ended};
 use holdall_namespace::table::{decode, encode, key as tables};
@@ -68,6 +68,10 @@ fn key(text: &str) -> ObjectKey {
 
 impl House {
     async fn put(&self, name: &str) {
+        self.try_put(name).await.unwrap();
+    }
+
+    async fn try_put(&self, name: &str) -> Result<(), PutError> {
         let request = PutObject {
             bucket: &self.bucket,
             key: &key(name),
@@ -82,7 +86,7 @@ impl House {
             storage_class: None,
             condition: Condition::default(),
         };
-        self.namespace.put(request).await.unwrap();
+        self.namespace.put(request).await.map(drop)
     }
 
     async fn delete(&self, name: &str) {
@@ -107,6 +111,10 @@ impl House {
             Write::Put(retired(1, extent, 0), encode(&row))
         };
         self.write((0..count as u64).map(row).collect()).await;
+    }
+
+    fn has(&self, name: &[u8]) -> bool {
+        self.engine.inner.every_row().iter().any(|(key, _)| key == name)
     }
 
     fn count(&self, table: u8) -> usize {
@@ -194,10 +202,9 @@ async fn what_an_ended_session_left_goes_from_every_silo_that_answers() {
     let house = house("ended", PACK_UP_TO, Duration::ZERO).await;
     house.put("a").await;
     house.namespace.close().await;
-    let rows = house.engine.inner.every_row();
-    let (name, row) = rows.into_iter().find(|(key, _)| key[0] == tables::ENDED).unwrap();
-    let session = (1..100).find(|session| ended(*session) == name).unwrap();
+    let (_, row) = house.engine.inner.every_row().into_iter().find(|(key, _)| key[0] == tables::ENDED).unwrap();
     let EndedRow { floor } = decode(&row).unwrap();
+    let session = (1..100).find(|session| house.has(&ended(*session))).unwrap();
     let orphans = [BlobName::pack(session, floor), BlobName { session, number: floor + 1, extent: (session, 9) }];
     for silo in [&house.hot, &house.cold] {
         for orphan in orphans {
@@ -213,6 +220,44 @@ async fn what_an_ended_session_left_goes_from_every_silo_that_answers() {
     house.hot.fail(false);
     house.clock.pass(MINUTE).await;
     assert_eq!((house.hot.count(), house.count(tables::ENDED)), (1, 0), "the pack of what is there stays");
+    house.namespace.close().await;
+}
+
+/// A silo stored an object and its answer was lost: what was answered 503 lay there until somebody ordered a sweep, or for
+/// ever.
+#[tokio::test]
+async fn what_landed_though_it_was_given_up_goes() {
+    let house = house("landed", 0, Duration::ZERO).await;
+    house.namespace.start_background();
+    house.clock.pass(MINUTE).await;
+    house.hot.lose(true);
+    assert!(house.try_put("a").await.is_err());
+    house.hot.lose(false);
+    house.put("b").await;
+    assert_eq!(house.hot.count(), 2);
+    house.clock.pass(MINUTE * 2).await;
+    assert_eq!(house.hot.count(), 1);
+    house.namespace.close().await;
+}
+
+/// A disk that is full of errors is mounted to be read alone: it lists, and deletes nothing. What an ended session had left
+/// there was noted as gone.
+#[tokio::test]
+async fn what_could_not_be_deleted_stays_noted() {
+    let house = house("kept", 0, Duration::ZERO).await;
+    house.namespace.close().await;
+    let (_, row) = house.engine.inner.every_row().into_iter().find(|(key, _)| key[0] == tables::ENDED).unwrap();
+    let EndedRow { floor } = decode(&row).unwrap();
+    let session = (1..100).find(|session| house.has(&ended(*session))).unwrap();
+    house.cold.plant(&BlobName { session, number: floor, extent: (session, 9) }.to_string(), "orphan", b"");
+    house.cold.keep(Some(0));
+    let house = House { namespace: open(&house.engine, &house.clock, options(0, Duration::ZERO)).await, ..house };
+    house.namespace.start_background();
+    house.clock.pass(MINUTE).await;
+    assert_eq!((house.cold.count(), house.count(tables::ENDED)), (1, 1));
+    house.cold.keep(None);
+    house.clock.pass(MINUTE).await;
+    assert_eq!((house.cold.count(), house.count(tables::ENDED)), (0, 0));
     house.namespace.close().await;
 }
 

@@ -40,6 +40,10 @@ struct State {
     hangs: bool,
     /// Nothing is done.
     fails: bool,
+    /// So many blobs more can be deleted; any number when `None`.
+    deletes: Option<u64>,
+    /// Puts are done, and their answers are lost.
+    loses: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +102,16 @@ impl Memory {
     /// From now on everything fails, or it does not any more.
     pub fn fail(&self, fails: bool) {
         self.lock().fails = fails;
+    }
+
+    /// From now on so many blobs can be deleted, or any number.
+    pub fn keep(&self, after: Option<u64>) {
+        self.lock().deletes = after;
+    }
+
+    /// From now on puts are done and their answers are lost, or they are not any more.
+    pub fn lose(&self, loses: bool) {
+        self.lock().loses = loses;
     }
 
     /// From now on it is full once it stores `capacity` bytes.
@@ -203,7 +217,8 @@ impl Silo for Memory {
         if !state.has_room(size + description.len() as u64) {
             return Err(SiloError::Full);
         }
-        Ok(state.insert(name.to_string(), payload.into(), description))
+        let stored = state.insert(name.to_string(), payload.into(), description);
+        if state.loses { Err(SiloError::unknown("the answer is lost")) } else { Ok(stored) }
     }
 
     fn appends(&self) -> bool {
@@ -238,7 +253,12 @@ impl Silo for Memory {
     }
 
     async fn delete(&self, name: &BlobName) -> Result<(), SiloError> {
-        self.answering()?.blobs.remove(&name.to_string());
+        let mut state = self.answering()?;
+        if let Some(left) = &mut state.deletes {
+            let less = left.checked_sub(1).ok_or_else(|| SiloError::not_done("it is told to keep what it has"))?;
+            *left = less;
+        }
+        state.blobs.remove(&name.to_string());
         Ok(())
     }
 

@@ -172,7 +172,8 @@ async fn from_backups(ready: &Ready, key: &[u8; 32], at: Option<Timestamp>) -> R
 /// Gives the new index its name.
 fn finish(context: &Context, ready: Ready) -> Result<(), Failure> {
     let Ready { settings, staged, .. } = ready;
-    staged.place().and_then(|()| flush(&settings.index)).map_err(|error| failed_at(&settings.index, &error))?;
+    // A gateway that was started meanwhile made an index of its own.
+    staged.place_alone().and_then(|()| flush(&settings.index)).map_err(|error| failed_at(&settings.index, &error))?;
     print_note(context, &format!("the index is `{}`", settings.index.display()))?;
     if settings.seal_key.starts_with(&settings.data) {
         return Ok(());

@@ -5,6 +5,7 @@
 //! them. A restore takes the newest snapshot before a moment and every piece of the log after it; where numbers of
 //! entries leave a gap, nothing is guessed.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -70,6 +71,9 @@ struct Known {
     status: BackupStatus,
     /// The silos that have the newest snapshot and all of the log since.
     homes: Vec<String>,
+    /// Pieces of the log that were written, and of each silo the last one that it does not have.
+    shipped: u64,
+    missed: BTreeMap<String, u64>,
     /// When this gateway began its last snapshot, on its own clock, and how long that took.
     taken: Option<Duration>,
     took: Duration,

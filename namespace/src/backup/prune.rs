@@ -37,8 +37,8 @@ pub(super) struct Kept {
     pub(super) complete: BTreeSet<Taker>,
     /// Snapshots that will never be.
     pub(super) unfinished: BTreeSet<Taker>,
-    /// The oldest that did not read.
-    pub(super) unread: Option<Taker>,
+    /// Snapshots that did not read.
+    pub(super) unread: BTreeSet<Taker>,
     /// The one that the oldest moment kept is restored from; 0 for none.
     pub(super) oldest: u64,
 }
@@ -48,8 +48,12 @@ impl Kept {
     pub(super) fn prunable(&self, names: &[BlobName]) -> Vec<BlobName> {
         let newest = self.complete.last().map_or(0, |(sequence, _)| *sequence);
         // What comes between one that did not read and the next that is complete may be wanted with it.
-        let unread = self.unread.filter(|(sequence, _)| *sequence < self.oldest);
-        let known = unread.map_or(0, |_| self.complete.first().map_or(u64::MAX, |(sequence, _)| *sequence));
+        let wanted = |first: u64| {
+            self.unread.iter().any(|unread| {
+                let next = self.complete.range(unread..).next().map_or(u64::MAX, |(sequence, _)| *sequence);
+                first + RUN_ENTRIES > unread.0 && first <= next
+            })
+        };
         let goes = |name: &&BlobName| match name.backed_up() {
             (true, sequence) => {
                 let of = (sequence, name.extent.0);
@@ -57,7 +61,7 @@ impl Kept {
                     || self.unfinished.contains(&of) && sequence < newest
             }
             // Nobody knows where a piece ends but within so many entries.
-            (false, first) => first > known && first + RUN_ENTRIES <= self.oldest,
+            (false, first) => first + RUN_ENTRIES <= self.oldest && !wanted(first),
         };
         names.iter().filter(goes).copied().collect()
     }
@@ -80,14 +84,18 @@ mod tests {
         let far = RUN_ENTRIES + 9;
         let names =
             [log(1), log(5), log(9), log(far), snapshot(2, 1), snapshot(4, 2), snapshot(9, 3), snapshot(far, 4)];
-        let mut kept =
-            Kept { complete: [(4, 1), (far, 1)].into(), unfinished: [(9, 1)].into(), unread: Some((2, 1)), oldest: 0 };
+        let mut kept = Kept {
+            complete: [(4, 1), (far, 1)].into(),
+            unfinished: [(9, 1)].into(),
+            unread: [(2, 1)].into(),
+            oldest: 0,
+        };
         assert_eq!(kept.prunable(&names), [snapshot(9, 3)]);
         // The piece at 5 may go on for so many entries, but no further.
         kept.oldest = far;
         assert_eq!(kept.prunable(&names), [log(5), log(9), snapshot(4, 2), snapshot(9, 3)]);
         // Unfinished, and newer than all that are complete: perhaps under way.
-        let early = Kept { complete: BTreeSet::new(), unfinished: [(9, 1)].into(), unread: None, oldest: 0 };
+        let early = Kept { complete: BTreeSet::new(), unfinished: [(9, 1)].into(), unread: BTreeSet::new(), oldest: 0 };
         assert_eq!(early.prunable(&names), []);
     }
 
@@ -101,7 +109,7 @@ mod tests {
         let kept = Kept {
             complete: [(second, 1), (third, 1)].into(),
             unfinished: BTreeSet::new(),
-            unread: None,
+            unread: BTreeSet::new(),
             oldest: third,
         };
         assert_eq!(kept.prunable(&names), [log(5), log(RUN_ENTRIES), snapshot(second, 1)]);

@@ -1,12 +1,12 @@
 //! Which pieces lie where, and reading one from whoever has it whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use holdall_silos::{BlobName, Names, Silo, SiloError, collect};
 
 use super::piece::{Manifest, Piece, PieceKey, What};
-use crate::limits::MAX_PIECE;
+use crate::limits::{MAX_MANIFEST, MAX_PIECE};
 
 /// A silo that may hold pieces.
 #[derive(Clone)]
@@ -22,6 +22,8 @@ pub struct Shelf {
     sources: Vec<Source>,
     /// In which of the sources each lies.
     pieces: BTreeMap<BlobName, Vec<usize>>,
+    /// Pieces too long to say what a snapshot is.
+    long: BTreeSet<BlobName>,
     /// Silos that could not be listed, and why.
     pub silent: Vec<(String, SiloError)>,
 }
@@ -59,7 +61,7 @@ pub struct Whole {
 impl Shelf {
     /// Lists silos; one that does not answer is noted.
     pub async fn list(sources: Vec<Source>) -> Self {
-        let mut shelf = Self { sources, pieces: BTreeMap::new(), silent: Vec::new() };
+        let mut shelf = Self { sources, pieces: BTreeMap::new(), long: BTreeSet::new(), silent: Vec::new() };
         for at in 0..shelf.sources.len() {
             if let Err(error) = shelf.add(at).await {
                 shelf.silent.push((shelf.sources[at].name.clone(), error));
@@ -72,8 +74,12 @@ impl Shelf {
         let (silo, prefix) = (Arc::clone(&self.sources[at].silo), BlobName::backups_prefix());
         let mut names = Names::new(&*silo, &prefix, None);
         while let Some(page) = names.next().await? {
-            for name in page.iter().filter_map(|listed| listed.name.parse::<BlobName>().ok()) {
+            for listed in page {
+                let Ok(name) = listed.name.parse::<BlobName>() else { continue };
                 self.pieces.entry(name).or_default().push(at);
+                if listed.stored > MAX_MANIFEST {
+                    self.long.insert(name);
+                }
             }
         }
         Ok(())
@@ -106,7 +112,7 @@ impl Shelf {
     /// The piece of a snapshot that says what it is; none where it was not finished. It is the last one, unless another try
     /// of the same moment came after it.
     pub async fn manifest(&self, key: &PieceKey, names: &[BlobName]) -> Result<Option<Whole>, Unread> {
-        for name in names.iter().rev() {
+        for name in names.iter().rev().filter(|name| !self.long.contains(name)) {
             let Opened { piece, flaws } = self.open(key, name).await?;
             if let What::Snapshot(manifest) = piece.what {
                 return Ok(Some(Whole { manifest, namespace: piece.namespace, flaws }));
@@ -153,8 +159,17 @@ impl Shelf {
         key.open(name, &bytes).map_err(|why| (why.to_string(), why == super::piece::Unopened::OtherKey))
     }
 
+    /// Which silos have all pieces of a snapshot, and all of the log from there on.
+    pub(crate) fn homes_of(&self, sequence: u64, snapshot: Vec<BlobName>) -> Vec<String> {
+        // The last piece that begins before the snapshot goes on after it, as far as anybody knows.
+        let spans = self.logs().take_while(|(first, _)| *first <= sequence).last();
+        let since = self.logs().filter(|(first, _)| *first > sequence).chain(spans);
+        let chain: Vec<BlobName> = snapshot.into_iter().chain(since.map(|(_, name)| name)).collect();
+        self.homes(&chain).into_iter().map(str::to_owned).collect()
+    }
+
     /// Which silos have each of these pieces.
-    pub fn homes(&self, names: &[BlobName]) -> Vec<&str> {
+    fn homes(&self, names: &[BlobName]) -> Vec<&str> {
         let has = |at: &usize| names.iter().all(|name| self.pieces.get(name).is_some_and(|homes| homes.contains(at)));
         (0..self.sources.len()).filter(has).map(|at| self.sources[at].name.as_str()).collect()
     }
@@ -162,5 +177,33 @@ impl Shelf {
     /// All names.
     pub fn names(&self) -> impl Iterator<Item = (&BlobName, impl Iterator<Item = &Source>)> {
         self.pieces.iter().map(|(name, homes)| (name, homes.iter().map(|at| &self.sources[*at])))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+    use holdall_silos::memory::Memory;
+
+    /// A piece of the log that spans the moment of a snapshot reached one of two silos. The other was counted as having
+    /// everything: no snapshot made good for it, and once the first was lost nothing after the snapshot was left.
+    #[test]
+    fn who_lacks_the_piece_that_spans_a_snapshot_lacks_the_log() {
+        let (snapshot, before) = (BlobName::of_snapshot(9, (1, 5)), BlobName::of_log(2, (1, 3)));
+        let (spans, after) = (BlobName::of_log(7, (1, 4)), BlobName::of_log(12, (1, 6)));
+        let silo = |pieces: &[BlobName]| {
+            let silo = Memory::new();
+            for piece in pieces {
+                silo.plant(&piece.to_string(), "", b"");
+            }
+            Arc::new(silo) as Arc<dyn Silo>
+        };
+        let source = |name: &str, pieces: &[BlobName]| Source { name: name.to_owned(), silo: silo(pieces) };
+        let all = [before, spans, snapshot, after];
+        let sources =
+            vec![source("all", &all), source("since", &all[1..]), source("lacks", &[before, snapshot, after])];
+        let shelf = Shelf::list(sources).now_or_never().unwrap();
+        assert_eq!(shelf.homes_of(9, vec![snapshot]), ["all", "since"]);
     }
 }

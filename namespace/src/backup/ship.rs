@@ -93,7 +93,12 @@ impl Core {
         }
         let run = Run { line: position.line, first, last, until, anchor };
         let (_, homes) = self.put_piece(What::Log(run), first, &body).await?;
+        let inventory = self.inventory();
         let mut known = self.backups.known();
+        known.shipped += 1;
+        let shipped = known.shipped;
+        let without = inventory.silos.values().map(|open| &open.row.name).filter(|name| !homes.contains(name));
+        known.missed.extend(without.map(|name| (name.clone(), shipped)));
         known.status.covered = Some(until);
         known.homes.retain(|home| homes.contains(home));
         known.status.silos = homes;
@@ -169,11 +174,12 @@ impl Core {
 
     /// Where the pieces in the silos end, if our log goes on from there. Otherwise a new line begins, with a snapshot.
     async fn find_position(&self) -> Result<Position, Fault> {
+        let shipped = self.backups.known().shipped;
         let shelf = self.shelf().await;
         if let Some((silo, error)) = shelf.silent.first().filter(|_| shelf.is_silent()) {
             return Err(Fault::Unavailable(format!("silo `{silo}` could not be looked through for backups: {error}")));
         }
-        let newest = self.note_newest(&shelf).await.0;
+        let newest = self.note_newest(&shelf, shipped).await.0;
         let mut base: u64 = decode_row(self.engine.get(&[log_base()]).await?[0].as_ref())?.unwrap_or(0);
         let since = self.clock.monotonic();
         // Nothing can be restored without a snapshot.

@@ -132,21 +132,25 @@ impl Core {
     }
 
     /// Looks which snapshots there are; answers sequence and end of the newest that is whole, and the state of each.
-    pub(super) async fn note_newest(&self, shelf: &Shelf) -> (Option<(u64, End)>, BTreeMap<Taker, State>) {
+    /// `shipped` pieces of the log had been written when the shelf was listed.
+    pub(super) async fn note_newest(
+        &self,
+        shelf: &Shelf,
+        shipped: u64,
+    ) -> (Option<(u64, End)>, BTreeMap<Taker, State>) {
         let mut newest: Option<(u64, End, Vec<String>)> = None;
         let mut seen = BTreeMap::new();
         for (sequence, names) in shelf.snapshots() {
             let state = self.state_of(shelf, &names).await;
             seen.insert((sequence, names[0].extent.0), state);
             if let (State::Complete(end), None) = (state, &newest) {
-                let since = shelf.logs().filter(|(first, _)| *first > sequence).map(|(_, name)| name);
-                let chain: Vec<BlobName> = names.into_iter().chain(since).collect();
-                newest = Some((sequence, end, shelf.homes(&chain).into_iter().map(str::to_owned).collect()));
+                newest = Some((sequence, end, shelf.homes_of(sequence, names)));
             }
         }
         let Some((sequence, end, homes)) = newest else { return (None, seen) };
         let mut known = self.backups.known();
-        known.homes = homes;
+        let missed = |home: &String| known.missed.get(home).is_some_and(|piece| *piece > shipped);
+        known.homes = homes.into_iter().filter(|home| !missed(home)).collect();
         known.status.snapshot = Some(end.at);
         known.status.covered = known.status.covered.max(Some(end.at));
         (Some((sequence, end)), seen)
@@ -170,9 +174,10 @@ impl Core {
     /// costs no more. What cannot be deleted now is found again the next time.
     async fn prune(&self) {
         let Some(options) = self.options.backup else { return };
+        let shipped = self.backups.known().shipped;
         let shelf = self.shelf().await;
-        let (_, seen) = self.note_newest(&shelf).await;
-        let (Ok(live), true) = (live_sessions(&*self.engine).await, shelf.silent.is_empty()) else { return };
+        let (_, seen) = self.note_newest(&shelf, shipped).await;
+        let Ok(live) = live_sessions(&*self.engine).await else { return };
         let before = self.clock.now() - options.keep.as_millis() as UnixMs;
         let complete = seen.iter().filter_map(|(of, state)| match state {
             State::Complete(end) => Some((*of, end.at)),
@@ -181,18 +186,21 @@ impl Core {
         let complete: Vec<(Taker, UnixMs)> = complete.collect();
         let others = |session: u64| session != self.session().id && live.iter().any(|(id, _)| *id == session);
         let unfinished = seen.iter().filter(|((_, session), state)| **state == State::Unfinished && !others(*session));
-        let unfinished: BTreeSet<Taker> = unfinished.map(|(of, _)| *of).collect();
-        let unread = seen.iter().filter(|(_, state)| **state == State::Unread).map(|(of, _)| *of).next();
+        // The last piece of one may lie in a silo that does not answer.
+        let unfinished = unfinished.filter(|_| shelf.silent.is_empty()).map(|(of, _)| *of).collect();
+        let unread = seen.iter().filter(|(_, state)| **state == State::Unread).map(|(of, _)| *of).collect();
         let oldest = complete.get(1).filter(|(_, at)| *at <= before).map_or(0, |((sequence, _), _)| *sequence);
         let names: Vec<BlobName> = shelf.names().map(|(name, _)| *name).collect();
         let kept = Kept { complete: complete.into_iter().map(|(of, _)| of).collect(), unfinished, unread, oldest };
         let gone: BTreeSet<BlobName> = kept.prunable(&names).into_iter().collect();
-        let homes = shelf.names().filter(|(name, _)| gone.contains(name));
-        let deletes = homes.flat_map(|(name, homes)| homes.map(|home| delete(*name, Arc::clone(&home.silo))));
-        let mut deletes: Vec<_> = deletes.collect();
-        while !deletes.is_empty() {
-            join_all(deletes.drain(..deletes.len().min(SWEEPS_AT_ONCE))).await;
-        }
+        // The last piece of each snapshot goes first: what is left when this breaks off is seen to be unfinished.
+        let taker = |name: &BlobName| (name.backed_up().1, name.extent.0);
+        let snapshots = gone.iter().filter(|name| name.backed_up().0);
+        let last: BTreeSet<BlobName> =
+            snapshots.map(|name| (taker(name), *name)).collect::<BTreeMap<_, _>>().into_values().collect();
+        let stay: BTreeSet<Taker> = delete_pieces(&shelf, &last).await.iter().map(taker).collect();
+        let waits = |name: &BlobName| last.contains(name) || name.backed_up().0 && stay.contains(&taker(name));
+        delete_pieces(&shelf, &gone.iter().filter(|name| !waits(name)).copied().collect()).await;
         crate::failpoint!("backup-pruned");
     }
 }
@@ -202,10 +210,23 @@ fn spacing(took: Duration, early: u32) -> Duration {
     SNAPSHOT_SPACING.max(took * SNAPSHOT_SPACINGS).saturating_mul(1 << early.min(16))
 }
 
-async fn delete(name: BlobName, silo: Arc<dyn Silo>) {
-    if let Err(error) = silo.delete(&name).await {
-        tracing::warn!(%error, %name, "a piece of an old backup was not deleted");
+/// Deletes pieces wherever they lie; answers those that stay somewhere.
+async fn delete_pieces(shelf: &Shelf, pieces: &BTreeSet<BlobName>) -> Vec<BlobName> {
+    let homes = shelf.names().filter(|(name, _)| pieces.contains(name));
+    let mut deletes: Vec<_> =
+        homes.flat_map(|(name, homes)| homes.map(|home| delete(*name, Arc::clone(&home.silo)))).collect();
+    let mut stay = Vec::new();
+    while !deletes.is_empty() {
+        stay.extend(join_all(deletes.drain(..deletes.len().min(SWEEPS_AT_ONCE))).await.into_iter().flatten());
     }
+    stay
+}
+
+/// Deletes a piece; answers its name where it stays.
+async fn delete(name: BlobName, silo: Arc<dyn Silo>) -> Option<BlobName> {
+    let error = silo.delete(&name).await.err()?;
+    tracing::warn!(%error, %name, "a piece of an old backup was not deleted");
+    Some(name)
 }
 
 fn keep_common(homes: &mut Option<Vec<String>>, more: Vec<String>) {

@@ -79,7 +79,7 @@ impl Run<'_> {
         restored: &mut Restored,
     ) -> Result<(), RestoreError> {
         let mut done = manifest.sequence;
-        let (mut doubt, mut beyond) = (None::<Unread>, None::<Beyond>);
+        let (mut doubt, mut beyond, mut newest) = (None::<Unread>, None::<Beyond>, 0);
         // Nobody knows where a piece ends but within so many entries; those of several writers overlap.
         let begin = (done + 1).saturating_sub(RUN_ENTRIES);
         for (first, name) in self.shelf.logs().skip_while(|(first, _)| *first < begin) {
@@ -96,6 +96,7 @@ impl Run<'_> {
             if run.line != manifest.line {
                 if piece.namespace == restored.namespace {
                     beyond = beyond.max(Some(self.beyond(&piece, run)));
+                    newest = newest.max(run.last);
                 }
                 continue;
             }
@@ -117,13 +118,16 @@ impl Run<'_> {
         if let Some(unread) = doubt {
             return self.broken(unread.to_string(), restored);
         }
-        self.ended(beyond, restored)
+        self.ended(beyond, newest, restored)
     }
 
     /// The line has no more pieces; those of another line that are newer cannot be reached from its snapshot.
-    fn ended(&self, beyond: Option<Beyond>, restored: &mut Restored) -> Result<(), RestoreError> {
+    fn ended(&self, beyond: Option<Beyond>, newest: u64, restored: &mut Restored) -> Result<(), RestoreError> {
         let Some(Beyond { asked, until, first, last }) = beyond else { return Ok(()) };
-        let missed = asked.is_some_and(|asked| asked > restored.until);
+        let newest = newest.max(last);
+        // Numbers go on from index to index; a clock may have gone back between.
+        let missed =
+            asked.is_some_and(|asked| asked > restored.until) || self.at.is_none() && newest > restored.last_entry;
         if !missed && (until <= restored.until || self.at != Some(restored.until)) {
             return Ok(());
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backup::piece::PieceKey;
+use crate::backup::piece::{Line, PieceKey};
 use crate::backup::shelf::{Shelf, Source, Whole};
 use crate::clock::UnixMs;
 use crate::engine::Engine;
@@ -136,6 +136,8 @@ pub async fn restore(
     if namespaces.len() > 1 {
         return Err(RestoreError::Namespaces(namespaces.into_iter().collect()));
     }
+    let snapshots: Vec<(Line, u64)> =
+        candidates.iter().map(|whole| (whole.manifest.line, whole.manifest.sequence)).collect();
     for Whole { manifest, namespace, flaws: of_manifest } in candidates {
         flaws.extend(of_manifest);
         if manifest.format > INDEX_FORMAT {
@@ -157,6 +159,11 @@ pub async fn restore(
         run.log(&*engine, &manifest, &mut restored).await?;
         if let Some(Lost { sequence, reason, .. }) = lost.into_iter().find(|lost| lost.is_missed(at, &restored)) {
             let reason = format!("the snapshot at entry {sequence}, which is newer, does not read: {reason}");
+            return Err(RestoreError::Broken { until: restored.until, reason });
+        }
+        let newer = |(line, sequence): &&(Line, u64)| *line != manifest.line && *sequence > restored.last_entry;
+        if let Some((_, sequence)) = snapshots.iter().find(newer).filter(|_| at.is_none()) {
+            let reason = format!("the snapshot at entry {sequence}, of another line, is newer though its time is not");
             return Err(RestoreError::Broken { until: restored.until, reason });
         }
         fill::begin(&*engine, &shelf, None, restored.last_session).await?;

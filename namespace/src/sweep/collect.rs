@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdall_silos::{BlobName, silo::Listed};
 
@@ -10,7 +11,7 @@ use crate::engine::{self, Key, Read, Rows, Write};
 use crate::extent::{Location, Number, SiloId};
 use crate::fault::Fault;
 use crate::inventory::{Health, OpenSilo};
-use crate::limits::{LEASE, SWEEP};
+use crate::limits::{LANDED, LEASE, SWEEP};
 use crate::names::Names;
 use crate::namespace::Core;
 use crate::sweep::{Swept, live_sessions};
@@ -22,6 +23,16 @@ use crate::table::{after_prefix, decode, decode_row, key, usage};
 
 /// No extent's name comes after it.
 const LAST_EXTENT: (u64, u64) = ((1 << 40) - 1, u64::MAX);
+
+/// Where what was given up may have landed.
+#[derive(Default)]
+pub(super) struct Doubts {
+    session: u64,
+    /// The session's floor at the last look.
+    floor: u64,
+    /// From which number on, and since when nothing more was given up.
+    silos: BTreeMap<SiloId, (u64, Duration)>,
+}
 
 impl Core {
     /// Collects the orphans of sessions that ended since, in the tails where they can lie. A silo that does not answer is
@@ -85,12 +96,41 @@ impl Core {
         self.collect_from(open, &BlobName::session_prefix(session), Some(before.to_string()), swept).await
     }
 
-    /// A pass over every silo.
-    pub(crate) async fn collect_all(&self, swept: &mut Swept) -> Result<(), Fault> {
-        for open in self.inventory().silos.values() {
-            self.collect_orphans(open, "", swept).await?;
+    /// Collects what landed though it was given up, where that may be.
+    pub(super) async fn collect_doubtful(&self, doubts: &mut Doubts) {
+        let (session, inventory, now) = (self.session(), self.inventory(), self.clock.monotonic());
+        if doubts.session != session.id {
+            *doubts = Doubts { session: session.id, floor: session.floor(), ..Doubts::default() };
         }
-        Ok(())
+        // What was given up since the last look was not finished then.
+        for open in inventory.silos.values().filter(|open| open.was_doubtful()) {
+            let doubt = doubts.silos.entry(open.id).or_insert((doubts.floor, now));
+            doubt.1 = now;
+        }
+        doubts.floor = session.floor();
+        for open in inventory.silos.values().filter(|open| open.health() == Health::Up) {
+            let Some((floor, _)) = doubts.silos.get(&open.id).filter(|(_, since)| now.saturating_sub(*since) >= LANDED)
+            else {
+                continue;
+            };
+            let collected = self.collect_tail(open, session.id, *floor, &mut Swept::default()).await;
+            match collected {
+                Ok(()) => drop(doubts.silos.remove(&open.id)),
+                Err(fault) => tracing::debug!(silo = %open.row.name, %fault, "what was given up is not looked for"),
+            }
+        }
+        doubts.silos.retain(|silo, _| inventory.silos.contains_key(silo));
+    }
+
+    /// A pass over every silo. One that fails keeps no other from being looked through.
+    pub(crate) async fn collect_all(&self, swept: &mut Swept) -> Result<(), Fault> {
+        let mut failed = None;
+        for open in self.inventory().silos.values() {
+            if let Err(fault) = self.collect_orphans(open, "", swept).await {
+                failed = failed.or(Some(fault));
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     /// One pass over all names with a prefix.
@@ -105,14 +145,14 @@ impl Core {
         after: Option<String>,
         swept: &mut Swept,
     ) -> Result<(), Fault> {
-        let mut listing = Names::after(open, prefix, after);
+        let (mut listing, mut stays) = (Names::after(open, prefix, after), None);
         loop {
             let early = if crate::seeded_bug!("collector-sessions-first") {
                 Some(live_sessions(&*self.engine).await?)
             } else {
                 None
             };
-            let Some(page) = listing.next().await? else { return Ok(()) };
+            let Some(page) = listing.next().await? else { return stays.map_or(Ok(()), Err) };
             let names: Vec<(BlobName, Listed)> =
                 page.into_iter().filter_map(|listed| Some((listed.name.parse().ok()?, listed))).collect();
             let orphans = match early {
@@ -120,16 +160,18 @@ impl Core {
                 None => self.orphans_of(open.id, names).await?,
             };
             for (blob, listed) in orphans {
-                if open.note(open.silo.delete(&blob).await).is_ok() {
-                    if blob.is_pack() {
-                        // Its rows go, too.
-                        self.packer.watch(PackId::of(open.id, &blob));
-                    }
-                    swept.orphans += 1;
-                    swept.bytes += listed.stored;
-                    self.stats.add(|stats| stats.orphans += 1);
-                    tracing::info!(silo = %open.row.name, %blob, "orphan deleted");
+                if let Err(error) = open.note(open.silo.delete(&blob).await) {
+                    stays = Some(crate::store::silo_failed(open, &error));
+                    continue;
                 }
+                if blob.is_pack() {
+                    // Its rows go, too.
+                    self.packer.watch(PackId::of(open.id, &blob));
+                }
+                swept.orphans += 1;
+                swept.bytes += listed.stored;
+                self.stats.add(|stats| stats.orphans += 1);
+                tracing::info!(silo = %open.row.name, %blob, "orphan deleted");
             }
         }
     }

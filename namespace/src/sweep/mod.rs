@@ -27,6 +27,8 @@ use crate::table::{after_prefix, decode, decode_row, encode, key, successor};
 mod collect;
 mod parts;
 
+use collect::Doubts;
+
 /// Records swept in one commit: each has a retired row, an extent and counters.
 const SWEPT_TOGETHER: usize = BACKGROUND_ROWS / 4;
 
@@ -59,8 +61,10 @@ pub(crate) struct Seen {
     noted: HashMap<Key, Noted>,
     /// The next pass begins here: all rows before wait for silos that are down,
     from: Key,
-    /// namely these.
+    /// namely these,
     down: BTreeSet<SiloId>,
+    /// and were retired before this.
+    until: UnixMs,
 }
 
 struct Noted {
@@ -112,10 +116,12 @@ impl Core {
         if let Err(fault) = self.find_packs().await {
             tracing::warn!(%fault, "packs of earlier sessions were not looked at");
         }
+        let mut doubts = Doubts::default();
         loop {
             if let Err(fault) = self.collect_ended().await {
                 tracing::warn!(%fault, "orphans of earlier sessions were not collected");
             }
+            self.collect_doubtful(&mut doubts).await;
             self.clock.sleep(SWEEP).await;
             match self.sweep_retired(false).await {
                 Ok(swept) if swept.replicas > 0 => {
@@ -143,9 +149,11 @@ impl Core {
             if crate::seeded_bug!("sweep-notes-early") { Some(live_sessions(&*self.engine).await?) } else { None };
         let mut noted = HashMap::new();
         let down = self.silos_down();
-        if seen.down != down {
+        // Where a clock went back, or one was ahead, rows came before those that were passed.
+        if seen.down != down || until < seen.until {
             (seen.from, seen.down) = (Key::new(), down);
         }
+        seen.until = until;
         let (mut pages, mut held) = (Retired::from(self, &seen.from, until, SWEEP_LOOKED), 0);
         let mut stuck = Vec::new();
         while held < SWEEP_ROWS

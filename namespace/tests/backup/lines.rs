@@ -136,3 +136,19 @@ async fn a_damaged_last_piece_is_missed_unless_it_ended_before_the_snapshot() {
     let restored = shelf.restore(None).await.unwrap();
     assert_eq!((restored.last_entry, restored.flaws.len()), (4, 0), "{restored:?}");
 }
+
+/// A clock was ahead when the last snapshot of an index was taken. The index was restored, went on by a clock that was right,
+/// and was lost as well: by its time the older snapshot was the newest, and all since was left out without a word.
+#[tokio::test]
+async fn what_came_after_a_clock_that_was_ahead_is_not_left_out() {
+    let mut shelf = Shelf::new("ahead").await;
+    shelf.ahead = 100_000;
+    shelf.snapshot(1, 4);
+    shelf.log(1, 5, 7);
+    (shelf.line, shelf.ahead) = (2, 0);
+    shelf.log(2, 20, 25);
+    assert_eq!(shelf.breaks_at(None).await, 107_000);
+    shelf.snapshot(2, 20);
+    assert_eq!(shelf.breaks_at(None).await, 107_000);
+    assert_eq!(shelf.restore(Some(90_000)).await.unwrap().last_entry, 25);
+}

@@ -15,6 +15,8 @@ pub(crate) struct Shelf {
     number: u64,
     /// What is written from now on is of this line.
     pub(crate) line: Line,
+    /// So far the clock that it is written by is ahead.
+    pub(crate) ahead: i64,
 }
 
 impl Shelf {
@@ -22,7 +24,7 @@ impl Shelf {
         let silo = silo_of(test, "hot");
         let marker = Marker { silo: "hot".into(), namespace: "n".into(), id: "i".into() };
         silo.claim(&Claim { marker, fresh: true }).await.unwrap();
-        Self { silo, key: PieceKey::new(&SEAL_KEY), number: 0, line: 1 }
+        Self { silo, key: PieceKey::new(&SEAL_KEY), number: 0, line: 1, ahead: 0 }
     }
 
     pub(crate) fn put(&mut self, session: u64, what: What, sequence: u64, body: &[u8]) -> BlobName {
@@ -32,13 +34,17 @@ impl Shelf {
         name
     }
 
+    fn at(&self, sequence: u64) -> UnixMs {
+        sequence as i64 * 1000 + self.ahead
+    }
+
     pub(crate) fn log(&mut self, session: u64, first: u64, last: u64) -> BlobName {
         let mut body = Vec::new();
         for sequence in first..=last {
             let row = (Bytes::copy_from_slice(&[2, sequence as u8]), Some(Bytes::from_static(b"x")));
-            push_entry(&mut body, &Entry { sequence, at: sequence as i64 * 1000, rows: vec![row] });
+            push_entry(&mut body, &Entry { sequence, at: self.at(sequence), rows: vec![row] });
         }
-        let run = Run { line: self.line, anchor: [0; 8], first, last, until: last as i64 * 1000 };
+        let run = Run { line: self.line, anchor: [0; 8], first, last, until: self.at(last) };
         self.put(session, What::Log(run), first, &body)
     }
 
@@ -57,7 +63,7 @@ impl Shelf {
             line: self.line,
             anchor: None,
             sequence,
-            at: sequence as i64 * 1000,
+            at: self.at(sequence),
             format: INDEX_FORMAT,
             rows: sequence,
             bytes: 0,

@@ -87,6 +87,47 @@ async fn a_silo_that_takes_no_piece_asks_for_snapshots_ever_less() {
     assert!(rows(&engine) == rows(&house.engine));
 }
 
+/// A silo was away for good: no backup was deleted any more, in any of the others.
+#[tokio::test]
+async fn a_silo_that_is_away_keeps_no_old_backup() {
+    let (house, clock) = house("away", Duration::ZERO, &[]).await;
+    silo_of("away", "spare").fail(true);
+    for name in ["a", "b", "c", "d"] {
+        house.put(name, 1).await;
+        clock.run(house.namespace.back_up(&|_| {})).await.unwrap();
+        clock.pass(HOUR).await;
+    }
+    assert!(count(&house.snapshots("hot").await) <= 2);
+    house.namespace.close().await;
+}
+
+/// A prune broke off between the pieces of a snapshot. What was left of it was taken for one that may read some day, and
+/// stayed for ever, with pieces of the log.
+#[tokio::test]
+async fn a_prune_that_broke_off_is_finished_by_the_next() {
+    let (house, clock) = house("broke off", Duration::ZERO, &[]).await;
+    let hot_and_cold = ["hot", "cold"].map(|silo| silo_of("broke off", silo));
+    for name in ["a", "b", "c"] {
+        house.put(name, 1).await;
+        if name == "c" {
+            for silo in &hot_and_cold {
+                silo.keep(Some(1));
+            }
+        }
+        clock.run(house.namespace.back_up(&|_| {})).await.unwrap();
+        clock.pass(HOUR).await;
+    }
+    for silo in &hot_and_cold {
+        silo.keep(None);
+    }
+    house.put("d", 1).await;
+    clock.run(house.namespace.back_up(&|_| {})).await.unwrap();
+    for silo in ["hot", "cold"] {
+        assert!(count(&house.snapshots(silo).await) <= 2, "{:?}", house.snapshots(silo).await);
+    }
+    house.namespace.close().await;
+}
+
 /// A snapshot that had been complete was lost, and the one before it was pruned in its favour: nothing led to the moments
 /// after it any more.
 #[tokio::test]

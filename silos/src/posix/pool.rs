@@ -67,7 +67,7 @@ impl Pool {
         Self { inner: Arc::new(Inner { shared }) }
     }
 
-    /// Begins work; it goes on even if the answer is never waited for.
+    /// Begins work, in its turn: dropped before that it never is, dropped later it goes on.
     pub(crate) fn start<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Pending<T> {
         let (tell, answer) = oneshot::channel();
         let phase = Arc::new(Phase::default());
@@ -198,12 +198,17 @@ impl From<Lost> for SiloError {
 
 impl<T> Pending<T> {
     /// Waits for the answer, at most so long.
-    pub(crate) async fn within(self, limit: Duration) -> Result<T, Lost> {
-        let Self { answer, phase } = self;
-        if let Ok(Ok(answer)) = tokio::time::timeout(limit, answer).await {
+    pub(crate) async fn within(mut self, limit: Duration) -> Result<T, Lost> {
+        if let Ok(Ok(answer)) = tokio::time::timeout(limit, &mut self.answer).await {
             return Ok(answer);
         }
-        Err(if phase.take(GIVEN_UP) { Lost::NotBegun } else { Lost::Begun })
+        Err(if self.phase.take(GIVEN_UP) { Lost::NotBegun } else { Lost::Begun })
+    }
+}
+
+impl<T> Drop for Pending<T> {
+    fn drop(&mut self) {
+        self.phase.take(GIVEN_UP);
     }
 }
 
@@ -240,6 +245,8 @@ mod tests {
         let (witness, seen) = mpsc::channel();
         let waiting = pool.start(move || witness.send(()));
         assert_eq!(waiting.within(Duration::ZERO).await.map(drop), Err(Lost::NotBegun));
+        let (witness, dropped) = mpsc::channel();
+        drop(pool.start(move || witness.send(())));
         let mut begun = begun.into_iter();
         let first = begun.next().unwrap();
         assert_eq!(first.within(Duration::ZERO).await, Err(Lost::Begun));
@@ -249,6 +256,7 @@ mod tests {
         }
         assert_eq!(pool.read(|| Ok(1)).await, Ok(1));
         assert!(seen.recv().is_err(), "work that was given up must not run");
+        assert!(dropped.recv().is_err(), "nor what nobody waits for any more");
     }
 
     /// More work than threads and queue take, until the sender is dropped.

@@ -2,3 +2,4 @@
 
 pub mod fault;
 pub mod read_only;
+pub mod silence;

@@ -1,14 +1,14 @@
 //! A bucket of others: another Holdall, filled with objects that have headers and metadata.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdall_conformance::Outcome;
 use holdall_conformance::client::{Client, Endpoint};
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup};
 use holdall_conformance::wire::{Body, collect};
+use holdall_conformance::{Outcome, say};
 use http::StatusCode;
 use tokio::task::JoinSet;
 
@@ -17,6 +17,7 @@ use super::SEEN;
 const THEIRS: &str = "theirs";
 const OURS: &str = "ours";
 const CLIENTS: u64 = 16;
+const ASKING: u64 = 1000;
 /// What others do is seen by then.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -33,19 +34,21 @@ struct Seen {
 struct House {
     theirs: Gateway,
     ours: Gateway,
+    /// What others' server was asked for.
+    log: PathBuf,
 }
 
-/// Takes it over, follows it, moves it away; answers what was seen.
-pub(super) async fn run(folder: &Path, objects: u64) -> Outcome<String> {
+/// Takes it over, follows it, moves it away; answers what was seen. `asked`: while many clients ask for the same keys.
+pub(super) async fn run(folder: &Path, objects: u64, asked: bool) -> Outcome<String> {
     let house = House::start(folder).await?;
     house.fill(objects).await?;
     let bare = house.list_theirs(objects).await?;
-    let took = house.take_over(objects).await?;
+    let took = house.take_over(objects, asked).await?;
     house.same(objects).await?;
     house.changed(objects).await?;
     let drained = house.ours.setup.command().json(&["drain", "others", "--to", "hot"]).await?;
     house.same(objects).await?;
-    let House { theirs, ours } = house;
+    let House { theirs, ours, .. } = house;
     theirs.stop().await?;
     ours.stop().await?;
     Ok(format!(
@@ -62,7 +65,9 @@ fn key(number: u64) -> String {
 
 impl House {
     async fn start(folder: &Path) -> Outcome<Self> {
-        let theirs = Setup::new(&folder.join("theirs"))?.start().await?;
+        let (mut theirs, log) = (Setup::new(&folder.join("theirs"))?, folder.join("theirs-access.log"));
+        theirs.env.push(("HOLDALL_ACCESS_LOG".to_owned(), log.display().to_string()));
+        let theirs = theirs.start().await?;
         Client::new(&theirs.setup.endpoint()).create_bucket(THEIRS).await?;
         let mut setup = Setup::new(&folder.join("ours"))?;
         let Setup { listen, access_key_id, secret_access_key, .. } = theirs.setup.clone();
@@ -74,7 +79,7 @@ impl House {
         ));
         let ours = setup.start().await?;
         Client::new(&ours.setup.endpoint()).create_bucket(OURS).await?;
-        Ok(Self { theirs, ours })
+        Ok(Self { theirs, ours, log })
     }
 
     async fn fill(&self, objects: u64) -> Outcome<()> {
@@ -106,15 +111,66 @@ impl House {
         }
     }
 
-    async fn take_over(&self, objects: u64) -> Outcome<Duration> {
+    async fn take_over(&self, objects: u64, asked: bool) -> Outcome<Duration> {
         let (watch, holdall) = (Stopwatch::start(), self.ours.setup.command());
-        let args = ["assimilate", "others", "--into", "s3://ours/data/", "--every", "1s"];
-        let root = holdall.json(&args).await?;
+        let args = ["assimilate", "others", "--into", "s3://ours/data/", "--every", "1s", "--detach"];
+        holdall.json(&args).await?;
+        if asked {
+            self.asked_at_once(objects).await?;
+        }
+        let root = loop {
+            let root = holdall.json(&["assimilate", "status"]).await?[0].clone();
+            if root["complete"] == true {
+                break root;
+            }
+            if watch.over(SEEN) {
+                return Err(format!("the first pass does not end: {root}").into());
+            }
+            tokio::time::sleep(LOOK / 5).await;
+        };
         let took = watch.elapsed();
-        if root["counts"]["made"] != objects {
+        if root["counts"]["names"] != objects {
             return Err(format!("not all were taken over: {root}").into());
         }
         Ok(took)
+    }
+
+    /// A thousand clients ask for one key that no pass came to yet, and a thousand for one that is not there: each is looked
+    /// for once.
+    async fn asked_at_once(&self, objects: u64) -> Outcome<()> {
+        for (key, there) in [(key(objects - 1), true), ("data/none".to_owned(), false)] {
+            let mut clients = JoinSet::new();
+            for _ in 0..ASKING {
+                let (mut client, key) = (Client::new(&self.ours.setup.endpoint()), key.clone());
+                clients.spawn(async move {
+                    let answer = client.get(OURS, &key, None).await;
+                    match answer.map_err(|error| (error.status(), error.to_string())) {
+                        Ok(_) if there => Ok(()),
+                        Err((Some(StatusCode::NOT_FOUND), _)) if !there => Ok(()),
+                        Ok(_) => Err(format!("{key} is there")),
+                        Err((_, error)) => Err(format!("{key}: {error}")),
+                    }
+                });
+            }
+            while let Some(done) = clients.join_next().await {
+                done??;
+            }
+            let looks = self.looks(&key).await?;
+            if looks > 1 {
+                return Err(format!("{key} was looked for {looks} times for {ASKING} clients").into());
+            }
+            say::progress(format!("{ASKING} clients asked for {key}: it was looked for {looks} times"));
+        }
+        Ok(())
+    }
+
+    /// HEADs of a key that others' server answered.
+    async fn looks(&self, key: &str) -> Outcome<usize> {
+        // The log is written behind the answers.
+        tokio::time::sleep(LOOK).await;
+        let log = std::fs::read_to_string(&self.log)?;
+        let name = key.rsplit('/').next().unwrap_or_default().replace(' ', "%20").replace('+', "%2B");
+        Ok(log.lines().filter(|line| line.contains("REST.HEAD.OBJECT") && line.contains(&name)).count())
     }
 
     /// Both show the same: every key and `ETag`, and of some the bytes, headers and metadata.

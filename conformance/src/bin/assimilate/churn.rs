@@ -80,7 +80,9 @@ impl Churn {
 
     fn judge(&self, name: &str, etag: &str, bytes: &[u8]) {
         self.read.fetch_add(1, Ordering::Relaxed);
-        let Some(version) = version_of(name, bytes) else {
+        // A file is emptied before it is written in its place: that, too, is what lies there for a moment.
+        let version = if bytes.is_empty() { Some(EMPTIED) } else { version_of(name, bytes) };
+        let Some(version) = version else {
             return self.note_wrong(format!("{name} with {etag}: {} bytes are no version of it", bytes.len()));
         };
         let mut tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,6 +110,9 @@ impl Churn {
         }
     }
 }
+
+/// What is no version of a file, and is known by an `ETag` of its own all the same.
+const EMPTIED: u64 = u64::MAX;
 
 /// A file as it is served; none where it was changed or is gone at this moment.
 pub(super) async fn get(client: &mut Client, name: &str) -> Result<Option<(String, bytes::Bytes)>, CallError> {

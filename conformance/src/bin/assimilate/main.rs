@@ -4,7 +4,7 @@
 //! It fails where a promise is not kept: a file that is not served as it lies there, a list that lacks one, an answer that is
 //! no version of its file, an `ETag` that stood for two, a name that differs in the end, a tree that is not as it was.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup};
 use holdall_conformance::process::peak_resident;
 use holdall_conformance::random::Random;
-use holdall_conformance::{Outcome, rig, say};
+use holdall_conformance::{Outcome, rclone, rig, say};
 use http::StatusCode;
 use rustix::process::Signal;
 
@@ -72,7 +72,7 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
     tree.make(options.files)?;
     let (before, bare) = (tree.seen()?, find(&tree).await?);
     let mut house = House::start(&folder, tree, options, seed).await?;
-    let first = house.take_over().await?;
+    let first = house.take_over(&folder.join("copy")).await?;
     house.compare(Some(0)).await?;
     let mut line = format!(
         "{} files taken over at {:.0} a second, {:.1} times as long as find, the first GET after {} ms, peak {} MiB",
@@ -90,7 +90,7 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
         line += &house.moved().await?;
     }
     house.gateway.stop().await?;
-    line += &bucket::run(&folder, options.objects).await?;
+    line += &bucket::run(&folder, options.objects, !options.only_first).await?;
     Ok(line)
 }
 
@@ -133,7 +133,7 @@ struct House<'a> {
 }
 
 impl<'a> House<'a> {
-    async fn start(folder: &std::path::Path, tree: Tree, options: &'a Options, seed: u64) -> Outcome<Self> {
+    async fn start(folder: &Path, tree: Tree, options: &'a Options, seed: u64) -> Outcome<Self> {
         let mut setup = Setup::new(&folder.join("data"))?;
         let nas = format!("[silo.nas]\nurl = \"file://{}\"\naccess = \"read-only\"\n", tree.root.display());
         setup.config = Some(format!("{NO_GRACE}[silo.hot]\nurl = \"file:hot\"\n[write]\nto = [\"hot\"]\n{nas}"));
@@ -148,8 +148,11 @@ impl<'a> House<'a> {
         Ok(status[0].clone())
     }
 
-    /// Takes over, while a key is asked for and lists are; with a kill on the way.
-    async fn take_over(&mut self) -> Outcome<First> {
+    /// Takes over, while a key is asked for, lists are, and a copy is synced; with a kill on the way.
+    async fn take_over(&mut self, copy: &Path) -> Outcome<First> {
+        if !self.options.only_first {
+            self.tree.copy_to(copy)?;
+        }
         let (watch, into) = (Stopwatch::start(), format!("s3://{BUCKET}/{INTO}"));
         let args = ["assimilate", "nas", "--into", into.as_str(), "--every", "1s", "--detach"];
         self.gateway.setup.command().json(&args).await?;
@@ -166,6 +169,7 @@ impl<'a> House<'a> {
             self.gateway.ended(SEEN).await.ok_or("it survived a kill")?;
             let setup = self.gateway.setup.clone();
             self.gateway = setup.start().await?;
+            self.synced(copy).await?;
         }
         // Complete, or refused: never half.
         let keys = list(&mut Client::new(&self.endpoint)).await?;
@@ -179,6 +183,20 @@ impl<'a> House<'a> {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(First { took: watch.elapsed(), get: first })
+    }
+
+    /// Whoever syncs a copy by what a list shows is shown all of it or refused, and deletes nothing.
+    async fn synced(&self, copy: &Path) -> Outcome<()> {
+        let complete = self.status().await?["complete"] == true;
+        let (from, to) = (format!("s:{BUCKET}/{INTO}"), copy.display().to_string());
+        let status = rclone::run(&self.gateway.setup, &["sync", &from, &to, "--size-only", "--retries", "1"]).await?;
+        let left = Tree { root: copy.to_owned() }.names()?.len() as u64;
+        if left != self.options.files {
+            return Err(format!("rclone sync left {left} files of {}, with {status}", self.options.files).into());
+        }
+        let when = if complete { "after" } else { "in the middle of" };
+        say::progress(format!("rclone sync, begun {when} the first pass, ends with {status} and deleted nothing"));
+        Ok(())
     }
 
     /// What is served is what lies there: all names, and the bytes of some. `version`: of every file.

@@ -69,6 +69,18 @@ impl Tree {
         Ok(std::fs::remove_file(self.path(name))?)
     }
 
+    /// Copies all of it.
+    pub(super) fn copy_to(&self, copy: &Path) -> Outcome<()> {
+        self.visit(|name, path| {
+            let to = copy.join(name);
+            if let Some(folder) = to.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            std::fs::copy(path, to)?;
+            Ok(())
+        })
+    }
+
     /// Every name, and a hash of its bytes, times, mode and inode.
     pub(super) fn seen(&self) -> Outcome<BTreeMap<String, u64>> {
         let mut all = BTreeMap::new();

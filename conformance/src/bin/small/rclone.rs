@@ -6,8 +6,7 @@ use holdall_conformance::Outcome;
 use holdall_conformance::client::Client;
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::gateway::Gateway;
-use holdall_conformance::say;
-use tokio::process::Command;
+use holdall_conformance::{rclone, say};
 
 use super::{Objects, requests};
 
@@ -24,7 +23,10 @@ pub(super) async fn copy(objects: &Objects, count: u64, server: &Gateway, folder
         (bucket, folder.join("back").display().to_string()),
     ] {
         let (before, watch) = (requests(server).await?, Stopwatch::start());
-        run(server, &from, &to).await?;
+        let status = rclone::run(&server.setup, &["copy", &from, &to, "--transfers", "64", "--checkers", "64"]).await?;
+        if !status.success() {
+            return Err(format!("rclone ends with {status}").into());
+        }
         let (time, asked) = (watch.elapsed().as_secs_f64(), requests(server).await? - before);
         let line = format!(
             "rclone from {}: {:.0} objects/s, {asked} requests",
@@ -44,18 +46,4 @@ fn write(objects: &Objects, count: u64, folder: &Path) -> Outcome<()> {
         std::fs::write(path, objects.payload(number).bytes(0, usize::MAX >> 1))?;
     }
     Ok(())
-}
-
-async fn run(server: &Gateway, from: &str, to: &str) -> Outcome<()> {
-    let program = std::env::var_os("RCLONE").unwrap_or_else(|| "rclone".into());
-    let status = Command::new(program)
-        .args(["copy", from, to, "--transfers", "64", "--checkers", "64", "--config", "/dev/null"])
-        .envs([("RCLONE_CONFIG_S_TYPE", "s3"), ("RCLONE_CONFIG_S_PROVIDER", "Other")])
-        .env("RCLONE_CONFIG_S_ENDPOINT", format!("http://{}", server.setup.listen))
-        .env("RCLONE_CONFIG_S_ACCESS_KEY_ID", &server.setup.access_key_id)
-        .env("RCLONE_CONFIG_S_SECRET_ACCESS_KEY", &server.setup.secret_access_key)
-        .kill_on_drop(true)
-        .status()
-        .await?;
-    if status.success() { Ok(()) } else { Err(format!("rclone ends with {status}").into()) }
 }
