@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import rust
 from .gateway import Gateway
-from .house import CONFORMANCE, LOGS, Failed, tail
+from .house import CONFORMANCE, HOLDALL, LOGS, Failed, tail
 from .install import npm, python
 
 # A gateway that also answers to virtual-host names, for the clients that can be told where those are.
@@ -101,6 +101,44 @@ def _sdk(report, only):
     lines("aws-sdk-js", report, program)
 
 
+def _pitfalls(report, only):
+    """How others lost data; beside a folder and a bucket of others."""
+    keys = '{ access_key_id_env = "HOLDALL_ACCESS_KEY_ID", secret_access_key_env = "HOLDALL_SECRET_ACCESS_KEY" }'
+    with Gateway("pitfalls-theirs") as theirs:
+        made = [python() / "aws", "s3api", "create-bucket", "--bucket", "theirs"]
+        subprocess.run([str(arg) for arg in made], env=theirs.aws_env(), check=True, capture_output=True, timeout=60)
+        nas = Path(tempfile.mkdtemp(prefix="holdall-pitfalls-nas-")) / "nas"
+        nas.mkdir()
+        config = f"""sweep_grace = "0s"
+[silo.hot]
+url = "file:hot"
+[silo.cold]
+url = "file:cold"
+[silo.nas]
+url = "file://{nas}"
+access = "read-only"
+[silo.theirs]
+url = "s3://theirs?endpoint={theirs.url}&region=us-east-1"
+access = "read-only"
+credentials = {keys}
+[write]
+to = ["hot"]
+"""
+
+        def program(gateway):
+            env = gateway.program_env(
+                **{name: value for name, value in gateway.env().items() if name.startswith("HOLDALL_")}, HOLDALL_BIN=str(HOLDALL),
+                HOLDALL_NAS=str(nas), HOLDALL_HOT=str(gateway.folder / "data" / "hot"), HOLDALL_THEIRS=theirs.url,
+                HOLDALL_PID=str(gateway.process.pid),
+            )
+            return [python() / "python", CONFORMANCE / "clients" / "pitfalls.py", *only], env
+
+        try:
+            lines("pitfalls", report, program, start=lambda: Gateway("pitfalls", config))
+        finally:
+            shutil.rmtree(nas.parent, ignore_errors=True)
+
+
 def lines(name, report, program, start=None, afterwards=None):
     """Runs a program that prints `passed NAME` or `failed NAME: WHY` for each of its tests."""
 
@@ -140,5 +178,6 @@ PARTS = [
     _python_part("aws-cli", "AWS's command line: s3 and s3api", "aws_cli"),
     rust.Part("boto3", "boto3 in all its transfer modes", _boto),
     rust.Part("aws-sdk-js", "AWS's SDK for JavaScript, version 3", _sdk),
+    rust.Part("pitfalls", "how others lost data with lists, trees and what they took over", _pitfalls),
     _python_part("rclone", "rclone as its users set it", "rclone"),
 ]
