@@ -6,6 +6,7 @@ from .gateway import Azurite, Gateway, Moto
 from .house import CI, FEATURES, LOGS, ROOT, TARGET, Failed, Skip, need, sh, tail
 from .install import azurite, python
 from .mounts import Smb, Sshfs
+from .web import Apache, Nginx, RcloneHttp
 
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
 FAILED_TEST = re.compile(r"^test (\S.*?) \.\.\. FAILED$", re.M)
@@ -78,7 +79,7 @@ def _rig_said(name):
     return " | ".join(f"seed {why}".split("\n"))[:600] if mark else tail(name)
 
 
-def _silo_tests(report, _only):
+def _silo_tests(report, only):
     """The silo contract against real servers. The tests are in silos/tests and take the server from the environment."""
     if not (ROOT / "silos" / "tests" / "s3.rs").exists():
         report.skip("silos", "silos/tests/s3.rs is not there")
@@ -97,12 +98,31 @@ def _silo_tests(report, _only):
         with Azurite(azurite()) as server:
             _silo_test("azurite", {"HOLDALL_TEST_AZURE_ENDPOINT": server.url}, "azure")
 
-    report.run("silos.moto", moto)
-    report.run("silos.holdall", holdall)
-    report.run("silos.azurite", azure)
+    def web(server, paths=("",)):
+        with server as site:
+            for path in paths:
+                env = {"HOLDALL_TEST_HTTP_URL": site.url + path, "HOLDALL_TEST_HTTP_FOLDER": str(site.share)}
+                _silo_test(f"{site.name}{path.replace('/', '-')}", env, "http")
+
+    tests = {
+        "moto": moto,
+        "holdall": holdall,
+        "azurite": azure,
+        "nginx": lambda: web(Nginx("nginx"), ("/html", "/json")),
+        "apache": lambda: web(Apache("apache")),
+        "rclone": lambda: web(RcloneHttp("rclone-http")),
+    }
+    _run_named(report, "silos", tests, only)
 
 
-def _mount_tests(report, _only):
+def _run_named(report, part, tests, only):
+    """Runs a part's tests, or those of them that were asked for."""
+    for name, test in tests.items():
+        if not only or name in only:
+            report.run(f"{part}.{name}", test)
+
+
+def _mount_tests(report, only):
     """The silo contract on mounted paths; and while their servers, or the programs that mount, stand still."""
 
     def mounted(mount):
@@ -126,10 +146,13 @@ def _mount_tests(report, _only):
         with Smb("smb-unfit", cache="off") as mount:
             _silo_test("mount-smb-unfit", {"HOLDALL_TEST_MOUNT_UNFIT": str(mount.at)}, "mount", "refused")
 
-    report.run("mounts.sshfs", lambda: mounted(Sshfs("sshfs")))
-    report.run("mounts.smb", lambda: mounted(Smb("smb")))
-    report.run("mounts.smb-unfit", unfit)
-    report.run("mounts.outage", lambda: outage(Sshfs("sshfs-outage")))
+    tests = {
+        "sshfs": lambda: mounted(Sshfs("sshfs")),
+        "smb": lambda: mounted(Smb("smb")),
+        "smb-unfit": unfit,
+        "outage": lambda: outage(Sshfs("sshfs-outage")),
+    }
+    _run_named(report, "mounts", tests, only)
 
 
 def _silo_test(name, env, test, *only):
@@ -182,7 +205,7 @@ CHECKS = [
 ]
 TESTS = [
     Part("rust-tests", "the tests of all crates", _rust_tests),
-    Part("silos", "the silo contract against moto, another Holdall and Azurite", _silo_tests),
+    Part("silos", "the silo contract against moto, another Holdall, Azurite and web servers", _silo_tests),
     Part("mounts", "the silo contract on folders mounted by sshfs and over SMB, and while they hang", _mount_tests),
 ]
 # A drain at a rate lasts long enough to be met by as many reads, overwrites and deletes as the run must show.

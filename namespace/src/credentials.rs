@@ -25,6 +25,18 @@ pub struct CredentialsFrom {
     pub sas_token_file: Option<String>,
     /// File with the key of a service account of Google's, as it was downloaded.
     pub service_account_file: Option<String>,
+    /// Environment variable that holds the name of a user.
+    pub user_env: Option<String>,
+    /// File that holds it, alone on its first line.
+    pub user_file: Option<String>,
+    /// Environment variable that holds the user's password.
+    pub password_env: Option<String>,
+    /// File that holds it, alone on its first line.
+    pub password_file: Option<String>,
+    /// Environment variable that holds a token.
+    pub token_env: Option<String>,
+    /// File that holds it, alone on its first line.
+    pub token_file: Option<String>,
 }
 
 impl CredentialsFrom {
@@ -43,11 +55,14 @@ impl CredentialsFrom {
         let account_key = one(self.account_key_env.as_deref(), self.account_key_file.as_deref(), "account key")?;
         let sas_token = one(self.sas_token_env.as_deref(), self.sas_token_file.as_deref(), "SAS token")?;
         let service_account = self.service_account_file.clone();
+        let token = one(self.token_env.as_deref(), self.token_file.as_deref(), "token")?;
         let mut found = [
             keys,
             account_key.map(Credentials::AccountKey),
             sas_token.map(Credentials::SasToken),
             service_account.map(Credentials::ServiceAccountFile),
+            self.login()?,
+            token.map(Credentials::Token),
         ]
         .into_iter()
         .flatten();
@@ -55,6 +70,18 @@ impl CredentialsFrom {
             (None, _) => Ok(Credentials::Ambient),
             (Some(found), None) => Ok(found),
             (Some(_), Some(_)) => Err("the credentials are of more than one kind".to_owned()),
+        }
+    }
+}
+
+impl CredentialsFrom {
+    fn login(&self) -> Result<Option<Credentials>, String> {
+        let user = one(self.user_env.as_deref(), self.user_file.as_deref(), "user")?;
+        let password = one(self.password_env.as_deref(), self.password_file.as_deref(), "password")?;
+        match (user, password) {
+            (Some(user), Some(password)) => Ok(Some(Credentials::Login { user, password })),
+            (None, None) => Ok(None),
+            _ => Err("a user needs a password, and the other way round".to_owned()),
         }
     }
 }
@@ -93,8 +120,14 @@ mod tests {
         assert_eq!(told(both), refused("the account key has both a variable and a file"));
         let mixed = CredentialsFrom { service_account_file: Some("/k.json".to_owned()), ..key };
         assert_eq!(told(mixed), refused("the credentials are of more than one kind"));
-        let half = CredentialsFrom { access_key_id_file: Some(file), ..CredentialsFrom::default() };
+        let half = CredentialsFrom { access_key_id_file: Some(file.clone()), ..CredentialsFrom::default() };
         assert_eq!(told(half), refused("an access key id needs a secret access key, and the other way round"));
+        let login = CredentialsFrom { user_file: Some(file.clone()), ..CredentialsFrom::default() };
+        assert_eq!(told(login.clone()), refused("a user needs a password, and the other way round"));
+        let login = CredentialsFrom { password_file: Some(file.clone()), ..login };
+        assert_eq!(told(login), Ok("Login(SECRET, ...)".to_owned()));
+        let token = CredentialsFrom { token_file: Some(file), ..CredentialsFrom::default() };
+        assert_eq!(told(token), Ok("Token(...)".to_owned()));
         let unset =
             CredentialsFrom { sas_token_env: Some("HOLDALL_TEST_UNSET".to_owned()), ..CredentialsFrom::default() };
         assert_eq!(told(unset), refused("the environment variable `HOLDALL_TEST_UNSET` is not set"));

@@ -191,6 +191,7 @@ impl Root {
                 Self::bucket("azure", endpoint, format!("{account}/{container}"), prefix)
             }
             Address::Gcs { bucket, prefix, endpoint } => Self::bucket("gs", endpoint, bucket, prefix),
+            Address::Http { origin, path, .. } => Self::bucket("http", None, origin.to_ascii_lowercase(), path),
             _ => Self::Other,
         })
     }
@@ -350,6 +351,7 @@ mod tests {
             ("s3://archive?endpoint=http://HOST:1", "s3://archive?endpoint=http://host:1/"),
             ("azure://cold?account=one", "azure://cold/sub?account=one"),
             ("gs://archive", "gs://archive/sub"),
+            ("https://HOST/data?list=names", "https://host/data/sub"),
         ] {
             let told = format!("silo.b.url: `{other}` overlaps silo `a`, which is `{one}`");
             assert_eq!(overlap(one, other), Some(told));

@@ -32,7 +32,8 @@ use crate::table::{after_prefix, decode, key};
 /// A silo as declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeclaredSilo {
-    /// `file:hot`, `file:///path`, `s3://bucket?endpoint=…`, `azure://container?account=…`, `gs://bucket`.
+    /// `file:hot`, `file:///path`, `s3://bucket?endpoint=…`, `azure://container?account=…`, `gs://bucket`,
+    /// `https://host/path`.
     pub url: String,
     /// Where its credentials are.
     pub credentials: CredentialsFrom,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::address::{Address, BadAddress};
 use crate::holdings::Holdings;
+use crate::http::Site;
 #[cfg(any(test, feature = "memory"))]
 use crate::memory::Memory;
 use crate::posix::{Posix, Tree};
@@ -31,6 +32,15 @@ pub enum Credentials {
     SasToken(String),
     /// The file with the key of a service account of Google's.
     ServiceAccountFile(String),
+    /// Who is let in, and by which password.
+    Login {
+        /// User name.
+        user: String,
+        /// Password.
+        password: String,
+    },
+    /// A token that lets whoever has it in.
+    Token(String),
 }
 
 impl fmt::Debug for Credentials {
@@ -41,6 +51,8 @@ impl fmt::Debug for Credentials {
             Self::AccountKey(_) => f.write_str("AccountKey(...)"),
             Self::SasToken(_) => f.write_str("SasToken(...)"),
             Self::ServiceAccountFile(path) => write!(f, "ServiceAccountFile({path})"),
+            Self::Login { user, .. } => write!(f, "Login({user}, ...)"),
+            Self::Token(_) => f.write_str("Token(...)"),
         }
     }
 }
@@ -51,6 +63,10 @@ pub fn connect(address: &Address, credentials: &Credentials) -> Result<Arc<dyn S
         #[cfg(any(test, feature = "memory"))]
         Address::Memory(name) => Ok(Memory::named(name)),
         Address::Posix(path) => Ok(Arc::new(Posix::new(path))),
+        Address::Http { .. } => {
+            let reason = "a web server takes no bytes: as a silo it is read-only".to_owned();
+            Err(BadAddress { url: shown(address), reason })
+        }
         bucket => Ok(Arc::new(in_bucket(bucket, credentials, Bucket::new)?)),
     }
 }
@@ -59,6 +75,11 @@ pub fn connect(address: &Address, credentials: &Credentials) -> Result<Arc<dyn S
 pub fn holdings(address: &Address, credentials: &Credentials) -> Result<Arc<dyn Holdings>, BadAddress> {
     match address {
         Address::Posix(path) => Ok(Arc::new(Tree::new(path))),
+        Address::Http { .. } => {
+            have_tls();
+            let site = Site::new(address, credentials);
+            Ok(Arc::new(site.map_err(|reason| BadAddress { url: shown(address), reason })?))
+        }
         bucket => Ok(Arc::new(in_bucket(bucket, credentials, Shelf::new)?)),
     }
 }
@@ -70,15 +91,28 @@ fn in_bucket<T>(
     make: fn(Box<dyn Service>) -> Result<T, String>,
 ) -> Result<T, BadAddress> {
     have_tls();
-    let (url, service) = match address {
-        Address::S3 { bucket, .. } => (format!("s3://{bucket}"), s3::service(address, credentials)),
-        Address::Azure { container, .. } => (format!("azure://{container}"), azure::service(address, credentials)),
-        Address::Gcs { bucket, .. } => (format!("gs://{bucket}"), gcs::service(address, credentials)),
-        Address::Posix(path) => (path.display().to_string(), Err("a folder is no bucket".to_owned())),
+    let service = match address {
+        Address::S3 { .. } => s3::service(address, credentials),
+        Address::Azure { .. } => azure::service(address, credentials),
+        Address::Gcs { .. } => gcs::service(address, credentials),
+        Address::Posix(_) | Address::Http { .. } => Err("what holds files is no bucket".to_owned()),
         #[cfg(any(test, feature = "memory"))]
-        Address::Memory(name) => (format!("memory:{name}"), Err("memory holds nothing of others".to_owned())),
+        Address::Memory(_) => Err("memory holds nothing of others".to_owned()),
     };
-    service.and_then(make).map_err(|reason| BadAddress { url, reason })
+    service.and_then(make).map_err(|reason| BadAddress { url: shown(address), reason })
+}
+
+/// An address as an error names it.
+fn shown(address: &Address) -> String {
+    match address {
+        Address::S3 { bucket, .. } => format!("s3://{bucket}"),
+        Address::Azure { container, .. } => format!("azure://{container}"),
+        Address::Gcs { bucket, .. } => format!("gs://{bucket}"),
+        Address::Posix(path) => path.display().to_string(),
+        Address::Http { origin, path, .. } => format!("{origin}/{path}"),
+        #[cfg(any(test, feature = "memory"))]
+        Address::Memory(name) => format!("memory:{name}"),
+    }
 }
 
 #[cfg(test)]
@@ -93,6 +127,8 @@ mod tests {
             (Credentials::AccountKey(secret()), "AccountKey(...)"),
             (Credentials::SasToken(secret()), "SasToken(...)"),
             (Credentials::ServiceAccountFile("/k.json".to_owned()), "ServiceAccountFile(/k.json)"),
+            (Credentials::Login { user: "me".to_owned(), password: secret() }, "Login(me, ...)"),
+            (Credentials::Token(secret()), "Token(...)"),
         ] {
             assert_eq!(format!("{credentials:?}"), shown);
         }

@@ -4,7 +4,7 @@
 use crate::facts::Facts;
 use crate::posix::kind::{self as mounts, Kind};
 use crate::web::Words;
-use crate::{azure, gcs, s3};
+use crate::{azure, gcs, http, s3};
 
 /// Whether silos of a kind promise something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub struct Known {
     pub conditional_read: Promise,
     /// See [`Facts::durable_put`].
     pub durable_put: Promise,
+    /// It takes no bytes: what it holds can be taken over, no more.
+    pub read_only: bool,
     /// No silo of the kind shows finer times, nanoseconds.
     pub time_grain_ns: u64,
     /// What it lacks or wants, one sentence each.
@@ -67,7 +69,7 @@ impl Known {
     pub fn all() -> Vec<Self> {
         let [sshfs, rclone] = mounts::BY_FUSE;
         let (local, other): (Vec<_>, Vec<_>) = mounts::every().partition(|kind| kind.local);
-        vec![disk(&local), over_sshfs(sshfs), smb(rclone), mount(&other), of_s3(), of_azure(), of_gcs()]
+        vec![disk(&local), over_sshfs(sshfs), smb(rclone), mount(&other), of_s3(), of_azure(), of_gcs(), of_http()]
     }
 
     /// The kind of a silo that was probed; none of what is only for tests.
@@ -87,7 +89,7 @@ impl Known {
             (self.conditional_read.allows(facts.conditional_read), "conditional reads"),
             (self.durable_put.allows(facts.durable_put), "durability"),
             (grain == 0 || grain >= self.time_grain_ns, "time grain"),
-            (facts.max_blob == crate::limits::MAX_EXTENT, "largest blob"),
+            (facts.max_blob == if self.read_only { 0 } else { crate::limits::MAX_EXTENT }, "largest blob"),
         ];
         held.into_iter().filter_map(|(holds, what)| (!holds).then_some(what)).collect()
     }
@@ -104,6 +106,7 @@ fn folder(name: &'static str, kinds: &[Kind], limits: &[&str]) -> Known {
         enforces_upload_checksum: Promise::Never,
         conditional_read: Promise::Always,
         durable_put: Promise::of(kinds, |kind| kind.durable),
+        read_only: false,
         time_grain_ns: kinds.iter().map(|kind| kind.least_grain_ns()).min().unwrap_or(0),
         limits: limits.iter().map(|limit| (*limit).to_owned()).collect(),
     }
@@ -155,6 +158,7 @@ fn bucket(name: &'static str, url: &'static str, words: &Words, versions: &str) 
         enforces_upload_checksum: Promise::Probed,
         conditional_read: Promise::Probed,
         durable_put: Promise::Always,
+        read_only: false,
         time_grain_ns: crate::web::TIME_GRAIN,
         limits: vec![asked, versions.to_owned()],
     }
@@ -172,6 +176,31 @@ fn of_azure() -> Known {
 fn of_gcs() -> Known {
     let versions = "Where the bucket keeps versions, blobs are deleted by generation.";
     bucket("Google Cloud Storage", "gs://bucket/prefix", &gcs::WORDS, versions)
+}
+
+fn of_http() -> Known {
+    let limits = [
+        "Read-only, to be taken over. What there is says the page of each folder, as nginx, Apache, Caddy, rclone and Python \
+         make it, or, with `?list=NAME`, a file with one name a line or a JSON array of them: what neither names is not \
+         seen, and a page that lists no folder (an `index.html`) is an error.",
+        "Each name costs a HEAD a pass. It needs `Content-Length` and `Last-Modified`, and ranges.",
+        "A file is known by its `ETag` and `Last-Modified`: one that is written to twice within a second is waited for, one \
+         whose time is set back is not told from the one before.",
+        "Redirects are not followed. Credentials go over `https:` alone, or to this machine.",
+    ];
+    Known {
+        name: "web server",
+        url: "https://host/path",
+        family: http::WORDS.family,
+        kinds: Vec::new(),
+        exclusive_create: Promise::Never,
+        enforces_upload_checksum: Promise::Never,
+        conditional_read: Promise::Always,
+        durable_put: Promise::Never,
+        read_only: true,
+        time_grain_ns: crate::web::TIME_GRAIN,
+        limits: limits.iter().map(|limit| (*limit).to_owned()).collect(),
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod silo;
 
 mod buffer;
 mod exact;
+mod folders;
 mod span;
 
 pub mod address;
@@ -27,6 +28,7 @@ mod web;
 
 mod azure;
 mod gcs;
+mod http;
 mod s3;
 
 pub mod contract;

@@ -61,6 +61,13 @@ pub const SEND_PIECE: usize = 64 << 10;
 /// The longest answer read into memory: a page of a listing, each of its names as long as names get and
 /// percent-encoded.
 pub const MAX_ANSWER: usize = 8 << 20;
+/// The longest page of a folder, and the longest list of names: a file server says of a folder in one answer what a bucket
+/// says in many.
+pub const MAX_LIST: usize = 64 << 20;
+/// Names of one step of a walk that are looked at at once, where a listing does not say what they are.
+pub const LOOKS_AT_ONCE: usize = 16;
+/// Folders that one step of a walk lists once it has found anything.
+pub const FOLDERS_A_STEP: usize = 32;
 /// The longest part of an error's text that is kept.
 pub const MAX_REASON: usize = 300;
 /// Places in listings that one Azure silo remembers: pages of the listings that go on at once.

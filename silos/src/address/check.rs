@@ -67,6 +67,13 @@ pub(super) fn check_endpoint(text: &str, account: Option<&str>) -> Result<String
     Ok(text.trim_end_matches('/').to_owned())
 }
 
+pub(super) fn check_list(text: &str) -> Result<String, String> {
+    if text.is_empty() || check_prefix(text).is_err() {
+        return Err(format!("list `{}` is no path below the URL's", text.escape_debug()));
+    }
+    Ok(text.to_owned())
+}
+
 pub(super) fn check_region(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if (1..=64).contains(&text.len()) && text.chars().all(good) {

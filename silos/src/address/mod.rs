@@ -9,8 +9,8 @@ use percent_encoding::percent_decode_str;
 use url::form_urlencoded;
 
 use check::{
-    check_account, check_bool, check_bucket, check_container, check_endpoint, check_prefix, check_region, unknown,
-    without_password,
+    check_account, check_bool, check_bucket, check_container, check_endpoint, check_list, check_prefix, check_region,
+    unknown, without_password,
 };
 
 /// Where a silo is.
@@ -55,6 +55,15 @@ pub enum Address {
         /// metadata service is not asked.
         endpoint: Option<String>,
     },
+    /// `https://host[:port][/path]?list=NAME` or `http:`: files of others on a web server.
+    Http {
+        /// Scheme, host and port.
+        origin: String,
+        /// Path of all names, without slashes at its ends; may be empty.
+        path: String,
+        /// The file, below the path, that lists all names; the server's page of each folder where there is none.
+        list: Option<String>,
+    },
     /// `memory:NAME`: lost with the process; for tests. The same name is the same silo within a process.
     #[cfg(any(test, feature = "memory"))]
     Memory(String),
@@ -72,10 +81,11 @@ pub struct BadAddress {
 
 /// The region requests are signed for where the URL names none.
 const DEFAULT_REGION: &str = "us-east-1";
-const SCHEMES: [&str; 4] = ["file", "s3", "azure", "gs"];
+const SCHEMES: [&str; 6] = ["file", "s3", "azure", "gs", "http", "https"];
 const S3_PARAMETERS: [&str; 3] = ["endpoint", "region", "path_style"];
 const AZURE_PARAMETERS: [&str; 2] = ["account", "endpoint"];
 const GCS_PARAMETERS: [&str; 1] = ["endpoint"];
+const HTTP_PARAMETERS: [&str; 1] = ["list"];
 
 impl Address {
     /// Parses a silo's URL; `base` is the folder that relative paths are below.
@@ -92,6 +102,7 @@ impl Address {
             "s3" => s3(rest),
             "azure" => azure(rest),
             "gs" => gcs(rest),
+            "http" | "https" => http(scheme, rest),
             #[cfg(any(test, feature = "memory"))]
             "memory" if !rest.is_empty() => Ok(Self::Memory(rest.to_owned())),
             _ => Err(unknown("scheme", scheme, &SCHEMES)),
@@ -211,6 +222,14 @@ fn gcs(rest: &str) -> Result<Address, String> {
     Ok(Address::Gcs { bucket, prefix: parts.prefix, endpoint })
 }
 
+fn http(scheme: &str, rest: &str) -> Result<Address, String> {
+    let parts = Parts::of(rest, "a web server", "https://host/path")?;
+    let origin = check_endpoint(&format!("{scheme}://{}", parts.bucket), None)?;
+    let mut list = None;
+    parts.parameters(&HTTP_PARAMETERS, |_, value| Ok(list.replace(check_list(&value)?).is_some()))?;
+    Ok(Address::Http { origin, path: parts.prefix, list })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +265,10 @@ mod tests {
         Address::Gcs { bucket: bucket.to_owned(), prefix: prefix.to_owned(), endpoint: endpoint.map(str::to_owned) }
     }
 
+    fn http_at(origin: &str, path: &str, list: Option<&str>) -> Address {
+        Address::Http { origin: origin.to_owned(), path: path.to_owned(), list: list.map(str::to_owned) }
+    }
+
     #[test]
     fn addresses_that_are_understood() {
         for (url, expected) in [
@@ -276,6 +299,8 @@ mod tests {
             ),
             ("gs://archive/x", gcs_at("archive", "x", None)),
             ("gs://archive?endpoint=http://localhost:4443", gcs_at("archive", "", Some("http://localhost:4443"))),
+            ("http://host", http_at("http://host", "", None)),
+            ("https://host:8443/a%20b/?list=all/names.txt", http_at("https://host:8443", "a b", Some("all/names.txt"))),
         ] {
             assert_eq!(parse(url), Ok(expected), "{url}");
         }
@@ -284,16 +309,19 @@ mod tests {
     #[test]
     fn addresses_that_are_refused() {
         for (url, expected) in [
-            ("hot", "a silo's URL begins with one of `file:`, `s3:`, `azure:`, `gs:`; a folder is `file:hot`"),
+            (
+                "hot",
+                "a silo's URL begins with one of `file:`, `s3:`, `azure:`, `gs:`, `http:`, `https:`; a folder is `file:hot`",
+            ),
             ("files:///x", "unknown scheme `files`; did you mean `file`?"),
-            ("gopher://x", "unknown scheme `gopher`; known are `file`, `s3`, `azure`, `gs`"),
+            ("gopher://x", "unknown scheme `gopher`; known are `file`, `s3`, `azure`, `gs`, `http`, `https`"),
             ("file://srv/hot", "`file://` is followed by a path, `/srv/hot` perhaps, not by a host"),
             ("file:../x", "the path contains `..`"),
             ("file:a/%2e%2e/x", "the path contains `..`"),
             ("file:", "the path is empty or contains NUL"),
             ("file:a%00", "the path is empty or contains NUL"),
             ("file:a?b=1", "a `file:` URL takes no parameters, but has `?b=1`; in a name write `%3F` or `%23`"),
-            ("memory:", "unknown scheme `memory`; known are `file`, `s3`, `azure`, `gs`"),
+            ("memory:", "unknown scheme `memory`; known are `file`, `s3`, `azure`, `gs`, `http`, `https`"),
             ("s3:bucket", "an S3 silo is `s3://bucket`"),
             ("s3://ab", "`ab` is no name of a bucket"),
             ("s3://..%2f/", "`..%2f` is no name of a bucket"),
@@ -318,6 +346,16 @@ mod tests {
                 "gs://abc?endpoint=http://10.0.0.1",
                 "endpoint `http://10.0.0.1` would be sent tokens unencrypted; `http://` is for this machine alone",
             ),
+            ("http:x", "a web server is `https://host/path`"),
+            ("http:///x", "endpoint `http://` is no URL: empty host"),
+            ("https://host/a/../b", "prefix `a/../b` has an empty, `.` or `..` segment or a control character"),
+            ("https://host?lst=x", "unknown parameter `lst`; did you mean `list`?"),
+            ("https://host?list=", "list `` is no path below the URL's"),
+            ("https://host?list=http://x", "list `http://x` is no path below the URL's"),
+            (
+                "http://169.254.169.254/latest",
+                "endpoint `http://169.254.169.254` is a link-local address, where a machine's metadata is served",
+            ),
             ("s3://abc?region=", "region `` is not 1 to 64 letters, digits, `-` and `_`"),
             ("s3://abc?path_style=yes", "path_style is `true` or `false`, not `yes`"),
             ("s3://abc?endpoint=localhost:9000", "endpoint `localhost:9000` is neither `http://` nor `https://`"),
@@ -339,6 +377,7 @@ mod tests {
             "s3x://a:SECRET@b",
             "azure://a:SECRET@b?account=acct",
             "gs://a:SECRET@b",
+            "https://a:SECRET@b/c",
             "azure://abc?account=acct&sv=1&sig=SECRET",
         ] {
             let error = parse(url).unwrap_err();

@@ -65,6 +65,7 @@ pub(crate) static WORDS: Words = Words {
     no_etag: "\"0x8D0000000000000\"",
     others: Others {
         known_by: KnownBy::ETag,
+        files: false,
         read: &[],
         user: "x-ms-meta-",
         class: "x-ms-access-tier",

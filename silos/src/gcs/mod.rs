@@ -53,6 +53,7 @@ pub(crate) static WORDS: Words = Words {
     no_etag: "\"00000000000000000000000000000000\"",
     others: Others {
         known_by: KnownBy::Generation { answer: "x-goog-generation", condition: "x-goog-if-generation-match" },
+        files: false,
         // What is stored compressed would be sent as something else, of another length:
         // https://cloud.google.com/storage/docs/transcoding
         read: &[("accept-encoding", "gzip")],

@@ -18,6 +18,11 @@ fn word(promise: Promise) -> &'static str {
     }
 }
 
+/// What is promised of writes, where there are any.
+fn written(known: &Known, promise: Promise) -> String {
+    if known.read_only { "–".to_owned() } else { word(promise).to_owned() }
+}
+
 /// Nanoseconds as people say them.
 fn time(ns: u64) -> String {
     if ns.is_multiple_of(1_000_000_000) { format!("{} s", ns / 1_000_000_000) } else { format!("{ns} ns") }
@@ -41,10 +46,10 @@ fn facts_table(text: &mut String) {
             &[
                 known.name.to_owned(),
                 format!("`{}`", known.url),
-                word(known.exclusive_create).to_owned(),
-                word(known.enforces_upload_checksum).to_owned(),
+                written(&known, known.exclusive_create),
+                written(&known, known.enforces_upload_checksum),
                 word(known.conditional_read).to_owned(),
-                word(known.durable_put).to_owned(),
+                written(&known, known.durable_put),
                 time(known.time_grain_ns),
             ],
         );

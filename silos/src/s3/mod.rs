@@ -58,6 +58,7 @@ pub(crate) static WORDS: Words = Words {
     no_etag: "\"00000000000000000000000000000000\"",
     others: Others {
         known_by: KnownBy::ETag,
+        files: false,
         read: &[],
         user: "x-amz-meta-",
         class: "x-amz-storage-class",

@@ -43,12 +43,17 @@ pub(crate) async fn accept(answer: reqwest::Result<Response>, codes: &'static Co
 }
 
 /// The whole of an answer that has to fit into memory.
-pub(crate) async fn whole(mut answer: Response) -> Result<Bytes, String> {
+pub(crate) async fn whole(answer: Response) -> Result<Bytes, String> {
+    whole_up_to(answer, MAX_ANSWER).await
+}
+
+/// The whole of an answer of at most so many bytes.
+pub(crate) async fn whole_up_to(mut answer: Response, most: usize) -> Result<Bytes, String> {
     let mut bytes = BytesMut::new();
     loop {
         match tokio::time::timeout(STALL_TIMEOUT, answer.chunk()).await {
-            Ok(Ok(Some(chunk))) if bytes.len() + chunk.len() <= MAX_ANSWER => bytes.extend_from_slice(&chunk),
-            Ok(Ok(Some(_))) => return Err(format!("an answer of more than {MAX_ANSWER} bytes")),
+            Ok(Ok(Some(chunk))) if bytes.len() + chunk.len() <= most => bytes.extend_from_slice(&chunk),
+            Ok(Ok(Some(_))) => return Err(format!("an answer of more than {most} bytes")),
             Ok(Ok(None)) => return Ok(bytes.freeze()),
             Ok(Err(error)) => return Err(causes(&error.without_url())),
             Err(_) => return Err("the answer stalls".to_owned()),

@@ -1,7 +1,9 @@
 //! Reading a blob: one GET that goes on where it broke off, in bounded memory.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -11,13 +13,14 @@ use reqwest::{Response, StatusCode};
 
 use crate::buffer::Buffer;
 use crate::error::SiloError;
-use crate::limits::{READ_TRIES, STALL_TIMEOUT};
+use crate::limits::{MAX_SETTLING, READ_TRIES, STALL_TIMEOUT};
 use crate::name::BlobName;
 use crate::silo::Pieces;
 use crate::span::{self, Blocks, Length};
 use crate::web::answer::{Failure, header};
 use crate::web::ask::Ask;
 use crate::web::client::Client;
+use crate::web::holdings::unsettled;
 use crate::web::known::{KnownBy, bare};
 use crate::web::words::Others;
 
@@ -71,6 +74,9 @@ struct Download {
     tries: u32,
 }
 
+/// How long is between the looks at a file that was changed just now.
+const GLANCE: Duration = Duration::from_millis(500);
+
 impl Download {
     fn new(client: Arc<Client>, key: String, length: Length, whole: bool, range: Range<u64>) -> Self {
         Self {
@@ -94,6 +100,9 @@ impl Download {
         let pieces = stream::try_unfold((self, blocks), |(mut download, mut blocks)| async move {
             let Some(block) = blocks.next() else { return Ok(None) };
             let piece = download.take((block.end - block.start) as usize).await?;
+            if blocks.clone().next().is_none() {
+                download.confirm().await?;
+            }
             Ok(Some((piece, (download, blocks))))
         });
         Ok(pieces.boxed())
@@ -120,9 +129,31 @@ impl Download {
         } else {
             self.check_range(&answer)?;
         }
-        self.known = self.known.take().or_else(|| self.known_by().of_answer(answer.headers()).map(str::to_owned));
+        self.known = self.known.take().or_else(|| self.known_by().of_answer(answer.headers()).map(Cow::into_owned));
         self.answer = (!empty).then_some(answer);
         Ok(())
+    }
+
+    /// A file may be written to while it is sent, which no header of the answer tells: it has to be the same behind the last
+    /// byte, at a time from which on every change shows.
+    async fn confirm(&self) -> Result<(), SiloError> {
+        let Some(others) = self.others.filter(|others| others.files) else { return Ok(()) };
+        let mut waited = Duration::ZERO;
+        loop {
+            let ask = Ask::new(Method::HEAD, &self.key).headers(others.read);
+            let answer = self.client.look(&ask).await.map_err(Failure::reading_of_others)?;
+            self.check_known(&answer)?;
+            // Apache tells the length of an empty file to a GET alone.
+            match length(&answer) {
+                Err(_) if self.length == Length::Exactly(0) => {}
+                found => self.length.check(found?)?,
+            }
+            if !unsettled(answer.headers()) || waited >= MAX_SETTLING {
+                return Ok(());
+            }
+            tokio::time::sleep(GLANCE).await;
+            waited += GLANCE;
+        }
     }
 
     fn known_by(&self) -> &'static KnownBy {
@@ -133,7 +164,7 @@ impl Download {
     fn check_known(&self, answer: &Response) -> Result<(), SiloError> {
         let Some(known) = &self.known else { return Ok(()) };
         match self.known_by().of_answer(answer.headers()) {
-            Some(found) if bare(found) == bare(known) => Ok(()),
+            Some(found) if bare(&found) == bare(known) => Ok(()),
             Some(_) => Err(SiloError::mismatch("the object was changed")),
             None => Err(SiloError::not_done("an answer that does not say which object it is of")),
         }

@@ -31,14 +31,15 @@ use object_store::client::HttpRequest;
 
 use crate::error::SiloError;
 
-pub(crate) use answer::{Failure, header, whole, xml};
+pub(crate) use answer::{Failure, header, whole, whole_up_to, xml};
 pub(crate) use ask::{Ask, Place};
 pub(crate) use bucket::Bucket;
 pub(crate) use client::Client;
 pub(crate) use connection::{have_tls, is_loopback, patience};
-pub(crate) use holdings::Shelf;
+pub(crate) use get::{length, read_of_others};
+pub(crate) use holdings::{Shelf, is_ours, looked_at, nearest, spell};
 pub(crate) use known::KnownBy;
-pub(crate) use probe::TIME_GRAIN;
+pub(crate) use probe::{TIME_GRAIN, server};
 pub(crate) use put::crc32c;
 pub(crate) use words::{Checksum, Codes, Echo, Others, Version, Words};
 

@@ -102,7 +102,7 @@ impl Bench<'_> {
         match self.client.send(&ask, Bytes::from_static(bytes)).await {
             Ok(answer) => {
                 let answer = answer.headers().clone();
-                self.server = header(&answer, SERVER.as_str()).map(kind);
+                self.server = server(&answer);
                 self.made.push((ask.key, self.client.words().version(&answer).map(str::to_owned)));
                 Ok(answer)
             }
@@ -189,6 +189,7 @@ fn took(answer: Result<HeaderMap, Failure>) -> Result<bool, SiloError> {
 }
 
 /// The server's name for itself, as far as it can be shown.
-fn kind(server: &str) -> String {
-    server.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(40).collect()
+pub(crate) fn server(answer: &HeaderMap) -> Option<String> {
+    let shown = |name: &str| name.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(40).collect();
+    header(answer, SERVER.as_str()).map(shown)
 }

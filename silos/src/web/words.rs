@@ -34,6 +34,8 @@ pub(crate) struct Words {
 /// How a kind tells of objects that others put.
 pub(crate) struct Others {
     pub(crate) known_by: KnownBy,
+    /// They are files: written to while they are read, perhaps, and twice within a second.
+    pub(crate) files: bool,
     /// Every HEAD and GET has these headers.
     pub(crate) read: &'static [(&'static str, &'static str)],
     /// What the names of user metadata begin with.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use http::header::{ETAG, LAST_MODIFIED};
+use http::header::{DATE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
@@ -178,7 +178,7 @@ fn found(client: &Client, entry: Entry) -> Result<Option<Found>, SiloError> {
     }
     let listed = !entry.class.is_empty() && entry.class != others.usual;
     Ok(Some(Found::Held(Held {
-        validator: Validator(known.to_owned()),
+        validator: Validator(known.into_owned()),
         size: entry.size,
         modified: moment(&entry.modified)?,
         unsettled: false,
@@ -191,14 +191,15 @@ fn found(client: &Client, entry: Entry) -> Result<Option<Found>, SiloError> {
 }
 
 /// What the answer to a HEAD is about.
-fn looked_at(client: &Client, name: &[u8], answer: &HeaderMap, size: u64) -> Result<Held, SiloError> {
+pub(crate) fn looked_at(client: &Client, name: &[u8], answer: &HeaderMap, size: u64) -> Result<Held, SiloError> {
     let others = &client.words().others;
     let class = header(answer, others.class).unwrap_or_default();
     let readable = (others.restored)(answer).unwrap_or(!others.archived.contains(&class));
     if !readable {
         return Err(SiloError::mismatch(archived(class)));
     }
-    let known = others.known_by.of_answer(answer).map(bare).filter(|known| !known.is_empty());
+    let known = others.known_by.of_answer(answer);
+    let known = known.as_deref().map(bare).filter(|known| !known.is_empty());
     let mut system: Vec<_> = SYSTEM.iter().filter_map(|name| Some(((*name).to_owned(), text(answer, name)?))).collect();
     if !class.is_empty() && class != others.usual {
         system.push((others.class.to_owned(), class.to_owned()));
@@ -212,7 +213,7 @@ fn looked_at(client: &Client, name: &[u8], answer: &HeaderMap, size: u64) -> Res
         size,
         validator: Validator(known.ok_or_else(|| SiloError::mismatch(UNKNOWN))?.to_owned()),
         modified: moment(header(answer, LAST_MODIFIED.as_str()).unwrap_or_default())?,
-        unsettled: false,
+        unsettled: others.files && unsettled(answer),
         etag: etag(header(answer, ETAG.as_str()).unwrap_or_default()),
         complete: true,
         system,
@@ -226,7 +227,7 @@ fn archived(class: &str) -> String {
     format!("archived ({class}), and to be restored first")
 }
 
-fn etag(told: &str) -> Option<String> {
+pub(crate) fn etag(told: &str) -> Option<String> {
     Some(bare(told)).filter(|etag| !etag.is_empty()).map(str::to_owned)
 }
 
@@ -237,15 +238,23 @@ fn text(answer: &HeaderMap, name: &str) -> Option<String> {
 
 /// Milliseconds of `2026-01-02T03:04:05.678Z` or `Fri, 02 Jan 2026 03:04:05 GMT`, in whole seconds: some listings tell
 /// more than any HEAD does.
-fn moment(text: &str) -> Result<i64, SiloError> {
+pub(crate) fn moment(text: &str) -> Result<i64, SiloError> {
     let listed = || text.parse::<Timestamp>().ok();
     let answered = || rfc2822::parse(text).ok().map(|time| time.timestamp());
     let found = listed().or_else(answered).map(|time| time.as_second() * 1000);
     found.ok_or_else(|| SiloError::not_done(format!("`{}` is no time of a change", text.escape_debug())))
 }
 
+/// Whether a file was changed so short a time before the server answered that its clock of seconds may hide another
+/// change.
+pub(crate) fn unsettled(answer: &HeaderMap) -> bool {
+    let second = |name: &str| rfc2822::parse(header(answer, name)?).ok().map(|time| time.timestamp().as_second());
+    let (now, changed) = (second(DATE.as_str()), second(LAST_MODIFIED.as_str()));
+    now.zip(changed).is_some_and(|(now, changed)| now.abs_diff(changed) < 2)
+}
+
 /// What our own silos write at a silo's root.
-fn is_ours(name: &[u8]) -> bool {
+pub(crate) fn is_ours(name: &[u8]) -> bool {
     if name.starts_with(b".holdall/") || name == MARKER.as_bytes() {
         return true;
     }
@@ -254,7 +263,7 @@ fn is_ours(name: &[u8]) -> bool {
 }
 
 /// The name as a URL can carry it. URLs drop segments of dots, which would make it another object's.
-fn spell(name: &[u8]) -> Result<&str, &'static str> {
+pub(crate) fn spell(name: &[u8]) -> Result<&str, &'static str> {
     let name = std::str::from_utf8(name).map_err(|_| "a name that is not UTF-8")?;
     if name.split('/').any(|segment| matches!(segment, "." | "..")) {
         return Err("a name with `.` or `..` between slashes, which no URL holds");
@@ -263,7 +272,7 @@ fn spell(name: &[u8]) -> Result<&str, &'static str> {
 }
 
 /// As much of a name as is UTF-8: what comes behind the name comes behind this.
-fn nearest(name: &[u8]) -> &str {
+pub(crate) fn nearest(name: &[u8]) -> &str {
     let valid = match std::str::from_utf8(name) {
         Ok(name) => return name,
         Err(error) => error.valid_up_to(),
