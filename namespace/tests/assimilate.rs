@@ -25,6 +25,9 @@ use holdall_namespace::put::{PutError, PutObject, Upload};
 use holdall_namespace::remove_silo::RemoveSiloError;
 use holdall_namespace::{Namespace, Options};
 
+#[path = "assimilate/told.rs"]
+mod told;
+
 mod support;
 
 /// A gateway's core with a silo of its own, and a folder of others'.
@@ -46,6 +49,7 @@ fn order(every_seconds: u64) -> Assimilate {
         into: "in/".to_owned(),
         partial_lists: false,
         every_seconds,
+        watch: false,
     }
 }
 
