@@ -106,6 +106,8 @@ fn of_namespace(now: &Snapshot) -> Registry {
         ("moved_bytes", "Bytes moved", now.moved_bytes),
         ("swept", "Retired replicas deleted", now.swept),
         ("orphans_collected", "Orphans deleted", now.orphans),
+        ("names_touched", "Names of others that were told to have changed", now.names_touched),
+        ("names_looked_at", "Such names that were looked at", now.names_looked_at),
     ];
     for (name, help, value) in counters {
         let counter: Counter = Counter::default();
@@ -116,6 +118,7 @@ fn of_namespace(now: &Snapshot) -> Registry {
         ("moves_running", "Moves under way now", now.moves_running),
         ("retired_waiting", "Retired replicas that waited at the end of the last sweep", now.retired_waiting),
         ("reads_open", "Reads open now", now.reads_open),
+        ("names_waiting", "Such names that wait to be looked at now", now.names_waiting),
         ("index_bytes", "Bytes the index takes on its disk", now.index_bytes),
     ];
     for (name, help, value) in gauges {

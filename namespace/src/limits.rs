@@ -201,5 +201,27 @@ pub const LIST_PATIENCE: Duration = Duration::from_secs(20);
 pub const LIST_LOOK: Duration = Duration::from_millis(50);
 /// and asks for it this often.
 pub const LIST_ASK: Duration = Duration::from_secs(1);
+/// What is told of a name is waited for this long: more is often told at once.
+pub const DIRTY_JOINED: Duration = Duration::from_millis(300);
+/// How often it is looked which names are due.
+pub const DIRTY_BEAT: Duration = Duration::from_millis(100);
+/// Names that were told and wait to be looked at; where there are more of them, the root is passed.
+pub const DIRTY_NAMES: usize = 20_000;
+/// Folders of one root that were told and wait, likewise.
+pub const DIRTY_FOLDERS: usize = 64;
+/// A name that was not there is looked at again after this before that counts.
+pub const GONE_AGAIN: Duration = Duration::from_millis(500);
+/// A name that was looked at is left alone for this long, and twice as long each time it is told again by then,
+pub const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// and never longer than this.
+pub const LOOK_AGAIN_AT_MOST: Duration = Duration::from_secs(30);
+/// Names of one root that are looked at in one go,
+pub const TOUCHED_TOGETHER: usize = 500;
+/// and at once.
+pub const TOUCHED_AT_ONCE: usize = 16;
+/// A pass that is early, by what was told, begins this long after the last one at least.
+pub const PASS_SPACING: Duration = Duration::from_secs(10);
+/// A watch that ended, or could not be begun, is tried again after this.
+pub const WATCH_REST: Duration = Duration::from_mins(1);
 /// The longest time between two passes, seconds.
 pub const RESCAN_AT_MOST: u64 = 366 * 24 * 3600;

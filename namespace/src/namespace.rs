@@ -164,6 +164,7 @@ impl Namespace {
             tokio::spawn(Arc::clone(core).look_after_packs_forever()),
             tokio::spawn(Arc::clone(core).run_jobs_forever()),
             tokio::spawn(Arc::clone(core).pass_roots_forever()),
+            tokio::spawn(Arc::clone(core).look_at_touched_forever()),
             tokio::spawn(Arc::clone(core).ship_log_forever()),
             tokio::spawn(Arc::clone(core).take_snapshots_forever()),
         ];
@@ -199,6 +200,7 @@ impl Namespace {
         snapshot.reads_open = self.core.session().reads_open();
         snapshot.index_bytes = self.core.engine.size().unwrap_or_default();
         snapshot.moves_running = self.core.running.moves_running();
+        snapshot.names_waiting = self.core.names_waiting();
         snapshot
     }
 

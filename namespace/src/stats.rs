@@ -35,6 +35,12 @@ pub struct Snapshot {
     pub swept: u64,
     /// Orphans collected.
     pub orphans: u64,
+    /// Names of others that were told to have changed.
+    pub names_touched: u64,
+    /// Such names that were looked at.
+    pub names_looked_at: u64,
+    /// Such names that wait now.
+    pub names_waiting: u64,
     /// Retired replicas that waited at the end of the last sweep.
     pub retired_waiting: u64,
     /// Reads open now.

@@ -28,6 +28,9 @@ use holdall_namespace::{Namespace, Options};
 
 #[path = "support/held.rs"]
 mod held;
+#[path = "assimilate/told.rs"]
+mod told;
+
 mod support;
 
 /// A gateway's core with a silo of its own, and a folder of others'.
@@ -49,6 +52,7 @@ fn order(every_seconds: u64) -> Assimilate {
         into: "in/".to_owned(),
         partial_lists: false,
         every_seconds,
+        watch: false,
     }
 }
 

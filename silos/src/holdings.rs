@@ -67,6 +67,15 @@ impl Found {
     }
 }
 
+/// What may have changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Touched {
+    /// This name was changed, came or went.
+    Name(Vec<u8>),
+    /// Some of the names that begin with this were.
+    Below(Vec<u8>),
+}
+
 /// A silo seen as what it holds.
 #[async_trait]
 pub trait Holdings: Send + Sync + 'static {
@@ -87,6 +96,23 @@ pub trait Holdings: Send + Sync + 'static {
     /// of the last byte where it is not that any more. What is gone is `Missing`, or `Mismatch` where a server says no more.
     async fn read(&self, name: &[u8], size: u64, validator: &Validator, range: Range<u64>)
     -> Result<Pieces, SiloError>;
+
+    /// Watches the names that begin with `prefix`: what changes after this answered is told as it happens, as far as the
+    /// silo shows it. Otherwise why nothing is, in one sentence fragment.
+    async fn watch(&self, prefix: &[u8]) -> Result<Box<dyn Watch>, String> {
+        let _ = prefix;
+        Err("this kind of silo does not show what others change".to_owned())
+    }
+}
+
+/// A watch under way. It tells too much rather than too little, and yet not all: only a walk sees everything.
+#[async_trait]
+pub trait Watch: Send {
+    /// Waits until something may have changed. After an error, one sentence fragment, the watch is over.
+    async fn next(&mut self) -> Result<Vec<Touched>, String>;
+
+    /// A part of it that is not watched, and why, in one sentence fragment.
+    fn unseen(&self) -> Option<&str>;
 }
 
 /// A walk under way. Each name is seen at most once; names that come or go meanwhile may be seen or not.

@@ -46,6 +46,14 @@ pub const MAX_DEPTH: usize = 16;
 pub const FOREIGN_DEPTH: usize = 200;
 /// Entries of one folder of others that are in memory at once; a larger folder is read again for the next ones.
 pub const FOREIGN_ENTRIES: usize = 64 << 10;
+/// Folders of one watch: each takes one of the kernel's, and some memory.
+pub const WATCHED_FOLDERS: usize = 1 << 20;
+/// Folders that are watched, and looked through, in one go.
+pub const WATCHED_TOGETHER: usize = 256;
+/// How often it is looked whether a folder that is watched still stands under its path.
+pub const WATCH_CHECK: Duration = Duration::from_secs(10);
+/// Where changes came faster than they were told, it is waited this long before all is looked at.
+pub const WATCH_STORM: Duration = Duration::from_secs(1);
 /// A file that was changed just now is read after at most this.
 pub const MAX_SETTLING: Duration = Duration::from_secs(4);
 /// A connection to a bucket is made within this.

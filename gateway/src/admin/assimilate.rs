@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use holdall_namespace::assimilate::{Assimilate, Noted, Survey};
+use holdall_namespace::assimilate::{Assimilate, Noted, RootInfo, Survey};
 use http::HeaderName;
 use http::StatusCode;
 use http::header::LOCATION;
@@ -23,7 +23,12 @@ pub(super) async fn start(
     Sent(order): Sent<Assimilate>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<RootView>), Problem> {
     let root = admin.state.namespace.assimilate(order).await?;
-    Ok((StatusCode::ACCEPTED, [(LOCATION, format!("/v1/assimilate/{}", root.id))], Json(root.into())))
+    Ok((StatusCode::ACCEPTED, [(LOCATION, format!("/v1/assimilate/{}", root.id))], Json(view(&admin, root))))
+}
+
+fn view(admin: &Admin, root: RootInfo) -> RootView {
+    let changes = admin.state.namespace.changes(root.id);
+    RootView::new(root, &changes)
 }
 
 pub(super) async fn survey(
@@ -35,11 +40,11 @@ pub(super) async fn survey(
 
 pub(super) async fn list(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<RootView>>, Problem> {
     let roots = admin.state.namespace.roots().await?;
-    Ok(Json(roots.into_iter().map(RootView::from).collect()))
+    Ok(Json(roots.into_iter().map(|root| view(&admin, root)).collect()))
 }
 
 pub(super) async fn show(State(admin): State<Arc<Admin>>, Named(id): Named<u32>) -> Result<Json<RootView>, Problem> {
-    Ok(Json(admin.state.namespace.root(id).await?.into()))
+    Ok(Json(view(&admin, admin.state.namespace.root(id).await?)))
 }
 
 #[derive(Debug, Deserialize)]
@@ -58,7 +63,7 @@ pub(super) async fn refused(
 }
 
 pub(super) async fn confirm(State(admin): State<Arc<Admin>>, Named(id): Named<u32>) -> Result<Json<RootView>, Problem> {
-    Ok(Json(admin.state.namespace.confirm_root(id).await?.into()))
+    Ok(Json(view(&admin, admin.state.namespace.confirm_root(id).await?)))
 }
 
 pub(super) async fn forget(State(admin): State<Arc<Admin>>, Named(id): Named<u32>) -> Result<StatusCode, Problem> {

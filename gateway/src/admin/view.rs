@@ -1,7 +1,7 @@
 //! The admin API's JSON: what routes answer and the command line reads. Times are RFC 3339, bytes are integers.
 
 use holdall_namespace::account::{AccessKey, Account, NewKey};
-use holdall_namespace::assimilate::{Assimilate, Counts, Noted, RootInfo};
+use holdall_namespace::assimilate::{Assimilate, Changes, Counts, Noted, RootInfo};
 use holdall_namespace::backup::{BackupStatus, Progress, Taken};
 use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::UnixMs;
@@ -127,6 +127,8 @@ pub struct RootView {
     pub problem: Option<String>,
     /// Names that are gone, and wait for somebody to confirm it.
     pub gone: u64,
+    /// How soon a change is seen: `at once`, or `by the next pass` and why.
+    pub changes: String,
 }
 
 /// A job.
@@ -361,8 +363,9 @@ impl From<SiloInfo> for SiloView {
     }
 }
 
-impl From<RootInfo> for RootView {
-    fn from(root: RootInfo) -> Self {
+impl RootView {
+    /// A root, and how soon its changes are seen.
+    pub fn new(root: RootInfo, changes: &Changes) -> Self {
         Self {
             id: root.id,
             order: root.order,
@@ -374,6 +377,7 @@ impl From<RootInfo> for RootView {
             counts: root.counts,
             problem: root.problem,
             gone: root.gone,
+            changes: changes.to_string(),
         }
     }
 }

@@ -20,6 +20,7 @@ const PAGE: usize = 1000;
 /// `holdall assimilate`
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub struct Assimilate {
     #[command(subcommand)]
     command: Option<Command>,
@@ -35,6 +36,9 @@ pub struct Assimilate {
     /// How long after a pass the silo is compared again.
     #[arg(long, value_name = "TIME", default_value = "10m")]
     every: Span,
+    /// Leave it to passes to see what others change, where it could be seen when it happens.
+    #[arg(long)]
+    no_watch: bool,
     /// Look at some of the names and take nothing over.
     #[arg(long)]
     dry_run: bool,
@@ -91,6 +95,7 @@ async fn order(context: &Context, admin: &Endpoint, command: Assimilate) -> Resu
         into: into.rest,
         partial_lists: command.partial_lists,
         every_seconds: command.every.0.as_secs(),
+        watch: !command.no_watch,
     };
     if command.dry_run {
         let survey: Survey = admin.post("/v1/assimilate/survey", &order).await?;
@@ -175,10 +180,11 @@ fn sentence(root: &RootView) -> String {
         (None, false) => "under way".to_owned(),
     };
     format!(
-        "root {id} ({order}): {} names, {}, {} are no objects; {state}",
+        "root {id} ({order}): {} names, {}, {} are no objects; {state}; changes are seen {}",
         counts.names,
         print::bytes(counts.bytes),
-        counts.refused
+        counts.refused,
+        root.changes
     )
 }
 
@@ -192,8 +198,12 @@ fn table(roots: &[RootView]) -> Result<(), Failure> {
             print::bytes(root.counts.bytes),
             root.counts.refused.to_string(),
             root.passed.map_or_else(|| "-".to_owned(), print::time),
+            root.changes.clone(),
             root.problem.clone().unwrap_or_default(),
         ]
     });
-    print::table(&[">ROOT", "WHAT", "STATE", ">NAMES", ">BYTES", ">REFUSED", "PASSED", "PROBLEM"], rows.collect())
+    print::table(
+        &[">ROOT", "WHAT", "STATE", ">NAMES", ">BYTES", ">REFUSED", "PASSED", "CHANGES SEEN", "PROBLEM"],
+        rows.collect(),
+    )
 }

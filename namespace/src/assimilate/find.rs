@@ -8,7 +8,10 @@ use holdall_silos::SiloError;
 use holdall_silos::holdings::{Held, Holdings};
 use tokio::sync::{Notify, Semaphore};
 
+use super::Changes;
+use super::dirty::Dirty;
 use super::take::{New, attributes_of};
+use super::touch::Taken;
 use crate::bucket::Bucket;
 use crate::engine::{Priority, Read, Rows};
 use crate::extent::SiloId;
@@ -51,6 +54,14 @@ pub(crate) struct Looking {
     /// Names that were not there, and until when that is believed.
     absent: Mutex<HashMap<Name, Duration>>,
     at_once: Semaphore,
+    /// Names that may have changed.
+    pub(super) dirty: Mutex<Dirty>,
+    /// There are such.
+    pub(super) touched: Notify,
+    /// How much was taken away lately.
+    pub(super) taken: Mutex<HashMap<RootId, Taken>>,
+    /// How changes are seen.
+    pub(super) changes: Mutex<HashMap<RootId, Changes>>,
 }
 
 impl Default for Looking {
@@ -63,6 +74,10 @@ impl Default for Looking {
             looks: Mutex::default(),
             absent: Mutex::default(),
             at_once: Semaphore::new(LOOKS_AT_ONCE),
+            dirty: Mutex::default(),
+            touched: Notify::new(),
+            taken: Mutex::default(),
+            changes: Mutex::default(),
         }
     }
 }

@@ -5,8 +5,9 @@
 //! and a list of what was not passed yet waits, or is refused: half a list is how copies get deleted.
 //!
 //! **Who wins.** A key that was written or deleted through S3 follows its name no more. Otherwise a name that changed makes a
-//! new version, and a name that is gone takes its object with it, unless the object's bytes were moved away before. Only a
-//! pass that saw everything takes objects away, and not many at once unless somebody confirms.
+//! new version, and a name that is gone takes its object with it, unless the object's bytes were moved away before.
+//! Objects are taken away by a pass that saw everything, or after two looks at a name that was told to be gone; not many at
+//! once, by both together, unless somebody confirms.
 
 use holdall_silos::holdings::Held;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use crate::limits::MAX_OBJECT;
 use crate::name::{BucketName, ObjectKey};
 use crate::table::roots::RootId;
 
+mod dirty;
 mod fill;
 mod find;
 mod follow;
@@ -25,7 +27,9 @@ mod merge;
 mod pass;
 mod root;
 mod take;
+mod touch;
 mod turns;
+mod watch;
 
 pub(crate) use find::{Looking, Sought};
 
@@ -49,6 +53,13 @@ pub struct Assimilate {
     /// How long after a pass the next one begins, seconds.
     #[serde(default = "usual_interval")]
     pub every_seconds: u64,
+    /// What others change is looked at when it happens, where the silo shows it.
+    #[serde(default = "yes")]
+    pub watch: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn usual_interval() -> u64 {
@@ -86,6 +97,25 @@ pub struct RootInfo {
     pub gone: u64,
     /// So many somebody confirmed: the next pass that finds no more takes them away.
     pub confirmed: u64,
+}
+
+/// How soon a change of a root is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    /// When it happens, but for what is told here.
+    AtOnce(Option<String>),
+    /// By the next pass, for this reason.
+    ByPass(String),
+}
+
+impl std::fmt::Display for Changes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AtOnce(None) => f.write_str("at once"),
+            Self::AtOnce(Some(unseen)) => write!(f, "at once, elsewhere by the next pass: {unseen}"),
+            Self::ByPass(reason) => write!(f, "by the next pass: {reason}"),
+        }
+    }
 }
 
 /// A name with a reason.
@@ -225,6 +255,7 @@ mod tests {
             into: "out/".to_owned(),
             partial_lists: false,
             every_seconds: 1,
+            watch: true,
         };
         let noted = |name: &&str| Noted { name: (*name).to_owned(), reason: String::new() };
         RootInfo {

@@ -45,29 +45,7 @@ impl Core {
     /// One pass of a root, or of what starts with `prefix` in it.
     pub(super) async fn try_pass(self: &Arc<Self>, row: RootRow, prefix: &str) -> Result<(), Broken> {
         let id = row.info.id;
-        let Some(bucket) = self.bucket_of(&row).await? else {
-            return Err(Broken::Failed(format!("bucket `{}` is gone", row.info.order.bucket)));
-        };
-        let (open, holdings) = self.silo_of(&row)?;
-        let names = if prefix.is_empty() { row.info.order.prefix.clone() } else { prefix.to_owned() };
-        let mut pass = Pass {
-            core: self,
-            bucket,
-            open,
-            holdings,
-            names,
-            counts: Counts::default(),
-            unread: Vec::new(),
-            resumed: false,
-            in_part: false,
-            gone: Vec::new(),
-            idle: Vec::new(),
-            gone_in_all: 0,
-            removing: false,
-            noted: self.clock.monotonic(),
-            row,
-        };
-        pass.is_it().await?;
+        let mut pass = Pass::new(self, row, (!prefix.is_empty()).then(|| prefix.to_owned())).await?;
         if pass.is_whole() {
             pass.take_it().await?;
         }
@@ -112,12 +90,13 @@ impl Core {
 }
 
 /// A pass under way.
-struct Pass<'a> {
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, none implies another")]
+pub(super) struct Pass<'a> {
     core: &'a Arc<Core>,
-    row: RootRow,
+    pub(super) row: RootRow,
     bucket: Bucket,
     open: Arc<OpenSilo>,
-    holdings: Arc<dyn Holdings>,
+    pub(super) holdings: Arc<dyn Holdings>,
     /// What the names start with.
     names: String,
     counts: Counts,
@@ -135,16 +114,62 @@ struct Pass<'a> {
     removing: bool,
     /// When it was last noted how far this came.
     noted: Duration,
+    /// What is found was seen by a walk, which may be a while ago.
+    walked: bool,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// Of a root, or of the names in it that start with `part`; the silo is the one that was registered.
+    pub(super) async fn new(core: &'a Arc<Core>, row: RootRow, part: Option<String>) -> Result<Self, Broken> {
+        let Some(bucket) = core.bucket_of(&row).await? else {
+            return Err(Broken::Failed(format!("bucket `{}` is gone", row.info.order.bucket)));
+        };
+        let (open, holdings) = core.silo_of(&row)?;
+        let pass = Self {
+            core,
+            bucket,
+            open,
+            holdings,
+            names: part.unwrap_or_else(|| row.info.order.prefix.clone()),
+            counts: Counts::default(),
+            unread: Vec::new(),
+            resumed: false,
+            in_part: false,
+            gone: Vec::new(),
+            idle: Vec::new(),
+            gone_in_all: 0,
+            removing: false,
+            noted: core.clock.monotonic(),
+            walked: false,
+            row,
+        };
+        pass.is_it().await?;
+        Ok(pass)
+    }
+
+    /// Names that are gone; none where not all was seen. More than may ever go without asking is told by the first of them.
+    pub(super) fn take_gone(&mut self) -> Option<Vec<(Vec<u8>, NameRow)>> {
+        self.unread.is_empty().then(|| std::mem::take(&mut self.gone))
+    }
+
+    /// Forgets names that are gone and were no objects.
+    pub(super) async fn forget_idle(&mut self) -> Result<(), Broken> {
+        let idle = std::mem::take(&mut self.idle);
+        self.change_all(idle).await
+    }
+
+    /// Objects taken away.
+    pub(super) fn removed(&self) -> u64 {
+        self.counts.removed
+    }
+
     /// Of all names of the root.
     fn is_whole(&self) -> bool {
         self.names == self.row.info.order.prefix
     }
 
     /// The silo is the one that was registered: an empty folder in its place has no names.
-    async fn is_it(&self) -> Result<(), Broken> {
+    pub(super) async fn is_it(&self) -> Result<(), Broken> {
         if self.open.health() == Health::Down {
             return Err(Broken::Failed(format!("silo `{}` is down", self.open.row.name)));
         }
@@ -167,7 +192,8 @@ impl Pass<'_> {
         if mine { Ok(()) } else { Err(Broken::Over) }
     }
 
-    async fn walk(&mut self) -> Result<(), Broken> {
+    pub(super) async fn walk(&mut self) -> Result<(), Broken> {
+        self.walked = true;
         // A first pass goes on where it was; a later one must have seen everything.
         let (info, mut after) = (&self.row.info, Vec::new());
         self.resumed = self.is_whole() && !info.complete && !info.at.is_empty();
@@ -231,7 +257,7 @@ impl Pass<'_> {
         }
     }
 
-    async fn carry_out(&mut self, steps: Vec<Step>) -> Result<(), Broken> {
+    pub(super) async fn carry_out(&mut self, steps: Vec<Step>) -> Result<(), Broken> {
         let (mut new, mut changed, mut rows) = (Vec::new(), Vec::new(), Vec::new());
         for step in steps {
             match step {
@@ -277,6 +303,7 @@ impl Pass<'_> {
 
     async fn follow_all(&self, changed: Vec<(Held, NameRow)>) -> Result<u64, Fault> {
         let follows = changed.into_iter().map(|(held, before)| async move {
+            let Some(held) = self.still(held, &before).await else { return Ok(0) };
             // What became too large stays what it was, and cannot be read.
             let Ok(key) = self.row.info.order.key_for(&held) else { return Ok(0) };
             let followed = self.core.follow_changed(&self.row, &self.bucket, &key, &held, &before).await?;
@@ -286,6 +313,15 @@ impl Pass<'_> {
             .buffer_unordered(TAKES_AT_ONCE * 4)
             .try_fold(0, |all, one| async move { Ok(all + one) })
             .await
+    }
+
+    /// A name that was followed since a walk saw it is not set back to what it was then.
+    async fn still(&self, held: Held, before: &NameRow) -> Option<Held> {
+        if !self.walked {
+            return Some(held);
+        }
+        let now = self.holdings.look(&held.name).await.unwrap_or(held);
+        (now.validator.0 != before.validator).then_some(now)
     }
 
     async fn change_all(&self, mut rows: Vec<Change>) -> Result<(), Broken> {
@@ -316,7 +352,7 @@ impl Pass<'_> {
     }
 
     /// A name that is gone is looked at once more before anything goes with it.
-    async fn take_away(&mut self, name: &[u8], row: &NameRow) -> Result<(), Broken> {
+    pub(super) async fn take_away(&mut self, name: &[u8], row: &NameRow) -> Result<(), Broken> {
         if self.core.look_in(&self.row, name).await?.is_some() {
             return Ok(());
         }
@@ -367,7 +403,7 @@ impl Pass<'_> {
     }
 
     /// Asks for headers and metadata that no listing tells.
-    async fn fill(&self) -> Result<(), Broken> {
+    pub(super) async fn fill(&self) -> Result<(), Broken> {
         if !self.in_part && (self.row.info.filled || !self.resumed) {
             return Ok(());
         }
@@ -394,16 +430,18 @@ impl Pass<'_> {
     /// The end of a whole pass.
     async fn conclude(&mut self) -> Result<(), Broken> {
         let all = self.counts.names + self.counts.refused + self.gone_in_all;
-        let may_go = self.unread.is_empty() && may_go(self.gone_in_all, self.counts.names, all);
+        let before = self.core.taken(&self.row);
+        let may_go = self.unread.is_empty() && may_go(self.gone_in_all + before, self.counts.names, all + before);
+        let asked_nobody = if may_go { self.gone.len() as u64 } else { 0 };
         if may_go {
             for (name, row) in std::mem::take(&mut self.gone) {
                 self.take_away(&name, &row).await?;
             }
         }
         if self.unread.is_empty() {
-            let idle = std::mem::take(&mut self.idle);
-            self.change_all(idle).await?;
+            self.forget_idle().await?;
         }
+        self.core.note_taken(&self.row, asked_nobody, Some((self.counts.names, self.counts.refused)));
         let waiting = if may_go { 0 } else { self.gone_in_all };
         let problem = match (self.unread.first(), waiting) {
             (Some(unread), _) => Some(format!("`{}` cannot be looked at: {}", unread.name, unread.reason)),
@@ -456,7 +494,7 @@ impl Pass<'_> {
 
 /// Whether so many names may be taken away without asking: one in a hundred, a few of a small root, never many, and never
 /// all.
-fn may_go(gone: u64, left: u64, all: u64) -> bool {
+pub(super) fn may_go(gone: u64, left: u64, all: u64) -> bool {
     gone == 0 || (left > 0 && gone <= (all / 100).clamp(GONE_AT_LEAST, GONE_AT_MOST as u64))
 }
 

@@ -6,9 +6,11 @@ use tokio::task::JoinSet;
 
 use super::find::held;
 use super::pass::Broken;
+use super::watch::Watches;
+use crate::clock::UnixMs;
 use crate::fault::Fault;
 use crate::inventory::load_roots;
-use crate::limits::{PASS_REST, PASSES_AT_ONCE, SWEEP};
+use crate::limits::{PASS_REST, PASS_SPACING, PASSES_AT_ONCE, SWEEP};
 use crate::namespace::Core;
 use crate::sweep::live_sessions;
 use crate::table::roots::{RootId, RootRow};
@@ -16,22 +18,23 @@ use crate::table::roots::{RootId, RootRow};
 impl Core {
     /// Passes roots when they are due, and what lists wait for at once, for ever.
     pub(crate) async fn pass_roots_forever(self: Arc<Self>) {
-        let mut passes = JoinSet::new();
+        let (mut passes, mut watches) = (JoinSet::new(), Watches::default());
         loop {
             tokio::select! {
                 () = self.looking.wanted.notified() => {}
                 () = self.clock.sleep(SWEEP / 2) => {}
             }
             while passes.try_join_next().is_some() {}
-            if let Err(fault) = self.begin_due(&mut passes).await {
+            if let Err(fault) = self.begin_due(&mut passes, &mut watches).await {
                 tracing::debug!(%fault, "roots could not be looked at");
             }
         }
     }
 
-    async fn begin_due(self: &Arc<Self>, passes: &mut JoinSet<()>) -> Result<(), Fault> {
+    async fn begin_due(self: &Arc<Self>, passes: &mut JoinSet<()>, watches: &mut Watches) -> Result<(), Fault> {
         let asked: Vec<_> = held(&self.looking.asked).drain(..).collect();
         if self.inventory().roots.is_empty() {
+            watches.keep(self, &[]);
             return Ok(());
         }
         for (id, prefix) in asked {
@@ -41,11 +44,12 @@ impl Core {
         }
         let now = self.clock.now();
         let (mut alive, mut roots) = (None, load_roots(&*self.engine).await?);
+        watches.keep(self, &roots);
         // Whoever waited longest comes first.
         roots.sort_by_key(|row| row.info.passed);
         for row in roots {
             let due = |passed: i64| now.saturating_sub(passed) >= row.info.order.every_seconds as i64 * 1000;
-            if row.info.passed.is_some_and(|passed| !due(passed)) {
+            if row.info.passed.is_some_and(|passed| !due(passed) && !self.is_early(row.info.id, passed, now)) {
                 continue;
             }
             let resting = held(&self.looking.resting).get(&row.info.id).copied();
@@ -66,6 +70,11 @@ impl Core {
         Ok(())
     }
 
+    /// A root of which more was told than is looked at name by name is passed before its time.
+    fn is_early(&self, id: RootId, passed: UnixMs, now: UnixMs) -> bool {
+        held(&self.looking.dirty).wants_pass(id) && now.saturating_sub(passed) >= PASS_SPACING.as_millis() as i64
+    }
+
     fn begin(self: &Arc<Self>, passes: &mut JoinSet<()>, row: RootRow, prefix: String) {
         let which = (row.info.id, prefix.clone());
         let mut passing = held(&self.looking.passing);
@@ -75,6 +84,9 @@ impl Core {
             return;
         }
         drop(passing);
+        if prefix.is_empty() {
+            held(&self.looking.dirty).begun(row.info.id);
+        }
         let (core, under_way) = (Arc::clone(self), UnderWay { core: Arc::clone(self), which });
         passes.spawn(async move {
             let _under_way = under_way;
@@ -90,6 +102,7 @@ impl Core {
         if whole {
             let until = self.clock.monotonic() + PASS_REST;
             held(&self.looking.resting).insert(id, until);
+            held(&self.looking.dirty).all(id);
         }
         let noted = self.change_root(id, move |row| {
             row.info.problem = Some(reason.clone());

@@ -22,6 +22,7 @@ mod root;
 mod trailer;
 mod tree;
 mod walk;
+mod watch;
 mod write;
 
 use std::ops::Range;

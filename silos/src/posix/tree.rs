@@ -24,7 +24,7 @@ use rustix::io::Errno;
 use crate::buffer::Buffer;
 use crate::error::SiloError;
 use crate::facts::Facts;
-use crate::holdings::{Found, Held, Holdings, Walk as Steps};
+use crate::holdings::{Found, Held, Holdings, Walk as Steps, Watch};
 use crate::limits::{FOREIGN_DEPTH, FOREIGN_ENTRIES, MAX_SETTLING};
 use crate::marker::MARKER;
 use crate::posix::errno;
@@ -33,6 +33,7 @@ use crate::posix::kind::{self, Kind};
 use crate::posix::pool::Pool;
 use crate::posix::read::read_exact;
 use crate::posix::walk::{Item, Walk, Way};
+use crate::posix::watch::TreeWatch;
 use crate::silo::{Pieces, Validator};
 use crate::span;
 
@@ -43,8 +44,8 @@ const LOST_AND_FOUND: &[u8] = b"lost+found/";
 const OURS: &[u8] = b".holdall/";
 /// A step of a walk gives what it has after this: a slow folder is walked all the same.
 const STEPS: Duration = Duration::from_secs(5);
-const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
-const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+pub(super) const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+pub(super) const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const FILE: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// A folder of others.
@@ -55,11 +56,11 @@ pub struct Tree {
 }
 
 /// Its root, open.
-struct Root {
-    dir: OwnedFd,
-    device: u64,
+pub(super) struct Root {
+    pub(super) dir: OwnedFd,
+    pub(super) device: u64,
     inode: u64,
-    kind: Kind,
+    pub(super) kind: Kind,
 }
 
 impl Tree {
@@ -68,8 +69,17 @@ impl Tree {
         Self { path: path.to_owned(), pool: Pool::new(), root: Mutex::new(None) }
     }
 
+    /// The same folder, its root to be opened again. The threads are the same.
+    fn again(&self) -> Self {
+        Self { path: self.path.clone(), pool: self.pool.clone(), root: Mutex::new(None) }
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// The root that stands under the path now. What is mounted there later is another one.
-    async fn root(&self) -> Result<Arc<Root>, SiloError> {
+    pub(super) async fn root(&self) -> Result<Arc<Root>, SiloError> {
         let (path, before) = (self.path.clone(), self.root.lock().unwrap_or_else(PoisonError::into_inner).clone());
         let root = self.pool.read(move || Root::open(&path, before)).await?;
         *self.root.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&root));
@@ -84,7 +94,7 @@ impl Tree {
 
 impl Root {
     /// Opens the root, or keeps the one from before where it is still the same. May block.
-    fn open(path: &Path, before: Option<Arc<Self>>) -> Result<Arc<Self>, SiloError> {
+    pub(super) fn open(path: &Path, before: Option<Arc<Self>>) -> Result<Arc<Self>, SiloError> {
         let failed = |e: Errno| SiloError::not_done(format!("`{}`: {e}", path.display()));
         let found = fs::stat(path).map_err(failed)?;
         if let Some(before) = before.filter(|before| (before.device, before.inode) == (found.st_dev, found.st_ino)) {
@@ -93,6 +103,11 @@ impl Root {
         let dir = fs::openat(CWD, path, FOLDER, Mode::empty()).map_err(failed)?;
         let (found, kind) = (fs::fstat(&dir).map_err(failed)?, kind::of(&dir)?);
         Ok(Arc::new(Self { dir, device: found.st_dev, inode: found.st_ino, kind }))
+    }
+
+    /// Whether it is the same folder of the same mount.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
     }
 
     /// Opens a file and looks at it. A link is followed as long as it leads nowhere else than beneath the root.
@@ -185,8 +200,7 @@ impl Holdings for Tree {
             deepest: FOREIGN_DEPTH,
             at_once: FOREIGN_ENTRIES,
         };
-        let tree = Self { path: self.path.clone(), pool: self.pool.clone(), root: Mutex::new(None) };
-        Box::new(TreeWalk { tree, way, walk: None })
+        Box::new(TreeWalk { tree: self.again(), way, walk: None })
     }
 
     async fn look(&self, name: &[u8]) -> Result<Held, SiloError> {
@@ -220,6 +234,10 @@ impl Holdings for Tree {
             Ok(Some((piece, (reader, blocks))))
         });
         Ok(pieces.boxed())
+    }
+
+    async fn watch(&self, prefix: &[u8]) -> Result<Box<dyn Watch>, String> {
+        Ok(Box::new(TreeWatch::begin(self.again(), prefix).await?))
     }
 }
 
@@ -312,7 +330,7 @@ fn is_plain(name: &[u8]) -> bool {
     !name.contains(&0) && name.split(|byte| *byte == b'/').all(|segment| !matches!(segment, b"" | b"." | b".."))
 }
 
-fn is_ours(name: &[u8]) -> bool {
+pub(super) fn is_ours(name: &[u8]) -> bool {
     name.starts_with(OURS) || name == MARKER.as_bytes()
 }
 

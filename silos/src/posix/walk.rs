@@ -174,7 +174,7 @@ impl Way {
 }
 
 /// Some file systems do not tell in the listing itself.
-fn is_folder(dir: &OwnedFd, name: &CStr, told: FileType) -> bool {
+pub(super) fn is_folder(dir: &OwnedFd, name: &CStr, told: FileType) -> bool {
     match told {
         FileType::Unknown => fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)
             .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory),

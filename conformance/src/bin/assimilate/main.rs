@@ -20,6 +20,7 @@ use rustix::process::Signal;
 
 mod bucket;
 mod churn;
+mod told;
 mod tree;
 
 use churn::{churn, get};
@@ -90,6 +91,9 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
         line += &house.moved().await?;
     }
     house.gateway.stop().await?;
+    if !options.only_first {
+        line += &told::run(&folder).await?;
+    }
     line += &bucket::run(&folder, options.objects, !options.only_first).await?;
     Ok(line)
 }
