@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::error::SiloError;
 use crate::facts::Facts;
-use crate::holdings::{Held, Holdings, Walk};
+use crate::holdings::{Held, Holdings, Walk, Watch};
 use crate::marker::{Claim, Marker};
 use crate::name::BlobName;
 use crate::silo::{Body, Describe, Listed, Pieces, Silo, Space, Stat, Stored, Validator};
@@ -201,6 +201,11 @@ impl Holdings for Heard<dyn Holdings> {
     ) -> Result<Pieces, SiloError> {
         let pieces = self.silence.read(self.inner.read(name, size, validator, range)).await?;
         Ok(self.silence.listen(pieces))
+    }
+
+    /// It waits for others, who may do nothing for days.
+    async fn watch(&self, prefix: &[u8]) -> Result<Box<dyn Watch>, String> {
+        self.inner.watch(prefix).await
     }
 }
 
