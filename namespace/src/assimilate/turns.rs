@@ -42,8 +42,7 @@ impl Core {
                 self.begin(passes, row, prefix);
             }
         }
-        let now = self.clock.now();
-        let (mut alive, mut roots) = (None, load_roots(&*self.engine).await?);
+        let (now, mut roots) = (self.clock.now(), self.roots_of_mine().await?);
         watches.keep(self, &roots);
         // Whoever waited longest comes first.
         roots.sort_by_key(|row| row.info.passed);
@@ -56,18 +55,19 @@ impl Core {
             if resting.is_some_and(|until| self.clock.monotonic() < until) {
                 continue;
             }
-            if row.owner != self.session().id {
-                let alive = match &mut alive {
-                    Some(alive) => alive,
-                    none => none.insert(live_sessions(&*self.engine).await?),
-                };
-                if alive.iter().any(|(session, _)| *session == row.owner) {
-                    continue;
-                }
-            }
             self.begin(passes, row, String::new());
         }
         Ok(())
+    }
+
+    /// Roots that no other gateway passes.
+    pub(super) async fn roots_of_mine(&self) -> Result<Vec<RootRow>, Fault> {
+        let (me, mut roots) = (self.session().id, load_roots(&*self.engine).await?);
+        if roots.iter().any(|row| row.owner != me) {
+            let alive = live_sessions(&*self.engine).await?;
+            roots.retain(|row| row.owner == me || !alive.iter().any(|(session, _)| *session == row.owner));
+        }
+        Ok(roots)
     }
 
     /// A root of which more was told than is looked at name by name is passed before its time.

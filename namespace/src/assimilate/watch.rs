@@ -31,11 +31,9 @@ impl Drop for Watching {
 }
 
 impl Watches {
-    /// Watches these roots, where another gateway does not pass them, and no others.
+    /// Watches these roots and no others.
     pub(super) fn keep(&mut self, core: &Arc<Core>, roots: &[RootRow]) {
-        let me = core.session().id;
-        let mine = |row: &&RootRow| matches!(row.owner, owner if owner == 0 || owner == me);
-        let mine: HashMap<RootId, &RootRow> = roots.iter().filter(mine).map(|row| (row.info.id, row)).collect();
+        let mine: HashMap<RootId, &RootRow> = roots.iter().map(|row| (row.info.id, row)).collect();
         self.0.retain(|id, _| mine.contains_key(id));
         for (id, row) in mine {
             self.0.entry(id).or_insert_with(|| {
