@@ -12,6 +12,7 @@ from pathlib import Path
 from .gateway import free_port
 from .house import LOGS, Failed, Skip, clean_env, need, sh
 from .install import debian, python
+from .web import CACHED
 
 PASSWORD = "conformance"
 SMB_CONF = """\
@@ -53,11 +54,12 @@ Subsystem sftp internal-sftp
 class Mount:
     """A server and what mounts its folder, below a temporary folder; on exit all of it is gone, whatever a test did to it."""
 
-    def __init__(self, name):
-        if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+    def __init__(self, name, mounts=True):
+        if mounts and not os.access("/dev/fuse", os.R_OK | os.W_OK):
             raise Skip("/dev/fuse cannot be opened: no FUSE here")
-        debian("fusermount3", "fuse3")
-        self.name = name
+        if mounts:
+            debian("fusermount3", "fuse3")
+        self.name, self.mounts = name, mounts
         self.folder = Path(tempfile.mkdtemp(prefix=f"holdall-{name}-"))
         self.share, self.at, self.run = self.folder / "share", self.folder / "mnt", self.folder / "run"
         for folder in (self.share, self.at, self.run):
@@ -69,8 +71,9 @@ class Mount:
         try:
             self.server = self.start(self.serve())
             self.wait(self.listens, self.server)
-            self.client = self.start(self.mount())
-            self.wait(lambda: os.path.ismount(self.at), self.client)
+            if self.mounts:
+                self.client = self.start(self.mount())
+                self.wait(lambda: os.path.ismount(self.at), self.client)
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -136,6 +139,43 @@ class Sshfs(Mount):
         options = f"IdentityFile={self.run / 'key'},StrictHostKeyChecking=no,UserKnownHostsFile=/dev/null,BatchMode=yes"
         served = f"{getpass.getuser()}@127.0.0.1:{self.share}"
         return [debian("sshfs", "sshfs"), "-f", "-F", "/dev/null", "-p", self.port, "-o", options, served, self.at]
+
+
+class Sshd(Mount):
+    """A folder of an sshd of ours, which nothing mounts."""
+
+    def __init__(self, name):
+        super().__init__(name, mounts=False)
+
+    serve = Sshfs.serve
+
+    def url(self):
+        """Where SFTP finds the folder."""
+        return f"sftp://{getpass.getuser()}@127.0.0.1:{self.port}{self.share}"
+
+    def query(self):
+        """What an URL ends with, so that `ssh` trusts the server."""
+        known = self.run / "known"
+        known.write_text(f"[127.0.0.1]:{self.port} {(self.run / 'host.pub').read_text()}")
+        return f"?known_hosts={known}"
+
+
+class RcloneSftp(Sshd):
+    """The same of rclone's SFTP server, which flushes nothing."""
+
+    def serve(self):
+        debian("ssh-keygen", "openssh-client")
+        for key in ("host", "key"):
+            need(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.run / key], f"mount-{self.name}")
+        return [
+            python() / "rclone", "serve", "sftp", self.share, "--addr", f"127.0.0.1:{self.port}", "--config",
+            self.run / "rclone.conf", "--key", self.run / "host", "--authorized-keys", self.run / "key.pub",
+            *CACHED, "--cache-dir", self.run / "cache",
+        ]
+
+    def url(self):
+        """rclone shows nothing above the folder."""
+        return f"sftp://me@127.0.0.1:{self.port}"
 
 
 class Smb(Mount):

@@ -5,9 +5,11 @@ import re
 from .gateway import Azurite, Gateway, Moto
 from .house import CI, FEATURES, LOGS, ROOT, TARGET, Failed, Skip, need, sh, tail
 from .install import azurite, python
-from .mounts import Smb, Sshfs
-from .web import Apache, Nginx, RcloneHttp
+from .mounts import RcloneSftp, Smb, Sshd, Sshfs
+from .web import Apache, ApacheDav, Nginx, RcloneDav, RcloneHttp
 
+# The tests of a server that nobody writes to on another way: rclone does not look there again.
+OURS = ("a_server", "many_at_once", "who_is_not_let_in")
 RESULT = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", re.M)
 FAILED_TEST = re.compile(r"^test (\S.*?) \.\.\. FAILED$", re.M)
 IGNORED_TEST = re.compile(r"^test (\S.*?) \.\.\. ignored", re.M)
@@ -104,6 +106,17 @@ def _silo_tests(report, only):
                 env = {"HOLDALL_TEST_HTTP_URL": site.url + path, "HOLDALL_TEST_HTTP_FOLDER": str(site.share)}
                 _silo_test(f"{site.name}{path.replace('/', '-')}", env, "http")
 
+    def dav(server, *only, **more):
+        with server as site:
+            env = {"HOLDALL_TEST_FILES_URL": site.url.replace("http:", "dav:"), "HOLDALL_TEST_FILES_LOGIN": site.login} | more
+            _silo_test(site.name, env | {"HOLDALL_TEST_FILES_FOLDER": str(site.share)}, "files", *only)
+
+    def sftp(server, durable, *only):
+        with server as host:
+            env = {"HOLDALL_TEST_FILES_URL": host.url(), "HOLDALL_TEST_FILES_QUERY": host.query()}
+            env |= {"HOLDALL_TEST_FILES_KEY": str(host.run / "key"), "HOLDALL_TEST_FILES_FOLDER": str(host.share)}
+            _silo_test(host.name, env | {"HOLDALL_TEST_FILES_DURABLE": durable}, "files", *only)
+
     tests = {
         "moto": moto,
         "holdall": holdall,
@@ -111,6 +124,10 @@ def _silo_tests(report, only):
         "nginx": lambda: web(Nginx("nginx"), ("/html", "/json")),
         "apache": lambda: web(Apache("apache")),
         "rclone": lambda: web(RcloneHttp("rclone-http")),
+        "apache-dav": lambda: dav(ApacheDav("apache-dav")),
+        "rclone-dav": lambda: dav(RcloneDav("rclone-dav"), *OURS, HOLDALL_TEST_FILES_REPLACES="true"),
+        "sshd": lambda: sftp(Sshd("sshd"), "true"),
+        "rclone-sftp": lambda: sftp(RcloneSftp("rclone-sftp"), "false", *OURS),
     }
     _run_named(report, "silos", tests, only)
 
@@ -205,7 +222,7 @@ CHECKS = [
 ]
 TESTS = [
     Part("rust-tests", "the tests of all crates", _rust_tests),
-    Part("silos", "the silo contract against moto, another Holdall, Azurite and web servers", _silo_tests),
+    Part("silos", "the silo contract against moto, another Holdall, Azurite, and servers of files: HTTP, WebDAV, SFTP", _silo_tests),
     Part("mounts", "the silo contract on folders mounted by sshfs and over SMB, and while they hang", _mount_tests),
 ]
 # A drain at a rate lasts long enough to be met by as many reads, overwrites and deletes as the run must show.

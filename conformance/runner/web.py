@@ -1,4 +1,6 @@
 """Web servers with a folder of files, each on the loopback and gone with its test."""
+import base64
+import hashlib
 import os
 import pwd
 import shutil
@@ -34,7 +36,7 @@ ServerName 127.0.0.1
 Listen 127.0.0.1:{port}
 PidFile {run}/pid
 DefaultRuntimeDir {run}
-ErrorLog {run}/log
+ErrorLog /dev/stderr
 LoadModule mpm_event_module {modules}/mod_mpm_event.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
 LoadModule alias_module {modules}/mod_alias.so
@@ -46,6 +48,24 @@ DocumentRoot {share}
   Require all granted
 </Directory>
 AllowEncodedSlashes NoDecode
+"""
+
+
+DAV_CONF = """\
+LoadModule dav_module {modules}/mod_dav.so
+LoadModule dav_fs_module {modules}/mod_dav_fs.so
+LoadModule authn_core_module {modules}/mod_authn_core.so
+LoadModule authn_file_module {modules}/mod_authn_file.so
+LoadModule authz_user_module {modules}/mod_authz_user.so
+LoadModule auth_basic_module {modules}/mod_auth_basic.so
+DavLockDB {run}/locks
+<Location />
+  Dav On
+  AuthType Basic
+  AuthName conformance
+  AuthUserFile {run}/users
+  Require valid-user
+</Location>
 """
 
 
@@ -98,6 +118,33 @@ class Apache(Web):
         return [program, "-d", self.run, "-f", conf, "-X"]
 
 
+class ApacheDav(Apache):
+    """Apache's mod_dav, which asks for a password."""
+
+    login = "holdall:conformance"
+    conf = APACHE_CONF + DAV_CONF
+
+    def serve(self, port):
+        user, password = self.login.split(":")
+        digest = base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()
+        (self.run / "users").write_text(f"{user}:{{SHA}}{digest}\n")
+        (self.run / "users").chmod(0o644)
+        return super().serve(port)
+
+
+class RcloneDav(Web):
+    """rclone's WebDAV server, which asks for a password."""
+
+    login = "holdall:conformance"
+
+    def serve(self, port):
+        user, password = self.login.split(":")
+        return [
+            python() / "rclone", "serve", "webdav", self.share, "--addr", f"127.0.0.1:{port}", "--config",
+            self.run / "rclone.conf", *CACHED, "--cache-dir", self.run / "cache", "--user", user, "--pass", password,
+        ]
+
+
 class RcloneHttp(Web):
     """rclone's web server."""
 
@@ -109,3 +156,6 @@ class RcloneHttp(Web):
 
 
 MODULES = Path("/usr/lib/apache2/modules")
+# rclone takes bytes in any order only into files of its own, and hands those on at once.
+# What it knows of folders it keeps: with 0s it locks itself out.
+CACHED = ("--vfs-cache-mode", "writes", "--vfs-write-back", "0s", "--dir-cache-time", "1h")

@@ -33,6 +33,8 @@ pub struct CredentialsFrom {
     pub password_env: Option<String>,
     /// File that holds it, alone on its first line.
     pub password_file: Option<String>,
+    /// File with a private key, as `ssh` takes it.
+    pub ssh_key_file: Option<String>,
     /// Environment variable that holds a token.
     pub token_env: Option<String>,
     /// File that holds it, alone on its first line.
@@ -63,6 +65,7 @@ impl CredentialsFrom {
             service_account.map(Credentials::ServiceAccountFile),
             self.login()?,
             token.map(Credentials::Token),
+            self.ssh_key_file.clone().map(Credentials::KeyFile),
         ]
         .into_iter()
         .flatten();

@@ -192,6 +192,11 @@ impl Root {
             }
             Address::Gcs { bucket, prefix, endpoint } => Self::bucket("gs", endpoint, bucket, prefix),
             Address::Http { origin, path, .. } => Self::bucket("http", None, origin.to_ascii_lowercase(), path),
+            Address::Dav { origin, path } => Self::bucket("dav", None, origin.to_ascii_lowercase(), path),
+            Address::Sftp { host, port, path, .. } => {
+                let place = format!("{}:{}", host.to_ascii_lowercase(), port.unwrap_or(22));
+                Self::bucket("sftp", None, place, path)
+            }
             _ => Self::Other,
         })
     }
@@ -352,6 +357,8 @@ mod tests {
             ("azure://cold?account=one", "azure://cold/sub?account=one"),
             ("gs://archive", "gs://archive/sub"),
             ("https://HOST/data?list=names", "https://host/data/sub"),
+            ("davs://host/data", "davs://host/data/sub"),
+            ("sftp://me@NAS/srv", "sftp://you@nas:22/srv/sub"),
         ] {
             let told = format!("silo.b.url: `{other}` overlaps silo `a`, which is `{one}`");
             assert_eq!(overlap(one, other), Some(told));

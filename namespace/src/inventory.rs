@@ -33,7 +33,7 @@ use crate::table::{after_prefix, decode, key};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeclaredSilo {
     /// `file:hot`, `file:///path`, `s3://bucket?endpoint=…`, `azure://container?account=…`, `gs://bucket`,
-    /// `https://host/path`.
+    /// `sftp://user@host/path`, `davs://host/path`, `https://host/path`.
     pub url: String,
     /// Where its credentials are.
     pub credentials: CredentialsFrom,

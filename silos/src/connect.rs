@@ -4,11 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::address::{Address, BadAddress};
+use crate::dav::{self, Dav};
+use crate::files::Files;
 use crate::holdings::Holdings;
 use crate::http::Site;
 #[cfg(any(test, feature = "memory"))]
 use crate::memory::Memory;
 use crate::posix::{Posix, Tree};
+use crate::sftp::{self, Sftp};
 use crate::silo::Silo;
 use crate::web::{Bucket, Service, Shelf, have_tls};
 use crate::{azure, gcs, s3};
@@ -32,6 +35,8 @@ pub enum Credentials {
     SasToken(String),
     /// The file with the key of a service account of Google's.
     ServiceAccountFile(String),
+    /// The file with a private key, as `ssh` takes it.
+    KeyFile(String),
     /// Who is let in, and by which password.
     Login {
         /// User name.
@@ -51,6 +56,7 @@ impl fmt::Debug for Credentials {
             Self::AccountKey(_) => f.write_str("AccountKey(...)"),
             Self::SasToken(_) => f.write_str("SasToken(...)"),
             Self::ServiceAccountFile(path) => write!(f, "ServiceAccountFile({path})"),
+            Self::KeyFile(path) => write!(f, "KeyFile({path})"),
             Self::Login { user, .. } => write!(f, "Login({user}, ...)"),
             Self::Token(_) => f.write_str("Token(...)"),
         }
@@ -63,6 +69,8 @@ pub fn connect(address: &Address, credentials: &Credentials) -> Result<Arc<dyn S
         #[cfg(any(test, feature = "memory"))]
         Address::Memory(name) => Ok(Memory::named(name)),
         Address::Posix(path) => Ok(Arc::new(Posix::new(path))),
+        Address::Dav { .. } => Ok(Arc::new(Files::new(made(address, Dav::new(address, credentials))?))),
+        Address::Sftp { .. } => Ok(Arc::new(Files::new(made(address, Sftp::new(address, credentials))?))),
         Address::Http { .. } => {
             let reason = "a web server takes no bytes: as a silo it is read-only".to_owned();
             Err(BadAddress { url: shown(address), reason })
@@ -75,13 +83,15 @@ pub fn connect(address: &Address, credentials: &Credentials) -> Result<Arc<dyn S
 pub fn holdings(address: &Address, credentials: &Credentials) -> Result<Arc<dyn Holdings>, BadAddress> {
     match address {
         Address::Posix(path) => Ok(Arc::new(Tree::new(path))),
-        Address::Http { .. } => {
-            have_tls();
-            let site = Site::new(address, credentials);
-            Ok(Arc::new(site.map_err(|reason| BadAddress { url: shown(address), reason })?))
-        }
+        Address::Http { .. } => Ok(Arc::new(made(address, Site::new(address, credentials))?)),
+        Address::Dav { .. } => Ok(Arc::new(dav::Lent::new(made(address, Dav::new(address, credentials))?))),
+        Address::Sftp { .. } => Ok(Arc::new(sftp::Lent::new(made(address, Sftp::new(address, credentials))?))),
         bucket => Ok(Arc::new(in_bucket(bucket, credentials, Shelf::new)?)),
     }
+}
+
+fn made<T>(address: &Address, made: Result<T, String>) -> Result<T, BadAddress> {
+    made.map_err(|reason| BadAddress { url: shown(address), reason })
 }
 
 /// Makes something of the service at a bucket's address.
@@ -95,11 +105,13 @@ fn in_bucket<T>(
         Address::S3 { .. } => s3::service(address, credentials),
         Address::Azure { .. } => azure::service(address, credentials),
         Address::Gcs { .. } => gcs::service(address, credentials),
-        Address::Posix(_) | Address::Http { .. } => Err("what holds files is no bucket".to_owned()),
+        Address::Posix(_) | Address::Http { .. } | Address::Dav { .. } | Address::Sftp { .. } => {
+            Err("what holds files is no bucket".to_owned())
+        }
         #[cfg(any(test, feature = "memory"))]
         Address::Memory(_) => Err("memory holds nothing of others".to_owned()),
     };
-    service.and_then(make).map_err(|reason| BadAddress { url: shown(address), reason })
+    made(address, service.and_then(make))
 }
 
 /// An address as an error names it.
@@ -109,7 +121,8 @@ fn shown(address: &Address) -> String {
         Address::Azure { container, .. } => format!("azure://{container}"),
         Address::Gcs { bucket, .. } => format!("gs://{bucket}"),
         Address::Posix(path) => path.display().to_string(),
-        Address::Http { origin, path, .. } => format!("{origin}/{path}"),
+        Address::Http { origin, path, .. } | Address::Dav { origin, path } => format!("{origin}/{path}"),
+        Address::Sftp { host, path, .. } => format!("sftp://{host}/{path}"),
         #[cfg(any(test, feature = "memory"))]
         Address::Memory(name) => format!("memory:{name}"),
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, none implies another")]
 pub struct Facts {
-    /// `posix`, `s3`, `azure`, `gs`, `http`, `memory`.
+    /// `posix`, `s3`, `azure`, `gs`, `http`, `webdav`, `sftp`, `memory`.
     pub family: String,
     /// A create that must not replace is refused by the silo itself.
     pub exclusive_create: bool,
@@ -30,6 +30,6 @@ pub struct Facts {
 impl Facts {
     /// Whether the silo is reached over a network, where what does not answer may do so soon.
     pub fn is_bucket(&self) -> bool {
-        matches!(self.family.as_str(), "s3" | "azure" | "gs" | "http")
+        matches!(self.family.as_str(), "s3" | "azure" | "gs" | "http" | "webdav" | "sftp")
     }
 }

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::error::SiloError;
+use crate::holdings::{self, Found, Held};
 use crate::limits::{FOLDERS_A_STEP, FOREIGN_DEPTH};
+use crate::span;
+use crate::web::{is_ours, nearest};
 
 /// Whoever lists folders.
 #[async_trait]
@@ -120,6 +123,53 @@ impl<L: Folders> Walk<L> {
         let after = self.after.as_deref();
         fits && after.is_none_or(|after| path > after || folder && after.starts_with(path))
     }
+}
+
+/// A walk of what others keep in folders, where a listing says of each file what it is.
+pub(crate) struct HeldWalk<L: Folders<File = Held>> {
+    walk: Walk<L>,
+    prefix: Vec<u8>,
+    after: Option<Vec<u8>>,
+}
+
+impl<L: Folders<File = Held>> HeldWalk<L> {
+    /// A walk of the names that begin with `prefix` and come after `after`, byte for byte.
+    pub(crate) fn new(folders: Arc<L>, prefix: &[u8], after: Option<&[u8]>) -> Self {
+        let walk = Walk::new(folders, nearest(prefix), after.map(nearest));
+        Self { walk, prefix: prefix.to_owned(), after: after.map(<[u8]>::to_owned) }
+    }
+
+    fn wants(&self, name: &[u8]) -> bool {
+        let after = self.after.as_deref();
+        name.starts_with(&self.prefix) && after.is_none_or(|after| name > after) && !is_ours(name)
+    }
+}
+
+#[async_trait]
+impl<L: Folders<File = Held>> holdings::Walk for HeldWalk<L> {
+    async fn next(&mut self, limit: usize) -> Result<Vec<Found>, SiloError> {
+        loop {
+            let steps = self.walk.next(span::page(limit).max(1)).await?;
+            if steps.is_empty() {
+                return Ok(Vec::new());
+            }
+            let found = steps.into_iter().map(|step| match step {
+                Step::File(_, held) => Found::Held(held),
+                Step::Refused(name, reason) => Found::Refused { name: name.into(), reason },
+                Step::Unread(name, error) => Found::Unread { name: name.into(), reason: error.to_string() },
+            });
+            let whole = |found: &Found| matches!(found, Found::Unread { .. });
+            let found: Vec<_> = found.filter(|found| whole(found) || self.wants(found.name())).collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Whether segments make a path that leads down, and nowhere else.
+pub(crate) fn is_path(name: &str) -> bool {
+    name.split('/').all(is_segment)
 }
 
 /// Whether a folder can have an entry of this name.

@@ -4,7 +4,7 @@
 use crate::facts::Facts;
 use crate::posix::kind::{self as mounts, Kind};
 use crate::web::Words;
-use crate::{azure, gcs, http, s3};
+use crate::{azure, dav, gcs, http, s3, sftp};
 
 /// Whether silos of a kind promise something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,18 @@ impl Known {
     pub fn all() -> Vec<Self> {
         let [sshfs, rclone] = mounts::BY_FUSE;
         let (local, other): (Vec<_>, Vec<_>) = mounts::every().partition(|kind| kind.local);
-        vec![disk(&local), over_sshfs(sshfs), smb(rclone), mount(&other), of_s3(), of_azure(), of_gcs(), of_http()]
+        vec![
+            disk(&local),
+            over_sshfs(sshfs),
+            smb(rclone),
+            mount(&other),
+            of_s3(),
+            of_azure(),
+            of_gcs(),
+            of_sftp(),
+            of_webdav(),
+            of_http(),
+        ]
     }
 
     /// The kind of a silo that was probed; none of what is only for tests.
@@ -176,6 +187,49 @@ fn of_azure() -> Known {
 fn of_gcs() -> Known {
     let versions = "Where the bucket keeps versions, blobs are deleted by generation.";
     bucket("Google Cloud Storage", "gs://bucket/prefix", &gcs::WORDS, versions)
+}
+
+fn of_sftp() -> Known {
+    let limits = [
+        "By the machine's own `ssh` program, in whose known hosts the server has to be; a password is asked for by nobody.",
+        "Bytes are flushed where the server can (OpenSSH can); folders cannot be, so that a new name's survival is its word.",
+        "Times have whole seconds. Of others' files links are not followed, and names that are not UTF-8 are refused.",
+    ];
+    files(sftp::FAMILY, "SFTP", "sftp://user@host/path", Promise::Always, Promise::Probed, &limits)
+}
+
+fn of_webdav() -> Known {
+    let limits = [
+        "Asked for by `If-None-Match` (replace nothing). No server says whether what it took survives a power loss: no silo for \
+         the only copy.",
+        "A folder is listed by `PROPFIND` with `Depth: 1`. Nothing is locked. Credentials go over `davs:` alone, or to this \
+         machine.",
+    ];
+    files(dav::WORDS.family, "WebDAV", "davs://host/path", Promise::Probed, Promise::Never, &limits)
+}
+
+/// What servers of files have in common.
+fn files(
+    family: &'static str,
+    name: &'static str,
+    url: &'static str,
+    conditional_read: Promise,
+    durable_put: Promise,
+    limits: &[&str],
+) -> Known {
+    Known {
+        name,
+        url,
+        family,
+        kinds: Vec::new(),
+        exclusive_create: Promise::Probed,
+        enforces_upload_checksum: Promise::Never,
+        conditional_read,
+        durable_put,
+        read_only: false,
+        time_grain_ns: crate::web::TIME_GRAIN,
+        limits: limits.iter().map(|limit| (*limit).to_owned()).collect(),
+    }
 }
 
 fn of_http() -> Known {

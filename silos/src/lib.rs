@@ -17,6 +17,7 @@ mod buffer;
 mod exact;
 mod folders;
 mod span;
+mod trailer;
 
 pub mod address;
 pub mod connect;
@@ -28,8 +29,13 @@ mod web;
 
 mod azure;
 mod gcs;
-mod http;
 mod s3;
+
+mod files;
+
+mod dav;
+mod http;
+mod sftp;
 
 pub mod contract;
 pub mod wrap;

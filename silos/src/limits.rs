@@ -74,6 +74,11 @@ pub const MAX_ANSWER: usize = 8 << 20;
 pub const MAX_LIST: usize = 64 << 20;
 /// Names of one step of a walk that are looked at at once, where a listing does not say what they are.
 pub const LOOKS_AT_ONCE: usize = 16;
+/// Entries of one folder that is listed whole; a larger one is not listed.
+pub const MAX_FOLDER: usize = 1 << 20;
+/// Files and folders open at once on an SFTP server. OpenSSH names them by their number, in bytes, and beyond 127 those
+/// are no text, which the library takes them for.
+pub const SFTP_HANDLES: usize = 100;
 /// Folders that one step of a walk lists once it has found anything.
 pub const FOLDERS_A_STEP: usize = 32;
 /// The longest part of an error's text that is kept.

@@ -5,55 +5,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+#[path = "support/folder.rs"]
+mod folder;
+
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use async_trait::async_trait;
+use folder::Hand;
 use holdall_silos::connect::holdings;
 use holdall_silos::contract;
-use holdall_silos::contract::holdings::Others;
 use holdall_silos::{Address, Credentials, SiloError, connect};
-
-/// Who else writes to the folder.
-struct Hand {
-    folder: PathBuf,
-    /// The list that names everything, where there is one.
-    list: Option<PathBuf>,
-    names: Mutex<Vec<String>>,
-}
-
-impl Hand {
-    fn note(&self, change: impl FnOnce(&mut Vec<String>)) {
-        let mut names = self.names.lock().unwrap();
-        change(&mut names);
-        if let Some(list) = &self.list {
-            std::fs::write(list, names.join("\n")).unwrap();
-        }
-    }
-}
-
-#[async_trait]
-impl Others for Hand {
-    async fn put(&self, name: &str, bytes: &[u8]) {
-        let path = self.folder.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, bytes).unwrap();
-        self.note(|names| {
-            if !names.iter().any(|known| known == name) {
-                names.push(name.to_owned());
-            }
-        });
-    }
-
-    async fn delete(&self, name: &str) {
-        std::fs::remove_file(self.folder.join(name)).unwrap();
-        self.note(|names| names.retain(|known| known != name));
-    }
-
-    fn says_more(&self) -> bool {
-        false
-    }
-}
 
 /// A folder that nobody else has, and its URL.
 fn place(test: &str) -> Option<(PathBuf, String)> {

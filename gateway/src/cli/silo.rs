@@ -43,7 +43,7 @@ pub struct Create {
     /// What it is called.
     name: String,
     /// `file:///path`, `s3://bucket/prefix?endpoint=URL&region=NAME`, `azure://container/prefix?account=NAME`,
-    /// `gs://bucket/prefix`, or, to be taken over, `https://host/path`.
+    /// `gs://bucket/prefix`, `sftp://user@host/path`, `davs://host/path`, or, to be taken over, `https://host/path`.
     url: String,
     /// Whose it is: `own` takes objects under names of our own and begins empty; `read-only` is others', never written to,
     /// and what it holds is taken over by `holdall assimilate`.
@@ -80,22 +80,25 @@ pub struct Create {
     /// Google: a file the gateway reads, with the key of a service account.
     #[arg(long, value_name = "FILE")]
     service_account_file: Option<String>,
-    /// Web servers: the gateway's environment variable with the user's name.
+    /// Web servers, WebDAV: the gateway's environment variable with the user's name.
     #[arg(long, value_name = "VARIABLE", conflicts_with = "user_file")]
     user_env: Option<String>,
-    /// Web servers: a file the gateway reads, with the user's name.
+    /// Web servers, WebDAV: a file the gateway reads, with the user's name.
     #[arg(long, value_name = "FILE")]
     user_file: Option<String>,
-    /// Web servers: the gateway's environment variable with the user's password.
+    /// Web servers, WebDAV: the gateway's environment variable with the user's password.
     #[arg(long, value_name = "VARIABLE", conflicts_with = "password_file")]
     password_env: Option<String>,
-    /// Web servers: a file the gateway reads, with the user's password.
+    /// Web servers, WebDAV: a file the gateway reads, with the user's password.
     #[arg(long, value_name = "FILE")]
     password_file: Option<String>,
-    /// Web servers: the gateway's environment variable with a token, instead of a user.
+    /// SFTP: a file that the gateway's `ssh` reads, with a private key; without it `ssh` finds its user's.
+    #[arg(long, value_name = "FILE")]
+    ssh_key_file: Option<String>,
+    /// Web servers, WebDAV: the gateway's environment variable with a token, instead of a user.
     #[arg(long, value_name = "VARIABLE", conflicts_with = "token_file")]
     token_env: Option<String>,
-    /// Web servers: a file the gateway reads, with a token.
+    /// Web servers, WebDAV: a file the gateway reads, with a token.
     #[arg(long, value_name = "FILE")]
     token_file: Option<String>,
     /// Show what would be registered and touch nothing.
@@ -135,6 +138,7 @@ impl Create {
             user_file: self.user_file,
             password_env: self.password_env,
             password_file: self.password_file,
+            ssh_key_file: self.ssh_key_file,
             token_env: self.token_env,
             token_file: self.token_file,
         };

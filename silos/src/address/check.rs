@@ -74,6 +74,43 @@ pub(super) fn check_list(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// No secret, and nothing that `ssh` would take for an option.
+pub(super) fn check_user(user: &str) -> Result<String, String> {
+    if user.contains(':') {
+        return Err("credentials do not belong into a URL".to_owned());
+    }
+    let good = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if user.is_empty() || user.len() > 64 || user.starts_with('-') || !user.chars().all(good) {
+        return Err(format!("`{}` is no name of a user", user.escape_debug()));
+    }
+    Ok(user.to_owned())
+}
+
+/// A host as `ssh` takes it, and its port where there is one. A link-local address is a machine's metadata service's.
+pub(super) fn check_host(place: &str) -> Result<(String, Option<u16>), String> {
+    let bad = || format!("`{}` is no name of a host", place.escape_debug());
+    let url = Url::parse(&format!("ssh://{place}")).map_err(|_| bad())?;
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+    let ip: Option<std::net::IpAddr> = host.parse().ok();
+    let local = ip.is_some_and(|ip| match ip {
+        std::net::IpAddr::V4(ip) => ip.is_link_local(),
+        std::net::IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    });
+    if host.is_empty() || host.starts_with('-') || !host.chars().all(good) || local || url.port() == Some(0) {
+        return Err(bad());
+    }
+    Ok((host, url.port()))
+}
+
+pub(super) fn check_file(text: &str) -> Result<String, String> {
+    let good = |c: char| !c.is_control() && !c.is_whitespace() && !matches!(c, '%' | '~' | '"' | '\\' | '$');
+    if !text.starts_with('/') || !text.chars().all(good) {
+        return Err(format!("known_hosts `{}` is no absolute path of a file", text.escape_debug()));
+    }
+    Ok(text.to_owned())
+}
+
 pub(super) fn check_region(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     if (1..=64).contains(&text.len()) && text.chars().all(good) {
@@ -92,6 +129,7 @@ pub(super) fn unknown(what: &str, given: &str, known: &[&str]) -> String {
         closeness(a).total_cmp(&closeness(b))
     });
     match nearest {
+        None => format!("unknown {what} `{given}`; this kind takes none"),
         Some(near) if strsim::jaro_winkler(near, given) > 0.7 => {
             format!("unknown {what} `{given}`; did you mean `{near}`?")
         }

@@ -9,8 +9,8 @@ use percent_encoding::percent_decode_str;
 use url::form_urlencoded;
 
 use check::{
-    check_account, check_bool, check_bucket, check_container, check_endpoint, check_list, check_prefix, check_region,
-    unknown, without_password,
+    check_account, check_bool, check_bucket, check_container, check_endpoint, check_file, check_host, check_list,
+    check_prefix, check_region, check_user, unknown, without_password,
 };
 
 /// Where a silo is.
@@ -64,6 +64,26 @@ pub enum Address {
         /// The file, below the path, that lists all names; the server's page of each folder where there is none.
         list: Option<String>,
     },
+    /// `davs://host[:port][/path]`, or `dav:` without TLS: WebDAV.
+    Dav {
+        /// Scheme, host and port, the scheme `http:` or `https:`.
+        origin: String,
+        /// Path of all our names, without slashes at its ends; may be empty.
+        path: String,
+    },
+    /// `sftp://[user@]host[:port]/path?known_hosts=FILE`: SFTP, by the machine's own `ssh`.
+    Sftp {
+        /// Who is let in; who `ssh` says where it is left out.
+        user: Option<String>,
+        /// As `ssh` knows it.
+        host: String,
+        /// What `ssh` says where it is left out.
+        port: Option<u16>,
+        /// From the server's root, without slashes at its ends; may be empty.
+        path: String,
+        /// The file with the keys of known hosts; the user's where it is left out.
+        known_hosts: Option<String>,
+    },
     /// `memory:NAME`: lost with the process; for tests. The same name is the same silo within a process.
     #[cfg(any(test, feature = "memory"))]
     Memory(String),
@@ -81,11 +101,12 @@ pub struct BadAddress {
 
 /// The region requests are signed for where the URL names none.
 const DEFAULT_REGION: &str = "us-east-1";
-const SCHEMES: [&str; 6] = ["file", "s3", "azure", "gs", "http", "https"];
+const SCHEMES: [&str; 9] = ["file", "s3", "azure", "gs", "sftp", "dav", "davs", "http", "https"];
 const S3_PARAMETERS: [&str; 3] = ["endpoint", "region", "path_style"];
 const AZURE_PARAMETERS: [&str; 2] = ["account", "endpoint"];
 const GCS_PARAMETERS: [&str; 1] = ["endpoint"];
 const HTTP_PARAMETERS: [&str; 1] = ["list"];
+const SFTP_PARAMETERS: [&str; 1] = ["known_hosts"];
 
 impl Address {
     /// Parses a silo's URL; `base` is the folder that relative paths are below.
@@ -102,6 +123,9 @@ impl Address {
             "s3" => s3(rest),
             "azure" => azure(rest),
             "gs" => gcs(rest),
+            "sftp" => sftp(rest),
+            "dav" => dav("http", rest),
+            "davs" => dav("https", rest),
             "http" | "https" => http(scheme, rest),
             #[cfg(any(test, feature = "memory"))]
             "memory" if !rest.is_empty() => Ok(Self::Memory(rest.to_owned())),
@@ -141,6 +165,15 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     /// `what` is the kind, as in `an S3 silo`, and `form` the least that such a URL is.
     fn of(rest: &'a str, what: &str, form: &str) -> Result<Self, String> {
+        let parts = Self::with_user(rest, what, form)?;
+        if parts.bucket.contains('@') {
+            return Err("credentials do not belong into a URL".to_owned());
+        }
+        Ok(parts)
+    }
+
+    /// The same where a user's name may stand before the place.
+    fn with_user(rest: &'a str, what: &str, form: &str) -> Result<Self, String> {
         let rest = rest.strip_prefix("//").ok_or_else(|| format!("{what} is `{form}`"))?;
         if rest.contains('#') {
             let scheme = form.split_once(':').map_or(form, |(scheme, _)| scheme);
@@ -150,9 +183,6 @@ impl<'a> Parts<'a> {
         let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
         let prefix = percent_decode_str(prefix).decode_utf8().map_err(|_| "the prefix is not UTF-8".to_owned())?;
         let prefix = prefix.trim_matches('/').to_owned();
-        if bucket.contains('@') {
-            return Err("credentials do not belong into a URL".to_owned());
-        }
         check_prefix(&prefix)?;
         Ok(Self { bucket, prefix, query })
     }
@@ -230,6 +260,25 @@ fn http(scheme: &str, rest: &str) -> Result<Address, String> {
     Ok(Address::Http { origin, path: parts.prefix, list })
 }
 
+fn dav(scheme: &str, rest: &str) -> Result<Address, String> {
+    let parts = Parts::of(rest, "a WebDAV silo", "davs://host/path")?;
+    let origin = check_endpoint(&format!("{scheme}://{}", parts.bucket), None)?;
+    parts.parameters(&[], |_, _| Ok(false))?;
+    Ok(Address::Dav { origin, path: parts.prefix })
+}
+
+fn sftp(rest: &str) -> Result<Address, String> {
+    let parts = Parts::with_user(rest, "an SFTP silo", "sftp://user@host/path")?;
+    let (user, place) = match parts.bucket.rsplit_once('@') {
+        Some((user, place)) => (Some(check_user(user)?), place),
+        None => (None, parts.bucket),
+    };
+    let (host, port) = check_host(place)?;
+    let mut known_hosts = None;
+    parts.parameters(&SFTP_PARAMETERS, |_, value| Ok(known_hosts.replace(check_file(&value)?).is_some()))?;
+    Ok(Address::Sftp { user, host, port, path: parts.prefix, known_hosts })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +318,21 @@ mod tests {
         Address::Http { origin: origin.to_owned(), path: path.to_owned(), list: list.map(str::to_owned) }
     }
 
+    fn dav_at(origin: &str, path: &str) -> Address {
+        Address::Dav { origin: origin.to_owned(), path: path.to_owned() }
+    }
+
+    fn sftp_at(user: Option<&str>, host: &str, port: Option<u16>, path: &str, known_hosts: Option<&str>) -> Address {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Address::Sftp {
+            user: owned(user),
+            host: host.to_owned(),
+            port,
+            path: path.to_owned(),
+            known_hosts: owned(known_hosts),
+        }
+    }
+
     #[test]
     fn addresses_that_are_understood() {
         for (url, expected) in [
@@ -300,6 +364,13 @@ mod tests {
             ("gs://archive/x", gcs_at("archive", "x", None)),
             ("gs://archive?endpoint=http://localhost:4443", gcs_at("archive", "", Some("http://localhost:4443"))),
             ("http://host", http_at("http://host", "", None)),
+            ("dav://host:81/a%20b/", dav_at("http://host:81", "a b")),
+            ("davs://host", dav_at("https://host", "")),
+            ("sftp://nas/srv/holdall", sftp_at(None, "nas", None, "srv/holdall", None)),
+            (
+                "sftp://me@127.0.0.1:2222/x/?known_hosts=/etc/known",
+                sftp_at(Some("me"), "127.0.0.1", Some(2222), "x", Some("/etc/known")),
+            ),
             ("https://host:8443/a%20b/?list=all/names.txt", http_at("https://host:8443", "a b", Some("all/names.txt"))),
         ] {
             assert_eq!(parse(url), Ok(expected), "{url}");
@@ -311,17 +382,23 @@ mod tests {
         for (url, expected) in [
             (
                 "hot",
-                "a silo's URL begins with one of `file:`, `s3:`, `azure:`, `gs:`, `http:`, `https:`; a folder is `file:hot`",
+                "a silo's URL begins with one of `file:`, `s3:`, `azure:`, `gs:`, `sftp:`, `dav:`, `davs:`, `http:`, `https:`; a folder is `file:hot`",
             ),
             ("files:///x", "unknown scheme `files`; did you mean `file`?"),
-            ("gopher://x", "unknown scheme `gopher`; known are `file`, `s3`, `azure`, `gs`, `http`, `https`"),
+            (
+                "gopher://x",
+                "unknown scheme `gopher`; known are `file`, `s3`, `azure`, `gs`, `sftp`, `dav`, `davs`, `http`, `https`",
+            ),
             ("file://srv/hot", "`file://` is followed by a path, `/srv/hot` perhaps, not by a host"),
             ("file:../x", "the path contains `..`"),
             ("file:a/%2e%2e/x", "the path contains `..`"),
             ("file:", "the path is empty or contains NUL"),
             ("file:a%00", "the path is empty or contains NUL"),
             ("file:a?b=1", "a `file:` URL takes no parameters, but has `?b=1`; in a name write `%3F` or `%23`"),
-            ("memory:", "unknown scheme `memory`; known are `file`, `s3`, `azure`, `gs`, `http`, `https`"),
+            (
+                "memory:",
+                "unknown scheme `memory`; known are `file`, `s3`, `azure`, `gs`, `sftp`, `dav`, `davs`, `http`, `https`",
+            ),
             ("s3:bucket", "an S3 silo is `s3://bucket`"),
             ("s3://ab", "`ab` is no name of a bucket"),
             ("s3://..%2f/", "`..%2f` is no name of a bucket"),
@@ -346,6 +423,29 @@ mod tests {
                 "gs://abc?endpoint=http://10.0.0.1",
                 "endpoint `http://10.0.0.1` would be sent tokens unencrypted; `http://` is for this machine alone",
             ),
+            ("s3://abc?region=", "region `` is not 1 to 64 letters, digits, `-` and `_`"),
+            ("s3://abc?path_style=yes", "path_style is `true` or `false`, not `yes`"),
+            ("s3://abc?endpoint=localhost:9000", "endpoint `localhost:9000` is neither `http://` nor `https://`"),
+            ("s3://abc?endpoint=http://x/y", "endpoint `http://x/y` has more than scheme, host and port"),
+            (
+                "s3://abc?endpoint=http://169.254.169.254",
+                "endpoint `http://169.254.169.254` is a link-local address, where a machine's metadata is served",
+            ),
+        ] {
+            assert_eq!(parse(url).map_err(|error| error.reason), Err(expected.to_owned()), "{url}");
+        }
+    }
+
+    #[test]
+    fn servers_of_files_that_are_refused() {
+        for (url, expected) in [
+            ("davs://host?x=y", "unknown parameter `x`; this kind takes none"),
+            ("sftp://-oProxyCommand=x/y", "`-oProxyCommand=x` is no name of a host"),
+            ("sftp://a b@host/y", "`a b` is no name of a user"),
+            ("sftp://host:0x/y", "`host:0x` is no name of a host"),
+            ("sftp://host:0/y", "`host:0` is no name of a host"),
+            ("sftp://169.254.1.1/y", "`169.254.1.1` is no name of a host"),
+            ("sftp://host/y?known_hosts=x", "known_hosts `x` is no absolute path of a file"),
             ("http:x", "a web server is `https://host/path`"),
             ("http:///x", "endpoint `http://` is no URL: empty host"),
             ("https://host/a/../b", "prefix `a/../b` has an empty, `.` or `..` segment or a control character"),
@@ -354,14 +454,6 @@ mod tests {
             ("https://host?list=http://x", "list `http://x` is no path below the URL's"),
             (
                 "http://169.254.169.254/latest",
-                "endpoint `http://169.254.169.254` is a link-local address, where a machine's metadata is served",
-            ),
-            ("s3://abc?region=", "region `` is not 1 to 64 letters, digits, `-` and `_`"),
-            ("s3://abc?path_style=yes", "path_style is `true` or `false`, not `yes`"),
-            ("s3://abc?endpoint=localhost:9000", "endpoint `localhost:9000` is neither `http://` nor `https://`"),
-            ("s3://abc?endpoint=http://x/y", "endpoint `http://x/y` has more than scheme, host and port"),
-            (
-                "s3://abc?endpoint=http://169.254.169.254",
                 "endpoint `http://169.254.169.254` is a link-local address, where a machine's metadata is served",
             ),
         ] {
@@ -378,6 +470,8 @@ mod tests {
             "azure://a:SECRET@b?account=acct",
             "gs://a:SECRET@b",
             "https://a:SECRET@b/c",
+            "davs://a:SECRET@b/c",
+            "sftp://a:SECRET@b/c",
             "azure://abc?account=acct&sv=1&sig=SECRET",
         ] {
             let error = parse(url).unwrap_err();

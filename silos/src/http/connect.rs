@@ -46,13 +46,13 @@ pub(crate) const fn words(family: &'static str) -> Words {
 }
 
 /// Files behind plain HTTP.
-pub(crate) struct Files {
+pub(crate) struct Plain {
     words: &'static Words,
     place: Place,
     authorization: Option<HeaderValue>,
 }
 
-impl Files {
+impl Plain {
     /// What is below a path of a server.
     pub(crate) fn new(
         words: &'static Words,
@@ -71,7 +71,7 @@ impl Files {
 /// The site an address names; touches nothing.
 pub(super) fn service(address: &Address, credentials: &Credentials) -> Result<Box<dyn Service>, String> {
     let Address::Http { origin, path, .. } = address else { return Err("not an address of a web server".to_owned()) };
-    Ok(Files::new(&WORDS, origin, path, credentials)?)
+    Ok(Plain::new(&WORDS, origin, path, credentials)?)
 }
 
 /// <https://www.rfc-editor.org/rfc/rfc7617>, <https://www.rfc-editor.org/rfc/rfc6750>
@@ -91,7 +91,7 @@ fn authorization(credentials: &Credentials) -> Result<Option<HeaderValue>, Strin
 }
 
 #[async_trait]
-impl Service for Files {
+impl Service for Plain {
     fn words(&self) -> &'static Words {
         self.words
     }

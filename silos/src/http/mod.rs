@@ -14,15 +14,15 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use http::Method;
 use http::header::ACCEPT;
+use http::{HeaderMap, Method};
 use url::Url;
 
 use crate::address::Address;
 use crate::connect::Credentials;
 use crate::error::SiloError;
 use crate::facts::Facts;
-use crate::folders::{self, Entry, Folders};
+use crate::folders::{Entry, Folders, is_path};
 use crate::holdings::{Found, Held, Holdings, Walk};
 use crate::limits::MAX_LIST;
 use crate::silo::{Pieces, Validator};
@@ -30,7 +30,8 @@ use crate::web::{
     Ask, Client, Failure, TIME_GRAIN, is_ours, length, looked_at, read_of_others, server, spell, whole_up_to,
 };
 
-pub(crate) use connect::WORDS;
+pub(crate) use connect::{Plain, WORDS, words};
+pub(crate) use page::below;
 use walk::SiteWalk;
 
 /// A web server's files, below a path.
@@ -104,15 +105,10 @@ impl Here {
         if !is_path(&name) {
             return Ok(Some(Found::Refused { name: bytes, reason: "no name of a file".to_owned() }));
         }
-        let ask = Ask::new(Method::HEAD, &self.key(&name)).headers(WORDS.others.read);
-        let failure = match self.client.look(&ask).await {
-            Ok(answer) => {
-                let size = match length(&answer) {
-                    Ok(size) => Some(size),
-                    Err(_) => self.length(&name).await,
-                };
+        let failure = match head(&self.client, &self.key(&name)).await {
+            Ok((answer, size)) => {
                 let held = size.ok_or_else(|| SiloError::mismatch("no `Content-Length`"));
-                return match held.and_then(|size| looked_at(&self.client, &bytes, answer.headers(), size)) {
+                return match held.and_then(|size| looked_at(&self.client, &bytes, &answer, size)) {
                     Ok(held) => Ok(Some(Found::Held(held))),
                     Err(SiloError::Mismatch { reason }) => Ok(Some(Found::Refused { name: bytes, reason })),
                     Err(error) => Ok(Some(Found::Unread { name: bytes, reason: error.to_string() })),
@@ -126,12 +122,6 @@ impl Here {
             Some(_) => Ok(Some(Found::Unread { name: bytes, reason: failure.reading().to_string() })),
             None => Err(failure.reading()),
         }
-    }
-
-    /// A file's length as a GET tells it: Apache leaves the one of an empty file out of the answer to a HEAD.
-    async fn length(&self, name: &str) -> Option<u64> {
-        let ask = Ask::new(Method::GET, &self.key(name)).headers(WORDS.others.read);
-        length(&self.client.look(&ask).await.ok()?).ok()
     }
 
     /// A 404 is believed as long as the server still says what there is.
@@ -151,17 +141,24 @@ impl Here {
     }
 }
 
+/// What is said of a file, and its length where that is told. Apache leaves the one of an empty file out of the answer to a
+/// HEAD: a GET tells it.
+pub(crate) async fn head(client: &Client, key: &str) -> Result<(HeaderMap, Option<u64>), Failure> {
+    let ask = |method| Ask::new(method, key).headers(client.words().others.read);
+    let answer = client.look(&ask(Method::HEAD)).await?;
+    if let Ok(length) = length(&answer) {
+        return Ok((answer.headers().clone(), Some(length)));
+    }
+    let answer = client.look(&ask(Method::GET)).await?;
+    Ok((answer.headers().clone(), length(&answer).ok()))
+}
+
 fn no_list(list: &str) -> SiloError {
     SiloError::not_done(format!("there is no list of names `{list}`"))
 }
 
 fn elsewhere(status: u16) -> String {
     format!("answered {status}: what lies elsewhere is not followed")
-}
-
-/// Whether a URL can hold the name of a file.
-fn is_path(name: &str) -> bool {
-    name.split('/').all(folders::is_segment)
 }
 
 #[async_trait]

@@ -104,24 +104,43 @@ fn target(tag: &str) -> Option<usize> {
     tag.as_bytes().get(at).filter(|byte| matches!(byte, b'"' | b'\'')).map(|_| at)
 }
 
-/// What a link leads to, if that lies in the folder: links that sort the page, or lead up or away, do not.
 fn entry<F: Default>(link: &str, folder: &Url) -> Option<Entry<F>> {
+    let (name, is_folder) = below(link, folder)?;
+    let what = if is_folder { What::Folder } else { What::File(F::default()) };
+    Some(match name {
+        Ok(name) => Entry { name, what },
+        Err(name) => Entry { name, what: What::Refused("a name that is not UTF-8".to_owned()) },
+    })
+}
+
+/// What a link leads to, if that lies in the folder, and whether it is a folder: links that sort the page, or lead up or away, do
+/// not. The name is an error where it is not UTF-8.
+pub(crate) fn below(link: &str, folder: &Url) -> Option<(Result<String, String>, bool)> {
     let url = folder.join(link).ok()?;
     if url.origin() != folder.origin() || url.query().is_some() || url.fragment().is_some() {
         return None;
     }
-    let rest = url.path().strip_prefix(folder.path())?;
-    let (segment, is_folder) = rest.strip_suffix('/').map_or((rest, false), |segment| (segment, true));
-    if segment.is_empty() || segment.contains('/') {
+    // Servers encode more or less of a path, in small letters or large.
+    let decoded = |segment: &'_ str| percent_decode_str(segment).collect::<Vec<u8>>();
+    let mut segments = url.path().split('/');
+    let above: Vec<_> = folder.path().trim_end_matches('/').split('/').collect();
+    if !above.iter().all(|above| segments.next().is_some_and(|segment| decoded(segment) == decoded(above))) {
         return None;
     }
-    let what = if is_folder { What::Folder } else { What::File(F::default()) };
-    let name = percent_decode_str(segment);
-    if let Ok(name) = name.clone().decode_utf8() {
-        return Some(Entry { name: name.into_owned(), what });
+    let (segment, is_folder) = match (segments.next()?, segments.next(), segments.next()) {
+        (segment, None, _) => (segment, false),
+        (segment, Some(""), None) => (segment, true),
+        _ => return None,
+    };
+    if segment.is_empty() {
+        return None;
     }
-    let what = What::Refused("a name that is not UTF-8".to_owned());
-    Some(Entry { name: name.decode_utf8_lossy().into_owned(), what })
+    let name = percent_decode_str(segment);
+    let name = match name.clone().decode_utf8() {
+        Ok(name) => Ok(name.into_owned()),
+        Err(_) => Err(name.decode_utf8_lossy().into_owned()),
+    };
+    Some((name, is_folder))
 }
 
 #[cfg(test)]
@@ -201,6 +220,7 @@ mod tests {
             "x, y"
         );
         assert_eq!(seen(&page("<a href=\"İ\">")).unwrap(), "İ");
+        assert_eq!(seen(&page("<a href=\"/d%61ta/a%20b/%c3%bc\">")).unwrap(), "ü");
     }
 
     #[test]

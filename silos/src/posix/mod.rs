@@ -19,7 +19,6 @@ mod pool;
 mod probe;
 mod read;
 mod root;
-mod trailer;
 mod tree;
 mod walk;
 mod watch;

@@ -25,10 +25,10 @@ use crate::posix::errno;
 use crate::posix::handle::Handle;
 use crate::posix::pool::Pool;
 use crate::posix::root::{Root, open_file};
-use crate::posix::trailer::{TAIL, Tail};
 use crate::posix::write::validator;
 use crate::silo::{Pieces, Stat};
 use crate::span::{self, Blocks, Length};
+use crate::trailer::{TAIL, Tail};
 
 /// Whether page caches may serve a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,9 +22,9 @@ use crate::posix::folder::{Folder, Ticket};
 use crate::posix::kind::Kind;
 use crate::posix::pool::{Pending, Pool};
 use crate::posix::root::{Root, create_file};
-use crate::posix::trailer;
 use crate::silo::{Describe, Stored, Validator, When};
 use crate::span;
+use crate::trailer;
 
 /// More slices than this in one call are copied together first.
 const MOST_SLICES: usize = 64;

@@ -53,6 +53,23 @@ pub(crate) async fn read_of_others(
     let mut download = Download::new(client, key, Length::Exactly(size), range == (0..size), range);
     download.known = Some(others.known_by.spell(known));
     download.others = Some(others);
+    download.confirms = others.files;
+    download.pieces(blocks).await
+}
+
+/// Opens a range of a file of `length` bytes that nobody writes to any more, as long as it is known by `known`.
+pub(crate) async fn read_of_file(
+    client: Arc<Client>,
+    key: String,
+    length: u64,
+    known: String,
+    range: Range<u64>,
+) -> Result<Pieces, SiloError> {
+    let blocks = span::blocks(length, range.clone())?;
+    let others = &client.words().others;
+    let mut download = Download::new(client, key, Length::Exactly(length), range == (0..length), range);
+    download.known = Some(known);
+    download.others = Some(others);
     download.pieces(blocks).await
 }
 
@@ -64,6 +81,8 @@ struct Download {
     known: Option<String>,
     /// It is an object that others put.
     others: Option<&'static Others>,
+    /// It may be written to while it is sent.
+    confirms: bool,
     /// Nothing was left out: no range is asked for, which also works for no bytes at all. Of a pack more may be stored.
     whole: bool,
     at: u64,
@@ -85,6 +104,7 @@ impl Download {
             length,
             known: None,
             others: None,
+            confirms: false,
             whole,
             at: range.start,
             end: range.end,
@@ -137,7 +157,7 @@ impl Download {
     /// A file may be written to while it is sent, which no header of the answer tells: it has to be the same behind the last
     /// byte, at a time from which on every change shows.
     async fn confirm(&self) -> Result<(), SiloError> {
-        let Some(others) = self.others.filter(|others| others.files) else { return Ok(()) };
+        let Some(others) = self.others.filter(|_| self.confirms) else { return Ok(()) };
         let mut waited = Duration::ZERO;
         loop {
             let ask = Ask::new(Method::HEAD, &self.key).headers(others.read);

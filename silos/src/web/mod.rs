@@ -36,11 +36,11 @@ pub(crate) use ask::{Ask, Place};
 pub(crate) use bucket::Bucket;
 pub(crate) use client::Client;
 pub(crate) use connection::{have_tls, is_loopback, patience};
-pub(crate) use get::{length, read_of_others};
-pub(crate) use holdings::{Shelf, is_ours, looked_at, nearest, spell};
+pub(crate) use get::{length, read_of_file, read_of_others};
+pub(crate) use holdings::{Shelf, etag, is_ours, looked_at, moment, nearest, settles, spell};
 pub(crate) use known::KnownBy;
 pub(crate) use probe::{TIME_GRAIN, server};
-pub(crate) use put::crc32c;
+pub(crate) use put::{Promises, crc32c, put};
 pub(crate) use words::{Checksum, Codes, Echo, Others, Version, Words};
 
 /// What is asked of a listing: names below `base` (which no name shows) that start with `prefix` and come after `after`.

@@ -248,8 +248,13 @@ pub(crate) fn moment(text: &str) -> Result<i64, SiloError> {
 /// Whether a file was changed so short a time before the server answered that its clock of seconds may hide another
 /// change.
 pub(crate) fn unsettled(answer: &HeaderMap) -> bool {
-    let second = |name: &str| rfc2822::parse(header(answer, name)?).ok().map(|time| time.timestamp().as_second());
-    let (now, changed) = (second(DATE.as_str()), second(LAST_MODIFIED.as_str()));
+    header(answer, LAST_MODIFIED.as_str()).is_some_and(|modified| settles(answer, modified))
+}
+
+/// The same of a file that an answer says this time of.
+pub(crate) fn settles(answer: &HeaderMap, modified: &str) -> bool {
+    let second = |text: &str| rfc2822::parse(text).ok().map(|time| time.timestamp().as_second());
+    let (now, changed) = (header(answer, DATE.as_str()).and_then(second), second(modified));
     now.zip(changed).is_some_and(|(now, changed)| now.abs_diff(changed) < 2)
 }
 
