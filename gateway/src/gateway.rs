@@ -296,7 +296,9 @@ pub async fn open_namespace(settings: &Settings, start: &Start) -> Result<Arc<Na
         .map_err(|source| FolderError::Folder { path: settings.data.clone(), source })?;
     let Settings { sweep_grace: grace, pack_up_to, .. } = *settings;
     let options = Options { base, seal_key, grace, pack_up_to, backup: settings.backup() };
-    Ok(Namespace::open(engine, clock, options, !start.shared).await?)
+    let namespace = Namespace::open(engine, clock, options, !start.shared).await?;
+    namespace.hash_in_place(settings.hash_rate);
+    Ok(namespace)
 }
 
 /// Applies what is declared; a new index for which nothing is declared gets two disk silos.

@@ -107,6 +107,7 @@ fn of_namespace(now: &Snapshot) -> Registry {
         ("swept", "Retired replicas deleted", now.swept),
         ("orphans_collected", "Orphans deleted", now.orphans),
         ("names_touched", "Names of others that were told to have changed", now.names_touched),
+        ("hashed_bytes", "Bytes in place that were read for their checksums", now.hashed_bytes),
         ("names_looked_at", "Such names that were looked at", now.names_looked_at),
     ];
     for (name, help, value) in counters {
@@ -118,6 +119,7 @@ fn of_namespace(now: &Snapshot) -> Registry {
         ("moves_running", "Moves under way now", now.moves_running),
         ("retired_waiting", "Retired replicas that waited at the end of the last sweep", now.retired_waiting),
         ("reads_open", "Reads open now", now.reads_open),
+        ("unhashed_bytes", "Bytes in place that have no checksums yet", now.unhashed_bytes),
         ("names_waiting", "Such names that wait to be looked at now", now.names_waiting),
         ("index_bytes", "Bytes the index takes on its disk", now.index_bytes),
     ];

@@ -306,7 +306,7 @@ impl Namespace {
         for (name, declared) in new {
             let facts = holdall_silos::Facts::default();
             let (marker, created) = (marker_id(&self.id, &name), self.clock.now());
-            let mut row = SiloRow { name, declared, marker, cordoned: false, facts, created };
+            let mut row = SiloRow { name, declared, marker, cordoned: false, facts, created, events_token: None };
             meet(&mut row, &self.options.base, &self.id, true).await?;
             rows.push(row);
         }

@@ -223,5 +223,11 @@ pub const TOUCHED_AT_ONCE: usize = 16;
 pub const PASS_SPACING: Duration = Duration::from_secs(10);
 /// A watch that ended, or could not be begun, is tried again after this.
 pub const WATCH_REST: Duration = Duration::from_mins(1);
+/// Bytes a second at which checksums are made of what lies in place, unless told otherwise,
+pub const HASH_RATE: u64 = 32 << 20;
+/// and at least.
+pub const HASH_RATE_LEAST: u64 = 1 << 20;
+/// How often it is looked whether something has none, beside after passes that found something.
+pub const HASH_LOOK: Duration = Duration::from_mins(10);
 /// The longest time between two passes, seconds.
 pub const RESCAN_AT_MOST: u64 = 366 * 24 * 3600;

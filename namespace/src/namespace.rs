@@ -165,6 +165,7 @@ impl Namespace {
             tokio::spawn(Arc::clone(core).run_jobs_forever()),
             tokio::spawn(Arc::clone(core).pass_roots_forever()),
             tokio::spawn(Arc::clone(core).look_at_touched_forever()),
+            tokio::spawn(Arc::clone(core).hash_in_place_forever()),
             tokio::spawn(Arc::clone(core).ship_log_forever()),
             tokio::spawn(Arc::clone(core).take_snapshots_forever()),
         ];
@@ -201,6 +202,7 @@ impl Namespace {
         snapshot.index_bytes = self.core.engine.size().unwrap_or_default();
         snapshot.moves_running = self.core.running.moves_running();
         snapshot.names_waiting = self.core.names_waiting();
+        snapshot.unhashed_bytes = self.core.unhashed_bytes();
         snapshot
     }
 

@@ -41,6 +41,10 @@ pub struct Snapshot {
     pub names_looked_at: u64,
     /// Such names that wait now.
     pub names_waiting: u64,
+    /// Bytes in place that were read for their checksums.
+    pub hashed_bytes: u64,
+    /// Bytes in place that have no checksums yet.
+    pub unhashed_bytes: u64,
     /// Retired replicas that waited at the end of the last sweep.
     pub retired_waiting: u64,
     /// Reads open now.

@@ -27,8 +27,10 @@ pub(super) async fn start(
 }
 
 fn view(admin: &Admin, root: RootInfo) -> RootView {
-    let changes = admin.state.namespace.changes(root.id);
-    RootView::new(root, &changes)
+    let namespace = &admin.state.namespace;
+    let (changes, told) = (namespace.changes(root.id), namespace.told(&root.order.silo));
+    let hashed = namespace.hashed(root.id);
+    RootView::new(root, &changes, told, hashed)
 }
 
 pub(super) async fn survey(

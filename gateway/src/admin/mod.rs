@@ -1,7 +1,7 @@
 //! The admin API: what a person orders, as HTTP.
 //!
-//! Every route below `/v1` verifies the signature over the whole request, then asks for the first account, then runs.
-//! `/livez`, `/readyz` and `/metrics` are open and name no bucket and no key.
+//! Every route below `/v1` verifies the signature over the whole request, then asks for the first account, then runs; but
+//! for `/v1/events/SILO`, which clouds call that cannot sign: it takes a token of the silo's own. `/livez`, `/readyz` and `/metrics` are open and name no bucket and no key.
 
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ mod assimilate;
 mod check;
 mod declare;
 mod door;
+mod events;
 mod extract;
 mod health;
 mod index;
@@ -70,6 +71,8 @@ fn routes() -> Vec<Route> {
         route("DELETE", "/v1/silo/{name}", "silo.delete", delete(silos::delete)),
         route("POST", "/v1/silo/{name}/cordon", "silo.cordon", post(silos::cordon)),
         route("POST", "/v1/silo/{name}/uncordon", "silo.uncordon", post(silos::uncordon)),
+        route("POST", "/v1/silo/{name}/token", "silo.token", post(events::create_token)),
+        route("DELETE", "/v1/silo/{name}/token", "silo.token.delete", delete(events::delete_token)),
         route("POST", "/v1/apply", "apply", post(declare::apply)),
         route("GET", "/v1/assimilate", "assimilate.list", get(assimilate::list)),
         route("POST", "/v1/assimilate", "assimilate.start", post(assimilate::start)),
@@ -104,7 +107,11 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&admin), door::admit));
+    let told = Router::new()
+        .route("/v1/events/{silo}", post(events::receive).options(events::allow))
+        .method_not_allowed_fallback(method_not_allowed);
     Router::new()
+        .merge(told)
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))

@@ -1,7 +1,7 @@
 //! The admin API's JSON: what routes answer and the command line reads. Times are RFC 3339, bytes are integers.
 
 use holdall_namespace::account::{AccessKey, Account, NewKey};
-use holdall_namespace::assimilate::{Assimilate, Changes, Counts, Noted, RootInfo};
+use holdall_namespace::assimilate::{Assimilate, Changes, Counts, Hashed, Noted, RootInfo};
 use holdall_namespace::backup::{BackupStatus, Progress, Taken};
 use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::UnixMs;
@@ -129,6 +129,21 @@ pub struct RootView {
     pub gone: u64,
     /// How soon a change is seen: `at once`, or `by the next pass` and why.
     pub changes: String,
+    /// When somebody told of changes of its silo last.
+    pub told: Option<Timestamp>,
+    /// Bytes in place that have checksums, where that was counted.
+    pub hashed_bytes: Option<u64>,
+    /// Bytes in place that have none yet.
+    pub unhashed_bytes: Option<u64>,
+}
+
+/// What lets somebody tell of a silo's changes; shown once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenView {
+    /// The silo.
+    pub silo: String,
+    /// The secret.
+    pub token: String,
 }
 
 /// A job.
@@ -364,8 +379,8 @@ impl From<SiloInfo> for SiloView {
 }
 
 impl RootView {
-    /// A root, and how soon its changes are seen.
-    pub fn new(root: RootInfo, changes: &Changes) -> Self {
+    /// A root, how soon its changes are seen, when somebody told of some last, and how much of it has checksums.
+    pub fn new(root: RootInfo, changes: &Changes, told: Option<UnixMs>, hashed: Option<Hashed>) -> Self {
         Self {
             id: root.id,
             order: root.order,
@@ -378,6 +393,9 @@ impl RootView {
             problem: root.problem,
             gone: root.gone,
             changes: changes.to_string(),
+            told: told.map(time),
+            hashed_bytes: hashed.map(|hashed| hashed.bytes),
+            unhashed_bytes: hashed.map(|hashed| hashed.left),
         }
     }
 }

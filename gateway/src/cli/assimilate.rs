@@ -179,8 +179,16 @@ fn sentence(root: &RootView) -> String {
         (None, true) => format!("passed {} times", root.passes),
         (None, false) => "under way".to_owned(),
     };
+    let told = root.told.map_or_else(String::new, |at| format!(", and were told of last at {}", print::time(at)));
+    let hashed = match (root.hashed_bytes, root.unhashed_bytes) {
+        (Some(bytes), Some(left)) if left > 0 => {
+            format!("; {} of {} have checksums", print::bytes(bytes), print::bytes(bytes + left))
+        }
+        (Some(_), Some(_)) => "; all bytes in place have checksums".to_owned(),
+        _ => String::new(),
+    };
     format!(
-        "root {id} ({order}): {} names, {}, {} are no objects; {state}; changes are seen {}",
+        "root {id} ({order}): {} names, {}, {} are no objects; {state}; changes are seen {}{told}{hashed}",
         counts.names,
         print::bytes(counts.bytes),
         counts.refused,

@@ -6,7 +6,7 @@ use holdall_namespace::inventory::{Access, CredentialsFrom, DeclaredSilo, Health
 use super::exit::Failure;
 use super::target::encode;
 use super::{Context, apply, print};
-use crate::admin::view::SiloView;
+use crate::admin::view::{SiloView, TokenView};
 use crate::config::Percent;
 
 /// `holdall silo`
@@ -29,6 +29,15 @@ pub enum Command {
     Cordon {
         /// The silo.
         name: String,
+    },
+    /// Make what lets a cloud or a script tell of changes of a silo of others, in place of what was made before:
+    /// `POST ADMIN/v1/events/SILO?token=…`. It is shown this once.
+    Token {
+        /// The silo.
+        name: String,
+        /// Take it back: nobody may tell any more.
+        #[arg(long)]
+        revoke: bool,
     },
     /// Let a silo take new bytes again.
     Uncordon {
@@ -162,6 +171,11 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             apply::show(context, admin.post(&path, &create.declared()).await?)
         }
         Command::Delete { name } => admin.delete(&format!("/v1/silo/{}", encode(&name))).await,
+        Command::Token { name, revoke: true } => admin.delete(&format!("/v1/silo/{}/token", encode(&name))).await,
+        Command::Token { name, revoke: false } => {
+            let made: TokenView = admin.act(&format!("/v1/silo/{}/token", encode(&name))).await?;
+            if context.global.json { print::json(&made) } else { print::line(made.token) }
+        }
         Command::Cordon { name } => show(context, &admin.act(&format!("/v1/silo/{}/cordon", encode(&name))).await?),
         Command::Uncordon { name } => show(context, &admin.act(&format!("/v1/silo/{}/uncordon", encode(&name))).await?),
     }

@@ -16,6 +16,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
     }
     let at_most = "a size up to 256KiB, which is 262144";
     refuse("pack_up_to", &settings.pack_up_to.to_string(), is_packable, at_most)?;
+    let at_least = "0, which switches it off, nor a size of 1MiB or more";
+    refuse("hash_rate", &settings.hash_rate.to_string(), is_rate, at_least)?;
     check_backup(settings)?;
     let levels = "`error`, `warn`, `info`, `debug` or `trace`, nor a list such as `info,holdall=debug`";
     refuse("log level", &settings.log_level, is_log_filter, levels)
@@ -44,6 +46,10 @@ fn time(time: Duration) -> String {
 
 fn is_packable(text: &str) -> bool {
     text.parse().is_ok_and(|size: u64| size <= holdall_namespace::limits::MAX_PACKED)
+}
+
+fn is_rate(text: &str) -> bool {
+    text.parse().is_ok_and(|rate: u64| rate == 0 || rate >= holdall_namespace::limits::HASH_RATE_LEAST)
 }
 
 fn is_region(text: &str) -> bool {

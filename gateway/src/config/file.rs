@@ -36,6 +36,8 @@ pub struct File {
     pub sweep_grace: Option<Span>,
     /// Up to which size objects' bytes share packs.
     pub pack_up_to: Option<Size>,
+    /// Bytes a second at which checksums are made of what lies in place.
+    pub hash_rate: Option<Size>,
     /// Where S3's server access log is written; none is written without it.
     pub access_log: Option<PathBuf>,
     /// Certificate and key; plain HTTP without them.

@@ -78,6 +78,9 @@ pub struct ServeArgs {
     /// Bytes of objects up to this size share files and requests; 0 for none, at most 256KiB [default: 64KiB].
     #[arg(long, value_name = "SIZE", env = "HOLDALL_PACK_UP_TO")]
     pub pack_up_to: Option<Size>,
+    /// Bytes a second at which what lies in place is read for its checksums; 0 for not at all [default: 32MiB].
+    #[arg(long, value_name = "SIZE", env = "HOLDALL_HASH_RATE")]
+    pub hash_rate: Option<Size>,
     /// How often a snapshot of the index is written into silos; 0s for no backups at all [default: 24h].
     #[arg(long, value_name = "TIME", env = "HOLDALL_BACKUP_EVERY")]
     pub backup_every: Option<Span>,
@@ -121,6 +124,8 @@ pub struct Settings {
     pub sweep_grace: Duration,
     /// Up to how many bytes extents share packs.
     pub pack_up_to: u64,
+    /// Bytes a second at which checksums are made of what lies in place; 0 is not at all.
+    pub hash_rate: u64,
     /// How often a snapshot of the index is taken; without backups where this is zero.
     pub backup_every: Duration,
     /// How far back it must be possible to restore.
@@ -178,6 +183,7 @@ fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file:
         drain_limit: time(args.drain_limit, file.drain_limit, DEFAULT_DRAIN),
         sweep_grace: time(args.sweep_grace, file.sweep_grace, limits::GRACE),
         pack_up_to: args.pack_up_to.or(file.pack_up_to).map_or(limits::PACK_UP_TO, |size| size.0),
+        hash_rate: args.hash_rate.or(file.hash_rate).map_or(limits::HASH_RATE, |size| size.0),
         backup_every: time(args.backup_every, file.backup.every, limits::SNAPSHOT_EVERY),
         backup_keep: time(args.backup_keep, file.backup.keep, limits::BACKUPS_KEPT),
         data,

@@ -1,6 +1,7 @@
 //! What requests need before a root was passed: one key is looked for, a list waits.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::Changes;
 use super::dirty::Dirty;
+use super::hash::Hashed;
 use super::take::{New, attributes_of};
 use super::touch::Taken;
 use crate::bucket::Bucket;
+use crate::clock::UnixMs;
 use crate::engine::{Priority, Read, Rows};
 use crate::extent::SiloId;
 use crate::fault::Fault;
@@ -62,6 +65,14 @@ pub(crate) struct Looking {
     pub(super) taken: Mutex<HashMap<RootId, Taken>>,
     /// How changes are seen.
     pub(super) changes: Mutex<HashMap<RootId, Changes>>,
+    /// When somebody told of changes of a silo last.
+    pub(super) told: Mutex<HashMap<SiloId, UnixMs>>,
+    /// Bytes a second at which checksums are made; 0 is not at all.
+    pub(super) hash_rate: AtomicU64,
+    /// Something may have no checksums.
+    pub(super) unhashed: Notify,
+    /// How much of each root has checksums.
+    pub(super) hashed: Mutex<HashMap<RootId, Hashed>>,
 }
 
 impl Default for Looking {
@@ -78,6 +89,10 @@ impl Default for Looking {
             touched: Notify::new(),
             taken: Mutex::default(),
             changes: Mutex::default(),
+            told: Mutex::default(),
+            hash_rate: AtomicU64::new(0),
+            unhashed: Notify::new(),
+            hashed: Mutex::default(),
         }
     }
 }

@@ -23,15 +23,19 @@ mod dirty;
 mod fill;
 mod find;
 mod follow;
+mod hash;
 mod merge;
 mod pass;
 mod root;
 mod take;
+mod tell;
 mod touch;
 mod turns;
 mod watch;
 
 pub(crate) use find::{Looking, Sought};
+pub use hash::Hashed;
+pub use tell::Told;
 
 /// What is to be taken over, and into what.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

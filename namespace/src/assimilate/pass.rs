@@ -480,6 +480,9 @@ impl<'a> Pass<'a> {
             info.gone = gone;
         });
         noted.await?;
+        if counts.made + counts.changed > 0 {
+            self.core.looking.unhashed.notify_one();
+        }
         tracing::info!(
             root = self.row.info.id,
             names = counts.names,

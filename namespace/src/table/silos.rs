@@ -27,6 +27,9 @@ pub struct SiloRow {
     pub facts: Facts,
     /// When it was registered.
     pub created: UnixMs,
+    /// The hash of what whoever tells of its changes must have, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_token: Option<String>,
 }
 
 /// The format of a silo's row: JSON, so that a silo may be declared with more. Before, it was a row as all are.
@@ -73,7 +76,7 @@ impl SiloRow {
         let declared =
             DeclaredSilo { url: old.url, credentials, reserve_percent: old.reserve_percent, access: Access::Own };
         let Old { name, marker, cordoned, facts, created, .. } = old;
-        Ok(Self { name, declared, marker, cordoned, facts, created })
+        Ok(Self { name, declared, marker, cordoned, facts, created, events_token: None })
     }
 }
 

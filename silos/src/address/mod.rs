@@ -114,6 +114,21 @@ impl Address {
         Self::read(url, base).map_err(|reason| BadAddress { url: without_password(url), reason })
     }
 
+    /// The name, below what the silo is, of a key in a bucket; none where that is another bucket, or lies elsewhere.
+    pub fn name_of<'a>(&self, in_bucket: &str, key: &'a str) -> Option<&'a str> {
+        let (bucket, prefix) = match self {
+            Self::S3 { bucket, prefix, .. } | Self::Gcs { bucket, prefix, .. } => (bucket, prefix),
+            Self::Azure { container, prefix, .. } => (container, prefix),
+            Self::Posix(_) | Self::Http { .. } | Self::Dav { .. } | Self::Sftp { .. } => return None,
+            #[cfg(any(test, feature = "memory"))]
+            Self::Memory(_) => return None,
+        };
+        if bucket != in_bucket {
+            return None;
+        }
+        if prefix.is_empty() { Some(key) } else { key.strip_prefix(prefix.as_str())?.strip_prefix('/') }
+    }
+
     fn read(url: &str, base: &Path) -> Result<Self, String> {
         let (scheme, rest) = url.split_once(':').ok_or_else(|| {
             format!("a silo's URL begins with one of `{}:`; a folder is `file:{url}`", SCHEMES.join(":`, `"))
@@ -458,6 +473,21 @@ mod tests {
             ),
         ] {
             assert_eq!(parse(url).map_err(|error| error.reason), Err(expected.to_owned()), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_key_of_the_bucket_is_a_name_below_the_prefix() {
+        for (url, bucket, key, name) in [
+            ("s3://photos", "photos", "a/b", Some("a/b")),
+            ("s3://photos", "others", "a/b", None),
+            ("s3://photos/in/deep", "photos", "in/deep/a", Some("a")),
+            ("s3://photos/in/deep", "photos", "in/deeper/a", None),
+            ("gs://photos/in", "photos", "in//a", Some("/a")),
+            ("azure://photos/in?account=acct", "photos", "in/a", Some("a")),
+            ("file:///photos", "photos", "a", None),
+        ] {
+            assert_eq!(parse(url).unwrap().name_of(bucket, key), name, "{url} {key}");
         }
     }
 

@@ -1,0 +1,62 @@
+//! Checksums of what lies in place, made beside everything else.
+
+use holdall_namespace::assimilate::Hashed;
+
+use super::*;
+
+/// Fast enough that nothing waits for it.
+const RATE: u64 = 1 << 30;
+
+impl House {
+    async fn hashed(test: &str, files: &[(&str, &str)]) -> Self {
+        let house = Self::new(test, files).await;
+        house.namespace.hash_in_place(RATE);
+        let root = house.start(order(1)).await;
+        house.until(root.id, |root| root.complete).await;
+        house
+    }
+
+    async fn until_hashed(&self, bytes: u64) {
+        for _ in 0..600 {
+            if self.namespace.hashed(1) == Some(Hashed { bytes, left: 0 }) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("it did not come to that: {:?}", self.namespace.hashed(1));
+    }
+}
+
+/// A bit that flipped on a disk of others was served as it was, since nothing but the file's times was looked at.
+#[tokio::test]
+async fn what_lies_in_place_has_checksums_after_a_while() {
+    let large = "0123456789".repeat(500_000);
+    let house = House::hashed("hash", &[("small", "tiny"), ("large", &large), ("empty", "")]).await;
+    let (before, bytes) = (house.tree(), large.len() as u64 + 4);
+    let tag = house.open("in/large").await.unwrap().object.etag;
+    house.until_hashed(bytes).await;
+    assert_eq!(house.namespace.stats().hashed_bytes, bytes);
+    let object = house.open("in/large").await.unwrap().object;
+    assert_eq!(object.etag, tag);
+    // From now on each block that is read is compared with its checksum.
+    assert_eq!(house.get("in/large").await.unwrap(), large);
+    assert_eq!(house.get("in/small").await.unwrap(), "tiny");
+    let checked = house.namespace.check(true, &mut |finding| panic!("{finding:?}")).await.unwrap();
+    assert_eq!(checked.findings, 0);
+    // What changes is read again, and nothing else.
+    house.write("small", "other");
+    house.passed().await;
+    house.until_hashed(bytes + 1).await;
+    assert_eq!(house.namespace.stats().hashed_bytes, bytes + 5);
+    assert_eq!(house.get("in/small").await.unwrap(), "other");
+    assert_eq!(house.tree().len(), before.len());
+    house.drain("hot").await;
+    assert_eq!(house.get("in/large").await.unwrap(), large);
+}
+
+#[tokio::test]
+async fn nothing_is_read_where_it_is_switched_off() {
+    let house = House::taken_over("unhashed", &[("a", "one")]).await;
+    house.passed().await;
+    assert_eq!((house.namespace.hashed(1), house.namespace.stats().hashed_bytes), (None, 0));
+}
