@@ -229,5 +229,7 @@ pub const HASH_RATE: u64 = 32 << 20;
 pub const HASH_RATE_LEAST: u64 = 1 << 20;
 /// How often it is looked whether something has none, beside after passes that found something.
 pub const HASH_LOOK: Duration = Duration::from_mins(10);
+/// Where something was left out, the next look comes after this; each time after twice as long.
+pub const HASH_SOON: Duration = Duration::from_millis(500);
 /// The longest time between two passes, seconds.
 pub const RESCAN_AT_MOST: u64 = 366 * 24 * 3600;

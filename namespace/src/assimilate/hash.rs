@@ -15,7 +15,7 @@ use crate::digest::{BlockSums, extent_digest};
 use crate::engine::{Priority, Read, Rows, Write};
 use crate::extent::{Location, Number, SiloId};
 use crate::fault::Fault;
-use crate::limits::{BACKGROUND_ROWS, HASH_LOOK, LIST_PAGE};
+use crate::limits::{BACKGROUND_ROWS, HASH_LOOK, HASH_SOON, LIST_PAGE};
 use crate::mover::Pacer;
 use crate::namespace::{Core, Namespace};
 use crate::session::Uncommitted;
@@ -72,13 +72,16 @@ impl Core {
             return;
         }
         let pacer = Pacer::new(Arc::clone(&self.clock), Some(rate), CancellationToken::new());
+        let mut pause = HASH_SOON;
         loop {
             if let Err(fault) = self.hash_roots(&pacer).await {
                 tracing::debug!(%fault, "checksums of what lies in place are still missing");
             }
+            // What was changed just now is left out: it is soon old enough, or goes on changing.
+            pause = if self.unhashed_bytes() > 0 { (pause * 2).min(HASH_LOOK) } else { HASH_LOOK };
             tokio::select! {
-                () = self.looking.unhashed.notified() => {}
-                () = self.clock.sleep(HASH_LOOK) => {}
+                () = self.looking.unhashed.notified() => pause = HASH_SOON,
+                () = self.clock.sleep(pause) => {}
             }
         }
     }
