@@ -6,11 +6,12 @@ use std::sync::Arc;
 use holdall_silos::holdings::{Found, Holdings};
 
 use super::{Assimilate, AssimilateError, Counts, Noted, RootInfo, Survey};
+use crate::bucket::Bucket;
 use crate::engine::{self, Key, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Inventory, load_roots};
-use crate::limits::{ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, MAX_ROOTS, RESCAN_AT_MOST, SURVEYED};
+use crate::limits::{ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, COMMIT_TRIES, MAX_ROOTS, RESCAN_AT_MOST, SURVEYED};
 use crate::namespace::{Core, Namespace};
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
 use crate::table::roots::{RootId, RootRow, next_root, root as root_key};
@@ -25,18 +26,41 @@ impl Namespace {
     /// Orders a root; its first pass begins at once. Nothing is written to the silo, now or later.
     pub async fn assimilate(&self, order: Assimilate) -> Result<RootInfo, AssimilateError> {
         let (silo, holdings) = self.core.foreign(&order.silo)?;
-        // What is refused for its overlap and what is committed are of the same roots.
-        let settled = self.core.refuse_overlap(&order)?;
+        self.core.refuse_overlap(&order)?;
         let bucket = self.bucket(&order.bucket).await;
         let bucket = bucket.map_err(|_| AssimilateError::NoSuchBucket(order.bucket.to_string()))?;
         let unreachable = |error| Fault::Unavailable(format!("silo `{}`: {error}", order.silo));
         holdings.identity().await.map_err(unreachable)?;
         // What an earlier root of these names knew is not this one's.
         self.core.forget_names(silo, &order.prefix).await?;
-        let (now, incarnation) = (self.clock.now(), bucket.incarnation);
+        // Passes of other roots note how far they came, each time as a change.
+        for _ in 0..COMMIT_TRIES {
+            if let Some(info) = self.core.add_root(&order, silo, &bucket).await? {
+                self.core.refresh_inventory(true).await?;
+                self.core.looking.wanted.notify_one();
+                tracing::info!(root = info.id, order = %info.order, "assimilation ordered");
+                return Ok(info);
+            }
+            self.core.refresh_inventory(true).await?;
+        }
+        Err(Fault::Unavailable("silos and roots are changed too often".to_owned()).into())
+    }
+}
+
+impl Core {
+    /// Adds a root, unless silos or roots were changed meanwhile: what is refused for its overlap and what is committed are
+    /// of the same roots.
+    async fn add_root(
+        &self,
+        order: &Assimilate,
+        silo: SiloId,
+        bucket: &Bucket,
+    ) -> Result<Option<RootInfo>, AssimilateError> {
+        let settled = self.refuse_overlap(order)?;
+        let (now, incarnation, order) = (self.clock.now(), bucket.incarnation, order.clone());
         let decide = move |rows: &Rows| -> Result<_, AssimilateError> {
             if usage::read(rows.get(&revision())) != settled {
-                return Err(Fault::Unavailable("silos and roots are changed at this moment".to_owned()).into());
+                return Ok((Vec::new(), None));
             }
             let lives: Option<BucketRow> = decode_row(rows.get(&bucket_key(&order.bucket)))?;
             if lives.is_none_or(|row| row.incarnation != incarnation) {
@@ -50,16 +74,14 @@ impl Namespace {
                 Write::Put(root_key(id), row.encode()),
                 Write::Add(revision(), 1),
             ];
-            Ok((writes, info))
+            Ok((writes, Some(info)))
         };
         let reads = vec![Read::Row(next_root()), Read::Row(revision()), Read::Row(bucket_key(&bucket.name))];
-        let info = engine::commit(&*self.engine, reads, decide).await.map_err(refused)?;
-        self.core.refresh_inventory(true).await?;
-        self.core.looking.wanted.notify_one();
-        tracing::info!(root = info.id, order = %info.order, "assimilation ordered");
-        Ok(info)
+        engine::commit(&*self.engine, reads, decide).await.map_err(refused)
     }
+}
 
+impl Namespace {
     /// What an order would take over: looks at some of the names and changes nothing.
     pub async fn survey(&self, order: &Assimilate) -> Result<Survey, AssimilateError> {
         let (_, holdings) = self.core.foreign(&order.silo)?;
