@@ -77,7 +77,7 @@ class Report:
     def close(self):
         """The closing line and the exit code."""
         for name, why in self.failed:
-            say(f"FAILED  {name}  {why[:600]}")
+            say(f"FAILED  {name}  {why[:900]}")
         say(f"{self.passed} passed, {len(self.failed)} failed, {len(self.skipped)} skipped")
         return 1 if self.failed or not self.passed else 0
 
@@ -129,9 +129,12 @@ def need(args, log, **options):
 
 
 def tail(log, lines=6):
-    """The end of a log, in one line."""
+    """The end of a log in one line, behind what a test said when it panicked."""
     text = (LOGS / f"{log}.log").read_text(errors="replace").strip().splitlines()
-    return " | ".join(line.strip() for line in text[-lines:])[-600:]
+    at = next((index for index, line in enumerate(text) if "panicked at" in line), None)
+    said = [] if at is None else text[at : at + 4]
+    end = " | ".join(line.strip() for line in text[-lines:])[-600 if not said else -200 :]
+    return " | ".join([*(line.strip() for line in said), end])[:900]
 
 
 def fresh(path):

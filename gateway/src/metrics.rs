@@ -107,6 +107,8 @@ fn of_namespace(now: &Snapshot) -> Registry {
         ("swept", "Retired replicas deleted", now.swept),
         ("orphans_collected", "Orphans deleted", now.orphans),
         ("names_touched", "Names of others that were told to have changed", now.names_touched),
+        ("projections", "Files brought into trees of others, or taken out of them", now.projections),
+        ("conflicts", "Files of others that S3 wrote over unseen, and that were kept", now.conflicts),
         ("hashed_bytes", "Bytes in place that were read for their checksums", now.hashed_bytes),
         ("names_looked_at", "Such names that were looked at", now.names_looked_at),
     ];

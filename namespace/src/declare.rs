@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdall_silos::address::BadAddress;
-use holdall_silos::connect::holdings;
+use holdall_silos::connect::{holdings, projections};
 use holdall_silos::holdings::Holdings;
+use holdall_silos::projections::Projections;
 use holdall_silos::wrap::read_only::ReadOnly;
 use holdall_silos::wrap::silence::{Heard, Silence};
 use holdall_silos::{Address, Silo, SiloError, connect};
@@ -25,14 +26,16 @@ pub(crate) struct Connected {
     pub silo: Arc<dyn Silo>,
     /// Of a silo of others.
     pub holdings: Option<Arc<dyn Holdings>>,
+    /// Of one that we may write to as they do.
+    pub projections: Option<Arc<dyn Projections>>,
 }
 
 impl Connected {
     /// The same, by `silence`.
     pub(crate) fn heard(self, silence: &Arc<Silence>) -> Self {
-        let Self { silo, holdings } = self;
+        let Self { silo, holdings, projections } = self;
         let holdings = holdings.map(|holdings| Arc::new(Heard::new(holdings, silence)) as Arc<dyn Holdings>);
-        Self { silo: Arc::new(Heard::new(silo, silence)), holdings }
+        Self { silo: Arc::new(Heard::new(silo, silence)), holdings, projections }
     }
 }
 
@@ -40,18 +43,21 @@ impl Connected {
 pub(crate) fn connect_declared(declared: &DeclaredSilo, base: &Path) -> Result<Connected, String> {
     #[cfg(test)]
     if let Some(silo) = crate::model::silo_for(&declared.url) {
-        return Ok(Connected { silo, holdings: None });
+        return Ok(Connected { silo, holdings: None, projections: None });
     }
     let address = Address::parse(&declared.url, base).map_err(|error| error.to_string())?;
     let credentials = declared.credentials.find()?;
     match declared.access {
         Access::Own => {
             let silo = connect(&address, &credentials).map_err(|error| error.to_string())?;
-            Ok(Connected { silo, holdings: None })
+            Ok(Connected { silo, holdings: None, projections: None })
         }
-        Access::ReadOnly => {
+        Access::ReadOnly | Access::ReadWrite => {
             let holdings = holdings(&address, &credentials).map_err(|error| error.to_string())?;
-            Ok(Connected { silo: Arc::new(ReadOnly::new(Arc::clone(&holdings))), holdings: Some(holdings) })
+            let writes = (declared.access == Access::ReadWrite).then(|| projections(&address));
+            let projections = writes.transpose().map_err(|error| error.to_string())?;
+            let silo = Arc::new(ReadOnly::new(Arc::clone(&holdings)));
+            Ok(Connected { silo, holdings: Some(holdings), projections })
         }
     }
 }
@@ -119,6 +125,7 @@ fn show_silo(silo: &DeclaredSilo) -> String {
     match silo.access {
         Access::Own => format!("{} reserve {}%", silo.url, silo.reserve_percent),
         Access::ReadOnly => format!("{} read-only", silo.url),
+        Access::ReadWrite => format!("{} read-write", silo.url),
     }
 }
 
@@ -265,13 +272,16 @@ fn marker_id(namespace: &str, silo: &str) -> String {
 async fn meet(row: &mut SiloRow, base: &Path, namespace: &str, fresh: bool) -> Result<(), ApplyError> {
     let name = row.name.clone();
     let failed = |reason: String| ApplyError::Silo { silo: name.clone(), reason };
-    let Connected { silo, holdings } = connect_declared(&row.declared, base).map_err(failed)?;
+    let Connected { silo, holdings, projections } = connect_declared(&row.declared, base).map_err(failed)?;
     let refused = |error: SiloError| failed(error.to_string());
     if let Some(holdings) = holdings.filter(|_| fresh) {
         row.marker = holdings.identity().await.map_err(refused)?;
     }
     silo.claim(&claim(&row.name, namespace, &row.marker, fresh)).await.map_err(refused)?;
     row.facts = silo.probe().await.map_err(refused)?;
+    if let Some(tree) = projections {
+        row.facts.notes.extend(tree.fit().await.map_err(refused)?);
+    }
     Ok(())
 }
 

@@ -22,6 +22,11 @@ pub const FAILPOINTS: &[&str] = &[
     "log-shipped",
     "snapshot-begun",
     "backup-pruned",
+    "projection-staged",
+    "projection-intended",
+    "projection-done",
+    "projection-looked",
+    "projection-committed",
 ];
 
 /// Dies here when told to.

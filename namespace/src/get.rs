@@ -147,10 +147,7 @@ pub(crate) fn cut(slices: &[Slice], range: Range<u64>) -> Vec<Slice> {
 impl Namespace {
     /// Opens the current version.
     pub async fn open_object(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Opened, GetError> {
-        let early = (!crate::seeded_bug!("reader-registers-late")).then(|| self.session().open_read());
-        let (row, object) = self.core.current(bucket, key).await?.ok_or(GetError::NoSuchKey)?;
-        let guard = Arc::new(early.unwrap_or_else(|| self.session().open_read()));
-        Ok(Opened { object, row, core: Arc::clone(&self.core), guard })
+        self.core.open_current(bucket, key).await?.ok_or(GetError::NoSuchKey)
     }
 
     /// Reads the current version's row and nothing else.
@@ -160,6 +157,18 @@ impl Namespace {
 }
 
 impl Core {
+    /// Opens the current version; none where there is none.
+    pub(crate) async fn open_current(
+        self: &Arc<Self>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+    ) -> Result<Option<Opened>, Fault> {
+        let early = (!crate::seeded_bug!("reader-registers-late")).then(|| self.session().open_read());
+        let Some((row, object)) = self.current(bucket, key).await? else { return Ok(None) };
+        let guard = Arc::new(early.unwrap_or_else(|| self.session().open_read()));
+        Ok(Some(Opened { object, row, core: Arc::clone(self), guard }))
+    }
+
     /// The current version's row, and what S3 shows of it.
     pub(crate) async fn current(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<(ObjectRow, Object)>, Fault> {
         let (name, mut sought) = (object(bucket.incarnation, key), false);

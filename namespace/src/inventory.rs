@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use holdall_silos::holdings::Holdings;
+use holdall_silos::projections::Projections;
 use holdall_silos::silo::Space;
 use holdall_silos::wrap::silence::Silence;
 use holdall_silos::{Address, Facts, Silo, SiloError};
@@ -61,6 +62,8 @@ pub enum Access {
     Own,
     /// Others': what it holds can be taken over in place, and is never touched.
     ReadOnly,
+    /// Others', who let us write as they do: what is taken over from it for writing follows its keys.
+    ReadWrite,
 }
 
 /// Where new objects go.
@@ -191,6 +194,8 @@ pub struct OpenSilo {
     pub silo: Arc<dyn Silo>,
     /// What others put there, of a silo of others.
     pub holdings: Option<Arc<dyn Holdings>>,
+    /// What writes to what others put there, where we may.
+    pub projections: Option<Arc<dyn Projections>>,
     /// Whether anybody waits for it.
     silence: Arc<Silence>,
     /// What was given up may have landed here all the same.
@@ -450,17 +455,19 @@ async fn open_silo(
 ) -> Result<(Arc<OpenSilo>, Option<String>), OpenError> {
     let failed = |reason: String| OpenError::Silo { silo: row.name.clone(), reason };
     let (connected, silence, space) = if let Some(open) = kept {
-        let connected = Connected { silo: Arc::clone(&open.silo), holdings: open.holdings.clone() };
+        let (holdings, projections) = (open.holdings.clone(), open.projections.clone());
+        let connected = Connected { silo: Arc::clone(&open.silo), holdings, projections };
         (connected, Arc::clone(&open.silence), *open.space.lock().expect("no holder panics"))
     } else {
         let (connected, silence) = (connect_declared(&row.declared, &options.base).map_err(failed)?, Arc::default());
         (connected.heard(&silence), silence, None)
     };
-    let Connected { silo, holdings } = connected;
+    let Connected { silo, holdings, projections } = connected;
     let open = OpenSilo {
         id,
         silo,
         holdings,
+        projections,
         silence,
         doubtful: AtomicBool::new(kept.is_some_and(|open| open.was_doubtful())),
         failures: AtomicU32::new(kept.map_or(0, |open| open.failures.load(Ordering::Relaxed))),

@@ -51,6 +51,7 @@ pub mod check;
 pub mod job;
 pub mod mover;
 pub mod plan;
+pub mod project;
 pub mod restore;
 pub mod stats;
 pub mod sweep;

@@ -233,3 +233,21 @@ pub const HASH_LOOK: Duration = Duration::from_mins(10);
 pub const HASH_SOON: Duration = Duration::from_millis(500);
 /// The longest time between two passes, seconds.
 pub const RESCAN_AT_MOST: u64 = 366 * 24 * 3600;
+/// Attempts to bring trees in step with their keys that a gateway makes at once.
+pub const PROJECTIONS_AT_ONCE: usize = 8;
+/// How often it is looked whether a tree lacks something,
+pub const PROJECTION_BEAT: Duration = Duration::from_secs(1);
+/// and when what could not be done is tried again.
+pub const PROJECTION_REST: Duration = Duration::from_secs(5);
+/// Names that wait to be brought in step; where there are more, a root's rows are compared again.
+pub const PROJECTIONS_KEPT: usize = 100_000;
+/// Files up to this size are read before they are replaced and after, since their times alone may hide a change.
+pub const PROJECTION_READ: u64 = 256 << 20;
+/// Keys of a root that its tree cannot hold, and that are remembered with the reason.
+pub const STUCK_KEPT: usize = 1000;
+/// How often it is looked after what came out of trees.
+pub const SETTLE_OUT: Duration = Duration::from_secs(5);
+/// Names that are tried for what others wrote at the same time as S3.
+pub const NAMES_BESIDE: usize = 16;
+/// Bytes of a file's name, its folders left out.
+pub const MAX_SEGMENT: usize = 255;

@@ -18,6 +18,7 @@ use crate::fault::Fault;
 use crate::inventory::Inventory;
 use crate::job::Running;
 use crate::pack::Packer;
+use crate::project::Projecting;
 use crate::session::Session;
 use crate::stats::{Snapshot, Stats};
 use crate::table::silos::namespace_id;
@@ -95,6 +96,8 @@ pub struct Core {
     pub(crate) tails: Mutex<BTreeMap<u64, BTreeSet<SiloId>>>,
     /// What is looked for in silos of others.
     pub(crate) looking: Looking,
+    /// What trees of others lack.
+    pub(crate) projecting: Projecting,
 }
 
 /// One gateway's view of all buckets and objects.
@@ -149,6 +152,7 @@ impl Namespace {
             watched: Mutex::default(),
             tails: Mutex::default(),
             looking: Looking::default(),
+            projecting: Projecting::default(),
         };
         Ok(Arc::new(Self { core: Arc::new(core), tasks: Mutex::default() }))
     }
@@ -166,6 +170,7 @@ impl Namespace {
             tokio::spawn(Arc::clone(core).pass_roots_forever()),
             tokio::spawn(Arc::clone(core).look_at_touched_forever()),
             tokio::spawn(Arc::clone(core).hash_in_place_forever()),
+            tokio::spawn(Arc::clone(core).project_forever()),
             tokio::spawn(Arc::clone(core).ship_log_forever()),
             tokio::spawn(Arc::clone(core).take_snapshots_forever()),
         ];

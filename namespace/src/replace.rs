@@ -62,6 +62,8 @@ pub(crate) struct Removal {
     pub condition: Condition,
     /// Of others the removal is refused.
     pub only: Option<Only>,
+    /// What that is decided by.
+    pub reads: Vec<Read>,
     /// What goes with it.
     pub also: Vec<Write>,
 }
@@ -69,7 +71,7 @@ pub(crate) struct Removal {
 impl Removal {
     /// Of whatever version is current.
     pub(crate) fn of(condition: Condition) -> Self {
-        Self { condition, only: None, also: Vec::new() }
+        Self { condition, only: None, reads: Vec::new(), also: Vec::new() }
     }
 }
 
@@ -114,6 +116,13 @@ impl Core {
         &self,
         replace: Replace<'_, R>,
     ) -> Result<ObjectRow, NotReplaced<R>> {
+        let (bucket, key) = (replace.bucket, replace.key);
+        let replaced = self.try_replace(replace).await;
+        self.project_soon(bucket, key);
+        replaced
+    }
+
+    async fn try_replace<R: Send + 'static>(&self, replace: Replace<'_, R>) -> Result<ObjectRow, NotReplaced<R>> {
         let Replace { session, bucket, key, row, attributes, modified, condition, adding, beside, mut guards } =
             replace;
         if condition != Condition::default() {
@@ -169,7 +178,19 @@ impl Core {
         key: &ObjectKey,
         removal: Removal,
     ) -> Result<bool, NotReplaced<()>> {
-        let Removal { condition, only, also } = removal;
+        let removed = self.try_remove(session, bucket, key, removal).await;
+        self.project_soon(bucket, key);
+        removed
+    }
+
+    async fn try_remove(
+        &self,
+        session: &Arc<Session>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        removal: Removal,
+    ) -> Result<bool, NotReplaced<()>> {
+        let Removal { condition, only, reads: also_read, also } = removal;
         let name = key;
         let key = object(bucket.incarnation, key);
         let number = Arc::new(session.take());
@@ -183,7 +204,8 @@ impl Core {
             }
             let (condition, held, now) = (condition.clone(), Arc::clone(&number), self.clock.now());
             let (only, also) = (only.clone(), also.clone());
-            let (reads, existed) = (plan.reads(), plan.old.is_some());
+            let (mut reads, existed) = (plan.reads(), plan.old.is_some());
+            reads.extend(also_read.iter().cloned());
             if !existed && condition == Condition::default() {
                 return Ok(false);
             }

@@ -45,6 +45,10 @@ pub struct Snapshot {
     pub hashed_bytes: u64,
     /// Bytes in place that have no checksums yet.
     pub unhashed_bytes: u64,
+    /// Files brought into trees of others, or taken out of them.
+    pub projections: u64,
+    /// Files of others that S3 wrote over before anybody had seen them, and that were kept.
+    pub conflicts: u64,
     /// Retired replicas that waited at the end of the last sweep.
     pub retired_waiting: u64,
     /// Reads open now.

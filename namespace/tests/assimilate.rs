@@ -55,6 +55,7 @@ fn order(every_seconds: u64) -> Assimilate {
         partial_lists: false,
         every_seconds,
         watch: false,
+        write: false,
     }
 }
 

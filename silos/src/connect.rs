@@ -10,7 +10,8 @@ use crate::holdings::Holdings;
 use crate::http::Site;
 #[cfg(any(test, feature = "memory"))]
 use crate::memory::Memory;
-use crate::posix::{Posix, Tree};
+use crate::posix::{Posix, Shared, Tree};
+use crate::projections::Projections;
 use crate::sftp::{self, Sftp};
 use crate::silo::Silo;
 use crate::web::{Bucket, Service, Shelf, have_tls};
@@ -87,6 +88,17 @@ pub fn holdings(address: &Address, credentials: &Credentials) -> Result<Arc<dyn 
         Address::Dav { .. } => Ok(Arc::new(dav::Lent::new(made(address, Dav::new(address, credentials))?))),
         Address::Sftp { .. } => Ok(Arc::new(sftp::Lent::new(made(address, Sftp::new(address, credentials))?))),
         bucket => Ok(Arc::new(in_bucket(bucket, credentials, Shelf::new)?)),
+    }
+}
+
+/// Opens a client of a tree that others write to as well. Touches nothing.
+pub fn projections(address: &Address) -> Result<Arc<dyn Projections>, BadAddress> {
+    match address {
+        Address::Posix(path) => Ok(Arc::new(Shared::new(path))),
+        other => {
+            let reason = "only folders are read-write: elsewhere nothing can be replaced without the risk of losing what others wrote";
+            Err(BadAddress { url: shown(other), reason: reason.to_owned() })
+        }
     }
 }
 

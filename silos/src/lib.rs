@@ -11,6 +11,7 @@ pub mod limits;
 pub mod marker;
 pub mod name;
 pub mod names;
+pub mod projections;
 pub mod silo;
 
 mod buffer;

@@ -58,8 +58,9 @@ pub const WATCH_STORM: Duration = Duration::from_secs(1);
 pub const MAX_SETTLING: Duration = Duration::from_secs(4);
 /// A connection to a bucket is made within this.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection that nobody used for this long is closed before its server does it in the middle of a request.
-pub const CONNECTION_IDLE: Duration = Duration::from_secs(15);
+/// A connection that nobody used for this long is closed before its server does it in the middle of a request: Apache waits
+/// five seconds.
+pub const CONNECTION_IDLE: Duration = Duration::from_secs(4);
 /// How often a read is tried, from its beginning or from where it broke off. Writes and deletes are tried once.
 pub const READ_TRIES: u32 = 3;
 /// The pause before a read is tried again; it doubles.

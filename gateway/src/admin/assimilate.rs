@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::Admin;
 use super::extract::{Asked, Named, Sent};
 use super::problem::Problem;
-use super::view::RootView;
+use super::view::{ConflictView, RootView};
 
 /// Names of one page.
 const PAGE: usize = 1000;
@@ -29,8 +29,8 @@ pub(super) async fn start(
 fn view(admin: &Admin, root: RootInfo) -> RootView {
     let namespace = &admin.state.namespace;
     let (changes, told) = (namespace.changes(root.id), namespace.told(&root.order.silo));
-    let hashed = namespace.hashed(root.id);
-    RootView::new(root, &changes, told, hashed)
+    let (hashed, projected) = (namespace.hashed(root.id), namespace.projected(root.id));
+    RootView::new(root, &changes, told, hashed, projected)
 }
 
 pub(super) async fn survey(
@@ -62,6 +62,15 @@ pub(super) async fn refused(
     Asked(page): Asked<Page>,
 ) -> Result<Json<Vec<Noted>>, Problem> {
     Ok(Json(admin.state.namespace.refused_names(id, &page.after, PAGE).await?))
+}
+
+pub(super) async fn conflicts(
+    State(admin): State<Arc<Admin>>,
+    Named(id): Named<u32>,
+    Asked(page): Asked<Page>,
+) -> Result<Json<Vec<ConflictView>>, Problem> {
+    let conflicts = admin.state.namespace.conflicts(id, &page.after, PAGE).await?;
+    Ok(Json(conflicts.into_iter().map(ConflictView::from).collect()))
 }
 
 pub(super) async fn confirm(State(admin): State<Arc<Admin>>, Named(id): Named<u32>) -> Result<Json<RootView>, Problem> {

@@ -80,6 +80,7 @@ fn routes() -> Vec<Route> {
         route("GET", "/v1/assimilate/{id}", "assimilate.show", get(assimilate::show)),
         route("DELETE", "/v1/assimilate/{id}", "assimilate.forget", delete(assimilate::forget)),
         route("GET", "/v1/assimilate/{id}/refused", "assimilate.refused", get(assimilate::refused)),
+        route("GET", "/v1/assimilate/{id}/conflicts", "assimilate.conflicts", get(assimilate::conflicts)),
         route("POST", "/v1/assimilate/{id}/confirm", "assimilate.confirm", post(assimilate::confirm)),
         route("POST", "/v1/plan", "plan", post(jobs::plan)),
         route("GET", "/v1/job", "job.list", get(jobs::list)),

@@ -123,6 +123,8 @@ impl From<AssimilateError> for Problem {
             AssimilateError::NoSuchBucket(_) => (StatusCode::NOT_FOUND, "no_such_bucket"),
             AssimilateError::NoSuchRoot(_) => (StatusCode::NOT_FOUND, "no_such_root"),
             AssimilateError::Own(_) => (StatusCode::CONFLICT, "silo_is_own"),
+            AssimilateError::ReadOnly(_) => (StatusCode::CONFLICT, "silo_is_read_only"),
+            AssimilateError::UnderWay { .. } => (StatusCode::CONFLICT, "root_is_written_to"),
             AssimilateError::Overlaps { .. } => (StatusCode::CONFLICT, "root_overlaps"),
             AssimilateError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_order"),
             AssimilateError::Fault(fault) => return fault.clone().into(),

@@ -7,6 +7,7 @@ use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::UnixMs;
 use holdall_namespace::inventory::{Access, Change, Health, SiloInfo};
 use holdall_namespace::job::{JobInfo, JobState, MoveInfo, Order, Pace, ReplicaInfo};
+use holdall_namespace::project::{Conflict, Projected};
 use holdall_namespace::usage::{Usage, UsageReport};
 use holdall_silos::Facts;
 use jiff::Timestamp;
@@ -135,6 +136,28 @@ pub struct RootView {
     pub hashed_bytes: Option<u64>,
     /// Bytes in place that have none yet.
     pub unhashed_bytes: Option<u64>,
+    /// Keys that are about to reach the silo.
+    #[serde(default)]
+    pub waiting: u64,
+    /// Keys that it cannot hold.
+    #[serde(default)]
+    pub stuck: u64,
+    /// The first of them, and why.
+    #[serde(default)]
+    pub unbrought: Vec<Noted>,
+}
+
+/// A file that others wrote at the same time as S3.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictView {
+    /// What tells it from others.
+    pub id: String,
+    /// The name that it had.
+    pub name: String,
+    /// The name that it has now; none where it has none yet.
+    pub beside: Option<String>,
+    /// When it was found.
+    pub since: Timestamp,
 }
 
 /// What lets somebody tell of a silo's changes; shown once.
@@ -379,8 +402,15 @@ impl From<SiloInfo> for SiloView {
 }
 
 impl RootView {
-    /// A root, how soon its changes are seen, when somebody told of some last, and how much of it has checksums.
-    pub fn new(root: RootInfo, changes: &Changes, told: Option<UnixMs>, hashed: Option<Hashed>) -> Self {
+    /// A root, how soon its changes are seen, when somebody told of some last, how much of it has checksums, and how far its
+    /// silo follows its keys.
+    pub fn new(
+        root: RootInfo,
+        changes: &Changes,
+        told: Option<UnixMs>,
+        hashed: Option<Hashed>,
+        projected: Projected,
+    ) -> Self {
         Self {
             id: root.id,
             order: root.order,
@@ -396,7 +426,17 @@ impl RootView {
             told: told.map(time),
             hashed_bytes: hashed.map(|hashed| hashed.bytes),
             unhashed_bytes: hashed.map(|hashed| hashed.left),
+            waiting: projected.waiting,
+            stuck: projected.stuck,
+            unbrought: projected.reasons,
         }
+    }
+}
+
+impl From<Conflict> for ConflictView {
+    fn from(conflict: Conflict) -> Self {
+        let Conflict { id, name, beside, since } = conflict;
+        Self { id, name, beside, since: time(since) }
     }
 }
 

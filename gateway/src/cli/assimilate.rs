@@ -9,7 +9,7 @@ use super::client::Endpoint;
 use super::exit::{Failure, Kind};
 use super::target::{Target, encode};
 use super::{Context, print, progress};
-use crate::admin::view::RootView;
+use crate::admin::view::{ConflictView, RootView};
 use crate::config::Span;
 
 /// How often a pass is looked at.
@@ -36,6 +36,13 @@ pub struct Assimilate {
     /// How long after a pass the silo is compared again.
     #[arg(long, value_name = "TIME", default_value = "10m")]
     every: Span,
+    /// Let what S3 writes and deletes reach the silo, which was created with `--access read-write`. What others wrote meanwhile is
+    /// kept under a name beside it.
+    #[arg(long, conflicts_with = "read_only")]
+    read_write: bool,
+    /// Never touch the silo: what S3 writes lies elsewhere. That is how it is unless told otherwise.
+    #[arg(long)]
+    read_only: bool,
     /// Leave it to passes to see what others change, where it could be seen when it happens.
     #[arg(long)]
     no_watch: bool,
@@ -53,6 +60,11 @@ enum Command {
     Status {
         /// A root's number: the names that are no objects, too, and why.
         root: Option<u32>,
+    },
+    /// Show the files that others wrote at the same time as S3, and under which names they are kept.
+    Conflicts {
+        /// The root's number.
+        root: u32,
     },
     /// Take away what is gone from the silo, however much it is.
     Confirm {
@@ -75,6 +87,7 @@ pub(super) async fn run(context: &Context, command: Assimilate) -> Result<(), Fa
             if context.global.json { print::json(&roots) } else { table(&roots) }
         }
         Some(Command::Status { root: Some(id) }) => status(context, &admin, id).await,
+        Some(Command::Conflicts { root }) => conflicts(context, &admin, root).await,
         Some(Command::Confirm { root }) => {
             let root: RootView = admin.act(&format!("/v1/assimilate/{root}/confirm")).await?;
             if context.global.json { print::json(&root) } else { print::line(sentence(&root)) }
@@ -96,6 +109,7 @@ async fn order(context: &Context, admin: &Endpoint, command: Assimilate) -> Resu
         partial_lists: command.partial_lists,
         every_seconds: command.every.0.as_secs(),
         watch: !command.no_watch,
+        write: command.read_write,
     };
     if command.dry_run {
         let survey: Survey = admin.post("/v1/assimilate/survey", &order).await?;
@@ -144,6 +158,7 @@ async fn status(context: &Context, admin: &Endpoint, id: u32) -> Result<(), Fail
     } else {
         print::line(sentence(&root))?;
         root.unread.iter().try_for_each(|unread| print::line(format!("  not looked at: {}", line(unread))))?;
+        root.unbrought.iter().try_for_each(|one| print::line(format!("  not in the tree: {}", line(one))))?;
     }
     let mut after = String::new();
     loop {
@@ -160,6 +175,26 @@ async fn status(context: &Context, admin: &Endpoint, id: u32) -> Result<(), Fail
             None => return Ok(()),
         }
     }
+}
+
+async fn conflicts(context: &Context, admin: &Endpoint, id: u32) -> Result<(), Failure> {
+    let (mut all, mut after) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/v1/assimilate/{id}/conflicts?after={}", encode(&after));
+        let page: Vec<ConflictView> = admin.get(&path).await?;
+        let ended = page.len() < PAGE;
+        all.extend(page);
+        match all.last().filter(|_| !ended) {
+            Some(last) => after.clone_from(&last.id),
+            None => break,
+        }
+    }
+    if context.global.json {
+        return print::json(&all);
+    }
+    let rows =
+        all.into_iter().map(|one| vec![one.name, one.beside.unwrap_or_else(|| "-".to_owned()), print::time(one.since)]);
+    print::table(&["NAME", "KEPT AS", "SINCE"], rows.collect())
 }
 
 fn line(noted: &Noted) -> String {
@@ -187,8 +222,12 @@ fn sentence(root: &RootView) -> String {
         (Some(_), Some(_)) => "; all bytes in place have checksums".to_owned(),
         _ => String::new(),
     };
+    let behind = match (root.waiting, root.stuck) {
+        (0, 0) => String::new(),
+        (waiting, stuck) => format!("; {waiting} keys are to reach it, {stuck} cannot"),
+    };
     format!(
-        "root {id} ({order}): {} names, {}, {} are no objects; {state}; changes are seen {}{told}{hashed}",
+        "root {id} ({order}): {} names, {}, {} are no objects; {state}; changes are seen {}{told}{hashed}{behind}",
         counts.names,
         print::bytes(counts.bytes),
         counts.refused,

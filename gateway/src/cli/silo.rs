@@ -55,7 +55,8 @@ pub struct Create {
     /// `gs://bucket/prefix`, `sftp://user@host/path`, `davs://host/path`, or, to be taken over, `https://host/path`.
     url: String,
     /// Whose it is: `own` takes objects under names of our own and begins empty; `read-only` is others', never written to,
-    /// and what it holds is taken over by `holdall assimilate`.
+    /// and what it holds is taken over by `holdall assimilate`; `read-write` is a folder of others in which
+    /// `holdall assimilate --read-write` writes as they do.
     #[arg(long, default_value = "own")]
     access: Whose,
     /// Room kept free.
@@ -120,6 +121,7 @@ pub struct Create {
 enum Whose {
     Own,
     ReadOnly,
+    ReadWrite,
 }
 
 impl From<Whose> for Access {
@@ -127,6 +129,7 @@ impl From<Whose> for Access {
         match whose {
             Whose::Own => Self::Own,
             Whose::ReadOnly => Self::ReadOnly,
+            Whose::ReadWrite => Self::ReadWrite,
         }
     }
 }
@@ -190,6 +193,7 @@ fn table(silos: &[SiloView]) -> Result<(), Failure> {
         let state = match (silo.health, silo.cordoned) {
             (Health::Down, _) => "down",
             (Health::Up, _) if silo.access == Access::ReadOnly => "read-only",
+            (Health::Up, _) if silo.access == Access::ReadWrite => "read-write",
             (Health::Up, true) => "cordoned",
             (Health::Up, false) => "up",
         };

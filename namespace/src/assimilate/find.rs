@@ -126,7 +126,7 @@ impl Core {
     }
 
     /// The silo of a root, and what others put there.
-    pub(super) fn silo_of(&self, root: &RootRow) -> Result<(Arc<OpenSilo>, Arc<dyn Holdings>), Fault> {
+    pub(crate) fn silo_of(&self, root: &RootRow) -> Result<(Arc<OpenSilo>, Arc<dyn Holdings>), Fault> {
         let open = Arc::clone(self.inventory().silo(root.silo)?);
         let holdings = open.holdings.clone();
         let holdings = holdings.ok_or_else(|| Fault::Unavailable(format!("silo `{}` is ours", open.row.name)))?;

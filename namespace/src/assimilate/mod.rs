@@ -27,6 +27,7 @@ mod hash;
 mod merge;
 mod pass;
 mod root;
+mod same;
 mod take;
 mod tell;
 mod touch;
@@ -60,6 +61,9 @@ pub struct Assimilate {
     /// What others change is looked at when it happens, where the silo shows it.
     #[serde(default = "yes")]
     pub watch: bool,
+    /// What S3 writes and deletes reaches the silo.
+    #[serde(default)]
+    pub write: bool,
 }
 
 fn yes() -> bool {
@@ -176,8 +180,21 @@ pub enum AssimilateError {
     #[error("no root {0}")]
     NoSuchRoot(RootId),
     /// The silo is ours: what lies in it are objects already.
-    #[error("silo `{0}` is Holdall's own: only a silo with `--access read-only` is taken over in place")]
+    #[error(
+        "silo `{0}` is Holdall's own: only a silo with `--access read-only` or `read-write` is taken over in place"
+    )]
     Own(String),
+    /// The silo is not to be written to.
+    #[error("silo `{0}` is read-only: only one with `--access read-write` is taken over read-write")]
+    ReadOnly(String),
+    /// Something is on its way into the tree, or out of it.
+    #[error("{count} files are on their way into the tree of root {id} or out of it: try again in a moment")]
+    UnderWay {
+        /// The root.
+        id: RootId,
+        /// How many.
+        count: usize,
+    },
     /// The same names, or the same keys, are another root's already.
     #[error("{what} overlaps root {other}: {order}")]
     Overlaps {
@@ -198,14 +215,15 @@ pub enum AssimilateError {
 
 impl std::fmt::Display for Assimilate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { silo, prefix, bucket, into, .. } = self;
-        write!(f, "{silo}:{prefix} into s3://{bucket}/{into}")
+        let Self { silo, prefix, bucket, into, write, .. } = self;
+        let how = if *write { ", read-write" } else { "" };
+        write!(f, "{silo}:{prefix} into s3://{bucket}/{into}{how}")
     }
 }
 
 impl Assimilate {
     /// The key of a name, or why it is none.
-    fn key_of(&self, name: &[u8]) -> Result<ObjectKey, String> {
+    pub(crate) fn key_of(&self, name: &[u8]) -> Result<ObjectKey, String> {
         let name = std::str::from_utf8(name).map_err(|_| "the name is not UTF-8".to_owned())?;
         let rest = name.strip_prefix(&self.prefix).ok_or_else(|| "the name lies elsewhere".to_owned())?;
         format!("{}{rest}", self.into).parse().map_err(|error| format!("the name is no key: {error}"))
@@ -217,7 +235,7 @@ impl Assimilate {
     }
 
     /// The name that a key would come from, or the prefix of names that a prefix of keys would.
-    fn name_of(&self, key: &str) -> Option<String> {
+    pub(crate) fn name_of(&self, key: &str) -> Option<String> {
         key.strip_prefix(&self.into).map(|rest| format!("{}{rest}", self.prefix))
     }
 }
@@ -260,6 +278,7 @@ mod tests {
             partial_lists: false,
             every_seconds: 1,
             watch: true,
+            write: false,
         };
         let noted = |name: &&str| Noted { name: (*name).to_owned(), reason: String::new() };
         RootInfo {

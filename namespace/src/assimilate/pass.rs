@@ -60,14 +60,14 @@ impl Core {
     }
 
     /// The bucket that a root goes into, if it is still that.
-    pub(super) async fn bucket_of(&self, root: &RootRow) -> Result<Option<Bucket>, Fault> {
+    pub(crate) async fn bucket_of(&self, root: &RootRow) -> Result<Option<Bucket>, Fault> {
         let name = &root.info.order.bucket;
         let row: Option<BucketRow> = decode_row(self.engine.get(&[bucket_key(name)]).await?[0].as_ref())?;
         Ok(row.filter(|row| row.incarnation == root.bucket).map(|row| show(name.clone(), row)))
     }
 
     /// What is known of a root's names that start with `prefix`, after `after` and up to `until`.
-    pub(super) async fn known_names(
+    pub(crate) async fn known_names(
         &self,
         root: &RootRow,
         prefix: &str,
@@ -306,6 +306,9 @@ impl<'a> Pass<'a> {
             let Some(held) = self.still(held, &before).await else { return Ok(0) };
             // What became too large stays what it was, and cannot be read.
             let Ok(key) = self.row.info.order.key_for(&held) else { return Ok(0) };
+            if self.core.follow_touched(&self.row, &self.bucket, &key, &held, &before).await? {
+                return Ok(0);
+            }
             let followed = self.core.follow_changed(&self.row, &self.bucket, &key, &held, &before).await?;
             Ok(u64::from(matches!(followed, Followed::Changed)))
         });
@@ -338,7 +341,7 @@ impl<'a> Pass<'a> {
             return self.take_away(&name, &row).await;
         }
         // With what was no object nothing goes.
-        if !matches!(row.state, NameState::Made(_)) {
+        if row.version().is_none() {
             if self.idle.len() < GONE_AT_MOST {
                 self.idle.push(Change { name, before: Some(row), after: None });
             }
@@ -480,6 +483,9 @@ impl<'a> Pass<'a> {
             info.gone = gone;
         });
         noted.await?;
+        if self.row.info.order.write {
+            self.core.projecting.audit(self.row.info.id);
+        }
         if counts.made + counts.changed > 0 {
             self.core.looking.unhashed.notify_one();
         }

@@ -11,9 +11,12 @@ use crate::engine::{self, Key, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Inventory, load_roots};
-use crate::limits::{ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, COMMIT_TRIES, MAX_ROOTS, RESCAN_AT_MOST, SURVEYED};
+use crate::limits::{
+    ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, COMMIT_TRIES, LIST_PAGE, MAX_ROOTS, RESCAN_AT_MOST, SURVEYED,
+};
 use crate::namespace::{Core, Namespace};
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
+use crate::table::projections::intents;
 use crate::table::roots::{RootId, RootRow, next_root, root as root_key};
 use crate::table::silos::revision;
 use crate::table::usage;
@@ -23,9 +26,9 @@ use crate::table::{after_prefix, decode_row, encode, names, successor};
 const TOLD: usize = 20;
 
 impl Namespace {
-    /// Orders a root; its first pass begins at once. Nothing is written to the silo, now or later.
+    /// Orders a root; its first pass begins at once. Nothing is written to the silo, now or later, unless the order says so.
     pub async fn assimilate(&self, order: Assimilate) -> Result<RootInfo, AssimilateError> {
-        let (silo, holdings) = self.core.foreign(&order.silo)?;
+        let (silo, holdings) = self.core.foreign(&order)?;
         self.core.refuse_overlap(&order)?;
         let bucket = self.bucket(&order.bucket).await;
         let bucket = bucket.map_err(|_| AssimilateError::NoSuchBucket(order.bucket.to_string()))?;
@@ -84,7 +87,7 @@ impl Core {
 impl Namespace {
     /// What an order would take over: looks at some of the names and changes nothing.
     pub async fn survey(&self, order: &Assimilate) -> Result<Survey, AssimilateError> {
-        let (_, holdings) = self.core.foreign(&order.silo)?;
+        let (_, holdings) = self.core.foreign(order)?;
         self.core.refuse_overlap(order)?;
         let unreachable = |error| Fault::Unavailable(format!("silo `{}`: {error}", order.silo));
         let (mut survey, mut walk) = (Survey::default(), holdings.walk(order.prefix.as_bytes(), None));
@@ -131,8 +134,18 @@ impl Namespace {
     /// Follows a root no more. Objects made of it stay, and so do their bytes, where they are.
     pub async fn forget_root(&self, id: RootId) -> Result<(), AssimilateError> {
         let row = self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?;
-        let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Delete(root_key(id)), Write::Add(revision(), 1)], ()));
-        engine::commit(&*self.engine, Vec::new(), decide).await.map_err(Fault::from)?;
+        let under_way = intents(row.silo, row.info.order.prefix.as_bytes());
+        let under_way = under_way.clone()..after_prefix(&under_way);
+        let reads = vec![Read::Empty(under_way.clone())];
+        let decide = move |rows: &Rows| {
+            let writes = vec![Write::Delete(root_key(id)), Write::Add(revision(), 1)];
+            Ok::<_, Fault>(if rows.empty[0] { (writes, true) } else { (Vec::new(), false) })
+        };
+        if !engine::commit(&*self.engine, reads, decide).await.map_err(Fault::from)? {
+            let count = self.core.engine.range(under_way, LIST_PAGE, usize::MAX).await.map_err(Fault::from)?.len();
+            return Err(AssimilateError::UnderWay { id, count });
+        }
+        self.core.projecting.forget(id);
         self.core.refresh_inventory(true).await?;
         self.core.forget_names(row.silo, &row.info.order.prefix).await?;
         Ok(())
@@ -188,17 +201,20 @@ impl Survey {
 }
 
 impl Noted {
-    pub(super) fn of(name: &[u8], reason: String) -> Self {
+    pub(crate) fn of(name: &[u8], reason: String) -> Self {
         Self { name: String::from_utf8_lossy(name).into_owned(), reason }
     }
 }
 
 impl Core {
     /// A silo of others.
-    fn foreign(&self, name: &str) -> Result<(SiloId, Arc<dyn Holdings>), AssimilateError> {
-        let inventory = self.inventory();
+    fn foreign(&self, order: &Assimilate) -> Result<(SiloId, Arc<dyn Holdings>), AssimilateError> {
+        let (inventory, name) = (self.inventory(), &*order.silo);
         let open = inventory.named(name).ok_or_else(|| AssimilateError::NoSuchSilo(name.to_owned()))?;
         let holdings = open.holdings.clone().ok_or_else(|| AssimilateError::Own(name.to_owned()))?;
+        if order.write && open.projections.is_none() {
+            return Err(AssimilateError::ReadOnly(name.to_owned()));
+        }
         Ok((open.id, holdings))
     }
 
@@ -216,7 +232,7 @@ impl Core {
         overlap(order, &inventory).map(|()| inventory.revision)
     }
 
-    pub(super) async fn root_row(&self, id: RootId) -> Result<Option<RootRow>, Fault> {
+    pub(crate) async fn root_row(&self, id: RootId) -> Result<Option<RootRow>, Fault> {
         self.engine.get(&[root_key(id)]).await?[0].as_ref().map(RootRow::decode).transpose()
     }
 
@@ -243,12 +259,12 @@ impl Core {
     async fn refused_names(&self, row: &RootRow, after: &str, limit: usize) -> Result<Vec<Noted>, Fault> {
         let (mut refused, mut after) = (Vec::new(), after.as_bytes().to_vec());
         while refused.len() < limit {
-            let known = self.known_names(row, &row.info.order.prefix, &after, None, crate::limits::LIST_PAGE).await?;
+            let known = self.known_names(row, &row.info.order.prefix, &after, None, LIST_PAGE).await?;
             let Some((last, _)) = known.last() else { break };
             after.clone_from(last);
             refused.extend(known.iter().filter_map(|(name, row)| match &row.state {
                 names::NameState::Refused(reason) => Some(Noted::of(name, reason.clone())),
-                names::NameState::Made(_) | names::NameState::Hidden => None,
+                _ => None,
             }));
         }
         refused.truncate(limit);

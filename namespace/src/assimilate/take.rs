@@ -20,6 +20,7 @@ use crate::table::buckets::{BucketRow, bucket as bucket_key};
 use crate::table::extents::{ExtentRow, extent};
 use crate::table::names::{NameRow, NameState, name as name_key};
 use crate::table::objects::{Attributes, Data, ObjectRow, object, store};
+use crate::table::projections::intent;
 use crate::table::roots::{RootId, RootRow, root as root_key};
 use crate::table::tag::Tag;
 use crate::table::usage::{self, Counted};
@@ -160,8 +161,9 @@ impl Core {
         for ((new, _), key) in all.iter().zip(keys) {
             reads.push(Read::Row(key));
             reads.push(Read::Row(name_key(silo, &new.held.name)));
+            reads.extend(intent_read(root, &new.held.name));
         }
-        let bucket = bucket.clone();
+        let (bucket, write) = (bucket.clone(), root.info.order.write);
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             stands(rows, id)?;
             let (mut writes, mut count, mut bytes) = (Vec::new(), 0, 0);
@@ -171,12 +173,17 @@ impl Core {
             }
             for (new, made) in &all {
                 let (key, name) = (object(bucket.incarnation, &new.key), name_key(silo, &new.held.name));
-                if decode_row::<NameRow>(rows.get(&name))? != new.before {
+                if decode_row::<NameRow>(rows.get(&name))? != new.before || under_way(rows, write, silo, &new.held.name)
+                {
                     continue;
                 }
                 if let Some(row) = decode_row::<ObjectRow>(rows.get(&key))? {
                     let in_place = in_place.contains(&row.version);
-                    writes.push(Write::Put(name, encode(&found(&row, in_place, &made.row, &new.held))));
+                    let found = found(&row, in_place, &made.row, &new.held);
+                    // What S3 wrote is about to be brought there.
+                    if !(write && found.state == NameState::Hidden) {
+                        writes.push(Write::Put(name, encode(&found)));
+                    }
                     continue;
                 }
                 count += 1;
@@ -194,16 +201,17 @@ impl Core {
 
     /// Changes rows of names in one commit, each if it is as it was known; none is no row.
     pub(super) async fn change_names(&self, root: &RootRow, all: Vec<Change>) -> Result<(), Fault> {
-        let (silo, id) = (root.silo, root.info.id);
+        let (silo, id, write) = (root.silo, root.info.id, root.info.order.write);
         let names = all.iter().map(|change| Read::Row(name_key(silo, &change.name)));
-        let reads = names.chain([Read::Row(root_key(id))]).collect();
+        let intents = all.iter().filter_map(|change| intent_read(root, &change.name));
+        let reads = names.chain(intents).chain([Read::Row(root_key(id))]).collect();
         let priority = Priority::of(all.len());
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             stands(rows, id)?;
             let mut writes = Vec::new();
             for Change { name, before, after } in &all {
                 let key = name_key(silo, name);
-                if decode_row::<NameRow>(rows.get(&key))? != *before {
+                if decode_row::<NameRow>(rows.get(&key))? != *before || under_way(rows, write, silo, name) {
                     continue;
                 }
                 writes.push(match after {
@@ -230,19 +238,22 @@ impl Core {
         let (object_key, row_key) = (object(bucket.incarnation, key), name_key(root.silo, &held.name));
         let (old, extents) = (before.clone(), made.extents());
         let (name, read) = (Write::Put(row_key.clone(), encode(&made.name(held))), row_key.clone());
-        let id = root.info.id;
+        let (id, silo, write, name_read) = (root.info.id, root.silo, root.info.order.write, held.name.clone());
         let decide = move |rows: &Rows, _: &ObjectRow| -> Result<Vec<Write>, NotFollowed> {
             stands(rows, id)?;
-            if decode_row::<NameRow>(rows.get(&read))?.as_ref() != Some(&old) {
+            if decode_row::<NameRow>(rows.get(&read))?.as_ref() != Some(&old)
+                || under_way(rows, write, silo, &name_read)
+            {
                 return Err(NotFollowed::Faster);
             }
             let current: Option<ObjectRow> = decode_row(rows.get(&object_key))?;
-            if !current.is_some_and(|current| old.state == NameState::Made(current.version)) {
+            if current.is_none_or(|current| old.version() != Some(current.version)) {
                 return Err(NotFollowed::Written);
             }
             Ok(extents.iter().cloned().chain([name.clone()]).collect())
         };
-        let reads = vec![Read::Row(row_key), Read::Row(root_key(id))];
+        let mut reads = vec![Read::Row(row_key), Read::Row(root_key(id))];
+        reads.extend(intent_read(root, &held.name));
         let beside = Beside { reads, decide: Arc::new(decide) };
         let replaced = self.replace(Replace {
             session,
@@ -259,6 +270,12 @@ impl Core {
         match replaced.await {
             Ok(_) => Ok(Followed::Changed),
             Err(NotReplaced::Beside(NotFollowed::Faster)) => Ok(Followed::Left),
+            // While a deletion waits to reach it, the tree is right; while a version does, that is.
+            Err(NotReplaced::Beside(NotFollowed::Written)) if root.info.order.write => {
+                let new = New { key: key.clone(), held: held.clone(), before: Some(before.clone()) };
+                let made = self.take_new(Priority::Foreground, root, bucket, vec![new]).await?;
+                Ok(if made > 0 { Followed::Changed } else { Followed::Left })
+            }
             Err(NotReplaced::Beside(NotFollowed::Written)) => {
                 let row = NameRow { validator: held.validator.0.clone(), state: NameState::Hidden };
                 self.change_name(root, &held.name, before, Some(row)).await?;
@@ -280,10 +297,19 @@ impl Core {
         name: &[u8],
         before: &NameRow,
     ) -> Result<bool, Fault> {
-        let (NameState::Made(version), silo) = (before.state.clone(), root.silo) else {
+        let Some(version) = before.version() else {
             return self.change_name(root, name, before, None).await.map(|()| false);
         };
+        let (silo, write, gone_name) = (root.silo, root.info.order.write, name.to_vec());
+        let shown = matches!(before.state, NameState::Shown { .. });
         let in_place = move |rows: &Rows, row: &ObjectRow| -> Result<bool, Fault> {
+            if row.version != version || under_way(rows, write, silo, &gone_name) {
+                return Ok(false);
+            }
+            // What was brought there is the object, though its bytes are ours.
+            if shown {
+                return Ok(true);
+            }
             let Data::Slices(slices) = &row.data else { return Ok(false) };
             // Of what was moved in part nothing can be read any more.
             let mut there = slices.is_empty();
@@ -291,10 +317,11 @@ impl Core {
                 let row: Option<ExtentRow> = decode_row(rows.get(&extent(slice.extent)))?;
                 there |= row.is_some_and(|row| row.is_in_place(silo));
             }
-            Ok(there && row.version == version)
+            Ok(there)
         };
         let also = vec![Write::Delete(name_key(silo, name))];
-        let removal = Removal { condition: Condition::default(), only: Some(Arc::new(in_place)), also };
+        let reads = intent_read(root, name).into_iter().collect();
+        let removal = Removal { condition: Condition::default(), only: Some(Arc::new(in_place)), reads, also };
         match self.remove(&self.session(), bucket, key, removal).await {
             Ok(true) => Ok(true),
             Ok(false) | Err(NotReplaced::Beside(())) => {
@@ -335,6 +362,16 @@ impl Core {
     }
 }
 
+/// What says whether something is on its way to or from a name; nothing ever is under a root that is not written to.
+pub(super) fn intent_read(root: &RootRow, name: &[u8]) -> Option<Read> {
+    root.info.order.write.then(|| Read::Row(intent(root.silo, name)))
+}
+
+/// As long as that is so, what is seen there may be our own doing.
+pub(super) fn under_way(rows: &Rows, write: bool, silo: SiloId, name: &[u8]) -> bool {
+    write && rows.get(&intent(silo, name)).is_some() && !crate::seeded_bug!("projection-echo")
+}
+
 enum NotFollowed {
     Faster,
     Written,
@@ -348,12 +385,12 @@ impl From<Fault> for NotFollowed {
 }
 
 /// Whoever takes over for a root that was forgotten leaves no row behind.
-fn stands(rows: &Rows, id: RootId) -> Result<(), Fault> {
+pub(super) fn stands(rows: &Rows, id: RootId) -> Result<(), Fault> {
     let forgotten = || Fault::Unavailable(format!("root {id} was forgotten"));
     rows.get(&root_key(id)).map(drop).ok_or_else(forgotten)
 }
 
-fn known<T>(outcome: Result<T, Uncommitted<Fault>>) -> Result<T, Fault> {
+pub(super) fn known<T>(outcome: Result<T, Uncommitted<Fault>>) -> Result<T, Fault> {
     outcome.map_err(|error| match error {
         Uncommitted::Refused(fault) | Uncommitted::Fault(fault) => fault,
         Uncommitted::Unknown => unknown(),

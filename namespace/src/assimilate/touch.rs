@@ -69,7 +69,7 @@ impl Namespace {
 
 impl Core {
     /// Names of a root may have changed. Answers how many of them are the root's.
-    pub(super) fn touch(&self, id: RootId, order: &Assimilate, touched: &[Touched]) -> usize {
+    pub(crate) fn touch(&self, id: RootId, order: &Assimilate, touched: &[Touched]) -> usize {
         let (now, prefix) = (self.clock.monotonic(), order.prefix.as_bytes());
         let mut dirty = held(&self.looking.dirty);
         let mut count = 0;

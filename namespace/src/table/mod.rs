@@ -19,6 +19,7 @@ pub mod moves;
 pub mod names;
 pub mod objects;
 pub mod packs;
+pub mod projections;
 pub mod refs;
 pub mod retired;
 pub mod roots;
@@ -90,14 +91,19 @@ pub mod key {
     pub const PACKS: u8 = 0x1c;
     /// What is taken over in place.
     pub const ROOTS: u8 = 0x1d;
+    /// What is being brought into trees of others, or taken out, by name.
+    pub const INTENTS: u8 = 0x1e;
+    /// What came out of trees of others.
+    pub const TAKEN_OUT: u8 = 0x1f;
 }
 
 /// The format of single rows that this version writes.
 pub const FORMAT: u8 = 1;
 
 /// The format of an index and its silos that this version writes; it reads this one and all before it. 2: packs. 3:
-/// backups of the index in its silos, which an earlier version would sweep. 4: what lies where others put it.
-pub const INDEX_FORMAT: u32 = 4;
+/// backups of the index in its silos, which an earlier version would sweep. 4: what lies where others put it. 5: trees of others
+/// that are written to, whose changes an earlier version would take for theirs.
+pub const INDEX_FORMAT: u32 = 5;
 
 /// Encodes a row.
 pub fn encode<T: Serialize>(row: &T) -> Vec<u8> {

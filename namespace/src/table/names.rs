@@ -25,6 +25,23 @@ pub enum NameState {
     Hidden,
     /// It is no object, for this reason.
     Refused(String),
+    /// This version was brought there: a copy, whose bytes are ours.
+    Shown {
+        /// The version.
+        version: Number,
+        /// BLAKE3 over its bytes.
+        digest: [u8; 32],
+    },
+}
+
+impl NameRow {
+    /// The version that the name follows, or shows.
+    pub fn version(&self) -> Option<Number> {
+        match self.state {
+            NameState::Made(version) | NameState::Shown { version, .. } => Some(version),
+            NameState::Hidden | NameState::Refused(_) => None,
+        }
+    }
 }
 
 /// A name of a silo.

@@ -44,6 +44,11 @@ impl Kind {
         if self.is_fuse() { 0 } else { stat.st_ino }
     }
 
+    /// Inode numbers last as long as their files.
+    pub(crate) fn keeps_inodes(self) -> bool {
+        !self.is_fuse() && !matches!(self.name, "vfat" | "exfat" | "unknown")
+    }
+
     /// A file's time is that of its last write, not of when a cache on the way sent it on.
     pub(crate) fn keeps_times(self) -> bool {
         self.local || self.durable

@@ -17,6 +17,7 @@ pub(crate) mod kind;
 mod list;
 mod pool;
 mod probe;
+mod project;
 mod read;
 mod root;
 mod tree;
@@ -41,6 +42,7 @@ use crate::marker::{Claim, Marker};
 use crate::name::BlobName;
 use crate::silo::{Body, Describe, Listed, Pieces, Silo, Space, Stat, Stored};
 use crate::span;
+pub use project::Shared;
 pub use tree::Tree;
 
 use list::Page;

@@ -236,6 +236,10 @@ impl Holdings for Tree {
         Ok(pieces.boxed())
     }
 
+    fn same_file(&self, one: &Validator, other: &Validator) -> bool {
+        same_file(one, other)
+    }
+
     async fn watch(&self, prefix: &[u8]) -> Result<Box<dyn Watch>, String> {
         Ok(Box::new(TreeWatch::begin(self.again(), prefix).await?))
     }
@@ -326,7 +330,7 @@ fn refusal(stat: &Stat) -> Option<&'static str> {
 }
 
 /// Spelled as a walk spells it.
-fn is_plain(name: &[u8]) -> bool {
+pub(super) fn is_plain(name: &[u8]) -> bool {
     !name.contains(&0) && name.split(|byte| *byte == b'/').all(|segment| !matches!(segment, b"" | b"." | b".."))
 }
 
@@ -334,7 +338,7 @@ pub(super) fn is_ours(name: &[u8]) -> bool {
     name.starts_with(OURS) || name == MARKER.as_bytes()
 }
 
-fn validator_of(stat: &Stat, kind: Kind) -> Validator {
+pub(super) fn validator_of(stat: &Stat, kind: Kind) -> Validator {
     Validator(format!(
         "{:x}-{:x}-{:x}.{:x}-{:x}.{:x}",
         kind.inode(stat),
@@ -344,6 +348,12 @@ fn validator_of(stat: &Stat, kind: Kind) -> Validator {
         stat.st_ctime,
         stat.st_ctime_nsec
     ))
+}
+
+/// The same inode, size and time of modification: the time of the last change, which renaming moves on as well, is left out.
+pub(super) fn same_file(one: &Validator, other: &Validator) -> bool {
+    let [one, other] = [one, other].map(|validator| validator.0.rsplit_once('-').map(|(before, _)| before));
+    one.is_some() && one == other
 }
 
 fn held(name: Vec<u8>, stat: &Stat, kind: Kind) -> Held {

@@ -203,6 +203,10 @@ impl Holdings for Heard<dyn Holdings> {
         Ok(self.silence.listen(pieces))
     }
 
+    fn same_file(&self, one: &Validator, other: &Validator) -> bool {
+        self.inner.same_file(one, other)
+    }
+
     /// It waits for others, who may do nothing for days.
     async fn watch(&self, prefix: &[u8]) -> Result<Box<dyn Watch>, String> {
         self.inner.watch(prefix).await

@@ -1,0 +1,286 @@
+//! Projections: under a read-write root, what S3 writes and deletes reaches the tree of others, after the client was answered.
+//!
+//! A name's row says which version it follows or shows; where that is not the key's current one, the tree lacks something,
+//! and whoever finds that, by the commit that did it or by an audit of all rows, makes an *attempt*. What is brought in
+//! changes places with what has the name, and what came out is looked at before it goes.
+//!
+//! **Who wins.** The last writer to reach the tree. A PUT reaches it when its file takes its name: what others wrote there
+//! and nobody saw gets a name beside it, and becomes an object under that. A DELETE takes only what was seen: any other file
+//! gets its name back, and is a new object. The version that S3 shows keeps bytes of our own, whatever happens to its file.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use self::attempt::Hindered;
+use crate::assimilate::{AssimilateError, Noted};
+use crate::bucket::Bucket;
+use crate::clock::UnixMs;
+use crate::extent::SiloId;
+use crate::fault::Fault;
+use crate::limits::{
+    LIST_PAGE, PROJECTION_BEAT, PROJECTION_REST, PROJECTIONS_AT_ONCE, PROJECTIONS_KEPT, SETTLE_OUT, STUCK_KEPT,
+};
+use crate::name::ObjectKey;
+use crate::namespace::{Core, Namespace};
+use crate::table::projections::{OutRow, OutState, outs, read_out};
+use crate::table::roots::{RootId, RootRow};
+use crate::table::{after_prefix, decode, successor};
+
+mod attempt;
+mod audit;
+mod decide;
+mod settle;
+
+/// A name of a root.
+type Name = (RootId, Vec<u8>);
+
+/// What a gateway keeps in memory of projections. Locks are held for a few instructions.
+#[derive(Default)]
+pub(crate) struct Projecting {
+    wanted: Notify,
+    /// Names that may not be in step with their keys, and since when they may be looked at.
+    names: Mutex<BTreeMap<Name, Duration>>,
+    /// Roots whose rows are to be compared.
+    audits: Mutex<BTreeSet<RootId>>,
+    /// Something came out that needs no patience.
+    settle: Mutex<bool>,
+    /// What a tree cannot hold as it is.
+    stuck: Mutex<HashMap<RootId, BTreeMap<Vec<u8>, String>>>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder panics")
+}
+
+/// How far the tree of a root follows its keys.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Projected {
+    /// Keys that this gateway is about to bring there, or to take away.
+    pub waiting: u64,
+    /// Keys that the tree cannot hold.
+    pub stuck: u64,
+    /// Some of them, and why.
+    pub reasons: Vec<Noted>,
+}
+
+/// What others wrote at the same time as S3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The number of the attempt that found it: `session-number`.
+    pub id: String,
+    /// The name that it had.
+    pub name: String,
+    /// The name that it has now; none where it has none yet.
+    pub beside: Option<String>,
+    /// When it was found.
+    pub since: UnixMs,
+}
+
+impl Projecting {
+    /// A name may not be in step with its key.
+    fn want(&self, name: Name, from: Duration) {
+        let mut names = held(&self.names);
+        if names.len() >= PROJECTIONS_KEPT && !names.contains_key(&name) {
+            held(&self.audits).insert(name.0);
+        } else {
+            let known = names.entry(name).or_insert(from);
+            *known = (*known).min(from);
+        }
+        drop(names);
+        self.wanted.notify_one();
+    }
+
+    /// A root's rows are compared soon.
+    pub(crate) fn audit(&self, root: RootId) {
+        held(&self.audits).insert(root);
+        self.wanted.notify_one();
+    }
+
+    fn settle_soon(&self) {
+        *held(&self.settle) = true;
+        self.wanted.notify_one();
+    }
+
+    /// Names that are due, in their order, none of those that somebody is at work on.
+    fn due(&self, now: Duration, busy: &HashSet<Name>, room: usize) -> Vec<Name> {
+        let mut names = held(&self.names);
+        let due = names.iter().filter(|(name, from)| **from <= now && !busy.contains(*name));
+        let due: Vec<Name> = due.take(room).map(|(name, _)| name.clone()).collect();
+        for name in &due {
+            names.remove(name);
+        }
+        due
+    }
+
+    fn note_stuck(&self, (root, name): &Name, reason: String) {
+        let mut all = held(&self.stuck);
+        let stuck = all.entry(*root).or_default();
+        if stuck.len() < STUCK_KEPT || stuck.contains_key(name) {
+            stuck.insert(name.clone(), reason);
+        }
+    }
+
+    fn is_stuck(&self, (root, name): &Name) -> bool {
+        held(&self.stuck).get(root).is_some_and(|stuck| stuck.contains_key(name))
+    }
+
+    fn free(&self, (root, name): &Name) {
+        if let Some(stuck) = held(&self.stuck).get_mut(root) {
+            stuck.remove(name);
+        }
+    }
+
+    /// A root that is forgotten.
+    pub(crate) fn forget(&self, root: RootId) {
+        held(&self.names).retain(|(of, _), _| *of != root);
+        held(&self.audits).remove(&root);
+        held(&self.stuck).remove(&root);
+    }
+}
+
+impl Namespace {
+    /// How far the tree of a root follows its keys, as far as this gateway knows.
+    pub fn projected(&self, root: RootId) -> Projected {
+        let waiting = held(&self.core.projecting.names).keys().filter(|(of, _)| *of == root).count() as u64;
+        let all = held(&self.core.projecting.stuck);
+        let stuck = all.get(&root);
+        let reasons = stuck.into_iter().flatten().take(20);
+        Projected {
+            waiting,
+            stuck: stuck.map_or(0, BTreeMap::len) as u64,
+            reasons: reasons.map(|(name, reason)| Noted::of(name, reason.clone())).collect(),
+        }
+    }
+
+    /// What others wrote at the same time as S3 under the names of a root, and that is still there: at most `limit` after
+    /// the one of this id.
+    pub async fn conflicts(&self, id: RootId, after: &str, limit: usize) -> Result<Vec<Conflict>, AssimilateError> {
+        let row = self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?;
+        let (mut conflicts, mut all) = (Vec::new(), Outs::of(row.silo));
+        while let Some(page) = all.next(&self.core).await? {
+            for (_, out) in page {
+                let beside = match out.state {
+                    OutState::Trash => continue,
+                    OutState::Conflict => None,
+                    OutState::Beside(name) => Some(String::from_utf8_lossy(&name).into_owned()),
+                };
+                let number = out.at.number;
+                let id = format!("{:x}-{:x}", number.0, number.1);
+                let name = String::from_utf8_lossy(&out.name).into_owned();
+                if name.starts_with(&row.info.order.prefix) {
+                    conflicts.push(Conflict { id, name, beside, since: out.since });
+                }
+            }
+        }
+        let from = conflicts.iter().position(|conflict| conflict.id == after).map_or(0, |at| at + 1);
+        conflicts.drain(..from);
+        conflicts.truncate(limit);
+        Ok(conflicts)
+    }
+}
+
+/// What came out of a silo, a page at a time.
+struct Outs {
+    silo: SiloId,
+    at: Option<Vec<u8>>,
+}
+
+impl Outs {
+    fn of(silo: SiloId) -> Self {
+        Self { silo, at: Some(outs(silo)) }
+    }
+
+    async fn next(&mut self, core: &Core) -> Result<Option<Vec<((u64, u64), OutRow)>>, Fault> {
+        let Some(at) = self.at.take() else { return Ok(None) };
+        let page = core.engine.range(at..after_prefix(&outs(self.silo)), LIST_PAGE, usize::MAX).await?;
+        self.at = page.last().map(|(key, _)| successor(key));
+        let mut rows = Vec::with_capacity(page.len());
+        for (key, row) in &page {
+            let number = read_out(key).ok_or_else(|| Fault::Damaged("a key of what came out".to_owned()))?;
+            rows.push((number, decode(row)?));
+        }
+        Ok((!rows.is_empty()).then_some(rows))
+    }
+}
+
+impl Core {
+    /// A key was written or deleted: where it has a name in a tree of others, that follows.
+    pub(crate) fn project_soon(&self, bucket: &Bucket, key: &ObjectKey) {
+        let inventory = self.inventory();
+        let mut roots = inventory.roots.iter().filter(|row| row.bucket == bucket.incarnation && row.info.order.write);
+        if let Some((id, name)) = roots.find_map(|row| Some((row.info.id, row.info.order.name_of(key.as_str())?))) {
+            let which = (id, name.into_bytes());
+            self.projecting.free(&which);
+            self.projecting.want(which, self.clock.monotonic());
+        }
+    }
+
+    /// Brings trees of others in step with their keys, for ever.
+    pub(crate) async fn project_forever(self: Arc<Self>) {
+        let (mut attempts, mut busy, mut audited) = (JoinSet::new(), HashSet::new(), HashSet::new());
+        let mut settled = Duration::ZERO;
+        loop {
+            tokio::select! {
+                () = self.projecting.wanted.notified() => {}
+                () = self.clock.sleep(PROJECTION_BEAT) => {}
+                Some(ended) = attempts.join_next() => self.note_attempt(ended, &mut busy),
+            }
+            while let Some(ended) = attempts.try_join_next() {
+                self.note_attempt(ended, &mut busy);
+            }
+            let roots: Vec<RootRow> =
+                self.inventory().roots.iter().filter(|row| row.info.order.write).cloned().collect();
+            audited.retain(|id| roots.iter().any(|row| row.info.id == *id));
+            for row in &roots {
+                if audited.insert(row.info.id) || held(&self.projecting.audits).remove(&row.info.id) {
+                    self.audit(row).await;
+                }
+            }
+            let now = self.clock.monotonic();
+            if std::mem::take(&mut *held(&self.projecting.settle)) || now.saturating_sub(settled) >= SETTLE_OUT {
+                settled = now;
+                self.settle_trees().await;
+            }
+            for name in self.projecting.due(now, &busy, PROJECTIONS_AT_ONCE.saturating_sub(attempts.len())) {
+                // Whose root is gone needs nothing.
+                let Some(root) = roots.iter().find(|row| row.info.id == name.0).cloned() else { continue };
+                busy.insert(name.clone());
+                let core = Arc::clone(&self);
+                attempts.spawn(async move {
+                    let outcome = core.project(&root, &name.1).await;
+                    (name, outcome)
+                });
+            }
+        }
+    }
+
+    fn note_attempt(
+        &self,
+        ended: Result<(Name, Result<bool, Hindered>), tokio::task::JoinError>,
+        busy: &mut HashSet<Name>,
+    ) {
+        // Whose attempt died is not known: none is believed to be under way, and the rows say who is at work.
+        let Ok((name, outcome)) = ended else { return busy.clear() };
+        busy.remove(&name);
+        let now = self.clock.monotonic();
+        match outcome {
+            Ok(true) => self.projecting.want(name, now),
+            Ok(false) => self.projecting.free(&name),
+            Err(Hindered::Later(reason)) => {
+                tracing::debug!(name = %String::from_utf8_lossy(&name.1), reason, "a name is brought in step later");
+                self.projecting.want(name, now + PROJECTION_REST);
+            }
+            Err(Hindered::Never(reason)) => {
+                if !self.projecting.is_stuck(&name) {
+                    let (root, text) = (name.0, String::from_utf8_lossy(&name.1));
+                    tracing::warn!(root, name = %text, reason, "a tree cannot hold a key");
+                }
+                self.projecting.note_stuck(&name, reason);
+            }
+        }
+    }
+}
