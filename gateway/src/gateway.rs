@@ -315,11 +315,16 @@ async fn declare(namespace: &Namespace, declared: Option<Declared>) -> Result<()
 
 /// A silo that is lost with the process would make every acknowledgement a lie; a build for tests can open one.
 pub(crate) fn refuse_volatile(declared: &Declared) -> Result<(), ApplyError> {
-    let volatile = declared.silos.iter().find(|(_, silo)| silo.url.starts_with("memory:"));
-    volatile.map_or(Ok(()), |(name, silo)| {
-        let reason = format!("`{}`: what it takes would be lost with the process; known are `file:`, `s3:`", silo.url);
-        Err(ApplyError::Invalid { what: format!("silo.{name}.url"), reason })
-    })
+    declared.silos.iter().try_for_each(|(name, silo)| refuse_volatile_url(name, &silo.url))
+}
+
+/// The same of one silo.
+pub(crate) fn refuse_volatile_url(name: &str, url: &str) -> Result<(), ApplyError> {
+    if !url.starts_with("memory:") {
+        return Ok(());
+    }
+    let reason = format!("`{url}`: what it takes would be lost with the process; known are `file:`, `s3:`");
+    Err(ApplyError::Invalid { what: format!("silo.{name}.url"), reason })
 }
 
 /// `hot` and `cold`, folders below the data folder; new objects go to `hot` first.

@@ -42,6 +42,13 @@ pub struct CredentialsFrom {
 }
 
 impl CredentialsFrom {
+    /// The variables and files, each with what it is for: `account_key_env NAME`.
+    pub(crate) fn named(&self) -> Vec<String> {
+        let fields = serde_json::to_value(self).unwrap_or_default();
+        let named = |(field, place): (&String, &serde_json::Value)| Some(format!("{field} {}", place.as_str()?));
+        fields.as_object().into_iter().flatten().filter_map(named).collect()
+    }
+
     /// Reads what is named. The reason of a failure is one sentence fragment.
     pub(crate) fn find(&self) -> Result<Credentials, String> {
         let id = one(self.access_key_id_env.as_deref(), self.access_key_id_file.as_deref(), "access key id")?;

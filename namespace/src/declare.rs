@@ -2,65 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use holdall_silos::Address;
 use holdall_silos::address::BadAddress;
-use holdall_silos::connect::{holdings, projections};
-use holdall_silos::holdings::Holdings;
-use holdall_silos::projections::Projections;
-use holdall_silos::wrap::read_only::ReadOnly;
-use holdall_silos::wrap::silence::{Heard, Silence};
-use holdall_silos::{Address, Silo, SiloError, connect};
 
-use crate::engine::{self, Engine, Read, Rows, Write};
+use crate::engine::{self, Engine, NotCommitted, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::inventory::{Access, ApplyError, Change, Declared, DeclaredSilo, Inventory, WritePolicy, claim};
-use crate::limits::MAX_SILOS;
+use crate::inventory::{Access, ApplyError, Change, Declared, DeclaredSilo, Inventory, OpenSilo, WritePolicy};
+use crate::limits::{COMMIT_TRIES, MAX_SILOS};
+use crate::meet::refuse_other_kind;
 use crate::namespace::Namespace;
+use crate::table::roots::RootRow;
 use crate::table::silos::{SiloRow, bucket_write_policy, next_silo, revision, silo as silo_key, write_policy};
-use crate::table::{decode_row, encode};
-
-/// A silo's clients.
-pub(crate) struct Connected {
-    pub silo: Arc<dyn Silo>,
-    /// Of a silo of others.
-    pub holdings: Option<Arc<dyn Holdings>>,
-    /// Of one that we may write to as they do.
-    pub projections: Option<Arc<dyn Projections>>,
-}
-
-impl Connected {
-    /// The same, by `silence`.
-    pub(crate) fn heard(self, silence: &Arc<Silence>) -> Self {
-        let Self { silo, holdings, projections } = self;
-        let holdings = holdings.map(|holdings| Arc::new(Heard::new(holdings, silence)) as Arc<dyn Holdings>);
-        Self { silo: Arc::new(Heard::new(silo, silence)), holdings, projections }
-    }
-}
-
-/// Opens a declared silo's clients. The reason of a failure is one sentence fragment.
-pub(crate) fn connect_declared(declared: &DeclaredSilo, base: &Path) -> Result<Connected, String> {
-    #[cfg(test)]
-    if let Some(silo) = crate::model::silo_for(&declared.url) {
-        return Ok(Connected { silo, holdings: None, projections: None });
-    }
-    let address = Address::parse(&declared.url, base).map_err(|error| error.to_string())?;
-    let credentials = declared.credentials.find()?;
-    match declared.access {
-        Access::Own => {
-            let silo = connect(&address, &credentials).map_err(|error| error.to_string())?;
-            Ok(Connected { silo, holdings: None, projections: None })
-        }
-        Access::ReadOnly | Access::ReadWrite => {
-            let holdings = holdings(&address, &credentials).map_err(|error| error.to_string())?;
-            let writes = (declared.access == Access::ReadWrite).then(|| projections(&address));
-            let projections = writes.transpose().map_err(|error| error.to_string())?;
-            let silo = Arc::new(ReadOnly::new(Arc::clone(&holdings)));
-            Ok(Connected { silo, holdings: Some(holdings), projections })
-        }
-    }
-}
+use crate::table::{decode_row, encode, usage};
 
 /// Changes a silo's row, and the revision with it.
 pub(crate) async fn change_silo(
@@ -90,7 +45,12 @@ fn invalid(what: impl Into<String>, reason: impl Into<String>) -> ApplyError {
     ApplyError::Invalid { what: what.into(), reason: reason.into() }
 }
 
-fn compare_silos(declared: &BTreeMap<String, DeclaredSilo>, inventory: &Inventory) -> Result<Silos, ApplyError> {
+fn compare_silos(
+    declared: &BTreeMap<String, DeclaredSilo>,
+    inventory: &Inventory,
+    base: &Path,
+    renew: Option<&str>,
+) -> Result<Silos, ApplyError> {
     let mut silos = Silos { changes: Vec::new(), changed: Vec::new(), new: Vec::new() };
     for (name, silo) in declared {
         let good = (1..=64).contains(&name.len())
@@ -101,19 +61,27 @@ fn compare_silos(declared: &BTreeMap<String, DeclaredSilo>, inventory: &Inventor
         if silo.reserve_percent > 90 {
             return Err(invalid(format!("silo.{name}.reserve"), "a reserve is at most 90%"));
         }
-        let known = inventory.named(name);
-        if known.is_some_and(|open| open.row.declared == *silo) {
+        let (known, renewed) = (inventory.named(name), renew == Some(name));
+        if known.is_some_and(|open| open.row.declared == *silo) && !renewed {
             continue;
         }
-        let before = known.map(|open| show_silo(&open.row.declared));
-        silos.changes.push(Change { what: format!("silo.{name}"), before, after: show_silo(silo) });
-        if known.is_some_and(|open| open.row.declared.access != silo.access) {
-            return Err(invalid(format!("silo.{name}.access"), "whose a silo is does not change"));
+        let (before, mut after) = (known.map(|open| show_silo(&open.row.declared)), show_silo(silo));
+        if renewed {
+            after.push_str(", connected anew");
         }
-        match known {
-            Some(open) => silos.changed.push((open.id, SiloRow { declared: silo.clone(), ..open.row.clone() })),
-            None => silos.new.push((name.clone(), silo.clone())),
+        silos.changes.push(Change { what: format!("silo.{name}"), before, after });
+        let Some(open) = known else {
+            silos.new.push((name.clone(), silo.clone()));
+            continue;
+        };
+        refuse_another(name, &open.row.declared, silo, base)?;
+        let writes = |root: &&RootRow| root.silo == open.id && root.info.order.write;
+        if let Some(root) = inventory.roots.iter().find(writes).filter(|_| silo.access != Access::ReadWrite) {
+            let reason = format!("root {} is written to: forget it first", root.info.id);
+            return Err(invalid(format!("silo.{name}.access"), reason));
         }
+        let connection = open.row.connection.wrapping_add(u32::from(renewed));
+        silos.changed.push((open.id, SiloRow { declared: silo.clone(), connection, ..open.row.clone() }));
     }
     if inventory.silos.len() + silos.new.len() > MAX_SILOS {
         return Err(invalid("silo", format!("a namespace has at most {MAX_SILOS} silos")));
@@ -121,12 +89,33 @@ fn compare_silos(declared: &BTreeMap<String, DeclaredSilo>, inventory: &Inventor
     Ok(silos)
 }
 
-fn show_silo(silo: &DeclaredSilo) -> String {
-    match silo.access {
-        Access::Own => format!("{} reserve {}%", silo.url, silo.reserve_percent),
-        Access::ReadOnly => format!("{} read-only", silo.url),
-        Access::ReadWrite => format!("{} read-write", silo.url),
+/// What a silo is does not change; how it is reached may.
+fn refuse_another(name: &str, before: &DeclaredSilo, after: &DeclaredSilo, base: &Path) -> Result<(), ApplyError> {
+    if before.access != after.access && (before.access == Access::Own || after.access == Access::Own) {
+        let reason = match before.access {
+            Access::Own => {
+                "whose a silo is does not change: what lies in this one are blobs of ours, which are no objects of others; \
+                 drain it and take it out, and register its place as another silo"
+            }
+            Access::ReadOnly | Access::ReadWrite => {
+                "whose a silo is does not change: what lies in this one is others', and no blob of ours; register an empty \
+                 folder or prefix as a silo of our own beside it"
+            }
+        };
+        return Err(invalid(format!("silo.{name}.access"), reason));
     }
+    refuse_other_kind(&before.url, &after.url, base).map_err(|reason| invalid(format!("silo.{name}.url"), reason))
+}
+
+fn show_silo(silo: &DeclaredSilo) -> String {
+    let access = match silo.access {
+        Access::Own => format!("reserve {}%", silo.reserve_percent),
+        Access::ReadOnly => "read-only".to_owned(),
+        Access::ReadWrite => "read-write".to_owned(),
+    };
+    let named = silo.credentials.named();
+    let credentials = if named.is_empty() { String::new() } else { format!(", {}", named.join(", ")) };
+    format!("{} {access}{credentials}", silo.url)
 }
 
 fn show_policy(policy: &WritePolicy) -> String {
@@ -268,63 +257,113 @@ fn marker_id(namespace: &str, silo: &str) -> String {
     const_hex::encode(&hash.as_bytes()[..16])
 }
 
-/// Connects, claims and probes a silo.
-async fn meet(row: &mut SiloRow, base: &Path, namespace: &str, fresh: bool) -> Result<(), ApplyError> {
-    let name = row.name.clone();
-    let failed = |reason: String| ApplyError::Silo { silo: name.clone(), reason };
-    let Connected { silo, holdings, projections } = connect_declared(&row.declared, base).map_err(failed)?;
-    let refused = |error: SiloError| failed(error.to_string());
-    if let Some(holdings) = holdings.filter(|_| fresh) {
-        row.marker = holdings.identity().await.map_err(refused)?;
+/// What is asked of the silos that are declared.
+#[derive(Default)]
+pub(crate) struct How<'a> {
+    /// Nothing is touched.
+    pub dry_run: bool,
+    /// A silo that is connected anew though it is declared as it was.
+    pub renew: Option<&'a str>,
+    /// What is declared is one silo that there is already: a dry run looks whether it is found there, too.
+    pub known: bool,
+}
+
+/// Why the rows were not written.
+enum Refusal {
+    /// Silos or settings changed since they were compared.
+    Changed,
+    Not(Fault),
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Not(fault)
     }
-    silo.claim(&claim(&row.name, namespace, &row.marker, fresh)).await.map_err(refused)?;
-    row.facts = silo.probe().await.map_err(refused)?;
-    if let Some(tree) = projections {
-        row.facts.notes.extend(tree.fit().await.map_err(refused)?);
-    }
-    Ok(())
 }
 
 impl Namespace {
     /// Declares silos and write policies: connects, claims and probes new silos first, then commits all or nothing.
-    /// With `dry_run` nothing is touched and the changes are those it would make.
+    /// A known silo may be declared elsewhere as long as it is found there. With `dry_run` nothing is touched and the changes
+    /// are those it would make.
     pub async fn apply(&self, declared: &Declared, dry_run: bool) -> Result<Vec<Change>, ApplyError> {
-        let inventory = self.inventory();
-        let mut silos = compare_silos(&declared.silos, &inventory)?;
-        refuse_overlaps(&declared.silos, &inventory, &self.options.base)?;
-        let (policies, mut writes) = compare_policies(declared, &inventory)?;
-        let mut changes = std::mem::take(&mut silos.changes);
-        changes.extend(policies);
-        if dry_run || changes.is_empty() {
+        self.declare(declared, &How { dry_run, ..How::default() }).await
+    }
+
+    /// What was compared is committed only as long as nobody changed silos or settings meanwhile; else it is compared again.
+    pub(crate) async fn declare(&self, declared: &Declared, how: &How<'_>) -> Result<Vec<Change>, ApplyError> {
+        for _ in 0..COMMIT_TRIES {
+            self.refresh_inventory(false).await?;
+            let inventory = self.inventory();
+            let base = &self.options.base;
+            let mut silos = compare_silos(&declared.silos, &inventory, base, how.renew)?;
+            refuse_overlaps(&declared.silos, &inventory, base)?;
+            let (policies, mut writes) = compare_policies(declared, &inventory)?;
+            let mut changes = std::mem::take(&mut silos.changes);
+            changes.extend(policies);
+            if how.dry_run && how.known {
+                self.look_for(&silos).await?;
+            }
+            if how.dry_run || changes.is_empty() {
+                return Ok(changes);
+            }
+            for (id, row) in &mut silos.changed {
+                self.meet_changed(inventory.silo(*id)?, row).await?;
+                writes.push(Write::Put(silo_key(*id), row.encode()));
+            }
+            let new = self.meet_new(silos.new).await?;
+            match self.commit_declared(new, writes, inventory.revision).await {
+                Ok(()) => {}
+                Err(Refusal::Changed) => continue,
+                Err(Refusal::Not(fault)) => return Err(fault.into()),
+            }
+            self.refresh_inventory(true).await?;
+            for change in &changes {
+                tracing::info!(what = %change.what, after = %change.after, "declared");
+            }
             return Ok(changes);
         }
-        for (id, row) in &mut silos.changed {
-            meet(row, &self.options.base, &self.id, false).await?;
-            writes.push(Write::Put(silo_key(*id), row.encode()));
+        Err(Fault::Unavailable("silos and settings are changed too often".to_owned()).into())
+    }
+
+    /// Whether known silos are found where they would be.
+    async fn look_for(&self, silos: &Silos) -> Result<(), ApplyError> {
+        for (_, row) in &silos.changed {
+            self.recognize(row).await.map_err(|reason| refused(row, reason))?;
         }
-        let new = self.meet_new(silos.new).await?;
-        self.commit_declared(new, writes).await?;
-        self.refresh_inventory(true).await?;
-        for change in &changes {
-            tracing::info!(what = %change.what, after = %change.after, "declared");
+        Ok(())
+    }
+
+    async fn meet_changed(&self, known: &OpenSilo, row: &mut SiloRow) -> Result<(), ApplyError> {
+        if known.row.is_reached_as(row) {
+            return Ok(());
         }
-        Ok(changes)
+        self.meet_again(known, row).await.map_err(|reason| refused(row, reason))
     }
 
     async fn meet_new(&self, new: Vec<(String, DeclaredSilo)>) -> Result<Vec<SiloRow>, ApplyError> {
         let mut rows = Vec::with_capacity(new.len());
         for (name, declared) in new {
-            let facts = holdall_silos::Facts::default();
-            let (marker, created) = (marker_id(&self.id, &name), self.clock.now());
-            let mut row = SiloRow { name, declared, marker, cordoned: false, facts, created, events_token: None };
-            meet(&mut row, &self.options.base, &self.id, true).await?;
+            let mut row = SiloRow {
+                marker: marker_id(&self.id, &name),
+                name,
+                declared,
+                cordoned: false,
+                facts: holdall_silos::Facts::default(),
+                created: self.clock.now(),
+                events_token: None,
+                connection: 0,
+            };
+            self.meet(&mut row).await.map_err(|reason| refused(&row, reason))?;
             rows.push(row);
         }
         Ok(rows)
     }
 
-    async fn commit_declared(&self, new: Vec<SiloRow>, writes: Vec<Write>) -> Result<(), ApplyError> {
-        let decide = move |rows: &Rows| -> Result<_, Fault> {
+    async fn commit_declared(&self, new: Vec<SiloRow>, writes: Vec<Write>, compared_at: i64) -> Result<(), Refusal> {
+        let decide = move |rows: &Rows| -> Result<_, Refusal> {
+            if usage::read(rows.get(&revision())) != compared_at {
+                return Err(Refusal::Changed);
+            }
             let mut next: SiloId = decode_row(rows.get(&next_silo()))?.unwrap_or(1);
             let mut writes = writes.clone();
             for row in &new {
@@ -335,9 +374,16 @@ impl Namespace {
             writes.push(Write::Add(revision(), 1));
             Ok((writes, ()))
         };
-        let done = engine::commit(&*self.engine, vec![Read::Row(next_silo())], decide).await;
-        done.map_err(|error| ApplyError::Fault(error.into()))
+        let reads = vec![Read::Row(next_silo()), Read::Row(revision())];
+        engine::commit(&*self.engine, reads, decide).await.map_err(|error| match error {
+            NotCommitted::Refused(refusal) => refusal,
+            NotCommitted::Engine(error) => Refusal::Not(error.into()),
+        })
     }
+}
+
+fn refused(row: &SiloRow, reason: String) -> ApplyError {
+    ApplyError::Silo { silo: row.name.clone(), reason }
 }
 
 #[cfg(test)]

@@ -16,11 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, UnixMs};
 pub use crate::credentials::CredentialsFrom;
-use crate::declare::{Connected, connect_declared};
 use crate::engine::Engine;
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::limits::{DEFAULT_RESERVE_PERCENT, FAILURES_UNTIL_DOWN, SILENCE, SILO_CHECK};
+use crate::meet::{Connected, claim, connect_declared};
 use crate::name::BucketName;
 use crate::namespace::{Core, Namespace, OpenError, Options};
 use crate::placement::{Candidate, choose, down};
@@ -198,8 +198,8 @@ pub struct OpenSilo {
     pub projections: Option<Arc<dyn Projections>>,
     /// Whether anybody waits for it.
     silence: Arc<Silence>,
-    /// What was given up may have landed here all the same.
-    doubtful: AtomicBool,
+    /// What was given up may have landed here all the same. Whoever gives up later may know it by an earlier row.
+    doubtful: Arc<AtomicBool>,
     failures: AtomicU32,
     full: AtomicBool,
     /// As asked last; replaced whole.
@@ -220,7 +220,7 @@ impl OpenSilo {
                     self.failures.fetch_add(1, Ordering::Relaxed);
                 }
                 if matches!(error, SiloError::Unknown { .. }) {
-                    self.doubtful.store(true, Ordering::Relaxed);
+                    self.doubt();
                 }
                 if *error == SiloError::Full {
                     self.full.store(true, Ordering::Relaxed);
@@ -250,6 +250,11 @@ impl OpenSilo {
     /// Whether new bytes may go there, as far as orders and owners go.
     pub fn takes_bytes(&self) -> bool {
         !self.row.cordoned && self.row.declared.access == Access::Own
+    }
+
+    /// Something was given up that may have landed, or was left.
+    pub(crate) fn doubt(&self) {
+        self.doubtful.store(true, Ordering::Relaxed);
     }
 
     /// Whether something was given up since this was asked last.
@@ -284,10 +289,15 @@ impl OpenSilo {
             Err(error) => return self.note_down(&error),
         }
         if let Ok(space) = self.silo.space().await {
-            *self.space.lock().expect("no holder panics") = space;
-            self.written.store(0, Ordering::Relaxed);
-            self.full.store(false, Ordering::Relaxed);
+            self.note_space(space);
         }
+    }
+
+    /// How full it said it is.
+    pub(crate) fn note_space(&self, space: Option<Space>) {
+        *self.space.lock().expect("no holder panics") = space;
+        self.written.store(0, Ordering::Relaxed);
+        self.full.store(false, Ordering::Relaxed);
     }
 
     fn note_down(&self, error: &SiloError) {
@@ -348,12 +358,6 @@ impl OpenSilo {
     }
 }
 
-/// What a silo's marker must say.
-pub(crate) fn claim(silo: &str, namespace: &str, id: &str, fresh: bool) -> holdall_silos::Claim {
-    let marker = holdall_silos::Marker { silo: silo.to_owned(), namespace: namespace.to_owned(), id: id.to_owned() };
-    holdall_silos::Claim { marker, fresh }
-}
-
 /// Silos and write policies as they stood at one revision.
 #[derive(Default)]
 pub struct Inventory {
@@ -385,8 +389,7 @@ impl Inventory {
         for (key, bytes) in rows {
             let Some(id) = read_silo(&key) else { continue };
             let row = SiloRow::decode(&bytes)?;
-            let kept = before.silos.get(&id).filter(|open| open.row.declared == row.declared);
-            let (open, down) = open_silo(id, row, kept, options, namespace, stats).await?;
+            let (open, down) = open_silo(id, row, before.silos.get(&id), options, namespace, stats).await?;
             refused = refused.or(down.map(|reason| OpenError::Silo { silo: open.row.name.clone(), reason }));
             silos.insert(id, open);
         }
@@ -448,12 +451,13 @@ async fn load_policies(engine: &dyn Engine) -> Result<(Option<WritePolicy>, BTre
 async fn open_silo(
     id: SiloId,
     row: SiloRow,
-    kept: Option<&Arc<OpenSilo>>,
+    before: Option<&Arc<OpenSilo>>,
     options: &Options,
     namespace: &str,
     stats: &Arc<Stats>,
 ) -> Result<(Arc<OpenSilo>, Option<String>), OpenError> {
     let failed = |reason: String| OpenError::Silo { silo: row.name.clone(), reason };
+    let kept = before.filter(|open| open.row.is_reached_as(&row));
     let (connected, silence, space) = if let Some(open) = kept {
         let (holdings, projections) = (open.holdings.clone(), open.projections.clone());
         let connected = Connected { silo: Arc::clone(&open.silo), holdings, projections };
@@ -469,7 +473,7 @@ async fn open_silo(
         holdings,
         projections,
         silence,
-        doubtful: AtomicBool::new(kept.is_some_and(|open| open.was_doubtful())),
+        doubtful: before.map(|open| Arc::clone(&open.doubtful)).unwrap_or_default(),
         failures: AtomicU32::new(kept.map_or(0, |open| open.failures.load(Ordering::Relaxed))),
         full: AtomicBool::new(false),
         space: Mutex::new(space),
@@ -534,7 +538,7 @@ impl Core {
         open.id
     }
 
-    async fn silo_info(&self, open: &OpenSilo) -> Result<SiloInfo, Fault> {
+    pub(crate) async fn silo_info(&self, open: &OpenSilo) -> Result<SiloInfo, Fault> {
         let live = usage::keys(Counted::Silo(open.id));
         let retired = usage::keys(Counted::Retired(open.id));
         let rows = self.engine.get(&[live, retired].concat()).await?;

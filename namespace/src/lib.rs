@@ -25,8 +25,11 @@ pub mod staged;
 mod credentials;
 pub mod declare;
 pub mod inventory;
+mod meet;
 pub mod placement;
+pub mod probe;
 pub mod remove_silo;
+pub mod set_silo;
 
 pub mod account;
 pub mod assimilate;

@@ -64,6 +64,22 @@ pub const FAILURES_UNTIL_DOWN: u32 = 3;
 pub const SILO_CHECK: Duration = Duration::from_secs(3);
 /// A silo of which nothing is heard for this long while it is asked is waited for no more.
 pub const SILENCE: Duration = Duration::from_secs(8);
+/// A silo that is looked at by order answers within this,
+pub const PROBE_LOOK: Duration = Duration::from_secs(10);
+/// and does each other thing within this.
+pub const PROBE_STEP: Duration = Duration::from_mins(1);
+/// Bytes of the small blobs that it is measured with,
+pub const PROBE_SMALL: u64 = 4 << 10;
+/// and how many of them there are: the one in the middle counts.
+pub const PROBE_TRIES: usize = 5;
+/// Bytes of the large one, unless told otherwise,
+pub const PROBE_SIZE: u64 = 8 << 20;
+/// and at most.
+pub const PROBE_AT_MOST: u64 = 256 << 20;
+/// Whether the new place of a silo is the old one is looked at so often: mounts may show a new name only after a moment.
+pub const SAME_LOOKS: usize = 10;
+/// The pause between two of those looks.
+pub const SAME_LOOK: Duration = Duration::from_millis(500);
 /// Reserve of a silo for which none was declared, percent.
 pub const DEFAULT_RESERVE_PERCENT: u8 = 5;
 /// Silos of one namespace.

@@ -16,7 +16,7 @@ use super::view::Applied;
 #[serde(deny_unknown_fields)]
 pub(super) struct How {
     #[serde(default)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 pub(super) async fn apply(

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use http::StatusCode;
 
 pub mod problem;
@@ -68,7 +68,9 @@ fn routes() -> Vec<Route> {
         route("DELETE", "/v1/account/{name}/key/{id}", "key.delete", delete(accounts::delete_key)),
         route("GET", "/v1/silo", "silo.list", get(silos::list)),
         route("POST", "/v1/silo/{name}", "silo.create", post(silos::create)),
+        route("PATCH", "/v1/silo/{name}", "silo.set", patch(silos::set)),
         route("DELETE", "/v1/silo/{name}", "silo.delete", delete(silos::delete)),
+        route("POST", "/v1/silo/{name}/probe", "silo.probe", post(silos::probe)),
         route("POST", "/v1/silo/{name}/cordon", "silo.cordon", post(silos::cordon)),
         route("POST", "/v1/silo/{name}/uncordon", "silo.uncordon", post(silos::uncordon)),
         route("POST", "/v1/silo/{name}/token", "silo.token", post(events::create_token)),

@@ -8,7 +8,9 @@ use holdall_namespace::assimilate::AssimilateError;
 use holdall_namespace::fault::Fault;
 use holdall_namespace::inventory::{ApplyError, SiloCommandError};
 use holdall_namespace::job::OrderError;
+use holdall_namespace::probe::ProbeError;
 use holdall_namespace::remove_silo::RemoveSiloError;
+use holdall_namespace::set_silo::SetSiloError;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -113,6 +115,27 @@ impl From<ApplyError> for Problem {
             ApplyError::Silo { .. } => Self::new(StatusCode::CONFLICT, "silo_refused", error.to_string()),
             ApplyError::Fault(fault) => fault.clone().into(),
         }
+    }
+}
+
+impl From<SetSiloError> for Problem {
+    fn from(error: SetSiloError) -> Self {
+        match error {
+            SetSiloError::Silo(error) => error.into(),
+            SetSiloError::Apply(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProbeError> for Problem {
+    fn from(error: ProbeError) -> Self {
+        let (status, code) = match &error {
+            ProbeError::Size { .. } => (StatusCode::BAD_REQUEST, "invalid_size"),
+            ProbeError::Failed { .. } => (StatusCode::BAD_GATEWAY, "silo_failed"),
+            ProbeError::Silent { .. } => (StatusCode::GATEWAY_TIMEOUT, "silo_silent"),
+            ProbeError::Silo(error) => return error.clone().into(),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

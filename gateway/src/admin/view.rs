@@ -1,5 +1,7 @@
 //! The admin API's JSON: what routes answer and the command line reads. Times are RFC 3339, bytes are integers.
 
+use std::time::Duration;
+
 use holdall_namespace::account::{AccessKey, Account, NewKey};
 use holdall_namespace::assimilate::{Assimilate, Changes, Counts, Hashed, Noted, RootInfo};
 use holdall_namespace::backup::{BackupStatus, Progress, Taken};
@@ -7,6 +9,7 @@ use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::UnixMs;
 use holdall_namespace::inventory::{Access, Change, Health, SiloInfo};
 use holdall_namespace::job::{JobInfo, JobState, MoveInfo, Order, Pace, ReplicaInfo};
+use holdall_namespace::probe::{Measured, Probed, Speed};
 use holdall_namespace::project::{Conflict, Projected};
 use holdall_namespace::usage::{Usage, UsageReport};
 use holdall_silos::Facts;
@@ -103,6 +106,48 @@ pub struct SiloView {
     pub created: Timestamp,
     /// What it was found to promise.
     pub facts: Facts,
+}
+
+/// What a look at a silo found. Times are microseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeView {
+    /// The silo, its facts as they were found now.
+    pub silo: SiloView,
+    /// They are not what was known before.
+    pub facts_changed: bool,
+    /// What it was recognized by.
+    pub identity: String,
+    /// Size of the whole store, where it can tell.
+    pub total: Option<u64>,
+    /// How long it takes to recognize it.
+    pub look_us: u64,
+    /// How fast it is.
+    pub speed: Option<SpeedView>,
+    /// Why nothing was written to measure that.
+    pub unmeasured: Option<String>,
+}
+
+/// How fast a silo is. Times are microseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpeedView {
+    /// Bytes of a small blob.
+    pub small: u64,
+    /// Writing one.
+    pub put_us: u64,
+    /// Reading it.
+    pub get_us: u64,
+    /// Deleting it.
+    pub delete_us: u64,
+    /// Bytes of a large blob.
+    pub size: u64,
+    /// Writing it.
+    pub write_us: u64,
+    /// Reading it.
+    pub read_us: u64,
+    /// Bytes a second of the large blob written.
+    pub write_rate: u64,
+    /// Bytes a second of it read.
+    pub read_rate: u64,
 }
 
 /// A root: what is taken over in place.
@@ -399,6 +444,49 @@ impl From<SiloInfo> for SiloView {
             facts: silo.facts,
         }
     }
+}
+
+impl From<Probed> for ProbeView {
+    fn from(probed: Probed) -> Self {
+        let (speed, unmeasured) = match probed.speed {
+            Measured::Speed(speed) => (Some(speed.into()), None),
+            Measured::Not(reason) => (None, Some(reason)),
+        };
+        Self {
+            silo: probed.silo.into(),
+            facts_changed: probed.facts_changed,
+            identity: probed.identity,
+            total: probed.space.map(|space| space.total),
+            look_us: micros(probed.look),
+            speed,
+            unmeasured,
+        }
+    }
+}
+
+impl From<Speed> for SpeedView {
+    fn from(speed: Speed) -> Self {
+        Self {
+            small: speed.small,
+            put_us: micros(speed.put),
+            get_us: micros(speed.get),
+            delete_us: micros(speed.delete),
+            size: speed.size,
+            write_us: micros(speed.write),
+            read_us: micros(speed.read),
+            write_rate: rate(speed.size, speed.write),
+            read_rate: rate(speed.size, speed.read),
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Bytes a second; what took no time took a microsecond.
+fn rate(bytes: u64, time: Duration) -> u64 {
+    bytes.saturating_mul(1_000_000) / micros(time).max(1)
 }
 
 impl RootView {

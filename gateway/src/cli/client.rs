@@ -102,6 +102,12 @@ impl Endpoint {
         self.json(Method::POST, path, body.into()).await
     }
 
+    /// Sends what is to change as JSON, reads JSON.
+    pub async fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::failed(error.to_string()))?;
+        self.json(Method::PATCH, path, body.into()).await
+    }
+
     /// Posts nothing, reads JSON.
     pub async fn act<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         self.json(Method::POST, path, Bytes::new()).await
@@ -140,7 +146,7 @@ impl Endpoint {
             .header(HOST, self.authority.as_str())
             .body(Full::new(body.clone()))
             .map_err(|error| Failure::misuse(format!("`{path}` cannot be asked for: {error}")))?;
-        if matches!(*request.method(), Method::PUT | Method::POST) {
+        if matches!(*request.method(), Method::PUT | Method::POST | Method::PATCH) {
             // hyper leaves it out for an empty body, and S3 wants it there.
             request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
         }

@@ -2,12 +2,19 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use holdall_namespace::inventory::{Access, CredentialsFrom, DeclaredSilo, Health};
+use holdall_namespace::set_silo::SetSilo;
+use holdall_silos::Facts;
 
 use super::exit::Failure;
 use super::target::encode;
 use super::{Context, apply, print};
-use crate::admin::view::{SiloView, TokenView};
-use crate::config::Percent;
+use crate::admin::view::{ProbeView, SiloView, TokenView};
+use crate::config::{Percent, Size};
+
+mod credentials;
+mod probe;
+
+use credentials::CredentialArgs;
 
 /// `holdall silo`
 #[derive(Debug, Subcommand)]
@@ -20,6 +27,16 @@ pub enum Command {
     },
     /// Register a silo: a folder or a bucket, seen and probed before it counts. `holdall apply` sends objects there.
     Create(Box<Create>),
+    /// Look at a silo afresh: what it promises, how full it is, and, of one of ours, how fast.
+    Probe {
+        /// The silo.
+        name: String,
+        /// Bytes of the blob that is written and read to see how fast it is, and then deleted; up to 256MiB.
+        #[arg(long, value_name = "BYTES", default_value = "8MiB")]
+        size: Size,
+    },
+    /// Change how a silo is reached, and how much of it is kept free, while it is in use; never which silo it is.
+    Set(Box<Set>),
     /// Take an empty, cordoned silo out. What lies in its folder or bucket is left as it is.
     Delete {
         /// The silo.
@@ -62,55 +79,9 @@ pub struct Create {
     /// Room kept free.
     #[arg(long, value_name = "PERCENT", default_value = "5%")]
     reserve: Percent,
-    /// The gateway's environment variable with the access key id. Without any of these, credentials are found the
-    /// cloud's own ways.
-    #[arg(long, value_name = "VARIABLE", conflicts_with = "access_key_id_file")]
-    access_key_id_env: Option<String>,
-    /// The gateway's environment variable with the secret.
-    #[arg(long, value_name = "VARIABLE", conflicts_with = "secret_access_key_file")]
-    secret_access_key_env: Option<String>,
-    /// A file the gateway reads, with the access key id.
-    #[arg(long, value_name = "FILE")]
-    access_key_id_file: Option<String>,
-    /// A file the gateway reads, with the secret.
-    #[arg(long, value_name = "FILE")]
-    secret_access_key_file: Option<String>,
-    /// Azure: the gateway's environment variable with the storage account's key.
-    #[arg(long, value_name = "VARIABLE", conflicts_with = "account_key_file")]
-    account_key_env: Option<String>,
-    /// Azure: a file the gateway reads, with the storage account's key.
-    #[arg(long, value_name = "FILE")]
-    account_key_file: Option<String>,
-    /// Azure: the gateway's environment variable with a shared access signature.
-    #[arg(long, value_name = "VARIABLE", conflicts_with = "sas_token_file")]
-    sas_token_env: Option<String>,
-    /// Azure: a file the gateway reads, with a shared access signature.
-    #[arg(long, value_name = "FILE")]
-    sas_token_file: Option<String>,
-    /// Google: a file the gateway reads, with the key of a service account.
-    #[arg(long, value_name = "FILE")]
-    service_account_file: Option<String>,
-    /// Web servers, WebDAV: the gateway's environment variable with the user's name.
-    #[arg(long, value_name = "VARIABLE", conflicts_with = "user_file")]
-    user_env: Option<String>,
-    /// Web servers, WebDAV: a file the gateway reads, with the user's name.
-    #[arg(long, value_name = "FILE")]
-    user_file: Option<String>,
-    /// Web servers, WebDAV: the gateway's environment variable with the user's password.
-    #[arg(long, value_name = "VARIABLE", conflicts_with = "password_file")]
-    password_env: Option<String>,
-    /// Web servers, WebDAV: a file the gateway reads, with the user's password.
-    #[arg(long, value_name = "FILE")]
-    password_file: Option<String>,
-    /// SFTP: a file that the gateway's `ssh` reads, with a private key; without it `ssh` finds its user's.
-    #[arg(long, value_name = "FILE")]
-    ssh_key_file: Option<String>,
-    /// Web servers, WebDAV: the gateway's environment variable with a token, instead of a user.
-    #[arg(long, value_name = "VARIABLE", conflicts_with = "token_file")]
-    token_env: Option<String>,
-    /// Web servers, WebDAV: a file the gateway reads, with a token.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<String>,
+    /// Without any of these, credentials are found the cloud's own ways.
+    #[command(flatten)]
+    credentials: CredentialArgs,
     /// Show what would be registered and touch nothing.
     #[arg(long)]
     dry_run: bool,
@@ -136,25 +107,58 @@ impl From<Whose> for Access {
 
 impl Create {
     fn declared(self) -> DeclaredSilo {
-        let credentials = CredentialsFrom {
-            access_key_id_env: self.access_key_id_env,
-            secret_access_key_env: self.secret_access_key_env,
-            access_key_id_file: self.access_key_id_file,
-            secret_access_key_file: self.secret_access_key_file,
-            account_key_env: self.account_key_env,
-            account_key_file: self.account_key_file,
-            sas_token_env: self.sas_token_env,
-            sas_token_file: self.sas_token_file,
-            service_account_file: self.service_account_file,
-            user_env: self.user_env,
-            user_file: self.user_file,
-            password_env: self.password_env,
-            password_file: self.password_file,
-            ssh_key_file: self.ssh_key_file,
-            token_env: self.token_env,
-            token_file: self.token_file,
-        };
-        DeclaredSilo { url: self.url, credentials, reserve_percent: self.reserve.0, access: self.access.into() }
+        DeclaredSilo {
+            url: self.url,
+            credentials: self.credentials.into(),
+            reserve_percent: self.reserve.0,
+            access: self.access.into(),
+        }
+    }
+}
+
+/// `holdall silo set`
+#[derive(Debug, Args)]
+pub struct Set {
+    /// The silo.
+    name: String,
+    /// Where it is found from now on: the same silo, by another path, host or endpoint. A copy is not the same.
+    #[arg(long)]
+    url: Option<String>,
+    /// Whose it is. What is ours stays ours; a folder of others may become `read-only` or `read-write`.
+    #[arg(long)]
+    access: Option<Whose>,
+    /// Room kept free.
+    #[arg(long, value_name = "PERCENT")]
+    reserve: Option<Percent>,
+    /// Where all of its credentials are from now on.
+    #[command(flatten)]
+    credentials: CredentialArgs,
+    /// Find its credentials the cloud's own ways from now on.
+    #[arg(long)]
+    ambient: bool,
+    /// Read its secrets anew from where they are: they were changed in their file.
+    #[arg(long)]
+    renew: bool,
+    /// Show what would be changed, once the silo was found there, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Set {
+    fn change(self) -> Result<SetSilo, Failure> {
+        let named = CredentialsFrom::from(self.credentials);
+        let (some, none) = (named != CredentialsFrom::default(), CredentialsFrom::default());
+        if some && self.ambient {
+            return Err(Failure::misuse("--ambient says that no credentials are named"));
+        }
+        let credentials = if some { Some(named) } else { self.ambient.then_some(none) };
+        let (url, access) = (self.url, self.access.map(Access::from));
+        let reserve_percent = self.reserve.map(|percent| percent.0);
+        let set = SetSilo { url, credentials, reserve_percent, access, renew: self.renew };
+        if set == SetSilo::default() {
+            return Err(Failure::misuse("say what to set: --url, --reserve, --renew or where the credentials are"));
+        }
+        Ok(set)
     }
 }
 
@@ -172,6 +176,15 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Create(create) => {
             let path = format!("/v1/silo/{}?dry_run={}", encode(&create.name), create.dry_run);
             apply::show(context, admin.post(&path, &create.declared()).await?)
+        }
+        Command::Probe { name, size } => {
+            let path = format!("/v1/silo/{}/probe?size={}", encode(&name), size.0);
+            let probed: ProbeView = admin.act(&path).await?;
+            if context.global.json { print::json(&probed) } else { probe::show(&probed) }
+        }
+        Command::Set(set) => {
+            let path = format!("/v1/silo/{}?dry_run={}", encode(&set.name), set.dry_run);
+            apply::show(context, admin.patch(&path, &set.change()?).await?)
         }
         Command::Delete { name } => admin.delete(&format!("/v1/silo/{}", encode(&name))).await,
         Command::Token { name, revoke: true } => admin.delete(&format!("/v1/silo/{}/token", encode(&name))).await,
@@ -214,8 +227,12 @@ fn table(silos: &[SiloView]) -> Result<(), Failure> {
 
 fn show_facts(silo: &SiloView) -> Result<(), Failure> {
     let facts = &silo.facts;
-    let yes = |fact: bool| if fact { "yes" } else { "no" };
     print::line(format!("\n{} ({}, {})", silo.name, facts.family, facts.kind))?;
+    facts_of(facts)
+}
+
+fn facts_of(facts: &Facts) -> Result<(), Failure> {
+    let yes = |fact: bool| if fact { "yes" } else { "no" };
     let lines = [
         ("exclusive create", yes(facts.exclusive_create).to_owned()),
         ("enforces upload checksums", yes(facts.enforces_upload_checksum).to_owned()),

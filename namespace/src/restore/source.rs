@@ -5,8 +5,8 @@ use std::path::Path;
 use holdall_silos::{BlobName, Claim, SiloError};
 
 use crate::backup::shelf::Source;
-use crate::declare::connect_declared;
 use crate::inventory::DeclaredSilo;
+use crate::meet::connect_declared;
 
 /// What was named is no silo to restore from.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -30,6 +30,14 @@ pub struct SiloRow {
     /// The hash of what whoever tells of its changes must have, in hexadecimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub events_token: Option<String>,
+    /// Moves when it is to be connected anew though nothing else changed: its secrets did.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub connection: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+fn is_first(connection: &u32) -> bool {
+    *connection == 0
 }
 
 /// The format of a silo's row: JSON, so that a silo may be declared with more. Before, it was a row as all are.
@@ -52,6 +60,13 @@ struct Old {
 }
 
 impl SiloRow {
+    /// Whether whoever is connected by the other row is so by this one.
+    pub fn is_reached_as(&self, other: &Self) -> bool {
+        let of = |row: &Self| (row.declared.access, row.connection);
+        let (one, other_one) = (&self.declared, &other.declared);
+        of(self) == of(other) && one.url == other_one.url && one.credentials == other_one.credentials
+    }
+
     /// The row's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![JSON];
@@ -76,7 +91,7 @@ impl SiloRow {
         let declared =
             DeclaredSilo { url: old.url, credentials, reserve_percent: old.reserve_percent, access: Access::Own };
         let Old { name, marker, cordoned, facts, created, .. } = old;
-        Ok(Self { name, declared, marker, cordoned, facts, created, events_token: None })
+        Ok(Self { name, declared, marker, cordoned, facts, created, events_token: None, connection: 0 })
     }
 }
 

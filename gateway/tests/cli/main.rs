@@ -9,6 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod silos;
+
 const SECRET: &str = "canary/secret+of/no+worth";
 
 /// A running `holdall serve` on free ports.
@@ -172,93 +174,6 @@ fn what_is_wrong_at_the_start_is_one_line_and_no_port_opens() {
         let last = text.lines().last().unwrap_or_default();
         assert!(last.starts_with(&format!("holdall: {want}")), "{file}: {text}");
     }
-}
-
-/// A silo in memory was applied, took writes, and after a restart the data folder never opened again.
-#[test]
-fn a_silo_that_would_be_lost_with_the_process_is_refused_however_it_is_declared() {
-    let file = "[silo.fast]\nurl = \"memory:x\"\n";
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("fast.toml"), file).unwrap();
-    let output = serve(folder.path(), &["--config", "fast.toml"]).output().unwrap();
-    let text = log(folder.path());
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(text.contains("holdall: silo.fast.url: `memory:x`"), "{text}");
-    let served = Served::again(folder, &[], &[]);
-    for line in ["apply -f fast.toml --dry-run", "apply -f fast.toml"] {
-        let output = served.run(line);
-        let text = stderr(&output);
-        assert_eq!(output.status.code(), Some(2), "{text}");
-        assert!(text.starts_with("holdall: silo.fast.url: `memory:x`"), "{text}");
-    }
-    assert_eq!(served.json("silo list").as_array().map(Vec::len), Some(2));
-    served.stop();
-}
-
-/// `place` moved bytes into a silo that its owner had cordoned so that it would get none.
-#[test]
-fn nothing_is_placed_on_a_cordoned_silo() {
-    let served = Served::start(&[], &[]);
-    store(&served, 1);
-    served.json("silo cordon cold");
-    for line in ["place s3://photos/ --on cold --dry-run", "place s3://photos/ --on cold"] {
-        let output = served.run(line);
-        let text = stderr(&output);
-        assert_eq!(output.status.code(), Some(4), "{text}");
-        assert!(text.starts_with("holdall: refused (silo_cordoned): silo `cold` is cordoned"), "{text}");
-        assert!(text.contains("`holdall silo uncordon cold`"), "{text}");
-    }
-    assert_eq!(served.json("job list"), Value::Array(Vec::new()));
-    served.json("silo uncordon cold");
-    assert_eq!(served.json("place s3://photos/ --on cold")["moved_objects"], 1);
-    served.stop();
-}
-
-/// A silo that was drained could not be taken out: without its folder the gateway did not start any more.
-#[test]
-fn a_drained_silo_is_taken_out_and_its_folder_may_go() {
-    let served = Served::start(&[], &[]);
-    store(&served, 3);
-    let refused = |line: &str, want: &str| {
-        let output = served.run(line);
-        let text = stderr(&output);
-        assert_eq!(output.status.code(), Some(4), "{line}: {text}");
-        assert!(text.starts_with(&format!("holdall: refused ({want}")), "{line}: {text}");
-    };
-    refused("silo delete hot", "silo_not_cordoned): silo `hot` takes new bytes");
-    served.json("silo cordon hot");
-    refused("silo delete hot", "silo_in_policy): `write` sends new objects");
-    std::fs::write(served.folder.path().join("cold.toml"), "[write]\nto = [\"cold\"]\n").unwrap();
-    served.json("apply -f cold.toml");
-    refused("silo delete hot", "silo_not_empty): silo `hot` holds 3 extents, 307200 bytes");
-    let job = served.json("drain hot --to cold --wait done")["id"].as_u64().unwrap();
-    refused("silo delete hot", &format!("silo_in_job): job {job} is about"));
-    served.json("sweep --now");
-    assert!(served.run(&format!("job watch {job} --wait empty")).status.success());
-    assert!(served.run("silo delete hot").status.success());
-    refused("silo delete cold", "silo_not_cordoned");
-    served.json("silo cordon cold");
-    refused("silo delete cold", "last_silo): silo `cold` is the only one");
-    served.json("silo uncordon cold");
-
-    let (code, text, folder) = served.stop();
-    assert_eq!(code, Some(0), "{text}");
-    std::fs::remove_dir_all(folder.path().join("data/hot")).unwrap();
-    let served = Served::again(folder, &[], &[]);
-    assert_eq!(served.json("du")["buckets"][0]["objects"], 3);
-    assert_eq!(served.json("check --deep")["summary"]["findings"].as_u64().unwrap_or(0), 0);
-
-    let dry = served.json("silo create hot file:hot --reserve 7% --dry-run");
-    assert_eq!(dry["changes"][0]["after"], "file:hot reserve 7%");
-    assert_eq!(served.json("silo list").as_array().map(Vec::len), Some(1));
-    served.json("silo create hot file:hot --reserve 7%");
-    assert_eq!(served.json("silo list").as_array().map(Vec::len), Some(2));
-    let again = served.run("silo create hot file:other");
-    assert!(stderr(&again).starts_with("holdall: refused (silo_exists): "), "{}", stderr(&again));
-    let inside = served.run("silo create deep file:hot/deep");
-    assert_eq!(inside.status.code(), Some(2), "{}", stderr(&inside));
-    assert_eq!(served.json("place s3://photos/ --on hot")["moved_objects"], 3);
-    served.stop();
 }
 
 /// With `--log-format json` the banner for people stood between the lines of JSON.
