@@ -234,6 +234,7 @@ RIGS = [
     _rig("powerloss", "the power cut at random moments under load, on a disk that forgets what was not flushed", "powerloss"),
     _rig("twogateways", "two gateways over one index, one frozen past its lease and resumed, under load", "twogateways"),
     _rig("assimilate", "5,000 files of others: taken over, followed while they change, moved away from", "assimilate"),
+    _rig("readwrite", "a tree that S3 and others write to at once, kill -9 at each step of what is done there", "readwrite"),
     _rig("small", "20,000 small objects: few requests to a bucket there and back, room given back", "small"),
     _rig("outage", "a silo that stands still, or is killed, under load: elsewhere nobody notices", "outage"),
     _rig("restore", "the index lost and made again: from two silos, from one, as of a moment, with damaged backups", "restore"),
@@ -256,6 +257,7 @@ SOAK = [
         "soak-assimilate", "the same with 100,000 files and a minute of changes", "assimilate", "--files", "100000", "--seconds",
         "60", "--objects", "100000", timeout=7200,
     ),
+    _rig("soak-readwrite", "300 kills", "readwrite", "--kills", "300", timeout=7200),
     _rig("soak-small", "the same with 10^6 objects", "small", "--objects", "1000000", "--pairs", "5", timeout=7200),
     _rig(
         "soak-scale", "10^7 objects of 100 bytes to 16 KiB loaded, the index lost and restored; 60 GB of disk", "small",

@@ -23,6 +23,8 @@ use holdall_namespace::{Namespace, Options};
 
 #[path = "project/storm.rs"]
 mod storm;
+#[path = "project/story.rs"]
+mod story;
 
 /// No two have the same silo in memory.
 static HOUSES: AtomicU64 = AtomicU64::new(0);

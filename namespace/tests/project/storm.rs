@@ -1,61 +1,14 @@
 //! S3 and others write to a few names at once, while the gateway dies and comes back: a seed each, held to the order rule.
-//!
-//! Every content is unique, and S3 writes and deletes only what it has just read (`If-Match`), so that whatever a content
-//! was replaced by is known. Others note what they replaced themselves.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use holdall_namespace::object::ETags;
 use holdall_namespace::table::key as tables;
 
+use super::story::{By, Dice, Story, files};
 use super::*;
 
 const NAMES: [&str; 3] = ["a", "d/b", "d/c"];
-
-/// Deterministic, and printed with whatever it finds.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
-
-/// What is known of contents, and when they were written.
-#[derive(Default)]
-struct Story {
-    clock: u64,
-    /// By content: when, by whom, under which name.
-    written: BTreeMap<String, (u64, By, &'static str)>,
-    /// Contents that somebody replaced or deleted who had seen them.
-    over: BTreeSet<String>,
-    /// The last thing that S3 did to a name: when, and what it wrote.
-    last: BTreeMap<&'static str, (u64, Option<String>)>,
-    /// When others deleted a name last.
-    deleted: BTreeMap<&'static str, u64>,
-    /// What S3 was told that its contents are known by.
-    tags: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum By {
-    S3,
-    Others,
-}
-
-impl Story {
-    fn content(&mut self, by: By, name: &'static str) -> String {
-        self.clock += 1;
-        let content = format!("{}{:05}", if by == By::S3 { "s" } else { "o" }, self.clock);
-        self.written.insert(content.clone(), (self.clock, by, name));
-        content
-    }
-}
 
 impl House {
     /// S3 replaces or deletes what it has just read, or makes what was not there.
@@ -89,62 +42,12 @@ impl House {
             None => self.namespace.delete(&self.bucket, &key(&key_name), condition).await.ok().map(|()| String::new()),
             Some(content) => self.try_put(&key_name, content, condition).await,
         };
-        if let (Some(tag), Some(content)) = (&done, &content) {
-            story.tags.insert(content.clone(), tag.clone());
+        match (done, content) {
+            (Some(tag), Some(content)) => story.s3_did(name, Some((content, tag)), before),
+            (Some(_), None) => story.s3_did(name, None, before),
+            (None, Some(content)) => drop(story.written.remove(&content)),
+            (None, None) => {}
         }
-        if done.is_none() {
-            if let Some(content) = content {
-                story.written.remove(&content);
-            }
-            return;
-        }
-        story.clock += 1;
-        story.last.insert(name, (story.clock, content));
-        story.over.extend(before);
-    }
-
-    fn others_act(&self, story: &mut Story, dice: &mut Dice, name: &'static str) {
-        let path = self.path(name);
-        let before = std::fs::read_to_string(&path).ok();
-        match dice.roll(6) {
-            0 | 1 => {
-                let content = story.content(By::Others, name);
-                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                let staged = self.folder.path().join("staged");
-                std::fs::write(&staged, content).unwrap();
-                std::fs::rename(staged, &path).unwrap();
-            }
-            2 => {
-                let content = story.content(By::Others, name);
-                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-                std::fs::write(&path, content).unwrap();
-            }
-            3 if before.is_some() => {
-                // The same length, and the time set back: `touch -r`.
-                let Ok(modified) = std::fs::metadata(&path).and_then(|meta| meta.modified()) else { return };
-                let content = story.content(By::Others, name);
-                let Ok(file) = std::fs::OpenOptions::new().write(true).open(&path) else {
-                    story.written.remove(&content);
-                    return;
-                };
-                std::io::Write::write_all(&mut &file, content.as_bytes()).unwrap();
-                file.set_modified(modified).unwrap();
-            }
-            4 => {
-                let _ =
-                    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600 + (story.clock % 64) as u32));
-                return;
-            }
-            _ => {
-                if std::fs::remove_file(&path).is_err() {
-                    return;
-                }
-                story.clock += 1;
-                story.deleted.insert(name, story.clock);
-            }
-        }
-        // What was replaced between the look and the act is not known: it is left out of the count of what may be lost.
-        story.over.extend(before);
     }
 
     async fn try_put(&self, name: &str, text: &str, condition: Condition) -> Option<String> {
@@ -188,25 +91,6 @@ impl House {
         left
     }
 
-    /// All files of the tree.
-    fn files(&self) -> BTreeMap<String, String> {
-        fn walk(folder: &Path, below: &str, all: &mut BTreeMap<String, String>) {
-            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-                let name = format!("{below}{}", entry.file_name().to_str().unwrap());
-                match entry.file_type() {
-                    Ok(kind) if kind.is_dir() && name != ".holdall" => walk(&entry.path(), &format!("{name}/"), all),
-                    Ok(kind) if kind.is_file() => {
-                        all.extend(std::fs::read_to_string(entry.path()).ok().map(|text| (name, text)));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        let mut all = BTreeMap::new();
-        walk(&self.path(""), "", &mut all);
-        all
-    }
-
     /// All objects of the root.
     async fn objects(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
@@ -225,13 +109,13 @@ async fn storm(seed: u64) -> Option<String> {
     house.namespace.assimilate(Assimilate { watch: true, ..order() }).await.unwrap();
     house.namespace.start_background();
     house.until(1, |root| root.complete).await;
-    let (mut dice, mut story) = (Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1), Story::default());
+    let (mut dice, mut story) = (Dice::new(seed), Story::default());
     for _ in 0..60 {
         let name = NAMES[dice.roll(3) as usize];
         match dice.roll(12) {
             0..4 => house.s3_acts(&mut story, name, false).await,
             4..6 => house.s3_acts(&mut story, name, true).await,
-            6..11 => house.others_act(&mut story, &mut dice, name),
+            6..11 => story.others_act(&house.path(""), &mut dice, name).unwrap(),
             _ => {
                 house.reopen().await;
                 house.namespace.start_background();
@@ -243,43 +127,17 @@ async fn storm(seed: u64) -> Option<String> {
     let mut wrong = Some("nothing was compared".to_owned());
     for _ in 0..150 {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let (files, objects) = (house.files(), house.objects().await);
+        let (there, objects) = (files(&house.path("")), house.objects().await);
         let (left, waiting) = (house.left().await, house.namespace.projected(1));
-        wrong = (files != objects || !left.is_empty() || waiting.waiting > 0)
-            .then(|| format!("tree {files:?}\nkeys {objects:?}\nleft {left:?}, {waiting:?}"));
+        wrong = (there != objects || !left.is_empty() || waiting.waiting > 0)
+            .then(|| format!("tree {there:?}\nkeys {objects:?}\nleft {left:?}, {waiting:?}"));
         if wrong.is_none() {
-            wrong = breaks(&story, &files).or(house.renamed(&story, &objects).await);
+            wrong = story.breaks(&there).or(house.renamed(&story, &objects).await);
             break;
         }
     }
     house.namespace.close().await;
     wrong
-}
-
-/// What of the order rule a tree at rest breaks.
-fn breaks(story: &Story, files: &BTreeMap<String, String>) -> Option<String> {
-    let there: BTreeSet<&String> = files.values().collect();
-    for (content, (at, by, name)) in &story.written {
-        if *by == By::Others && !there.contains(content) && !story.over.contains(content) {
-            return Some(format!("{content}, which others wrote to `{name}` at {at}, is lost: {files:?}"));
-        }
-    }
-    for name in NAMES {
-        let Some((at, wrote)) = story.last.get(name) else { continue };
-        let now = files.get(name);
-        let later = |content: &String| story.written.get(content).is_some_and(|(when, ..)| when > at);
-        let fits = match (wrote, now) {
-            (Some(wrote), Some(now)) => now == wrote || later(now),
-            (Some(_), None) => story.deleted.get(name).is_some_and(|when| when > at),
-            (None, Some(now)) => later(now) || !story.over.contains(now),
-            (None, None) => true,
-        };
-        if !fits {
-            return Some(format!("S3 wrote {wrote:?} to `{name}` at {at}, and it is {now:?}: {:?}", story.deleted));
-        }
-    }
-    let ours = |(name, content): &(&String, &String)| name.contains(".conflict-") && content.starts_with('s');
-    files.iter().find(ours).map(|(name, content)| format!("our own {content} is kept as a conflict: `{name}`"))
 }
 
 async fn storms(seeds: std::ops::Range<u64>) -> Option<(u64, String)> {
