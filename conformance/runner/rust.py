@@ -74,7 +74,7 @@ def _rust_tests(report, _only):
     print(f"rust-tests: {said}", flush=True)
 
 
-def _rig_said(name):
+def rig_said(name):
     """Why a rig failed: what it printed from there on, which may be many lines of a gateway's log."""
     text = (LOGS / f"{name}.log").read_text(errors="replace")
     _, mark, why = text.rpartition(" failed with seed ")
@@ -156,7 +156,7 @@ def _mount_tests(report, only):
             far.mkdir()
             args = ["--far", f"file://{far}", "--pids", mount.served_by()]
             if sh([TARGET / "debug" / "outage", *args], f"outage-{mount.name}", timeout=900):
-                raise Failed(_rig_said(f"outage-{mount.name}"))
+                raise Failed(rig_said(f"outage-{mount.name}"))
             print(f"        {tail(f'outage-{mount.name}', 1)}", flush=True)
 
     def unfit():
@@ -201,7 +201,7 @@ def _rig(name, what, program, *args, required=True, timeout=1800):
             if code == 77:
                 raise Skip(tail(name, 1))
             if code != 0:
-                raise Failed(f"exit code {code}: {_rig_said(name)}")
+                raise Failed(f"exit code {code}: {rig_said(name)}")
 
         if report.run(name, test, required):
             print(f"        {tail(name, 1)}", flush=True)
