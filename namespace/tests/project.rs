@@ -379,3 +379,30 @@ async fn what_is_only_touched_stays_the_same_version() {
     assert_eq!(house.get("in/ours").await.unwrap(), "other", "the same length and time, and other bytes");
     assert_ne!(house.etag("in/ours").await, tag);
 }
+
+/// An empty folder under keys that are there already is filled with them: how a bucket is exported.
+#[tokio::test]
+async fn an_empty_tree_is_filled() {
+    let house = House::new("fill", &[]).await;
+    for number in 0..40 {
+        house.put(&format!("in/d{}/k{number}", number % 3), &format!("by S3, {number}")).await;
+    }
+    house.put("in/a//b", "no file").await;
+    house.put("out", "not of the root").await;
+    let root = house.namespace.assimilate(order()).await.unwrap();
+    house.namespace.start_background();
+    for _ in 0..500 {
+        let projected = house.namespace.projected(root.id);
+        if projected.audited && projected.waiting == 0 {
+            assert_eq!((projected.done, projected.stuck), (40, 1));
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let files = story::files(&house.path(""));
+    assert_eq!(files.len(), 40);
+    assert!(files.iter().all(|(name, text)| name.ends_with(&format!("k{}", text.rsplit(' ').next().unwrap()))));
+    house.namespace.forget_root(root.id).await.unwrap();
+    assert_eq!(house.keys().await.len(), 42);
+    house.is_clean().await;
+}

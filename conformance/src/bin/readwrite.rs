@@ -68,7 +68,12 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
     std::fs::create_dir_all(&tree)?;
     std::fs::write(tree.join("anchor"), "stays")?;
     let mut setup = Setup::new(&folder.join("data"))?;
-    let nas = format!("[silo.nas]\nurl = \"file://{}\"\naccess = \"read-write\"\n", tree.display());
+    let copy = folder.join("copy");
+    std::fs::create_dir_all(&copy)?;
+    let shared = |name: &str, path: &Path| {
+        format!("[silo.{name}]\nurl = \"file://{}\"\naccess = \"read-write\"\n", path.display())
+    };
+    let nas = format!("{}{}", shared("nas", &tree), shared("copy", &copy));
     setup.config = Some(format!("{NO_GRACE}[silo.hot]\nurl = \"file:hot\"\n[write]\nto = [\"hot\"]\n{nas}"));
     let mut gateway = setup.start().await?;
     Client::new(&setup.endpoint()).create_bucket(BUCKET).await?;
@@ -113,6 +118,13 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
     }
     let kept = setup.command().json(&["assimilate", "conflicts", "1"]).await?;
     holdall_conformance::settle::check_deep(&setup.command()).await?;
+    // What is exported is the same, and no more than that.
+    let command = setup.command();
+    command.run(&["assimilate", "forget", "1"]).await?;
+    command.run(&["export", &into, "copy"]).await?;
+    if files(&copy) != files(&tree) {
+        return Err(format!("exported {:?}, not {:?}", files(&copy), files(&tree)).into());
+    }
     gateway.stop().await?;
     conclude(options, &did, &hit, kept.as_array().map_or(0, Vec::len))
 }
@@ -129,7 +141,7 @@ fn conclude(options: &Options, did: &Did, hit: &BTreeMap<&str, u64>, kept: usize
     let Did { s3, others, unknown } = did;
     Ok(format!(
         "{} kills, {} at steps of an attempt; {s3} writes of S3 ({unknown} of unknown outcome) and {others} of others: tree and \
-         bucket equal at the end, 0 lost, {kept} files of others kept beside",
+         bucket equal at the end, and what is exported, 0 lost, {kept} files of others kept beside",
         options.kills,
         hit.values().sum::<u64>()
     ))

@@ -21,6 +21,7 @@ use crate::config::{DEFAULT_ADMIN, DEFAULT_DATA, DEFAULT_REGION, ServeArgs};
 pub mod client;
 pub mod credentials;
 pub mod exit;
+mod export;
 pub mod print;
 pub mod target;
 
@@ -101,8 +102,10 @@ pub enum Command {
     Silo(silo::Command),
     /// Declare silos and write policies from a TOML file. Leaving something out removes nothing.
     Apply(apply::Apply),
-    /// Take over what others put into a read-only silo: keys for its names, by metadata alone.
+    /// Take over what others put into a silo: keys for its names, by metadata alone.
     Assimilate(Box<assimilate::Assimilate>),
+    /// Write the objects under a prefix as plain files into a folder that Holdall is not needed to read.
+    Export(export::Export),
     /// Move what exists under a prefix onto a silo.
     Place(place::Place),
     /// Empty a silo into another. Cordons the first, uncordons the second.
@@ -206,6 +209,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Silo(command) => silo::run(&context, command).await,
         Command::Apply(command) => apply::run(&context, &command).await,
         Command::Assimilate(command) => assimilate::run(&context, *command).await,
+        Command::Export(command) => export::run(&context, command).await,
         Command::Place(command) => place::place(&context, command).await,
         Command::Drain(command) => place::drain(&context, command).await,
         Command::Job(command) => job::run(&context, command).await,

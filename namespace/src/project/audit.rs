@@ -23,8 +23,13 @@ impl Core {
         let outcome = async {
             let Some(bucket) = self.bucket_of(root).await? else { return Ok(()) };
             self.audit_intents(root).await?;
+            let passed = self.root_row(root.info.id).await?.is_some_and(|row| row.info.complete);
             self.audit_keys(root, &bucket).await?;
-            self.audit_names(root, &bucket).await
+            self.audit_names(root, &bucket).await?;
+            if passed {
+                self.projecting.done.lock().expect("no holder panics").entry(root.info.id).or_default();
+            }
+            Ok(())
         };
         if let Err::<(), Fault>(fault) = outcome.await {
             tracing::debug!(root = root.info.id, %fault, "a root was not audited");

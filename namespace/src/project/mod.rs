@@ -50,6 +50,10 @@ pub(crate) struct Projecting {
     settle: Mutex<bool>,
     /// What a tree cannot hold as it is.
     stuck: Mutex<HashMap<RootId, BTreeMap<Vec<u8>, String>>>,
+    /// Names that somebody is at work on.
+    busy: Mutex<HashSet<Name>>,
+    /// Roots whose rows were compared since they were passed, and files brought or taken since then.
+    done: Mutex<HashMap<RootId, u64>>,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -59,6 +63,10 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How far the tree of a root follows its keys.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Projected {
+    /// All keys were looked at since the root was passed first: what does not wait and is not stuck is there.
+    pub audited: bool,
+    /// Files that this gateway brought there or took away.
+    pub done: u64,
     /// Keys that this gateway is about to bring there, or to take away.
     pub waiting: u64,
     /// Keys that the tree cannot hold.
@@ -105,13 +113,14 @@ impl Projecting {
         self.wanted.notify_one();
     }
 
-    /// Names that are due, in their order, none of those that somebody is at work on.
-    fn due(&self, now: Duration, busy: &HashSet<Name>, room: usize) -> Vec<Name> {
-        let mut names = held(&self.names);
+    /// Names that are due, in their order, none of those that somebody is at work on. They are at work on from now on.
+    fn due(&self, now: Duration, room: usize) -> Vec<Name> {
+        let (mut busy, mut names) = (held(&self.busy), held(&self.names));
         let due = names.iter().filter(|(name, from)| **from <= now && !busy.contains(*name));
         let due: Vec<Name> = due.take(room).map(|(name, _)| name.clone()).collect();
         for name in &due {
             names.remove(name);
+            busy.insert(name.clone());
         }
         due
     }
@@ -139,17 +148,25 @@ impl Projecting {
         held(&self.names).retain(|(of, _), _| *of != root);
         held(&self.audits).remove(&root);
         held(&self.stuck).remove(&root);
+        held(&self.done).remove(&root);
     }
 }
 
 impl Namespace {
     /// How far the tree of a root follows its keys, as far as this gateway knows.
     pub fn projected(&self, root: RootId) -> Projected {
-        let waiting = held(&self.core.projecting.names).keys().filter(|(of, _)| *of == root).count() as u64;
+        let projecting = &self.core.projecting;
+        let done = held(&projecting.done).get(&root).copied();
+        let of_root = |(of, _): &&Name| *of == root;
+        // Those under way first: one that ends waits again or is done.
+        let busy = held(&projecting.busy).iter().filter(of_root).count();
+        let waiting = (busy + held(&projecting.names).keys().filter(of_root).count()) as u64;
         let all = held(&self.core.projecting.stuck);
         let stuck = all.get(&root);
         let reasons = stuck.into_iter().flatten().take(20);
         Projected {
+            audited: done.is_some() && !held(&projecting.audits).contains(&root),
+            done: done.unwrap_or_default(),
             waiting,
             stuck: stuck.map_or(0, BTreeMap::len) as u64,
             reasons: reasons.map(|(name, reason)| Noted::of(name, reason.clone())).collect(),
@@ -221,16 +238,16 @@ impl Core {
 
     /// Brings trees of others in step with their keys, for ever.
     pub(crate) async fn project_forever(self: Arc<Self>) {
-        let (mut attempts, mut busy, mut audited) = (JoinSet::new(), HashSet::new(), HashSet::new());
+        let (mut attempts, mut audited) = (JoinSet::new(), HashSet::new());
         let mut settled = Duration::ZERO;
         loop {
             tokio::select! {
                 () = self.projecting.wanted.notified() => {}
                 () = self.clock.sleep(PROJECTION_BEAT) => {}
-                Some(ended) = attempts.join_next() => self.note_attempt(ended, &mut busy),
+                Some(ended) = attempts.join_next() => self.note_attempt(ended),
             }
             while let Some(ended) = attempts.try_join_next() {
-                self.note_attempt(ended, &mut busy);
+                self.note_attempt(ended);
             }
             let roots: Vec<RootRow> =
                 self.inventory().roots.iter().filter(|row| row.info.order.write).cloned().collect();
@@ -245,10 +262,12 @@ impl Core {
                 settled = now;
                 self.settle_trees().await;
             }
-            for name in self.projecting.due(now, &busy, PROJECTIONS_AT_ONCE.saturating_sub(attempts.len())) {
+            for name in self.projecting.due(now, PROJECTIONS_AT_ONCE.saturating_sub(attempts.len())) {
                 // Whose root is gone needs nothing.
-                let Some(root) = roots.iter().find(|row| row.info.id == name.0).cloned() else { continue };
-                busy.insert(name.clone());
+                let Some(root) = roots.iter().find(|row| row.info.id == name.0).cloned() else {
+                    held(&self.projecting.busy).remove(&name);
+                    continue;
+                };
                 let core = Arc::clone(&self);
                 attempts.spawn(async move {
                     let outcome = core.project(&root, &name.1).await;
@@ -258,21 +277,21 @@ impl Core {
         }
     }
 
-    fn note_attempt(
-        &self,
-        ended: Result<(Name, Result<bool, Hindered>), tokio::task::JoinError>,
-        busy: &mut HashSet<Name>,
-    ) {
+    fn note_attempt(&self, ended: Result<(Name, Result<bool, Hindered>), tokio::task::JoinError>) {
         // Whose attempt died is not known: none is believed to be under way, and the rows say who is at work.
-        let Ok((name, outcome)) = ended else { return busy.clear() };
-        busy.remove(&name);
+        let Ok((name, outcome)) = ended else { return held(&self.projecting.busy).clear() };
         let now = self.clock.monotonic();
         match outcome {
-            Ok(true) => self.projecting.want(name, now),
+            Ok(true) => {
+                if let Some(done) = held(&self.projecting.done).get_mut(&name.0) {
+                    *done += 1;
+                }
+                self.projecting.want(name.clone(), now);
+            }
             Ok(false) => self.projecting.free(&name),
             Err(Hindered::Later(reason)) => {
                 tracing::debug!(name = %String::from_utf8_lossy(&name.1), reason, "a name is brought in step later");
-                self.projecting.want(name, now + PROJECTION_REST);
+                self.projecting.want(name.clone(), now + PROJECTION_REST);
             }
             Err(Hindered::Never(reason)) => {
                 if !self.projecting.is_stuck(&name) {
@@ -282,5 +301,7 @@ impl Core {
                 self.projecting.note_stuck(&name, reason);
             }
         }
+        // Last: it is never seen as neither at work on nor waiting.
+        held(&self.projecting.busy).remove(&name);
     }
 }

@@ -1,0 +1,112 @@
+//! `holdall export`: a part of a bucket as plain files, in a folder that Holdall is not needed to read.
+
+use std::time::Duration;
+
+use clap::Args;
+use holdall_namespace::assimilate::{Assimilate as Order, Survey};
+
+use super::client::Endpoint;
+use super::exit::{Failure, Kind};
+use super::target::Target;
+use super::{Context, print, progress};
+use crate::admin::view::RootView;
+
+/// How often it is looked how far it came.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long what is under way at the end may take.
+const PATIENCE: u32 = 240;
+
+/// `holdall export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The bucket, and what its keys start with.
+    #[arg(value_name = "S3://BUCKET/PREFIX")]
+    from: Target,
+    /// A silo created with `--access read-write`, and what names start with there, in place of the prefix: `nas`,
+    /// `nas:exports/2024/`. Nothing may be there yet.
+    #[arg(value_name = "SILO[:PREFIX]")]
+    to: String,
+    /// Let the folder and the bucket follow each other from then on, as `holdall assimilate --read-write` does.
+    #[arg(long)]
+    follow: bool,
+    /// Look whether it could be, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) async fn run(context: &Context, command: Export) -> Result<(), Failure> {
+    let admin = context.admin()?;
+    let (silo, prefix) = command.to.split_once(':').unwrap_or((&command.to, ""));
+    let order = Order {
+        silo: silo.to_owned(),
+        prefix: prefix.to_owned(),
+        bucket: command.from.bucket,
+        into: command.from.rest,
+        partial_lists: true,
+        every_seconds: 600,
+        watch: command.follow,
+        write: true,
+    };
+    let survey: Survey = admin.post("/v1/assimilate/survey", &order).await?;
+    if survey.names > 0 || !survey.refused.is_empty() {
+        let message = format!(
+            "`{}` is not empty: `holdall assimilate {} --into s3://{}/{} --read-write` lets both follow each other",
+            command.to, command.to, order.bucket, order.into
+        );
+        return Err(Failure { kind: Kind::Refused, message });
+    }
+    if command.dry_run {
+        return print::line(format!(
+            "would write the objects of s3://{}/{} to `{}`",
+            order.bucket, order.into, command.to
+        ));
+    }
+    let mut ctrl_c = progress::CtrlC::watch()?;
+    let root: RootView = admin.post("/v1/assimilate", &order).await?;
+    let (bar, id) = (progress::names(), root.id);
+    let followed = tokio::select! {
+        root = watch(&admin, id, &bar) => root,
+        () = ctrl_c.pressed() => Err(Failure::detached(format!(
+            "detached: root {id} goes on in the gateway; `holdall assimilate forget {id}` ends it"
+        ))),
+    };
+    bar.finish_and_clear();
+    let root = followed?;
+    if !command.follow {
+        forget(&admin, id).await?;
+    }
+    if context.global.json { print::json(&root) } else { tell(&command.to, &root) }
+}
+
+/// Waits until every key was looked at, and nothing is on its way.
+async fn watch(admin: &Endpoint, id: u32, bar: &indicatif::ProgressBar) -> Result<RootView, Failure> {
+    loop {
+        match admin.get::<RootView>(&format!("/v1/assimilate/{id}")).await {
+            Ok(root) if root.complete && root.audited && root.waiting == 0 => return Ok(root),
+            Ok(root) => {
+                bar.set_position(root.brought);
+                bar.set_message(root.problem.unwrap_or_else(|| format!("{} wait", root.waiting)));
+            }
+            Err(failure) if failure.kind == Kind::Unreachable => bar.set_message("the gateway is away"),
+            Err(failure) => return Err(failure),
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Somebody may just have written a key.
+async fn forget(admin: &Endpoint, id: u32) -> Result<(), Failure> {
+    let mut tries = 0;
+    loop {
+        match admin.delete(&format!("/v1/assimilate/{id}")).await {
+            Err(failure) if failure.kind == Kind::Refused && tries < PATIENCE => tries += 1,
+            outcome => return outcome,
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn tell(to: &str, root: &RootView) -> Result<(), Failure> {
+    print::line(format!("{} files are in `{to}`, {} keys cannot be", root.brought, root.stuck))?;
+    root.unbrought.iter().try_for_each(|one| print::line(format!("  {} ({})", one.name, one.reason)))
+}
