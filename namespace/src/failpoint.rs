@@ -27,6 +27,7 @@ pub const FAILPOINTS: &[&str] = &[
     "projection-done",
     "projection-looked",
     "projection-committed",
+    "projection-taken-over",
 ];
 
 /// Dies here when told to.

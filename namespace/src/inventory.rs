@@ -463,7 +463,8 @@ async fn open_silo(
         let connected = Connected { silo: Arc::clone(&open.silo), holdings, projections };
         (connected, Arc::clone(&open.silence), *open.space.lock().expect("no holder panics"))
     } else {
-        let (connected, silence) = (connect_declared(&row.declared, &options.base).map_err(failed)?, Arc::default());
+        let (connected, silence) =
+            (connect_declared(&row.declared, &options.base, namespace).map_err(failed)?, Arc::default());
         (connected.heard(&silence), silence, None)
     };
     let Connected { silo, holdings, projections } = connected;

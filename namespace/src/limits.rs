@@ -253,8 +253,10 @@ pub const RESCAN_AT_MOST: u64 = 366 * 24 * 3600;
 pub const PROJECTIONS_AT_ONCE: usize = 8;
 /// How often it is looked whether a tree lacks something,
 pub const PROJECTION_BEAT: Duration = Duration::from_secs(1);
-/// and when what could not be done is tried again.
+/// when what could not be done is tried again, each time after twice as long,
 pub const PROJECTION_REST: Duration = Duration::from_secs(5);
+/// and never later than this.
+pub const PROJECTION_REST_AT_MOST: Duration = Duration::from_mins(5);
 /// Names that wait to be brought in step; where there are more, a root's rows are compared again.
 pub const PROJECTIONS_KEPT: usize = 100_000;
 /// Files up to this size are read before they are replaced and after, since their times alone may hide a change.
@@ -263,6 +265,8 @@ pub const PROJECTION_READ: u64 = 256 << 20;
 pub const STUCK_KEPT: usize = 1000;
 /// How often it is looked after what came out of trees.
 pub const SETTLE_OUT: Duration = Duration::from_secs(5);
+/// In every so-manieth of these looks, it is also looked whether what others wrote still has the name it was kept under.
+pub const SETTLE_THOROUGHLY: u64 = 6;
 /// Names that are tried for what others wrote at the same time as S3.
 pub const NAMES_BESIDE: usize = 16;
 /// Bytes of a file's name, its folders left out.

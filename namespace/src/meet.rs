@@ -36,7 +36,7 @@ impl Connected {
 }
 
 /// Opens a declared silo's clients. The reason of a failure is one sentence fragment.
-pub(crate) fn connect_declared(declared: &DeclaredSilo, base: &Path) -> Result<Connected, String> {
+pub(crate) fn connect_declared(declared: &DeclaredSilo, base: &Path, namespace: &str) -> Result<Connected, String> {
     #[cfg(test)]
     if let Some(silo) = crate::model::silo_for(&declared.url) {
         return Ok(Connected { silo, holdings: None, projections: None });
@@ -50,7 +50,7 @@ pub(crate) fn connect_declared(declared: &DeclaredSilo, base: &Path) -> Result<C
         }
         Access::ReadOnly | Access::ReadWrite => {
             let holdings = holdings(&address, &credentials).map_err(|error| error.to_string())?;
-            let writes = (declared.access == Access::ReadWrite).then(|| projections(&address));
+            let writes = (declared.access == Access::ReadWrite).then(|| projections(&address, namespace));
             let projections = writes.transpose().map_err(|error| error.to_string())?;
             let silo = Arc::new(ReadOnly::new(Arc::clone(&holdings)));
             Ok(Connected { silo, holdings: Some(holdings), projections })
@@ -88,7 +88,7 @@ pub(crate) fn refuse_other_kind(url: &str, declared: &str, base: &Path) -> Resul
 impl Core {
     /// Connects, claims and probes a silo that was never seen.
     pub(crate) async fn meet(&self, row: &mut SiloRow) -> Result<(), String> {
-        let Connected { silo, holdings, projections } = connect_declared(&row.declared, &self.options.base)?;
+        let Connected { silo, holdings, projections } = connect_declared(&row.declared, &self.options.base, &self.id)?;
         if let Some(holdings) = holdings {
             row.marker = holdings.identity().await.map_err(said)?;
         }
@@ -99,13 +99,22 @@ impl Core {
 
     /// The clients by which a known silo is reached from now on, once it was recognized. Nothing is written.
     pub(crate) async fn recognize(&self, row: &SiloRow) -> Result<Connected, String> {
-        let connected = connect_declared(&row.declared, &self.options.base)?;
+        let connected = connect_declared(&row.declared, &self.options.base, &self.id)?;
         connected.silo.claim(&claim(&row.name, &self.id, &row.marker, false)).await.map_err(said)?;
         Ok(connected)
     }
 
     /// Connects a silo that is reached in another way from now on: refused unless it is the one that `known` is.
     pub(crate) async fn meet_again(&self, known: &OpenSilo, row: &mut SiloRow) -> Result<(), String> {
+        if known.projections.is_some() && row.declared.access != Access::ReadWrite {
+            let count = self.kept_in_tree(known.id).await.map_err(|fault| fault.to_string())?;
+            if count > 0 {
+                return Err(format!(
+                    "{count} files that S3 replaced or deleted there are still kept, or on their way: they go after the sweep's \
+                     grace period"
+                ));
+            }
+        }
         let Connected { silo, projections, .. } = self.recognize(row).await?;
         if row.declared.access == Access::Own && self.still_stands(known).await {
             self.refuse_copy(known, &*silo).await?;

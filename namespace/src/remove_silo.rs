@@ -70,6 +70,16 @@ pub enum RemoveSiloError {
         /// The job.
         job: JobId,
     },
+    /// Files of others that came out of it are kept for a while.
+    #[error(
+        "{count} files that S3 replaced or deleted in silo `{silo}` are still kept there, or on their way: they go after the sweep's grace period"
+    )]
+    Kept {
+        /// Which.
+        silo: String,
+        /// How many.
+        count: usize,
+    },
     /// A namespace without silos holds nothing.
     #[error("silo `{silo}` is the only one")]
     Last {
@@ -116,6 +126,7 @@ impl Namespace {
             match self.core.commit_removal(open.id, name, inventory.revision).await {
                 Ok(()) => {
                     self.core.refresh_inventory(true).await?;
+                    self.core.forget_outs(open.id).await?;
                     tracing::info!(silo = name, "silo taken out");
                     return Ok(());
                 }
@@ -153,6 +164,12 @@ impl Core {
         }
         if let Some(root) = inventory.roots.iter().find(|root| root.info.order.silo == name) {
             return Err(RemoveSiloError::InRoot { silo: silo(), root: root.info.id });
+        }
+        if let Some(open) = inventory.named(name) {
+            let count = self.kept_in_tree(open.id).await?;
+            if count > 0 {
+                return Err(RemoveSiloError::Kept { silo: silo(), count });
+            }
         }
         let sends = |policy: &WritePolicy| policy.to.iter().any(|to| to.silo == name);
         let of_bucket = inventory.bucket_write.iter().find(|(_, policy)| sends(policy));

@@ -174,12 +174,18 @@ impl House {
     /// Nothing is left of attempts.
     async fn is_clean(&self) {
         for _ in 0..600 {
-            if std::fs::read_dir(self.path(".holdall")).unwrap().count() == 0 {
+            if self.attempts().is_empty() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("left: {:?}", std::fs::read_dir(self.path(".holdall")).unwrap().collect::<Vec<_>>());
+        panic!("left: {:?}", self.attempts());
+    }
+
+    /// Folders of attempts.
+    fn attempts(&self) -> Vec<PathBuf> {
+        let all = std::fs::read_dir(self.path(".holdall").join(self.namespace.id())).into_iter().flatten().flatten();
+        all.map(|entry| entry.path()).collect()
     }
 }
 
@@ -259,7 +265,7 @@ async fn what_nobody_saw_is_kept_beside() {
     let page = house.namespace.conflicts(1, &conflicts[0].id, 10).await.unwrap();
     assert_eq!(page, conflicts[1..]);
     house.delete(&format!("in/{}", conflicts[0].beside.as_ref().unwrap())).await;
-    for _ in 0..600 {
+    for _ in 0..2500 {
         if house.namespace.conflicts(1, "", 10).await.unwrap().len() == 1 {
             return;
         }

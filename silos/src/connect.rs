@@ -91,10 +91,10 @@ pub fn holdings(address: &Address, credentials: &Credentials) -> Result<Arc<dyn 
     }
 }
 
-/// Opens a client of a tree that others write to as well. Touches nothing.
-pub fn projections(address: &Address) -> Result<Arc<dyn Projections>, BadAddress> {
+/// Opens a client of a tree that others write to as well, for one namespace. Touches nothing.
+pub fn projections(address: &Address, namespace: &str) -> Result<Arc<dyn Projections>, BadAddress> {
     match address {
-        Address::Posix(path) => Ok(Arc::new(Shared::new(path))),
+        Address::Posix(path) => Ok(Arc::new(Shared::new(path, namespace))),
         other => {
             let reason = "only folders are read-write: elsewhere nothing can be replaced without the risk of losing what others wrote";
             Err(BadAddress { url: shown(other), reason: reason.to_owned() })

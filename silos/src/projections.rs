@@ -86,14 +86,26 @@ pub trait Projections: Send + Sync + 'static {
     /// The bytes of what came out, which is `came`.
     async fn read(&self, at: Attempt, came: &Validator, staged: Option<&Validator>) -> Result<Pieces, SiloError>;
 
-    /// Gives what came out a name, if that is free; otherwise false.
+    /// Gives what came out a name, if that is free; otherwise false. `Missing` where nothing came out, or not any more.
     async fn give(&self, at: Attempt, staged: Option<&Validator>, name: &[u8]) -> Result<bool, SiloError>;
 
-    /// Makes an attempt another owner's; false where it is not there.
-    async fn take_over(&self, from: Attempt, to: Attempt) -> Result<bool, SiloError>;
+    /// Makes an attempt this owner's, whichever earlier one's it was; false where it is not there.
+    async fn take_over(&self, to: Attempt) -> Result<bool, SiloError>;
+
+    /// Whether a name could be a file's as the tree is: `Mismatch` where not.
+    async fn may_be(&self, name: &[u8]) -> Result<(), SiloError>;
 
     /// Removes an attempt with what is in it, if it is there.
     async fn discard(&self, at: Attempt) -> Result<(), SiloError>;
+
+    /// The same unless what came out is not `known` any more; whether it was.
+    async fn discard_known(
+        &self,
+        at: Attempt,
+        name: &[u8],
+        known: &Validator,
+        staged: Option<&Validator>,
+    ) -> Result<bool, SiloError>;
 
     /// All attempts that are there.
     async fn attempts(&self) -> Result<Vec<Attempt>, SiloError>;

@@ -14,7 +14,7 @@ use holdall_conformance::client::{Call, CallError, Client};
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::gateway::{Gateway, NO_GRACE, Setup};
 use holdall_conformance::wire::{Body, collect};
-use holdall_conformance::{Outcome, rig, say};
+use holdall_conformance::{Outcome, rig, say, settle};
 use http::{Method, StatusCode};
 
 #[path = "../../../namespace/tests/project/story.rs"]
@@ -23,8 +23,16 @@ use story::{By, Dice, Story, files};
 
 const BUCKET: &str = "shared";
 /// Steps of an attempt after which the gateway kills itself; `holdall_namespace::failpoint::FAILPOINTS` is the list.
-const FAILPOINTS: [&str; 5] =
-    ["projection-staged", "projection-intended", "projection-done", "projection-looked", "projection-committed"];
+const FAILPOINTS: [&str; 6] = [
+    "projection-staged",
+    "projection-intended",
+    "projection-done",
+    "projection-looked",
+    "projection-committed",
+    TAKEN_OVER,
+];
+/// Of these, the one that only somebody passes who goes on with another's attempt.
+const TAKEN_OVER: &str = "projection-taken-over";
 /// A round that no failpoint ends is over after this long.
 const ROUND: Duration = Duration::from_secs(20);
 /// How long the tree may take to come to rest.
@@ -34,7 +42,7 @@ const REST: Duration = Duration::from_mins(1);
 #[command(about)]
 struct Options {
     /// Kills.
-    #[arg(long, default_value_t = 18)]
+    #[arg(long, default_value_t = 21)]
     kills: u64,
     /// Names that everybody writes to.
     #[arg(long, default_value_t = 24)]
@@ -83,17 +91,17 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
     let (mut dice, mut story, mut did) = (Dice::new(seed), Story::default(), Did::default());
     let mut hit: BTreeMap<&str, u64> = BTreeMap::new();
     for kill in 0..options.kills {
-        // Every sixth dies at random.
-        let point = (kill % 6 < 5).then(|| FAILPOINTS[(kill % 6) as usize]);
+        // Every seventh dies at random.
+        let point = FAILPOINTS.get((kill % 7) as usize).copied();
         if let Some(point) = point {
             gateway.stop().await?;
-            setup.env = vec![("HOLDALL_FAILPOINT".to_owned(), format!("{point}:{}", 1 + dice.roll(12)))];
-            gateway = setup.launch()?;
-            // What was left to be brought there is, before the door opens.
-            if let Err(failure) = gateway.ready().await
-                && !gateway.was_killed()
-            {
-                return Err(failure);
+            if point == TAKEN_OVER {
+                // Somebody must have left an attempt behind.
+                gateway = armed(&mut setup, "projection-done", 1 + dice.roll(6)).await?;
+                write(options, &tree, &mut gateway, &mut dice, &mut story, &mut did).await?;
+                gateway = armed(&mut setup, point, 1).await?;
+            } else {
+                gateway = armed(&mut setup, point, 1 + dice.roll(12)).await?;
             }
         }
         if write(options, &tree, &mut gateway, &mut dice, &mut story, &mut did).await? {
@@ -117,7 +125,8 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
         return Err(broken.into());
     }
     let kept = setup.command().json(&["assimilate", "conflicts", "1"]).await?;
-    holdall_conformance::settle::check_deep(&setup.command()).await?;
+    settle::sweep(&setup.command()).await?;
+    settle::check_deep(&setup.command()).await?;
     // What is exported is the same, and no more than that.
     let command = setup.command();
     command.run(&["assimilate", "forget", "1"]).await?;
@@ -127,6 +136,16 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
     }
     gateway.stop().await?;
     conclude(options, &did, &hit, kept.as_array().map_or(0, Vec::len))
+}
+
+/// Starts a gateway that kills itself when it passes a point for the `at`-th time, which may be before it is ready.
+async fn armed(setup: &mut Setup, point: &str, at: u64) -> Outcome<Gateway> {
+    setup.env = vec![("HOLDALL_FAILPOINT".to_owned(), format!("{point}:{at}"))];
+    let mut gateway = setup.launch()?;
+    match gateway.ready().await {
+        Err(failure) if !gateway.was_killed() => Err(failure),
+        _ => Ok(gateway),
+    }
 }
 
 fn conclude(options: &Options, did: &Did, hit: &BTreeMap<&str, u64>, kept: usize) -> Outcome<String> {
@@ -246,6 +265,8 @@ async fn at_rest(setup: &Setup, tree: &Path, story: &Story) -> Result<(), String
     if there != objects {
         return Err(format!("the tree has {there:?}\nand the bucket {objects:?}"));
     }
-    let left = std::fs::read_dir(tree.join(".holdall")).map_or(0, Iterator::count);
+    // Below the namespace's own folder.
+    let namespaces = std::fs::read_dir(tree.join(".holdall")).into_iter().flatten().flatten();
+    let left = namespaces.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten()).count();
     if left > 0 { Err(format!("{left} attempts are left")) } else { Ok(()) }
 }

@@ -98,6 +98,7 @@ impl From<RemoveSiloError> for Problem {
             RemoveSiloError::Holds { .. } | RemoveSiloError::Retired { .. } | RemoveSiloError::Packs { .. } => {
                 "silo_not_empty"
             }
+            RemoveSiloError::Kept { .. } => "silo_keeps_files",
             RemoveSiloError::InPolicy { .. } => "silo_in_policy",
             RemoveSiloError::InJob { .. } => "silo_in_job",
             RemoveSiloError::InRoot { .. } => "silo_in_root",

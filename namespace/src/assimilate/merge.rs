@@ -43,7 +43,7 @@ fn step(found: Found, row: Option<NameRow>) -> Option<Step> {
         (Found::Refused { name, reason }, row) => match row.as_ref().map(|row| &row.state) {
             Some(NameState::Refused(known)) if *known == reason => None,
             // What cannot be read now, as an object that was archived, is there all the same.
-            Some(NameState::Made(_) | NameState::Shown { .. } | NameState::Hidden) => None,
+            Some(NameState::Made(_) | NameState::Shown { .. } | NameState::Moved(_) | NameState::Hidden) => None,
             Some(NameState::Refused(_)) | None => Some(Step::Refused(name, reason, row)),
         },
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_silos::SiloError;
-use holdall_silos::holdings::{Found, Held, Holdings};
+use holdall_silos::holdings::{Found, Held, Holdings, Touched};
 
 use super::merge::{Step, merge};
 use super::take::{Change, Followed, New, TAKEN_TOGETHER};
@@ -278,7 +278,13 @@ impl<'a> Pass<'a> {
         }
         let held = new.iter().map(|new| &new.held).chain(changed.iter().map(|(held, _)| held));
         self.in_part |= { held }.any(|held| !held.complete);
+        // What went in and out of a tree by S3 in between was there when it was seen: it is looked at once more.
+        let made: Vec<Touched> = new.iter().map(|new| Touched::Name(new.held.name.clone())).collect();
+        let before = self.counts.made;
         self.counts.made += self.take_all(new).await?;
+        if self.row.info.order.write && self.row.info.complete && self.counts.made > before {
+            self.core.touch(self.row.info.id, &self.row.info.order, &made);
+        }
         self.counts.changed += self.follow_all(changed).await?;
         self.change_all(rows).await
     }
@@ -339,6 +345,10 @@ impl<'a> Pass<'a> {
     async fn gone(&mut self, name: Vec<u8>, row: NameRow) -> Result<(), Broken> {
         if self.removing {
             return self.take_away(&name, &row).await;
+        }
+        // It was gone before.
+        if matches!(row.state, NameState::Moved(_)) {
+            return Ok(());
         }
         // With what was no object nothing goes.
         if row.version().is_none() {

@@ -15,7 +15,7 @@ use crate::name::ObjectKey;
 use crate::namespace::Core;
 use crate::object::Object;
 use crate::table::extents::{ExtentRow, extent};
-use crate::table::names::{NameRow, NameState, name as name_key};
+use crate::table::names::{NameRow, name as name_key};
 use crate::table::objects::{Attributes, Data, ObjectRow, object, store};
 use crate::table::roots::{RootRow, root as root_key};
 use crate::table::tag::Tag;
@@ -104,8 +104,6 @@ impl Core {
     ) -> Result<bool, Fault> {
         let (id, silo, write) = (root.info.id, root.silo, root.info.order.write);
         let (named, key) = (name_key(silo, &held.name), object(bucket.incarnation, key));
-        let in_place = matches!(before.state, NameState::Made(_));
-        let extents = if in_place { extents } else { Vec::new() };
         let mut reads = vec![Read::Row(root_key(id)), Read::Row(named.clone()), Read::Row(key.clone())];
         reads.extend(intent_read(root, &held.name));
         reads.extend(extents.iter().map(|(id, _)| Read::Row(extent(*id))));

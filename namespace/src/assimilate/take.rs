@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use holdall_silos::Validator;
 use holdall_silos::holdings::Held;
 
 use crate::bucket::Bucket;
@@ -272,6 +273,12 @@ impl Core {
             Err(NotReplaced::Beside(NotFollowed::Faster)) => Ok(Followed::Left),
             // While a deletion waits to reach it, the tree is right; while a version does, that is.
             Err(NotReplaced::Beside(NotFollowed::Written)) if root.info.order.write => {
+                let seen = Validator(before.validator.clone());
+                let shown = matches!(before.state, NameState::Shown { .. });
+                // What S3 deleted and others only touched goes as well.
+                if shown && self.silo_of(root)?.1.same_file(&seen, &held.validator) {
+                    return Ok(Followed::Left);
+                }
                 let new = New { key: key.clone(), held: held.clone(), before: Some(before.clone()) };
                 let made = self.take_new(Priority::Foreground, root, bucket, vec![new]).await?;
                 Ok(if made > 0 { Followed::Changed } else { Followed::Left })
@@ -325,7 +332,12 @@ impl Core {
         match self.remove(&self.session(), bucket, key, removal).await {
             Ok(true) => Ok(true),
             Ok(false) | Err(NotReplaced::Beside(())) => {
-                self.change_name(root, name, before, None).await?;
+                let key = object(bucket.incarnation, key);
+                let current: Option<ObjectRow> = decode_row(self.engine.get(&[key]).await?[0].as_ref())?;
+                // Its bytes were moved away: whoever takes the file away then does not mean the key.
+                let moved = write && current.is_some_and(|current| current.version == version);
+                let row = NameRow { validator: String::new(), state: NameState::Moved(version) };
+                self.change_name(root, name, before, moved.then_some(row)).await?;
                 Ok(false)
             }
             Err(NotReplaced::Fault(fault)) => Err(fault),
@@ -347,7 +359,7 @@ impl Core {
     }
 
     /// Of keys that are there already, those whose bytes lie in place in this silo: a root made them that was forgotten.
-    async fn in_place(&self, silo: SiloId, keys: &[Key]) -> Result<HashSet<Number>, Fault> {
+    pub(crate) async fn in_place(&self, silo: SiloId, keys: &[Key]) -> Result<HashSet<Number>, Fault> {
         let mut versions = HashSet::new();
         for row in self.engine.get(keys).await? {
             let Some(row) = decode_row::<ObjectRow>(row.as_ref())? else { continue };

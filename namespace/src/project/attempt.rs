@@ -140,6 +140,12 @@ impl Core {
     }
 
     async fn bring(self: &Arc<Self>, place: &Place, known: &Known, version: Number) -> Result<bool, Hindered> {
+        place.note(place.tree.may_be(&place.name).await)?;
+        // Its bytes are what lies there: a pass makes its row.
+        let keys = [object(place.bucket.incarnation, &place.key)];
+        if self.in_place(place.root.silo, &keys).await?.contains(&version) {
+            return Ok(false);
+        }
         let held = self.there(place).await?;
         let base = self.base_of(place, known.name.as_ref(), held.as_ref()).await?;
         let opened = self.open_current(&place.bucket, &place.key).await;
@@ -174,7 +180,9 @@ impl Core {
         let staged = match place.open.note(place.tree.stage(at, Some(file)).await) {
             Ok(staged) => staged.map(|validator| validator.0).unwrap_or_default(),
             Err(error) => {
-                self.abandon(place, at).await;
+                if error != SiloError::Exists {
+                    self.abandon(place, at).await;
+                }
                 return Err(place.failed(&error));
             }
         };
@@ -184,19 +192,32 @@ impl Core {
     }
 
     async fn take_out(self: &Arc<Self>, place: &Place, known: &Known) -> Result<bool, Hindered> {
-        let held = self.there(place).await?;
-        let Some(base) = self.base_of(place, known.name.as_ref(), held.as_ref()).await? else {
-            // What is not what was seen, or is gone, is followed: that is no longer what was deleted.
+        let held = match place.open.note(place.holdings.look(&place.name).await) {
+            Ok(held) => held,
+            Err(SiloError::Missing) => return self.forget_taken(place, known).await,
+            Err(error) => return Err(place.failed(&error)),
+        };
+        let Some(base) = self.base_of(place, known.name.as_ref(), Some(&held)).await? else {
+            // What is not what was seen is followed: that is no longer what was deleted.
             self.look_soon(place);
             return Ok(false);
         };
         let number = self.session().take();
         let at = Attempt { number: (number.number.session, number.number.number), owner: 1 };
         if let Err(error) = place.open.note(place.tree.stage(at, None).await) {
-            self.abandon(place, at).await;
+            if error != SiloError::Exists {
+                self.abandon(place, at).await;
+            }
             return Err(place.failed(&error));
         }
         self.intend(place, known, number, Task::Take, Some(base)).await
+    }
+
+    /// Others took away what S3 deleted. It was the tree: its folder of attempts is there.
+    async fn forget_taken(&self, place: &Place, known: &Known) -> Result<bool, Hindered> {
+        place.note(place.tree.attempts().await)?;
+        let write = Write::Delete(name_key(place.root.silo, &place.name));
+        self.commit_as_known(place, known, vec![write], None).await
     }
 
     /// What has the name.
@@ -305,6 +326,10 @@ impl Core {
             Task::Take => place.tree.take(at, &place.name).await,
         };
         crate::failpoint!("projection-done");
+        if crate::seeded_bug!("projection-slow") || crate::seeded_bug!("projection-echo") {
+            // Others have their turn before it is concluded.
+            self.clock.sleep(std::time::Duration::from_secs(2)).await;
+        }
         match place.open.note(done) {
             Ok(()) => self.conclude(place, intent).await.map(|()| true),
             Err(SiloError::Mismatch { reason }) => {
@@ -327,7 +352,8 @@ impl Core {
         if !self.commit_owner(place, &before, &intent).await? {
             return Ok(());
         }
-        if !place.note(place.tree.take_over(before.at, at).await)? {
+        crate::failpoint!("projection-taken-over");
+        if !place.note(place.tree.take_over(at).await)? {
             // Somebody removed the attempt's folder: what has the name says whether it was done.
             let held = self.there(place).await?;
             let now = held.map(|held| held.validator);

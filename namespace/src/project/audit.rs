@@ -23,12 +23,13 @@ impl Core {
         let outcome = async {
             let Some(bucket) = self.bucket_of(root).await? else { return Ok(()) };
             self.audit_intents(root).await?;
-            let passed = self.root_row(root.info.id).await?.is_some_and(|row| row.info.complete);
+            // Before that, whose bytes lie there already is not known of all.
+            if !self.root_row(root.info.id).await?.is_some_and(|row| row.info.complete) {
+                return Ok(());
+            }
             self.audit_keys(root, &bucket).await?;
             self.audit_names(root, &bucket).await?;
-            if passed {
-                self.projecting.done.lock().expect("no holder panics").entry(root.info.id).or_default();
-            }
+            self.projecting.done.lock().expect("no holder panics").entry(root.info.id).or_default();
             Ok(())
         };
         if let Err::<(), Fault>(fault) = outcome.await {

@@ -36,10 +36,10 @@ pub(super) enum Came {
 /// What came out is judged by its bytes, since others may have written to it between the look and the exchange; by what can
 /// be seen of it only where it is too long to be read.
 pub(super) fn judge(intent: &IntentRow, same_file: impl Fn(&Base) -> bool, digest: Option<[u8; 32]>) -> Came {
-    let is_base = intent.base.as_ref().is_some_and(|base| match base.digest {
-        Some(_) if crate::seeded_bug!("projection-no-digest") => same_file(base),
-        Some(known) => digest == Some(known),
-        None => same_file(base),
+    let is_base = intent.base.as_ref().is_some_and(|base| match (base.digest, digest) {
+        (Some(known), Some(digest)) => digest == known,
+        // Too long to be read, before or after.
+        _ => same_file(base),
     });
     let is_brought = matches!(&intent.task, Task::Bring { digest: brought, .. } if Some(*brought) == digest);
     if is_base || is_brought || crate::seeded_bug!("projection-blind") { Came::Known } else { Came::Foreign }
@@ -110,6 +110,7 @@ mod tests {
         assert_eq!(judge(&bring, |_| false, Some([1; 32])), Came::Known, "touched, or written once more as it was");
         assert_eq!(judge(&bring, |_| false, Some([2; 32])), Came::Known, "as it is written now");
         assert_eq!(judge(&IntentRow { base: base(None), ..bring.clone() }, |_| true, None), Came::Known, "too long");
+        assert_eq!(judge(&bring, |_| true, None), Came::Known, "what S3 wrote, and is too long");
         assert_eq!(judge(&IntentRow { base: base(None), ..bring }, |_| false, None), Came::Foreign);
     }
 

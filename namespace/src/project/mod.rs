@@ -19,14 +19,17 @@ use self::attempt::Hindered;
 use crate::assimilate::{AssimilateError, Noted};
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
+use crate::engine::{self, Priority, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
+use crate::inventory::Health;
 use crate::limits::{
-    LIST_PAGE, PROJECTION_BEAT, PROJECTION_REST, PROJECTIONS_AT_ONCE, PROJECTIONS_KEPT, SETTLE_OUT, STUCK_KEPT,
+    LIST_PAGE, PROJECTION_BEAT, PROJECTION_REST, PROJECTION_REST_AT_MOST, PROJECTIONS_AT_ONCE, PROJECTIONS_KEPT,
+    SETTLE_OUT, SETTLE_THOROUGHLY, STUCK_KEPT,
 };
 use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
-use crate::table::projections::{OutRow, OutState, outs, read_out};
+use crate::table::projections::{OutRow, OutState, intents, out, outs, read_out};
 use crate::table::roots::{RootId, RootRow};
 use crate::table::{after_prefix, decode, successor};
 
@@ -46,6 +49,10 @@ pub(crate) struct Projecting {
     names: Mutex<BTreeMap<Name, Duration>>,
     /// Roots whose rows are to be compared.
     audits: Mutex<BTreeSet<RootId>>,
+    /// Roots of which more waits than is kept: they are compared once there is room.
+    over: Mutex<BTreeSet<RootId>>,
+    /// How long what could not be done is left alone.
+    rests: Mutex<HashMap<Name, Duration>>,
     /// Something came out that needs no patience.
     settle: Mutex<bool>,
     /// What a tree cannot hold as it is.
@@ -93,7 +100,7 @@ impl Projecting {
     fn want(&self, name: Name, from: Duration) {
         let mut names = held(&self.names);
         if names.len() >= PROJECTIONS_KEPT && !names.contains_key(&name) {
-            held(&self.audits).insert(name.0);
+            held(&self.over).insert(name.0);
         } else {
             let known = names.entry(name).or_insert(from);
             *known = (*known).min(from);
@@ -108,15 +115,35 @@ impl Projecting {
         self.wanted.notify_one();
     }
 
+    /// Roots that are to be compared now.
+    fn to_audit(&self) -> BTreeSet<RootId> {
+        let mut audits = std::mem::take(&mut *held(&self.audits));
+        if held(&self.names).len() < PROJECTIONS_KEPT / 2 {
+            audits.append(&mut held(&self.over));
+        }
+        audits
+    }
+
+    /// What could not be done is left alone, each time for twice as long.
+    fn rest(&self, name: &Name) -> Duration {
+        let mut rests = held(&self.rests);
+        let rest = rests.get(name).map_or(PROJECTION_REST, |rest| (*rest * 2).min(PROJECTION_REST_AT_MOST));
+        if rests.len() < PROJECTIONS_KEPT || rests.contains_key(name) {
+            rests.insert(name.clone(), rest);
+        }
+        rest
+    }
+
     fn settle_soon(&self) {
         *held(&self.settle) = true;
         self.wanted.notify_one();
     }
 
-    /// Names that are due, in their order, none of those that somebody is at work on. They are at work on from now on.
-    fn due(&self, now: Duration, room: usize) -> Vec<Name> {
+    /// Names of roots that are ready and that are due, in their order, none of those that somebody is at work on. Somebody is,
+    /// from now on.
+    fn due(&self, now: Duration, ready: impl Fn(RootId) -> bool, room: usize) -> Vec<Name> {
         let (mut busy, mut names) = (held(&self.busy), held(&self.names));
-        let due = names.iter().filter(|(name, from)| **from <= now && !busy.contains(*name));
+        let due = names.iter().filter(|(name, from)| **from <= now && ready(name.0) && !busy.contains(*name));
         let due: Vec<Name> = due.take(room).map(|(name, _)| name.clone()).collect();
         for name in &due {
             names.remove(name);
@@ -147,6 +174,8 @@ impl Projecting {
     pub(crate) fn forget(&self, root: RootId) {
         held(&self.names).retain(|(of, _), _| *of != root);
         held(&self.audits).remove(&root);
+        held(&self.over).remove(&root);
+        held(&self.rests).retain(|(of, _), _| *of != root);
         held(&self.stuck).remove(&root);
         held(&self.done).remove(&root);
     }
@@ -165,7 +194,9 @@ impl Namespace {
         let stuck = all.get(&root);
         let reasons = stuck.into_iter().flatten().take(20);
         Projected {
-            audited: done.is_some() && !held(&projecting.audits).contains(&root),
+            audited: done.is_some()
+                && !held(&projecting.audits).contains(&root)
+                && !held(&projecting.over).contains(&root),
             done: done.unwrap_or_default(),
             waiting,
             stuck: stuck.map_or(0, BTreeMap::len) as u64,
@@ -225,6 +256,29 @@ impl Outs {
 }
 
 impl Core {
+    /// Files that came out of a tree and wait there, and attempts under way.
+    pub(crate) async fn kept_in_tree(&self, silo: SiloId) -> Result<usize, Fault> {
+        let under_way = intents(silo, b"");
+        let mut count =
+            self.engine.range(under_way.clone()..after_prefix(&under_way), usize::MAX, usize::MAX).await?.len();
+        let mut all = Outs::of(silo);
+        while let Some(page) = all.next(self).await? {
+            count += page.iter().filter(|(_, row)| !matches!(row.state, OutState::Beside(_))).count();
+        }
+        Ok(count)
+    }
+
+    /// Forgets what came out of a tree that is no silo any more: it has names there.
+    pub(crate) async fn forget_outs(&self, silo: SiloId) -> Result<(), Fault> {
+        let mut all = Outs::of(silo);
+        while let Some(page) = all.next(self).await? {
+            let writes: Vec<Write> = page.iter().map(|(number, _)| Write::Delete(out(silo, *number))).collect();
+            let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
+            engine::commit_as(&*self.engine, Priority::Background, Vec::new(), decide).await?;
+        }
+        Ok(())
+    }
+
     /// A key was written or deleted: where it has a name in a tree of others, that follows.
     pub(crate) fn project_soon(&self, bucket: &Bucket, key: &ObjectKey) {
         let inventory = self.inventory();
@@ -239,7 +293,7 @@ impl Core {
     /// Brings trees of others in step with their keys, for ever.
     pub(crate) async fn project_forever(self: Arc<Self>) {
         let (mut attempts, mut audited) = (JoinSet::new(), HashSet::new());
-        let mut settled = Duration::ZERO;
+        let (mut settling, mut settled, mut rounds) = (JoinSet::new(), Duration::ZERO, 0_u64);
         loop {
             tokio::select! {
                 () = self.projecting.wanted.notified() => {}
@@ -252,17 +306,30 @@ impl Core {
             let roots: Vec<RootRow> =
                 self.inventory().roots.iter().filter(|row| row.info.order.write).cloned().collect();
             audited.retain(|id| roots.iter().any(|row| row.info.id == *id));
+            let audits = self.projecting.to_audit();
             for row in &roots {
-                if audited.insert(row.info.id) || held(&self.projecting.audits).remove(&row.info.id) {
+                if audited.insert(row.info.id) || audits.contains(&row.info.id) {
                     self.audit(row).await;
                 }
             }
             let now = self.clock.monotonic();
-            if std::mem::take(&mut *held(&self.projecting.settle)) || now.saturating_sub(settled) >= SETTLE_OUT {
-                settled = now;
-                self.settle_trees().await;
+            let soon = std::mem::take(&mut *held(&self.projecting.settle));
+            if settling.is_empty() && (soon || now.saturating_sub(settled) >= SETTLE_OUT) {
+                (settled, rounds) = (now, rounds + 1);
+                let (core, thorough) = (Arc::clone(&self), rounds % SETTLE_THOROUGHLY == 0);
+                settling.spawn(async move { core.settle_trees(thorough).await });
+            } else if soon {
+                *held(&self.projecting.settle) = true;
             }
-            for name in self.projecting.due(now, PROJECTIONS_AT_ONCE.saturating_sub(attempts.len())) {
+            while settling.try_join_next().is_some() {}
+            let inventory = self.inventory();
+            let up = |id: RootId| {
+                let root = roots.iter().find(|row| row.info.id == id);
+                let open = root.and_then(|row| inventory.silo(row.silo).ok());
+                // Whose root is gone is let go.
+                open.is_none_or(|open| open.health() == Health::Up)
+            };
+            for name in self.projecting.due(now, up, PROJECTIONS_AT_ONCE.saturating_sub(attempts.len())) {
                 // Whose root is gone needs nothing.
                 let Some(root) = roots.iter().find(|row| row.info.id == name.0).cloned() else {
                     held(&self.projecting.busy).remove(&name);
@@ -283,15 +350,20 @@ impl Core {
         let now = self.clock.monotonic();
         match outcome {
             Ok(true) => {
+                held(&self.projecting.rests).remove(&name);
                 if let Some(done) = held(&self.projecting.done).get_mut(&name.0) {
                     *done += 1;
                 }
                 self.projecting.want(name.clone(), now);
             }
-            Ok(false) => self.projecting.free(&name),
+            Ok(false) => {
+                held(&self.projecting.rests).remove(&name);
+                self.projecting.free(&name);
+            }
             Err(Hindered::Later(reason)) => {
                 tracing::debug!(name = %String::from_utf8_lossy(&name.1), reason, "a name is brought in step later");
-                self.projecting.want(name.clone(), now + PROJECTION_REST);
+                let rest = self.projecting.rest(&name);
+                self.projecting.want(name.clone(), now + rest);
             }
             Err(Hindered::Never(reason)) => {
                 if !self.projecting.is_stuck(&name) {

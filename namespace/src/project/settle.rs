@@ -21,17 +21,22 @@ use crate::table::projections::{IntentRow, OutRow, OutState, intents, out};
 use crate::table::{after_prefix, decode, decode_row, encode};
 
 impl Core {
-    /// Looks after what came out of trees.
-    pub(super) async fn settle_trees(&self) {
+    /// Looks after what came out of trees; if `thorough`, also after what was settled by a name of its own.
+    pub(super) async fn settle_trees(&self, thorough: bool) {
         for open in self.inventory().silos.values() {
             let Some(tree) = open.projections.as_ref().filter(|_| open.health() == Health::Up) else { continue };
-            if let Err(fault) = self.settle_tree(open, tree).await {
+            if let Err(fault) = self.settle_tree(open, tree, thorough).await {
                 tracing::debug!(silo = %open.row.name, %fault, "what came out of a tree stays for now");
             }
         }
     }
 
-    async fn settle_tree(&self, open: &Arc<OpenSilo>, tree: &Arc<dyn Projections>) -> Result<(), Fault> {
+    async fn settle_tree(
+        &self,
+        open: &Arc<OpenSilo>,
+        tree: &Arc<dyn Projections>,
+        thorough: bool,
+    ) -> Result<(), Fault> {
         // Nothing is removed in another folder that stands in the tree's place.
         open.note(open.claim(&self.id).await).map_err(|error| silo_failed(open, &error))?;
         let attempts = open.note(tree.attempts().await).map_err(|error| silo_failed(open, &error))?;
@@ -40,7 +45,10 @@ impl Core {
         while let Some(page) = all.next(self).await? {
             for (number, row) in page {
                 named.insert(number);
-                self.settle_out(open, tree, row, now).await?;
+                // What one row is about keeps no other from going.
+                if let Err(fault) = self.settle_out(open, tree, row, now, thorough).await {
+                    tracing::debug!(silo = %open.row.name, %fault, "what came out of a tree stays for now");
+                }
             }
         }
         self.remove_orphans(open, tree, attempts, named).await
@@ -52,12 +60,14 @@ impl Core {
         tree: &Arc<dyn Projections>,
         row: OutRow,
         now: UnixMs,
+        thorough: bool,
     ) -> Result<(), Fault> {
         let grace = self.options.grace.as_millis() as UnixMs;
         let after = match &row.state {
             OutState::Trash if now.saturating_sub(row.since) < grace => return Ok(()),
             OutState::Trash => self.settle_trash(open, tree, &row).await?,
             OutState::Conflict => self.settle_conflict(open, tree, &row).await?,
+            OutState::Beside(_) if !thorough => return Ok(()),
             OutState::Beside(name) => {
                 let holdings = open.holdings.as_ref();
                 let Some(holdings) = holdings else { return Ok(()) };
@@ -77,16 +87,12 @@ impl Core {
         tree: &Arc<dyn Projections>,
         row: &OutRow,
     ) -> Result<Option<OutState>, Fault> {
-        let staged = row.staged.clone().map(Validator);
-        match open.note(tree.look(row.at, &row.name, staged.as_ref()).await) {
-            Ok(outcome) if outcome.came.as_ref().is_some_and(|came| came.0 != row.validator) => {
-                return Ok(Some(OutState::Conflict));
-            }
-            Ok(_) | Err(SiloError::Missing) => {}
-            Err(error) => return Err(silo_failed(open, &error)),
+        let (staged, known) = (row.staged.clone().map(Validator), Validator(row.validator.clone()));
+        match open.note(tree.discard_known(row.at, &row.name, &known, staged.as_ref()).await) {
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some(OutState::Conflict)),
+            Err(error) => Err(silo_failed(open, &error)),
         }
-        open.note(tree.discard(row.at).await).map_err(|error| silo_failed(open, &error))?;
-        Ok(None)
     }
 
     async fn settle_conflict(

@@ -21,7 +21,7 @@ pub struct NotASource {
 /// Opens a silo as what its marker says it is.
 pub async fn open_source(declared: &DeclaredSilo, base: &Path) -> Result<Source, NotASource> {
     let refused = |reason: String| NotASource { url: declared.url.clone(), reason };
-    let silo = connect_declared(declared, base).map_err(refused)?.silo;
+    let silo = connect_declared(declared, base, "").map_err(refused)?.silo;
     let said = |error: SiloError| refused(error.to_string());
     let marker = silo.marker().await.map_err(said)?;
     let marker = marker.ok_or_else(|| refused("there is no silo of Holdall: it has no marker".to_owned()))?;

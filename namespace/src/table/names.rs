@@ -32,13 +32,16 @@ pub enum NameState {
         /// BLAKE3 over its bytes.
         digest: [u8; 32],
     },
+    /// The bytes of this version were moved away from a tree that is written to, and then others took its file away: the key
+    /// stays, and no file is brought there.
+    Moved(Number),
 }
 
 impl NameRow {
     /// The version that the name follows, or shows.
     pub fn version(&self) -> Option<Number> {
         match self.state {
-            NameState::Made(version) | NameState::Shown { version, .. } => Some(version),
+            NameState::Made(version) | NameState::Shown { version, .. } | NameState::Moved(version) => Some(version),
             NameState::Hidden | NameState::Refused(_) => None,
         }
     }

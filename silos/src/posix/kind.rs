@@ -46,7 +46,7 @@ impl Kind {
 
     /// Inode numbers last as long as their files.
     pub(crate) fn keeps_inodes(self) -> bool {
-        !self.is_fuse() && !matches!(self.name, "vfat" | "exfat" | "unknown")
+        !self.is_fuse() && !matches!(self.name, "vfat" | "exfat" | "cifs" | "smb2" | "9p" | "unknown")
     }
 
     /// A file's time is that of its last write, not of when a cache on the way sent it on.

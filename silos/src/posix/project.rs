@@ -45,19 +45,24 @@ const PRIVATE: Mode = Mode::RWXU;
 const USUAL_FOLDER: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO);
 const USUAL_FILE: Mode = Mode::from_raw_mode(0o666);
 const PLAIN: ResolveFlags = BENEATH.union(ResolveFlags::NO_SYMLINKS);
+/// One letter, and the same spelled as two: a file system that changes spellings loses keys.
+const ACCENT: &str = "\u{e9}";
+const SPELLED: &str = "e\u{301}";
 /// Others may come and go between a look and a call; not for ever.
 const TRIES: usize = 16;
 
 /// A folder that others write to as well.
 pub struct Shared {
     tree: Tree,
+    /// Whose attempts they are: others' lie beside.
+    namespace: Arc<str>,
     exchanges: bool,
 }
 
 impl Shared {
-    /// What lies below `path`; touches nothing.
-    pub fn new(path: &Path) -> Self {
-        Self { tree: Tree::new(path), exchanges: true }
+    /// What lies below `path`, with attempts of one namespace; touches nothing.
+    pub fn new(path: &Path, namespace: &str) -> Self {
+        Self { tree: Tree::new(path), namespace: namespace.into(), exchanges: true }
     }
 
     /// The same as if its file system could not exchange two names.
@@ -68,7 +73,8 @@ impl Shared {
     }
 
     async fn place(&self) -> Result<Place, SiloError> {
-        Ok(Place { root: self.tree.root().await?, exchanges: self.exchanges })
+        let (namespace, exchanges) = (Arc::clone(&self.namespace), self.exchanges);
+        Ok(Place { root: self.tree.root().await?, namespace, exchanges })
     }
 
     /// Does work whose outcome is not known when its answer is lost.
@@ -147,8 +153,24 @@ impl Projections for Shared {
         self.change(move |place| place.give(at, staged.as_ref(), &name)).await
     }
 
-    async fn take_over(&self, from: Attempt, to: Attempt) -> Result<bool, SiloError> {
-        self.change(move |place| place.take_over(from, to)).await
+    async fn take_over(&self, to: Attempt) -> Result<bool, SiloError> {
+        self.change(move |place| place.take_over(to)).await
+    }
+
+    async fn may_be(&self, name: &[u8]) -> Result<(), SiloError> {
+        let (name, place) = (name.to_owned(), self.place().await?);
+        self.tree.pool().read(move || place.may_be(&name)).await
+    }
+
+    async fn discard_known(
+        &self,
+        at: Attempt,
+        name: &[u8],
+        known: &Validator,
+        staged: Option<&Validator>,
+    ) -> Result<bool, SiloError> {
+        let (name, known, staged) = (name.to_owned(), known.clone(), staged.cloned());
+        self.change(move |place| place.discard_known(at, &name, &known, staged.as_ref())).await
     }
 
     async fn discard(&self, at: Attempt) -> Result<(), SiloError> {
@@ -176,6 +198,7 @@ fn block_of(file: &OwnedFd, kind: Kind, block: std::ops::Range<u64>, known: &Val
 /// An open root. All calls may block.
 struct Place {
     root: Arc<Root>,
+    namespace: Arc<str>,
     exchanges: bool,
 }
 
@@ -187,6 +210,11 @@ fn slot(at: Attempt, slot: &str) -> String {
 /// Calls that a file system does not have.
 fn is_unknown(e: Errno) -> bool {
     matches!(e, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
+}
+
+/// What stays so until somebody changes the tree.
+fn is_closed(e: Errno) -> bool {
+    matches!(e, Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::XDEV)
 }
 
 fn gone() -> SiloError {
@@ -229,21 +257,39 @@ fn rename(from: &OwnedFd, old: impl AsRef<OsStr>, to: &OwnedFd, new: impl AsRef<
 }
 
 impl Place {
-    /// The folder of all attempts.
+    /// The folder of all attempts of the namespace. Where it is not there, another folder stands in the tree's place.
     fn ours(&self) -> Result<OwnedFd, SiloError> {
-        let open = || fs::openat2(&self.root.dir, ATTEMPTS, FOLDER, Mode::empty(), PLAIN);
-        match open() {
-            Err(Errno::NOENT) => {
-                match fs::mkdirat(&self.root.dir, ATTEMPTS, PRIVATE) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(e) => return Err(errno::creating("making the folder of attempts", e)),
-                }
-                flush(&self.root.dir)?;
-                open()
-            }
-            opened => opened,
+        let all = self.private(&self.root.dir, ATTEMPTS)?;
+        self.private(&all, &self.namespace)
+    }
+
+    /// A folder that nobody else can change.
+    fn private(&self, within: &OwnedFd, name: &str) -> Result<OwnedFd, SiloError> {
+        let opened = fs::openat2(within, name, FOLDER, Mode::empty(), PLAIN).map_err(|e| match e {
+            Errno::NOENT => SiloError::not_done(format!(
+                "`{name}` is not there, where what goes into the folder is made ready: is it mounted? `holdall silo probe` makes it anew"
+            )),
+            e => SiloError::not_done(format!("opening `{name}`: {e}")),
+        })?;
+        let stat = fs::fstat(&opened).map_err(|e| SiloError::not_done(format!("looking at `{name}`: {e}")))?;
+        // Servers make root somebody else.
+        let owned = !self.root.kind.local || stat.st_uid == rustix::process::geteuid().as_raw();
+        if !owned || stat.st_mode & 0o077 != 0 || stat.st_dev != self.root.device {
+            return Err(SiloError::not_done(format!("`{name}` is not a folder of ours alone")));
         }
-        .map_err(|e| SiloError::not_done(format!("opening the folder of attempts: {e}")))
+        Ok(opened)
+    }
+
+    /// Makes it where it is missing.
+    fn make_ours(&self) -> Result<OwnedFd, SiloError> {
+        let made = |within: &OwnedFd, name: &str| match fs::mkdirat(within, name, PRIVATE) {
+            Ok(()) => flush(within),
+            Err(Errno::EXIST) => Ok(()),
+            Err(e) => Err(errno::creating("making the folder of attempts", e)),
+        };
+        made(&self.root.dir, ATTEMPTS)?;
+        made(&self.private(&self.root.dir, ATTEMPTS)?, &self.namespace)?;
+        self.ours()
     }
 
     /// The folder that a name is in, made where it is missing, and the name in it.
@@ -265,6 +311,7 @@ impl Place {
             Errno::NOTDIR => SiloError::mismatch("a file has the name of its folder"),
             Errno::LOOP => SiloError::mismatch("a link has the name of its folder"),
             Errno::NAMETOOLONG => SiloError::mismatch("a name is too long for the file system"),
+            e if is_closed(e) => SiloError::mismatch(format!("its folder is closed to us: {e}")),
             e => errno::reading("opening a folder", e),
         })?;
         Ok((folder, OsStr::from_bytes(leaf)))
@@ -275,8 +322,8 @@ impl Place {
         for segment in path.split(|byte| *byte == b'/') {
             let name = OsStr::from_bytes(segment);
             match fs::mkdirat(&above, name, USUAL_FOLDER) {
-                Ok(()) => flush(&above).map_err(|_| Errno::IO)?,
-                Err(Errno::EXIST) => {}
+                // Whoever made it may not have come to flush it.
+                Ok(()) | Err(Errno::EXIST) => flush(&above).map_err(|_| Errno::IO)?,
                 Err(e) => return Err(e),
             }
             above = fs::openat2(&above, name, FOLDER, Mode::empty(), PLAIN)?;
@@ -299,9 +346,11 @@ impl Place {
         let there = there.and_then(|(folder, leaf)| fs::statat(folder, leaf, AtFlags::SYMLINK_NOFOLLOW).ok());
         if let Some(stat) = there.filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile) {
             let (owner, group) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-            // Who may not give files away makes them his own.
-            let kept = fs::fchown(&file, Some(owner), Some(group)).is_ok();
-            let mode = stat.st_mode & if kept { 0o7777 } else { 0o777 };
+            // Who may not give files away makes them his own. What runs as its owner never runs what S3 wrote.
+            if fs::fchown(&file, Some(owner), Some(group)).is_err() {
+                let _ = fs::fchown(&file, None, Some(group));
+            }
+            let mode = stat.st_mode & 0o777;
             fs::fchmod(&file, Mode::from_raw_mode(mode)).map_err(|e| errno::writing("setting a file's mode", e))?;
         }
         Ok(File::from(file))
@@ -348,6 +397,7 @@ impl Place {
                 }
                 Err(Errno::AGAIN | Errno::NOENT | Errno::EXIST | Errno::ISDIR | Errno::NOTDIR) => {}
                 Err(Errno::NAMETOOLONG) => return Err(SiloError::mismatch("a name is too long for the file system")),
+                Err(e) if is_closed(e) => return Err(SiloError::mismatch(format!("its folder is closed to us: {e}"))),
                 Err(e) => return Err(errno::writing("bringing a file in", e)),
             }
         }
@@ -384,6 +434,7 @@ impl Place {
         match aside(&parent, leaf, &ours, &old) {
             Ok(()) => {}
             Err(Errno::NOENT) => return folder(&ours, at).map(drop),
+            Err(e) if is_closed(e) => return Err(SiloError::mismatch(format!("its folder is closed to us: {e}"))),
             Err(e) => return Err(errno::writing("taking a file out", e)),
         }
         flush(&parent)?;
@@ -442,13 +493,20 @@ impl Place {
     fn give(&self, at: Attempt, staged: Option<&Validator>, name: &[u8]) -> Result<bool, SiloError> {
         let ours = self.ours()?;
         let came = self.came(&ours, at, staged)?;
+        let vanished = || SiloError::not_done("the folder vanishes as it is made");
         let (parent, leaf) = match self.parent(name, true) {
             Err(SiloError::Mismatch { .. }) => return Ok(false),
+            Err(SiloError::Missing) => return Err(vanished()),
             found => found?,
         };
         match rename(&ours, &came, &parent, leaf) {
             Ok(()) => {}
+            Err(Errno::EXIST) if is_linked(&ours, &came, &parent, leaf) => {
+                // Whoever linked it did not come to its end.
+                fs::unlinkat(&ours, &came, AtFlags::empty()).map_err(|e| errno::writing("giving a file back", e))?;
+            }
             Err(Errno::EXIST | Errno::NAMETOOLONG) => return Ok(false),
+            Err(Errno::NOENT) if exists(&ours, &came)?.is_some() => return Err(vanished()),
             Err(Errno::NOENT) => return Err(gone()),
             Err(e) => return Err(errno::writing("giving a file back", e)),
         }
@@ -457,25 +515,52 @@ impl Place {
         Ok(true)
     }
 
-    fn take_over(&self, from: Attempt, to: Attempt) -> Result<bool, SiloError> {
+    /// Whether a name could be a file's as the tree is.
+    fn may_be(&self, name: &[u8]) -> Result<(), SiloError> {
+        let (parent, leaf) = match self.parent(name, false) {
+            Err(SiloError::Missing) => return Ok(()),
+            found => found?,
+        };
+        match what(&parent, leaf)? {
+            None | Some(FileType::RegularFile | FileType::Directory) => Ok(()),
+            Some(_) => Err(SiloError::mismatch("what has its name is no plain file")),
+        }
+    }
+
+    /// Removes an attempt if what came out is still that.
+    fn discard_known(
+        &self,
+        at: Attempt,
+        name: &[u8],
+        known: &Validator,
+        staged: Option<&Validator>,
+    ) -> Result<bool, SiloError> {
+        match self.look(at, name, staged) {
+            Ok(outcome) if outcome.came.as_ref().is_some_and(|came| came != known) => Ok(false),
+            Ok(_) | Err(SiloError::Missing) => self.discard(at).map(|()| true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// From whichever earlier owner's name it has: one may have been written down and died before it renamed anything.
+    fn take_over(&self, to: Attempt) -> Result<bool, SiloError> {
         let ours = self.ours()?;
-        match fs::renameat_with(&ours, from.to_string(), &ours, to.to_string(), RenameFlags::NOREPLACE) {
-            Err(e) if is_unknown(e) => {
-                if exists(&ours, &to.to_string())?.is_some() {
+        for _ in 0..TRIES {
+            if exists(&ours, &to.to_string())?.is_some() {
+                return Ok(true);
+            }
+            let earlier = |at: &Attempt| at.number == to.number && at.owner < to.owner;
+            let Some(from) = self.attempts()?.into_iter().find(earlier) else { return Ok(false) };
+            match fs::renameat(&ours, from.to_string(), &ours, to.to_string()) {
+                Ok(()) => {
+                    flush(&ours)?;
                     return Ok(true);
                 }
-                match fs::renameat(&ours, from.to_string(), &ours, to.to_string()) {
-                    Ok(()) => {}
-                    Err(Errno::NOENT) => return Ok(false),
-                    Err(e) => return Err(errno::writing("taking an attempt over", e)),
-                }
+                Err(Errno::NOENT) => {}
+                Err(e) => return Err(errno::writing("taking an attempt over", e)),
             }
-            Ok(()) => {}
-            Err(Errno::NOENT | Errno::EXIST) => return Ok(exists(&ours, &to.to_string())?.is_some()),
-            Err(e) => return Err(errno::writing("taking an attempt over", e)),
         }
-        flush(&ours)?;
-        Ok(true)
+        Err(SiloError::unknown("an attempt is taken over as often as it is looked at"))
     }
 
     fn discard(&self, at: Attempt) -> Result<(), SiloError> {
@@ -510,11 +595,11 @@ impl Place {
             let reason = format!("files on `{}` have no lasting numbers: it can only be read-only", kind.name);
             return Err(SiloError::not_done(reason));
         }
-        let (ours, folder) = (self.ours()?, format!("probe-{:016x}", random()?));
+        let (ours, folder) = (self.make_ours()?, format!("probe-{:016x}", random()?));
         fs::mkdirat(&ours, &folder, PRIVATE).map_err(|e| errno::creating("making a folder to try out", e))?;
         let at = fs::openat2(&ours, &folder, FOLDER, Mode::empty(), PLAIN);
         let tried = at.map_err(|e| errno::reading("opening a folder", e)).and_then(|at| self.try_out(&at));
-        for name in ["a", "b", "c"] {
+        for name in ["a", "b", "c", ACCENT] {
             let _ = fs::unlinkat(&ours, format!("{folder}/{name}"), AtFlags::empty());
         }
         let _ = fs::unlinkat(&ours, &folder, AtFlags::REMOVEDIR);
@@ -523,9 +608,14 @@ impl Place {
 
     fn try_out(&self, at: &OwnedFd) -> Result<Vec<String>, SiloError> {
         let failed = |e: Errno| SiloError::not_done(format!("it cannot be written to as others do: {e}"));
-        for name in ["a", "b"] {
+        for name in ["a", "b", ACCENT] {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
             fs::openat(at, name, flags, USUAL_FILE).map_err(failed)?;
+        }
+        for other in ["A", SPELLED] {
+            if exists(at, other)?.is_some() {
+                return Err(SiloError::not_done("it takes different names for one: it can only be read-only"));
+            }
         }
         let mut notes = Vec::new();
         if !self.exchanges || fs::renameat_with(at, "a", at, "b", RenameFlags::EXCHANGE).is_err() {
@@ -550,6 +640,13 @@ impl Place {
 
 fn is_same(stat: &Stat, kind: Kind, known: &Validator) -> bool {
     same_file(&validator_of(stat, kind), known)
+}
+
+/// Whether both names are one file's.
+fn is_linked(ours: &OwnedFd, came: &str, parent: &OwnedFd, leaf: &OsStr) -> bool {
+    let [here, there] = [(ours, OsStr::new(came)), (parent, leaf)]
+        .map(|(folder, name)| fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok());
+    here.zip(there).is_some_and(|(here, there)| (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino))
 }
 
 /// What has a name.
@@ -592,10 +689,16 @@ mod tests {
         fn both() -> [Self; 2] {
             let new = || {
                 let at = tempfile::tempdir().unwrap();
-                let shared = Shared::new(at.path());
+                let shared = Shared::new(at.path(), "ns");
                 Self { at, shared }
             };
             let (one, other) = (new(), new());
+            for house in [&one, &other] {
+                for folder in [".holdall", ".holdall/ns"] {
+                    std::fs::create_dir(house.path(folder)).unwrap();
+                    std::fs::set_permissions(house.path(folder), std::fs::Permissions::from_mode(0o700)).unwrap();
+                }
+            }
             [one, Self { shared: other.shared.without_exchange(), ..other }]
         }
 
@@ -684,15 +787,15 @@ mod tests {
         for house in House::both() {
             house.write("k", "before");
             let staged = house.stage("k", "after").await;
-            assert!(house.shared.take_over(AT, THEIRS).await.unwrap());
-            assert!(house.shared.take_over(AT, THEIRS).await.unwrap(), "asked again");
+            assert!(house.shared.take_over(THEIRS).await.unwrap());
+            assert!(house.shared.take_over(THEIRS).await.unwrap(), "asked again");
             let late = [house.shared.bring(AT, &staged, b"k").await, house.shared.take(AT, b"k").await];
             assert_eq!(late, [Err(SiloError::Missing), Err(SiloError::Missing)]);
             assert!(house.shared.look(AT, b"k", None).await.is_err());
             assert_eq!(house.text("k").unwrap(), "before");
             assert_eq!(house.shared.attempts().await.unwrap(), [THEIRS]);
             house.shared.discard(THEIRS).await.unwrap();
-            assert!(!house.shared.take_over(AT, THEIRS).await.unwrap());
+            assert!(!house.shared.take_over(THEIRS).await.unwrap());
         }
     }
 
@@ -735,14 +838,69 @@ mod tests {
         }
     }
 
-    /// `.holdall` as a link would lead attempts out of the tree.
+    /// A gateway that took an attempt over by a commit, and died before it renamed the folder, left what had come out to be
+    /// removed as an orphan.
+    #[tokio::test]
+    async fn an_attempt_is_taken_over_from_whoever_had_it() {
+        for house in House::both() {
+            house.write("k", "unseen");
+            let staged = house.stage("k", "by S3").await;
+            house.shared.bring(AT, &staged, b"k").await.unwrap();
+            let third = Attempt { owner: 3, ..AT };
+            assert!(house.shared.take_over(third).await.unwrap());
+            let outcome = house.shared.look(third, b"k", Some(&staged)).await.unwrap();
+            assert!(outcome.is_in && outcome.came.is_some());
+        }
+    }
+
+    /// `.holdall` as a link, or of somebody else, would lead attempts out of the tree; where it is missing, nothing is
+    /// mounted.
     #[tokio::test]
     async fn attempts_lie_in_a_folder_of_our_own() {
         let [house, _] = House::both();
         let elsewhere = tempfile::tempdir().unwrap();
+        std::fs::remove_dir_all(house.path(".holdall")).unwrap();
+        assert!(matches!(house.shared.stage(AT, None).await, Err(SiloError::NotDone { .. })));
+        assert!(!house.path(".holdall").exists());
         symlink(elsewhere.path(), house.path(".holdall")).unwrap();
         assert!(matches!(house.shared.stage(AT, None).await, Err(SiloError::NotDone { .. })));
+        assert!(house.shared.fit().await.is_err());
         assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+        std::fs::remove_file(house.path(".holdall")).unwrap();
+        std::fs::create_dir(house.path(".holdall")).unwrap();
+        std::fs::set_permissions(house.path(".holdall"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(house.shared.fit().await.unwrap_err().to_string().contains("ours alone"));
+    }
+
+    /// A file that runs as root must not become one that runs what S3 wrote as root.
+    #[tokio::test]
+    async fn what_runs_as_its_owner_is_not_carried_over() {
+        let [house, _] = House::both();
+        house.write("k", "before");
+        std::fs::set_permissions(house.path("k"), std::fs::Permissions::from_mode(0o6755)).unwrap();
+        let staged = house.stage("k", "after").await;
+        house.shared.bring(AT, &staged, b"k").await.unwrap();
+        assert_eq!(std::fs::metadata(house.path("k")).unwrap().mode() & 0o7777, 0o755);
+    }
+
+    /// Others remove the folder that a file is about to get its name back in.
+    #[tokio::test]
+    async fn what_came_out_is_given_or_kept() {
+        for house in House::both() {
+            house.write("d/k", "unseen");
+            house.shared.stage(AT, None).await.unwrap();
+            house.shared.take(AT, b"d/k").await.unwrap();
+            std::fs::remove_dir(house.path("d")).unwrap();
+            std::fs::write(house.path("d"), "a file").unwrap();
+            assert!(!house.shared.give(AT, None, b"d/k.conflict").await.unwrap());
+            let came = house.shared.look(AT, b"d/k", None).await.unwrap().came.unwrap();
+            std::fs::write(house.path(".holdall/ns/7-a.1/old"), "written to since").unwrap();
+            assert!(!house.shared.discard_known(AT, b"d/k", &came, None).await.unwrap());
+            std::fs::remove_file(house.path("d")).unwrap();
+            assert!(house.shared.give(AT, None, b"d/k").await.unwrap());
+            assert_eq!(house.text("d/k").unwrap(), "written to since");
+            assert_eq!(house.shared.give(AT, None, b"d/k2").await, Err(SiloError::Missing));
+        }
     }
 
     #[tokio::test]
@@ -750,6 +908,6 @@ mod tests {
         let [whole, plain] = House::both();
         assert_eq!(whole.shared.fit().await.unwrap(), Vec::<String>::new());
         assert!(plain.shared.fit().await.unwrap()[0].starts_with("no exchange"));
-        assert_eq!(std::fs::read_dir(whole.path(".holdall")).unwrap().count(), 0);
+        assert_eq!(std::fs::read_dir(whole.path(".holdall/ns")).unwrap().count(), 0);
     }
 }
