@@ -1,5 +1,7 @@
 //! The silos: which there are, how full, how healthy.
 
+mod declared;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -19,7 +21,7 @@ pub use crate::credentials::CredentialsFrom;
 use crate::engine::Engine;
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::limits::{DEFAULT_RESERVE_PERCENT, FAILURES_UNTIL_DOWN, SILENCE, SILO_CHECK};
+use crate::limits::{FAILURES_UNTIL_DOWN, SILENCE, SILO_CHECK};
 use crate::meet::{Connected, claim, connect_declared};
 use crate::name::BucketName;
 use crate::namespace::{Core, Namespace, OpenError, Options};
@@ -29,106 +31,7 @@ use crate::table::roots::RootRow;
 use crate::table::silos::{SiloRow, read_silo, revision};
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, key};
-
-/// A silo as declared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeclaredSilo {
-    /// `file:hot`, `file:///path`, `s3://bucket?endpoint=…`, `azure://container?account=…`, `gs://bucket`,
-    /// `sftp://user@host/path`, `davs://host/path`, `https://host/path`.
-    pub url: String,
-    /// Where its credentials are.
-    pub credentials: CredentialsFrom,
-    /// Room kept free, in percent of the silo.
-    pub reserve_percent: u8,
-    /// Whose it is.
-    #[serde(default)]
-    pub access: Access,
-}
-
-impl DeclaredSilo {
-    /// A silo of ours, with credentials found the cloud's own ways and the usual reserve.
-    pub fn own(url: impl Into<String>) -> Self {
-        let (credentials, access) = (CredentialsFrom::default(), Access::Own);
-        Self { url: url.into(), credentials, reserve_percent: DEFAULT_RESERVE_PERCENT, access }
-    }
-}
-
-/// Whose a silo is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Access {
-    /// Ours: it takes blobs under names of our own.
-    #[default]
-    Own,
-    /// Others': what it holds can be taken over in place, and is never touched.
-    ReadOnly,
-    /// Others', who let us write as they do: what is taken over from it for writing follows its keys.
-    ReadWrite,
-}
-
-/// Where new objects go.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WritePolicy {
-    /// Silos by name, in order; the first that takes the write has it.
-    pub to: Vec<WriteTarget>,
-}
-
-/// One entry of a write policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WriteTarget {
-    /// The silo's name.
-    pub silo: String,
-    /// Only bodies of at least this many bytes.
-    pub min_size: u64,
-    /// Only bodies of at most this many bytes.
-    pub max_size: Option<u64>,
-}
-
-/// Declared state, as a file or the admin API says it. What it leaves out stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Declared {
-    /// Silos by name.
-    pub silos: BTreeMap<String, DeclaredSilo>,
-    /// The default write policy.
-    pub write: Option<WritePolicy>,
-    /// Write policies by bucket (which need not exist yet).
-    pub bucket_write: BTreeMap<BucketName, WritePolicy>,
-}
-
-/// One difference that applying would make, or made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change {
-    /// `silo.hot`, `write`, `bucket.logs.write`.
-    pub what: String,
-    /// As it was; none for something new.
-    pub before: Option<String>,
-    /// As it is declared.
-    pub after: String,
-}
-
-/// Why declared state was not applied; nothing of it was.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ApplyError {
-    /// Something declared makes no sense: which, and why.
-    #[error("{what}: {reason}")]
-    Invalid {
-        /// `silo.hot.url`
-        what: String,
-        /// One sentence fragment.
-        reason: String,
-    },
-    /// A silo does not answer, is unreadable, or is somebody else's.
-    #[error("silo `{silo}`: {reason}")]
-    Silo {
-        /// Its name.
-        silo: String,
-        /// One sentence fragment.
-        reason: String,
-    },
-    /// See [`Fault`].
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
+pub use declared::{Access, ApplyError, Change, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 
 /// Whether a silo answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

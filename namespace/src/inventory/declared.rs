@@ -1,0 +1,110 @@
+//! What is declared of silos and write policies.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::credentials::CredentialsFrom;
+use crate::fault::Fault;
+use crate::limits::DEFAULT_RESERVE_PERCENT;
+use crate::name::BucketName;
+
+/// A silo as declared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeclaredSilo {
+    /// `file:hot`, `file:///path`, `s3://bucket?endpoint=…`, `azure://container?account=…`, `gs://bucket`,
+    /// `sftp://user@host/path`, `davs://host/path`, `https://host/path`.
+    pub url: String,
+    /// Where its credentials are.
+    pub credentials: CredentialsFrom,
+    /// Room kept free, in percent of the silo.
+    pub reserve_percent: u8,
+    /// Whose it is.
+    #[serde(default)]
+    pub access: Access,
+}
+
+impl DeclaredSilo {
+    /// A silo of ours, with credentials found the cloud's own ways and the usual reserve.
+    pub fn own(url: impl Into<String>) -> Self {
+        let (credentials, access) = (CredentialsFrom::default(), Access::Own);
+        Self { url: url.into(), credentials, reserve_percent: DEFAULT_RESERVE_PERCENT, access }
+    }
+}
+
+/// Whose a silo is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Ours: it takes blobs under names of our own.
+    #[default]
+    Own,
+    /// Others': what it holds can be taken over in place, and is never touched.
+    ReadOnly,
+    /// Others', who let us write as they do: what is taken over from it for writing follows its keys.
+    ReadWrite,
+}
+
+/// Where new objects go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WritePolicy {
+    /// Silos by name, in order; the first that takes the write has it.
+    pub to: Vec<WriteTarget>,
+}
+
+/// One entry of a write policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteTarget {
+    /// The silo's name.
+    pub silo: String,
+    /// Only bodies of at least this many bytes.
+    pub min_size: u64,
+    /// Only bodies of at most this many bytes.
+    pub max_size: Option<u64>,
+}
+
+/// Declared state, as a file or the admin API says it. What it leaves out stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declared {
+    /// Silos by name.
+    pub silos: BTreeMap<String, DeclaredSilo>,
+    /// The default write policy.
+    pub write: Option<WritePolicy>,
+    /// Write policies by bucket (which need not exist yet).
+    pub bucket_write: BTreeMap<BucketName, WritePolicy>,
+}
+
+/// One difference that applying would make, or made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// `silo.hot`, `write`, `bucket.logs.write`.
+    pub what: String,
+    /// As it was; none for something new.
+    pub before: Option<String>,
+    /// As it is declared.
+    pub after: String,
+}
+
+/// Why declared state was not applied; nothing of it was.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// Something declared makes no sense: which, and why.
+    #[error("{what}: {reason}")]
+    Invalid {
+        /// `silo.hot.url`
+        what: String,
+        /// One sentence fragment.
+        reason: String,
+    },
+    /// A silo does not answer, is unreadable, or is somebody else's.
+    #[error("silo `{silo}`: {reason}")]
+    Silo {
+        /// Its name.
+        silo: String,
+        /// One sentence fragment.
+        reason: String,
+    },
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
