@@ -58,10 +58,14 @@ pub(crate) fn connect_declared(declared: &DeclaredSilo, base: &Path, namespace: 
     }
 }
 
-/// What a silo promises, and what it cannot where we write as others do.
-pub(crate) async fn facts(silo: &dyn Silo, tree: Option<&dyn Projections>) -> Result<Facts, SiloError> {
+/// What a silo promises, and what it cannot where we write as others do. One that is known to be written to so has what says
+/// that it is the same.
+pub(crate) async fn facts(silo: &dyn Silo, tree: Option<&dyn Projections>, known: bool) -> Result<Facts, SiloError> {
     let mut facts = silo.probe().await?;
     if let Some(tree) = tree {
+        if known {
+            tree.attempts().await?;
+        }
         facts.notes.extend(tree.fit().await?);
     }
     Ok(facts)
@@ -93,7 +97,7 @@ impl Core {
             row.marker = holdings.identity().await.map_err(said)?;
         }
         silo.claim(&claim(&row.name, &self.id, &row.marker, true)).await.map_err(said)?;
-        row.facts = facts(&*silo, projections.as_deref()).await.map_err(said)?;
+        row.facts = facts(&*silo, projections.as_deref(), false).await.map_err(said)?;
         Ok(())
     }
 
@@ -119,7 +123,8 @@ impl Core {
         if row.declared.access == Access::Own && self.still_stands(known).await {
             self.refuse_copy(known, &*silo).await?;
         }
-        row.facts = facts(&*silo, projections.as_deref()).await.map_err(said)?;
+        let known = known.projections.is_some();
+        row.facts = facts(&*silo, projections.as_deref(), known).await.map_err(said)?;
         Ok(())
     }
 

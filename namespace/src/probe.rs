@@ -122,7 +122,11 @@ impl Namespace {
         let space = probe.within("asking how full it is", PROBE_LOOK, open.silo.space()).await?;
         open.note_space(space);
         let facts = probe
-            .within("finding out what it promises", PROBE_STEP, facts_of(&*open.silo, open.projections.as_deref()))
+            .within(
+                "finding out what it promises",
+                PROBE_STEP,
+                facts_of(&*open.silo, open.projections.as_deref(), true),
+            )
             .await?;
         let speed = probe.measure(size).await?;
         let facts_changed = !are_alike(&facts, &open.row.facts);

@@ -123,10 +123,11 @@ impl Namespace {
             refuse_held(name, self.core.counted(Counted::Silo(open.id)).await?, Usage::default())?;
             self.core.settle().await?;
             self.wait_for_packs(open.id, name).await?;
+            // Only what has a name of its own by now.
+            self.core.forget_outs(open.id).await?;
             match self.core.commit_removal(open.id, name, inventory.revision).await {
                 Ok(()) => {
                     self.core.refresh_inventory(true).await?;
-                    self.core.forget_outs(open.id).await?;
                     tracing::info!(silo = name, "silo taken out");
                     return Ok(());
                 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use holdall_namespace::assimilate::{Assimilate as Order, Survey};
+use holdall_namespace::limits::RESCAN_AT_MOST;
 
 use super::client::Endpoint;
 use super::exit::{Failure, Kind};
@@ -15,6 +16,9 @@ use crate::admin::view::RootView;
 const LOOK: Duration = Duration::from_millis(250);
 /// How long what is under way at the end may take.
 const PATIENCE: u32 = 240;
+
+/// At the root of file systems of a common kind.
+const LOST_AND_FOUND: &str = "lost+found/";
 
 /// `holdall export`
 #[derive(Debug, Args)]
@@ -43,12 +47,13 @@ pub(super) async fn run(context: &Context, command: Export) -> Result<(), Failur
         bucket: command.from.bucket,
         into: command.from.rest,
         partial_lists: true,
-        every_seconds: 600,
+        // What others change there meanwhile is no concern of an export.
+        every_seconds: if command.follow { 600 } else { RESCAN_AT_MOST },
         watch: command.follow,
         write: true,
     };
     let survey: Survey = admin.post("/v1/assimilate/survey", &order).await?;
-    if survey.names > 0 || !survey.refused.is_empty() {
+    if survey.names > 0 || survey.refused.iter().any(|refused| refused.name != LOST_AND_FOUND) {
         let message = format!(
             "`{}` is not empty: `holdall assimilate {} --into s3://{}/{} --read-write` lets both follow each other",
             command.to, command.to, order.bucket, order.into
@@ -67,7 +72,8 @@ pub(super) async fn run(context: &Context, command: Export) -> Result<(), Failur
     let followed = tokio::select! {
         root = watch(&admin, id, &bar) => root,
         () = ctrl_c.pressed() => Err(Failure::detached(format!(
-            "detached: root {id} goes on in the gateway; `holdall assimilate forget {id}` ends it"
+            "detached: root {id} goes on in the gateway, and folder and bucket follow each other, until `holdall assimilate \
+             forget {id}`"
         ))),
     };
     bar.finish_and_clear();
@@ -75,7 +81,8 @@ pub(super) async fn run(context: &Context, command: Export) -> Result<(), Failur
     if !command.follow {
         forget(&admin, id).await?;
     }
-    if context.global.json { print::json(&root) } else { tell(&command.to, &root) }
+    if context.global.json { print::json(&root) } else { tell(&command.to, &root) }?;
+    if root.stuck == 0 { Ok(()) } else { Err(Failure::failed(format!("{} keys are not there as files", root.stuck))) }
 }
 
 /// Waits until every key was looked at, and nothing is on its way.
@@ -107,6 +114,6 @@ async fn forget(admin: &Endpoint, id: u32) -> Result<(), Failure> {
 }
 
 fn tell(to: &str, root: &RootView) -> Result<(), Failure> {
-    print::line(format!("{} files are in `{to}`, {} keys cannot be", root.brought, root.stuck))?;
+    print::line(format!("{} files were brought to `{to}`, {} keys cannot be files there", root.brought, root.stuck))?;
     root.unbrought.iter().try_for_each(|one| print::line(format!("  {} ({})", one.name, one.reason)))
 }

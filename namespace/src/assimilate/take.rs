@@ -359,7 +359,7 @@ impl Core {
     }
 
     /// Of keys that are there already, those whose bytes lie in place in this silo: a root made them that was forgotten.
-    pub(crate) async fn in_place(&self, silo: SiloId, keys: &[Key]) -> Result<HashSet<Number>, Fault> {
+    async fn in_place(&self, silo: SiloId, keys: &[Key]) -> Result<HashSet<Number>, Fault> {
         let mut versions = HashSet::new();
         for row in self.engine.get(keys).await? {
             let Some(row) = decode_row::<ObjectRow>(row.as_ref())? else { continue };

@@ -16,7 +16,7 @@ use holdall_silos::{BodyError, SiloError, Validator};
 use super::decide::{Came, Wanted, judge, wanted};
 use crate::bucket::Bucket;
 use crate::engine::{Key, Read, Rows, Write};
-use crate::extent::Number;
+use crate::extent::{Location, Number};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::limits::PROJECTION_READ;
@@ -24,8 +24,9 @@ use crate::name::ObjectKey;
 use crate::namespace::Core;
 use crate::session::{Uncommitted, Unfinished};
 use crate::sweep::live_sessions;
+use crate::table::extents::{ExtentRow, extent};
 use crate::table::names::{NameRow, NameState, name as name_key};
-use crate::table::objects::{ObjectRow, object};
+use crate::table::objects::{Data, ObjectRow, object};
 use crate::table::projections::{Base, IntentRow, OutRow, OutState, Task, intent as intent_key, out};
 use crate::table::roots::{RootRow, root as root_key};
 use crate::table::{decode_row, encode};
@@ -141,9 +142,7 @@ impl Core {
 
     async fn bring(self: &Arc<Self>, place: &Place, known: &Known, version: Number) -> Result<bool, Hindered> {
         place.note(place.tree.may_be(&place.name).await)?;
-        // Its bytes are what lies there: a pass makes its row.
-        let keys = [object(place.bucket.incarnation, &place.key)];
-        if self.in_place(place.root.silo, &keys).await?.contains(&version) {
+        if self.lies_there(place, known).await? {
             return Ok(false);
         }
         let held = self.there(place).await?;
@@ -189,6 +188,18 @@ impl Core {
         place.open.note_written(size);
         let digest = *hasher.lock().expect("no holder panics").finalize().as_bytes();
         self.intend(place, known, number, Task::Bring { version, staged, digest }, base).await
+    }
+
+    /// Whether the version's bytes are what others put there under this name: a pass makes its row.
+    async fn lies_there(&self, place: &Place, known: &Known) -> Result<bool, Fault> {
+        let Some(Data::Slices(slices)) = known.current.as_ref().map(|row| &row.data) else { return Ok(false) };
+        let Some(first) = slices.first() else { return Ok(false) };
+        let row: Option<ExtentRow> = decode_row(self.engine.get(&[extent(first.extent)]).await?[0].as_ref())?;
+        let replica = row.as_ref().and_then(|row| row.verified_in(place.root.silo));
+        Ok(replica.is_some_and(|replica| match &replica.location {
+            Location::InPlace { name, .. } => *name == place.name,
+            Location::Blob(_) | Location::Pack { .. } => false,
+        }))
     }
 
     async fn take_out(self: &Arc<Self>, place: &Place, known: &Known) -> Result<bool, Hindered> {

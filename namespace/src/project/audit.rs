@@ -2,6 +2,7 @@
 //! is asked.
 
 use super::decide::wanted;
+use super::held;
 use crate::bucket::Bucket;
 use crate::engine::Key;
 use crate::fault::Fault;
@@ -15,11 +16,12 @@ use crate::table::roots::RootRow;
 use crate::table::{after_prefix, decode, decode_row, successor};
 
 impl Core {
-    /// Finds the names of a root that are not in step with their keys.
-    pub(super) async fn audit(&self, root: &RootRow) {
+    /// Finds the names of a root that are not in step with their keys, from a key on.
+    pub(super) async fn audit(&self, root: &RootRow, from: Key) {
         if crate::seeded_bug!("projection-no-audit") {
             return;
         }
+        let again = from.clone();
         let outcome = async {
             let Some(bucket) = self.bucket_of(root).await? else { return Ok(()) };
             self.audit_intents(root).await?;
@@ -27,19 +29,28 @@ impl Core {
             if !self.root_row(root.info.id).await?.is_some_and(|row| row.info.complete) {
                 return Ok(());
             }
-            self.audit_keys(root, &bucket).await?;
-            self.audit_names(root, &bucket).await?;
+            if !self.audit_keys(root, &bucket, from).await? || !self.audit_names(root, &bucket).await? {
+                return Ok(());
+            }
             self.projecting.done.lock().expect("no holder panics").entry(root.info.id).or_default();
             Ok(())
         };
         if let Err::<(), Fault>(fault) = outcome.await {
             tracing::debug!(root = root.info.id, %fault, "a root was not audited");
-            self.projecting.audits.lock().expect("no holder panics").insert(root.info.id);
+            held(&self.projecting.queue).audit(root.info.id, again);
         }
     }
 
-    fn want_in_step(&self, root: &RootRow, name: Vec<u8>) {
-        self.projecting.want((root.info.id, name), self.clock.monotonic());
+    /// False where no more is kept: the rest is compared later, from `key` on.
+    fn want_in_step(&self, root: &RootRow, name: Vec<u8>, key: &Key) -> bool {
+        let (id, mut queue) = (root.info.id, held(&self.projecting.queue));
+        let kept = queue.want((id, name), std::time::Duration::ZERO);
+        if !kept {
+            queue.audit(id, key.clone());
+        }
+        drop(queue);
+        self.projecting.wanted.notify_one();
+        kept
     }
 
     /// What was under way when somebody died.
@@ -47,19 +58,22 @@ impl Core {
         let all = intents(root.silo, root.info.order.prefix.as_bytes());
         for (key, _) in self.engine.range(all.clone()..after_prefix(&all), usize::MAX, usize::MAX).await? {
             if let Some(name) = read_intent(&key) {
-                self.want_in_step(root, name);
+                self.want_in_step(root, name, &Key::new());
             }
         }
         Ok(())
     }
 
-    async fn audit_keys(&self, root: &RootRow, bucket: &Bucket) -> Result<(), Fault> {
+    async fn audit_keys(&self, root: &RootRow, bucket: &Bucket, from: Key) -> Result<bool, Fault> {
         let all = prefix(bucket.incarnation, &root.info.order.into);
-        let (mut at, end) = (all.clone(), after_prefix(&all));
+        let (mut at, end) = (from.max(all.clone()), after_prefix(&all));
         loop {
-            let page = self.engine.range(at..end.clone(), LIST_PAGE, usize::MAX).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            at = successor(last);
+            if at >= end {
+                return Ok(true);
+            }
+            let page = self.engine.range(at.clone()..end.clone(), LIST_PAGE, usize::MAX).await?;
+            let Some((last, _)) = page.last() else { return Ok(true) };
+            let begin = std::mem::replace(&mut at, successor(last));
             let mut names = Vec::with_capacity(page.len());
             for (key, row) in &page {
                 let key = read_name(&key[NAME_AT..])?;
@@ -69,19 +83,19 @@ impl Core {
             let keys: Vec<Key> = names.iter().map(|(name, _)| name_key(root.silo, name)).collect();
             for ((name, version), row) in names.into_iter().zip(self.engine.get(&keys).await?) {
                 let known: Option<NameRow> = decode_row(row.as_ref())?;
-                if wanted(Some(version), known.as_ref()).is_some() {
-                    self.want_in_step(root, name);
+                if wanted(Some(version), known.as_ref()).is_some() && !self.want_in_step(root, name, &begin) {
+                    return Ok(false);
                 }
             }
             self.clock.sleep(std::time::Duration::ZERO).await;
         }
     }
 
-    async fn audit_names(&self, root: &RootRow, bucket: &Bucket) -> Result<(), Fault> {
-        let mut after = Vec::new();
+    async fn audit_names(&self, root: &RootRow, bucket: &Bucket) -> Result<bool, Fault> {
+        let (mut after, behind) = (Vec::new(), after_prefix(&prefix(bucket.incarnation, &root.info.order.into)));
         loop {
             let page = self.known_names(root, &root.info.order.prefix, &after, None, LIST_PAGE).await?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
+            let Some((last, _)) = page.last() else { return Ok(true) };
             after.clone_from(last);
             let shown = page.into_iter().filter(|(_, row)| row.version().is_some());
             let shown: Vec<_> =
@@ -89,8 +103,9 @@ impl Core {
             let keys: Vec<Key> = shown.iter().map(|(key, ..)| object(bucket.incarnation, key)).collect();
             for ((_, name, row), current) in shown.into_iter().zip(self.engine.get(&keys).await?) {
                 // A key that is there was looked at.
-                if current.is_none() && wanted(None, Some(&row)).is_some() {
-                    self.want_in_step(root, name);
+                let gone = current.is_none() && wanted(None, Some(&row)).is_some();
+                if gone && !self.want_in_step(root, name, &behind) {
+                    return Ok(false);
                 }
             }
             self.clock.sleep(std::time::Duration::ZERO).await;

@@ -8,7 +8,7 @@
 //! and nobody saw gets a name beside it, and becomes an object under that. A DELETE takes only what was seen: any other file
 //! gets its name back, and is a new object. The version that S3 shows keeps bytes of our own, whatever happens to its file.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -16,10 +16,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use self::attempt::Hindered;
+use self::queue::Queue;
 use crate::assimilate::{AssimilateError, Noted};
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
-use crate::engine::{self, Priority, Rows, Write};
+use crate::engine::{self, Key, Priority, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::Health;
@@ -36,29 +37,23 @@ use crate::table::{after_prefix, decode, successor};
 mod attempt;
 mod audit;
 mod decide;
+mod queue;
 mod settle;
 
 /// A name of a root.
 type Name = (RootId, Vec<u8>);
 
-/// What a gateway keeps in memory of projections. Locks are held for a few instructions.
+/// What a gateway keeps in memory of projections. Locks are held for a short while.
 #[derive(Default)]
 pub(crate) struct Projecting {
     wanted: Notify,
-    /// Names that may not be in step with their keys, and since when they may be looked at.
-    names: Mutex<BTreeMap<Name, Duration>>,
-    /// Roots whose rows are to be compared.
-    audits: Mutex<BTreeSet<RootId>>,
-    /// Roots of which more waits than is kept: they are compared once there is room.
-    over: Mutex<BTreeSet<RootId>>,
+    queue: Mutex<Queue>,
     /// How long what could not be done is left alone.
     rests: Mutex<HashMap<Name, Duration>>,
     /// Something came out that needs no patience.
     settle: Mutex<bool>,
     /// What a tree cannot hold as it is.
     stuck: Mutex<HashMap<RootId, BTreeMap<Vec<u8>, String>>>,
-    /// Names that somebody is at work on.
-    busy: Mutex<HashSet<Name>>,
     /// Roots whose rows were compared since they were passed, and files brought or taken since then.
     done: Mutex<HashMap<RootId, u64>>,
 }
@@ -97,31 +92,19 @@ pub struct Conflict {
 
 impl Projecting {
     /// A name may not be in step with its key.
-    fn want(&self, name: Name, from: Duration) {
-        let mut names = held(&self.names);
-        if names.len() >= PROJECTIONS_KEPT && !names.contains_key(&name) {
-            held(&self.over).insert(name.0);
-        } else {
-            let known = names.entry(name).or_insert(from);
-            *known = (*known).min(from);
+    fn want(&self, name: Name) {
+        let (root, mut queue) = (name.0, held(&self.queue));
+        if !queue.want(name, Duration::ZERO) {
+            queue.audit(root, Key::new());
         }
-        drop(names);
+        drop(queue);
         self.wanted.notify_one();
     }
 
     /// A root's rows are compared soon.
     pub(crate) fn audit(&self, root: RootId) {
-        held(&self.audits).insert(root);
+        held(&self.queue).audit(root, Key::new());
         self.wanted.notify_one();
-    }
-
-    /// Roots that are to be compared now.
-    fn to_audit(&self) -> BTreeSet<RootId> {
-        let mut audits = std::mem::take(&mut *held(&self.audits));
-        if held(&self.names).len() < PROJECTIONS_KEPT / 2 {
-            audits.append(&mut held(&self.over));
-        }
-        audits
     }
 
     /// What could not be done is left alone, each time for twice as long.
@@ -137,19 +120,6 @@ impl Projecting {
     fn settle_soon(&self) {
         *held(&self.settle) = true;
         self.wanted.notify_one();
-    }
-
-    /// Names of roots that are ready and that are due, in their order, none of those that somebody is at work on. Somebody is,
-    /// from now on.
-    fn due(&self, now: Duration, ready: impl Fn(RootId) -> bool, room: usize) -> Vec<Name> {
-        let (mut busy, mut names) = (held(&self.busy), held(&self.names));
-        let due = names.iter().filter(|(name, from)| **from <= now && ready(name.0) && !busy.contains(*name));
-        let due: Vec<Name> = due.take(room).map(|(name, _)| name.clone()).collect();
-        for name in &due {
-            names.remove(name);
-            busy.insert(name.clone());
-        }
-        due
     }
 
     fn note_stuck(&self, (root, name): &Name, reason: String) {
@@ -172,9 +142,7 @@ impl Projecting {
 
     /// A root that is forgotten.
     pub(crate) fn forget(&self, root: RootId) {
-        held(&self.names).retain(|(of, _), _| *of != root);
-        held(&self.audits).remove(&root);
-        held(&self.over).remove(&root);
+        held(&self.queue).forget(root);
         held(&self.rests).retain(|(of, _), _| *of != root);
         held(&self.stuck).remove(&root);
         held(&self.done).remove(&root);
@@ -186,17 +154,14 @@ impl Namespace {
     pub fn projected(&self, root: RootId) -> Projected {
         let projecting = &self.core.projecting;
         let done = held(&projecting.done).get(&root).copied();
-        let of_root = |(of, _): &&Name| *of == root;
-        // Those under way first: one that ends waits again or is done.
-        let busy = held(&projecting.busy).iter().filter(of_root).count();
-        let waiting = (busy + held(&projecting.names).keys().filter(of_root).count()) as u64;
+        let queue = held(&projecting.queue);
+        let (waiting, audited) = (queue.len(root) as u64, queue.is_audited(root));
+        drop(queue);
         let all = held(&self.core.projecting.stuck);
         let stuck = all.get(&root);
         let reasons = stuck.into_iter().flatten().take(20);
         Projected {
-            audited: done.is_some()
-                && !held(&projecting.audits).contains(&root)
-                && !held(&projecting.over).contains(&root),
+            audited: done.is_some() && audited,
             done: done.unwrap_or_default(),
             waiting,
             stuck: stuck.map_or(0, BTreeMap::len) as u64,
@@ -286,14 +251,14 @@ impl Core {
         if let Some((id, name)) = roots.find_map(|row| Some((row.info.id, row.info.order.name_of(key.as_str())?))) {
             let which = (id, name.into_bytes());
             self.projecting.free(&which);
-            self.projecting.want(which, self.clock.monotonic());
+            self.projecting.want(which);
         }
     }
 
     /// Brings trees of others in step with their keys, for ever.
     pub(crate) async fn project_forever(self: Arc<Self>) {
-        let (mut attempts, mut audited) = (JoinSet::new(), HashSet::new());
-        let (mut settling, mut settled, mut rounds) = (JoinSet::new(), Duration::ZERO, 0_u64);
+        let (mut attempts, mut audits, mut settling) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+        let (mut audited, mut settled, mut rounds) = (HashSet::new(), Duration::ZERO, 0_u64);
         loop {
             tokio::select! {
                 () = self.projecting.wanted.notified() => {}
@@ -303,67 +268,90 @@ impl Core {
             while let Some(ended) = attempts.try_join_next() {
                 self.note_attempt(ended);
             }
-            let roots: Vec<RootRow> =
-                self.inventory().roots.iter().filter(|row| row.info.order.write).cloned().collect();
-            audited.retain(|id| roots.iter().any(|row| row.info.id == *id));
-            let audits = self.projecting.to_audit();
-            for row in &roots {
-                if audited.insert(row.info.id) || audits.contains(&row.info.id) {
-                    self.audit(row).await;
-                }
+            let roots = self.written_roots();
+            audited.retain(|id| roots.contains_key(id));
+            for id in roots.keys().filter(|id| audited.insert(**id)) {
+                held(&self.projecting.queue).audit(*id, Key::new());
             }
+            self.begin_audits(&roots, &mut audits);
             let now = self.clock.monotonic();
             let soon = std::mem::take(&mut *held(&self.projecting.settle));
+            while settling.try_join_next().is_some() {}
             if settling.is_empty() && (soon || now.saturating_sub(settled) >= SETTLE_OUT) {
                 (settled, rounds) = (now, rounds + 1);
-                let (core, thorough) = (Arc::clone(&self), rounds % SETTLE_THOROUGHLY == 0);
+                let (core, thorough) = (Arc::clone(&self), rounds.is_multiple_of(SETTLE_THOROUGHLY));
                 settling.spawn(async move { core.settle_trees(thorough).await });
             } else if soon {
                 *held(&self.projecting.settle) = true;
             }
-            while settling.try_join_next().is_some() {}
-            let inventory = self.inventory();
-            let up = |id: RootId| {
-                let root = roots.iter().find(|row| row.info.id == id);
-                let open = root.and_then(|row| inventory.silo(row.silo).ok());
-                // Whose root is gone is let go.
-                open.is_none_or(|open| open.health() == Health::Up)
-            };
-            for name in self.projecting.due(now, up, PROJECTIONS_AT_ONCE.saturating_sub(attempts.len())) {
-                // Whose root is gone needs nothing.
-                let Some(root) = roots.iter().find(|row| row.info.id == name.0).cloned() else {
-                    held(&self.projecting.busy).remove(&name);
-                    continue;
-                };
-                let core = Arc::clone(&self);
-                attempts.spawn(async move {
-                    let outcome = core.project(&root, &name.1).await;
-                    (name, outcome)
-                });
-            }
+            self.begin_attempts(&roots, now, &mut attempts);
+        }
+    }
+
+    /// Roots that are written to.
+    fn written_roots(&self) -> BTreeMap<RootId, RootRow> {
+        let inventory = self.inventory();
+        inventory.roots.iter().filter(|row| row.info.order.write).map(|row| (row.info.id, row.clone())).collect()
+    }
+
+    fn begin_audits(self: &Arc<Self>, roots: &BTreeMap<RootId, RootRow>, audits: &mut JoinSet<()>) {
+        while audits.try_join_next().is_some() {}
+        if !audits.is_empty() {
+            return;
+        }
+        // One that died is over as well.
+        held(&self.projecting.queue).end_audit();
+        let begun = held(&self.projecting.queue).begin_audit();
+        let Some((row, from)) = begun.and_then(|(id, from)| Some((roots.get(&id)?.clone(), from))) else { return };
+        let core = Arc::clone(self);
+        audits.spawn(async move {
+            core.audit(&row, from).await;
+            held(&core.projecting.queue).end_audit();
+            core.projecting.wanted.notify_one();
+        });
+    }
+
+    fn begin_attempts(
+        self: &Arc<Self>,
+        roots: &BTreeMap<RootId, RootRow>,
+        now: Duration,
+        attempts: &mut JoinSet<(Name, Result<bool, Hindered>)>,
+    ) {
+        let inventory = self.inventory();
+        let is_up = |id: RootId| {
+            let open = roots.get(&id).and_then(|row| inventory.silo(row.silo).ok());
+            open.is_some_and(|open| open.health() == Health::Up)
+        };
+        let room = PROJECTIONS_AT_ONCE.saturating_sub(attempts.len());
+        let names = held(&self.projecting.queue).take(now, is_up, room);
+        for name in names {
+            let (core, root) = (Arc::clone(self), roots[&name.0].clone());
+            attempts.spawn(async move {
+                let outcome = core.project(&root, &name.1).await;
+                (name, outcome)
+            });
         }
     }
 
     fn note_attempt(&self, ended: Result<(Name, Result<bool, Hindered>), tokio::task::JoinError>) {
-        // Whose attempt died is not known: none is believed to be under way, and the rows say who is at work.
-        let Ok((name, outcome)) = ended else { return held(&self.projecting.busy).clear() };
         let now = self.clock.monotonic();
-        match outcome {
+        let Ok((name, outcome)) = ended else { return held(&self.projecting.queue).died(now + PROJECTION_REST) };
+        let again = match outcome {
             Ok(true) => {
                 held(&self.projecting.rests).remove(&name);
                 if let Some(done) = held(&self.projecting.done).get_mut(&name.0) {
                     *done += 1;
                 }
-                self.projecting.want(name.clone(), now);
+                Some(Duration::ZERO)
             }
             Ok(false) => {
                 held(&self.projecting.rests).remove(&name);
                 self.projecting.free(&name);
+                None
             }
             Err(Hindered::Later(reason)) => {
                 tracing::debug!(name = %String::from_utf8_lossy(&name.1), reason, "a name is brought in step later");
-                let rest = self.projecting.rest(&name);
-                self.projecting.want(name.clone(), now + rest);
+                Some(now + self.projecting.rest(&name))
             }
             Err(Hindered::Never(reason)) => {
                 if !self.projecting.is_stuck(&name) {
@@ -371,9 +359,9 @@ impl Core {
                     tracing::warn!(root, name = %text, reason, "a tree cannot hold a key");
                 }
                 self.projecting.note_stuck(&name, reason);
+                None
             }
-        }
-        // Last: it is never seen as neither at work on nor waiting.
-        held(&self.projecting.busy).remove(&name);
+        };
+        held(&self.projecting.queue).ended(name, again);
     }
 }

@@ -3,11 +3,13 @@
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
-use super::calls::{aside, exists, flush, folder, gone, is_closed, is_linked, is_same, is_unknown, rename, slot, what};
-use super::place::{NEW, OLD, PLAIN, Place, TRIES};
+use super::calls::{
+    aside, exists, flush, folder, gone, is_closed, is_empty, is_linked, is_same, is_unknown, rename, slot, what,
+};
+use super::place::{LONGEST, NEW, OLD, PLAIN, Place, TRIES};
 use crate::error::SiloError;
 use crate::posix::errno;
 use crate::posix::tree::validator_of;
@@ -164,6 +166,7 @@ impl Place {
             Err(Errno::EXIST | Errno::NAMETOOLONG) => return Ok(false),
             Err(Errno::NOENT) if exists(&ours, &came)?.is_some() => return Err(vanished()),
             Err(Errno::NOENT) => return Err(gone()),
+            Err(e) if is_closed(e) => return Err(SiloError::mismatch(format!("giving a file back: {e}"))),
             Err(e) => return Err(errno::writing("giving a file back", e)),
         }
         flush(&parent)?;
@@ -173,12 +176,26 @@ impl Place {
 
     /// Whether a name could be a file's as the tree is.
     pub(super) fn may_be(&self, name: &[u8]) -> Result<(), SiloError> {
+        if name.split(|byte| *byte == b'/').any(|segment| segment.len() > LONGEST) {
+            return Err(SiloError::mismatch("a name is too long for the file system"));
+        }
         let (parent, leaf) = match self.parent(name, false) {
             Err(SiloError::Missing) => return Ok(()),
             found => found?,
         };
+        let stat = fs::fstat(&parent).map_err(|e| errno::reading("looking at a folder", e))?;
+        if stat.st_dev != self.root.device {
+            return Err(SiloError::mismatch("another file system is mounted there"));
+        }
+        if let Err(e) = fs::accessat(&parent, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+            && is_closed(e)
+        {
+            return Err(SiloError::mismatch(format!("its folder is closed to us: {e}")));
+        }
         match what(&parent, leaf)? {
-            None | Some(FileType::RegularFile | FileType::Directory) => Ok(()),
+            None | Some(FileType::RegularFile) => Ok(()),
+            Some(FileType::Directory) if is_empty(&parent, leaf) => Ok(()),
+            Some(FileType::Directory) => Err(SiloError::mismatch("a folder has its name")),
             Some(_) => Err(SiloError::mismatch("what has its name is no plain file")),
         }
     }

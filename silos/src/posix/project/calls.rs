@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{self, AtFlags, FileType, Mode, RenameFlags, Stat};
+use rustix::fs::{self, AtFlags, Dir, FileType, Mode, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::place::PLAIN;
@@ -82,6 +82,15 @@ pub(super) fn is_linked(ours: &OwnedFd, came: &str, parent: &OwnedFd, leaf: &OsS
     let [here, there] = [(ours, OsStr::new(came)), (parent, leaf)]
         .map(|(folder, name)| fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok());
     here.zip(there).is_some_and(|(here, there)| (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino))
+}
+
+/// Whether a folder has nothing in it; one that does not open may have.
+pub(super) fn is_empty(parent: &OwnedFd, leaf: &OsStr) -> bool {
+    let opened = fs::openat2(parent, leaf, FOLDER, Mode::empty(), PLAIN);
+    let entries = opened.and_then(Dir::read_from);
+    entries.is_ok_and(|mut entries| {
+        entries.all(|entry| entry.is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..")))
+    })
 }
 
 /// What has a name.

@@ -56,9 +56,10 @@ impl Place {
             Err(e) => return Err(failed(e)),
         }
         rename(at, "a", at, "c").map_err(failed)?;
-        if !self.root.kind.local {
-            notes.push("open writers: what is written through a file opened before it was replaced is kept for the grace period".to_owned());
-        }
+        notes.push(
+            "open writers: what is written through a file opened before it was replaced is kept for the grace period"
+                .to_owned(),
+        );
         Ok(notes)
     }
 }

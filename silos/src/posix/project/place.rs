@@ -28,6 +28,8 @@ pub(super) const PRIVATE: Mode = Mode::RWXU;
 pub(super) const USUAL_FOLDER: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO);
 pub(super) const USUAL_FILE: Mode = Mode::from_raw_mode(0o666);
 pub(super) const PLAIN: ResolveFlags = BENEATH.union(ResolveFlags::NO_SYMLINKS);
+/// Bytes of a file's name, on all file systems of Linux.
+pub(super) const LONGEST: usize = 255;
 /// One letter, and the same spelled as two: a file system that changes spellings loses keys.
 pub(super) const ACCENT: &str = "\u{e9}";
 pub(super) const SPELLED: &str = "e\u{301}";
@@ -51,16 +53,22 @@ impl Place {
     /// A folder that nobody else can change.
     pub(super) fn private(&self, within: &OwnedFd, name: &str) -> Result<OwnedFd, SiloError> {
         let opened = fs::openat2(within, name, FOLDER, Mode::empty(), PLAIN).map_err(|e| match e {
-            Errno::NOENT => SiloError::not_done(format!(
-                "`{name}` is not there, where what goes into the folder is made ready: is it mounted? `holdall silo probe` makes it anew"
+            Errno::NOENT => SiloError::mismatch(format!(
+                "`{name}` is not there, where what goes into the folder is made ready: is it mounted? Else let the silo be \
+                 read-only and then read-write again"
             )),
-            e => SiloError::not_done(format!("opening `{name}`: {e}")),
+            e => SiloError::mismatch(format!("`{name}` does not open: {e}")),
         })?;
         let stat = fs::fstat(&opened).map_err(|e| SiloError::not_done(format!("looking at `{name}`: {e}")))?;
         // Servers make root somebody else.
         let owned = !self.root.kind.local || stat.st_uid == rustix::process::geteuid().as_raw();
-        if !owned || stat.st_mode & 0o077 != 0 || stat.st_dev != self.root.device {
-            return Err(SiloError::not_done(format!("`{name}` is not a folder of ours alone")));
+        if !owned || stat.st_dev != self.root.device {
+            return Err(SiloError::mismatch(format!("`{name}` is not a folder of ours alone")));
+        }
+        // Somebody may have changed the modes of the whole tree.
+        if stat.st_mode & 0o077 != 0 {
+            fs::fchmod(&opened, PRIVATE)
+                .map_err(|e| SiloError::mismatch(format!("`{name}` stays open to others: {e}")))?;
         }
         Ok(opened)
     }
@@ -177,6 +185,7 @@ impl Place {
         for name in [NEW, OLD] {
             match fs::unlinkat(&ours, slot(at, name), AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
+                Err(e) if is_closed(e) => return Err(SiloError::mismatch(format!("removing an attempt: {e}"))),
                 Err(e) => return Err(errno::writing("removing an attempt", e)),
             }
         }
