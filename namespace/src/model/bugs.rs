@@ -56,6 +56,9 @@ const BUGS: &[Bug] = &[
     ("abort-completed", Uploads, "Abort does not look whether the upload was completed"),
 ];
 
+/// How bugs begin that are hunted with real files.
+const STORMS: &str = "projection-";
+
 type Bug = (&'static str, Focus, &'static str);
 
 /// The first seed that finds a bug, and what it finds.
@@ -114,8 +117,8 @@ fn sources_list_and_document_name_the_same_bugs() {
     let listed: BTreeSet<String> = BUGS.iter().map(|(name, ..)| (*name).to_owned()).collect();
     let mut asked = BTreeSet::new();
     asked_for(&here.join("src"), &mut asked);
-    // What this very file splits by.
-    asked.retain(|name| !name.starts_with(')'));
+    // What this very file splits by, and what storms over a tree of others hunt: `tests/project/storm.rs`.
+    asked.retain(|name| !name.starts_with(')') && !name.starts_with(STORMS));
     assert_eq!(asked, listed);
     let document = std::fs::read_to_string(here.join("../docs/model.md")).expect("it is there");
     for (name, focus, takes_out) in BUGS {
