@@ -10,7 +10,7 @@ use holdall_silos::holdings::{Found, Held, Holdings, Touched};
 
 use super::merge::{Step, merge};
 use super::take::{Change, Followed, New, TAKEN_TOGETHER};
-use super::{Counts, Noted};
+use super::{Counts, Noted, RootInfo};
 use crate::bucket::{Bucket, show};
 use crate::engine::Priority;
 use crate::fault::Fault;
@@ -279,11 +279,12 @@ impl<'a> Pass<'a> {
         let held = new.iter().map(|new| &new.held).chain(changed.iter().map(|(held, _)| held));
         self.in_part |= { held }.any(|held| !held.complete);
         // What went in and out of a tree by S3 in between was there when it was seen: it is looked at once more.
-        let made: Vec<Touched> = new.iter().map(|new| Touched::Name(new.held.name.clone())).collect();
-        let before = self.counts.made;
+        let RootInfo { id, order, complete, .. } = &self.row.info;
+        let again = new.iter().filter(|_| order.write && *complete);
+        let again: Vec<Touched> = again.map(|new| Touched::Name(new.held.name.clone())).collect();
         self.counts.made += self.take_all(new).await?;
-        if self.row.info.order.write && self.row.info.complete && self.counts.made > before {
-            self.core.touch(self.row.info.id, &self.row.info.order, &made);
+        if !again.is_empty() {
+            self.core.touch(*id, order, &again);
         }
         self.counts.changed += self.follow_all(changed).await?;
         self.change_all(rows).await
