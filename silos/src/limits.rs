@@ -88,3 +88,5 @@ pub const MAX_REASON: usize = 300;
 pub const FLOORS: usize = 256;
 /// They are forgotten after this, so that what was put right behind one is listed at last.
 pub const FLOOR_AGE: Duration = Duration::from_hours(1);
+/// Bytes of a file's name, its folders left out, on all file systems of Linux.
+pub const MAX_SEGMENT: usize = 255;

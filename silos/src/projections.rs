@@ -22,9 +22,16 @@ pub struct Attempt {
     pub owner: u32,
 }
 
+impl Attempt {
+    /// What it is called, whoever owns it.
+    pub fn name(&self) -> String {
+        format!("{:x}-{:x}", self.number.0, self.number.1)
+    }
+}
+
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}-{:x}.{}", self.number.0, self.number.1, self.owner)
+        write!(f, "{}.{}", self.name(), self.owner)
     }
 }
 

@@ -133,7 +133,7 @@ pub(crate) fn marker_at(path: &Path) -> Result<Option<Marker>, SiloError> {
 }
 
 /// Makes a folder's entries durable where folders can be flushed, and notes where they cannot.
-fn sync_folder(folder: impl AsFd, possible: &AtomicBool) -> Result<(), Errno> {
+pub(crate) fn sync_folder(folder: impl AsFd, possible: &AtomicBool) -> Result<(), Errno> {
     if !possible.load(Ordering::Relaxed) {
         return Ok(());
     }

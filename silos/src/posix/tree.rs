@@ -229,14 +229,8 @@ impl Holdings for Tree {
         if validator_of(&stat, root.kind) != *validator || stat.st_size as u64 != size {
             return Err(SiloError::mismatch("the file was changed"));
         }
-        let reader =
-            Reader { pool: self.pool.clone(), file: Arc::new(file), kind: root.kind, validator: validator.clone() };
-        let pieces = stream::try_unfold((reader, blocks), |(reader, mut blocks)| async move {
-            let Some(block) = blocks.next() else { return Ok(None) };
-            let piece = reader.fetch(block).await?;
-            Ok(Some((piece, (reader, blocks))))
-        });
-        Ok(pieces.boxed())
+        let (pool, file) = (self.pool.clone(), Arc::new(file));
+        Ok(Reader { pool, file, kind: root.kind, validator: validator.clone() }.pieces(blocks))
     }
 
     fn same_file(&self, one: &Validator, other: &Validator) -> bool {
@@ -295,14 +289,25 @@ fn steps(
 }
 
 /// A file being read.
-struct Reader {
-    pool: Pool,
-    file: Arc<Handle>,
-    kind: Kind,
-    validator: Validator,
+pub(super) struct Reader {
+    pub(super) pool: Pool,
+    pub(super) file: Arc<Handle>,
+    pub(super) kind: Kind,
+    /// As it was when it was opened.
+    pub(super) validator: Validator,
 }
 
 impl Reader {
+    /// These blocks, one after the other.
+    pub(super) fn pieces(self, blocks: impl Iterator<Item = Range<u64>> + Send + 'static) -> Pieces {
+        stream::try_unfold((self, blocks), |(reader, mut blocks)| async move {
+            let Some(block) = blocks.next() else { return Ok(None) };
+            let piece = reader.fetch(block).await?;
+            Ok(Some((piece, (reader, blocks))))
+        })
+        .boxed()
+    }
+
     /// A block, handed on only if the file was still the same after it was read.
     async fn fetch(&self, block: Range<u64>) -> Result<Bytes, SiloError> {
         let (file, kind, validator) = (Arc::clone(&self.file), self.kind, self.validator.clone());

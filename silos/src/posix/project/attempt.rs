@@ -9,8 +9,9 @@ use rustix::io::Errno;
 use super::calls::{
     aside, exists, flush, folder, gone, is_closed, is_empty, is_linked, is_same, is_unknown, rename, slot, what,
 };
-use super::place::{LONGEST, NEW, OLD, PLAIN, Place, TRIES};
+use super::place::{NEW, OLD, PLAIN, Place, TRIES};
 use crate::error::SiloError;
+use crate::limits::MAX_SEGMENT;
 use crate::posix::errno;
 use crate::posix::tree::validator_of;
 use crate::projections::{Attempt, Outcome};
@@ -176,7 +177,7 @@ impl Place {
 
     /// Whether a name could be a file's as the tree is.
     pub(super) fn may_be(&self, name: &[u8]) -> Result<(), SiloError> {
-        if name.split(|byte| *byte == b'/').any(|segment| segment.len() > LONGEST) {
+        if name.split(|byte| *byte == b'/').any(|segment| segment.len() > MAX_SEGMENT) {
             return Err(SiloError::mismatch("a name is too long for the file system"));
         }
         let (parent, leaf) = match self.parent(name, false) {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicBool;
 
 use rustix::fs::{self, AtFlags, Dir, FileType, Mode, RenameFlags, Stat};
 use rustix::io::Errno;
@@ -10,6 +11,7 @@ use super::place::PLAIN;
 use crate::error::SiloError;
 use crate::posix::errno;
 use crate::posix::kind::Kind;
+use crate::posix::root::sync_folder;
 use crate::posix::tree::{FOLDER, same_file, validator_of};
 use crate::projections::Attempt;
 use crate::silo::Validator;
@@ -42,11 +44,7 @@ pub(super) fn exists(folder: &OwnedFd, path: &str) -> Result<Option<Stat>, SiloE
 }
 
 pub(super) fn flush(folder: impl AsFd) -> Result<(), SiloError> {
-    match fs::fsync(folder) {
-        // Their server makes names durable by itself, or nothing does.
-        Ok(()) | Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::BADF) => Ok(()),
-        Err(e) => Err(errno::writing("flushing a folder", e)),
-    }
+    sync_folder(folder, &AtomicBool::new(true)).map_err(|e| errno::writing("flushing a folder", e))
 }
 
 /// An attempt's folder.

@@ -11,23 +11,16 @@ mod place;
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use futures_util::{StreamExt, stream};
-use rustix::fs;
 
-use crate::buffer::Buffer;
 use crate::error::SiloError;
 use crate::exact::Exact;
 use crate::limits::WRITE_STEP;
-use crate::posix::errno;
-use crate::posix::kind::Kind;
-use crate::posix::read::read_exact;
-use crate::posix::tree::{Tree, validator_of};
+use crate::posix::handle::Handle;
+use crate::posix::tree::{Reader, Tree};
 use crate::posix::write::{flush_limit, write_pieces};
 use crate::projections::{Attempt, Outcome, Projections, Staging};
 use crate::silo::{Pieces, Validator};
@@ -117,19 +110,15 @@ impl Projections for Shared {
     }
 
     async fn read(&self, at: Attempt, came: &Validator, staged: Option<&Validator>) -> Result<Pieces, SiloError> {
-        let (known, staged, place) = (came.clone(), staged.cloned(), self.place().await?);
-        let open = move || place.open(at, staged.as_ref()).map(|(file, stat)| (file, stat, place.root.kind));
-        let (file, stat, kind) = self.tree.pool().read(open).await?;
-        let (pool, file, size) = (self.tree.pool().clone(), Arc::new(file), stat.st_size as u64);
-        let pieces = stream::try_unfold(span::blocks(size, 0..size)?, move |mut blocks| {
-            let (pool, file, known) = (pool.clone(), Arc::clone(&file), known.clone());
-            async move {
-                let Some(block) = blocks.next() else { return Ok(None) };
-                let piece = pool.read(move || block_of(&file, kind, block, &known)).await?;
-                Ok(Some((piece, blocks)))
-            }
-        });
-        Ok(pieces.boxed())
+        let (staged, place, pool) = (staged.cloned(), self.place().await?, self.tree.pool().clone());
+        let theirs = pool.clone();
+        let open = move || {
+            let (file, stat) = place.open(at, staged.as_ref())?;
+            Ok((Handle::new(file, place.root.kind, &theirs), stat.st_size as u64, place.root.kind))
+        };
+        let (file, size, kind) = pool.read(open).await?;
+        let reader = Reader { pool, file: Arc::new(file), kind, validator: came.clone() };
+        Ok(reader.pieces(span::blocks(size, 0..size)?))
     }
 
     async fn give(&self, at: Attempt, staged: Option<&Validator>, name: &[u8]) -> Result<bool, SiloError> {
@@ -164,17 +153,5 @@ impl Projections for Shared {
     async fn attempts(&self) -> Result<Vec<Attempt>, SiloError> {
         let place = self.place().await?;
         self.tree.pool().read(move || place.attempts()).await
-    }
-}
-
-/// A block of a file that is still what it was.
-fn block_of(file: &OwnedFd, kind: Kind, block: std::ops::Range<u64>, known: &Validator) -> Result<Bytes, SiloError> {
-    let mut buffer = Buffer::new((block.end - block.start) as usize);
-    read_exact(file, buffer.as_mut(), block.start, "reading a file")?;
-    let stat = fs::fstat(file).map_err(|e| errno::reading("looking at a file", e))?;
-    if validator_of(&stat, kind) == *known {
-        Ok(buffer.freeze())
-    } else {
-        Err(SiloError::mismatch("the file was changed while it was read"))
     }
 }

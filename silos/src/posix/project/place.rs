@@ -28,8 +28,6 @@ pub(super) const PRIVATE: Mode = Mode::RWXU;
 pub(super) const USUAL_FOLDER: Mode = Mode::RWXU.union(Mode::RWXG).union(Mode::RWXO);
 pub(super) const USUAL_FILE: Mode = Mode::from_raw_mode(0o666);
 pub(super) const PLAIN: ResolveFlags = BENEATH.union(ResolveFlags::NO_SYMLINKS);
-/// Bytes of a file's name, on all file systems of Linux.
-pub(super) const LONGEST: usize = 255;
 /// One letter, and the same spelled as two: a file system that changes spellings loses keys.
 pub(super) const ACCENT: &str = "\u{e9}";
 pub(super) const SPELLED: &str = "e\u{301}";

@@ -2,6 +2,9 @@ use super::*;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+
 use crate::holdings::Holdings;
 use crate::posix::tree::same_file;
 use crate::silo::collect;
