@@ -270,4 +270,4 @@ pub const SETTLE_THOROUGHLY: u64 = 6;
 /// Names that are tried for what others wrote at the same time as S3.
 pub const NAMES_BESIDE: usize = 16;
 /// Bytes of a file's name, its folders left out.
-pub const MAX_SEGMENT: usize = 255;
+pub const MAX_SEGMENT: usize = holdall_silos::limits::MAX_SEGMENT;

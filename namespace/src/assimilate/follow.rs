@@ -37,10 +37,7 @@ impl Core {
         if held.validator.0 == before.validator {
             return Ok(false);
         }
-        if self.follow_touched(root, &bucket, &key, &held, &before).await? {
-            return Ok(false);
-        }
-        let followed = self.follow_changed(root, &bucket, &key, &held, &before).await?;
+        let followed = self.follow(root, &bucket, &key, &held, &before).await?;
         Ok(matches!(followed, Followed::Changed))
     }
 }

@@ -34,8 +34,9 @@ mod touch;
 mod turns;
 mod watch;
 
-pub(crate) use find::{Looking, Sought};
+pub(crate) use find::{Looking, Sought, held};
 pub use hash::Hashed;
+pub(crate) use take::settled;
 pub use tell::Told;
 
 /// What is to be taken over, and into what.

@@ -313,10 +313,7 @@ impl<'a> Pass<'a> {
             let Some(held) = self.still(held, &before).await else { return Ok(0) };
             // What became too large stays what it was, and cannot be read.
             let Ok(key) = self.row.info.order.key_for(&held) else { return Ok(0) };
-            if self.core.follow_touched(&self.row, &self.bucket, &key, &held, &before).await? {
-                return Ok(0);
-            }
-            let followed = self.core.follow_changed(&self.row, &self.bucket, &key, &held, &before).await?;
+            let followed = self.core.follow(&self.row, &self.bucket, &key, &held, &before).await?;
             Ok(u64::from(matches!(followed, Followed::Changed)))
         });
         stream::iter(follows)

@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 use holdall_silos::holdings::Held;
 use holdall_silos::{SiloError, Validator};
 
-use super::take::{attributes_of, intent_read, known, stands, under_way};
+use super::take::{Followed, attributes_of, intent_read, settled, stands, under_way};
 use crate::bucket::Bucket;
 use crate::digest::{BlockSums, extent_digest};
 use crate::engine::{Read, Rows, Write};
@@ -22,9 +22,24 @@ use crate::table::tag::Tag;
 use crate::table::{decode_row, encode};
 
 impl Core {
+    /// Makes a new version of a name that is not what it was, unless its bytes are.
+    pub(super) async fn follow(
+        &self,
+        root: &RootRow,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        held: &Held,
+        before: &NameRow,
+    ) -> Result<Followed, Fault> {
+        if self.follow_touched(root, bucket, key, held, before).await? {
+            return Ok(Followed::Left);
+        }
+        self.follow_changed(root, bucket, key, held, before).await
+    }
+
     /// Notes that a name is not what it was, but its bytes are: its checksums are known and still right. Answers whether that
     /// is so; otherwise nothing was done.
-    pub(super) async fn follow_touched(
+    async fn follow_touched(
         &self,
         root: &RootRow,
         bucket: &Bucket,
@@ -136,7 +151,7 @@ impl Core {
             }
             Ok((writes, true))
         };
-        known(self.session().commit(reads, decide).await)
+        settled(self.session().commit(reads, decide).await)
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) struct Change {
 pub(super) enum Followed {
     /// A new version was made.
     Changed,
-    /// Its key was written or deleted through S3, or somebody else was faster.
+    /// Its key was written or deleted through S3, its bytes are what they were, or somebody else was faster.
     Left,
 }
 
@@ -197,7 +197,7 @@ impl Core {
             writes.extend(usage::add(Counted::Account(bucket.owner), count, bytes));
             Ok((writes, count as u64))
         };
-        known(session.commit_as(priority, reads, decide).await)
+        settled(session.commit_as(priority, reads, decide).await)
     }
 
     /// Changes rows of names in one commit, each if it is as it was known; none is no row.
@@ -222,7 +222,7 @@ impl Core {
             }
             Ok((writes, ()))
         };
-        known(self.session().commit_as(priority, reads, decide).await)
+        settled(self.session().commit_as(priority, reads, decide).await)
     }
 
     /// Makes a new version of a name that changed, if the current version of its key is the one made of it.
@@ -402,7 +402,8 @@ pub(super) fn stands(rows: &Rows, id: RootId) -> Result<(), Fault> {
     rows.get(&root_key(id)).map(drop).ok_or_else(forgotten)
 }
 
-pub(super) fn known<T>(outcome: Result<T, Uncommitted<Fault>>) -> Result<T, Fault> {
+/// What came of a commit.
+pub(crate) fn settled<T>(outcome: Result<T, Uncommitted<Fault>>) -> Result<T, Fault> {
     outcome.map_err(|error| match error {
         Uncommitted::Refused(fault) | Uncommitted::Fault(fault) => fault,
         Uncommitted::Unknown => unknown(),

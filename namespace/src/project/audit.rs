@@ -2,7 +2,7 @@
 //! is asked.
 
 use super::decide::wanted;
-use super::held;
+use crate::assimilate::held;
 use crate::bucket::Bucket;
 use crate::engine::Key;
 use crate::fault::Fault;
@@ -11,7 +11,6 @@ use crate::list::read_name;
 use crate::namespace::Core;
 use crate::table::names::{NameRow, name as name_key};
 use crate::table::objects::{NAME_AT, ObjectRow, object, prefix};
-use crate::table::projections::{intents, read_intent};
 use crate::table::roots::RootRow;
 use crate::table::{after_prefix, decode, decode_row, successor};
 
@@ -32,7 +31,7 @@ impl Core {
             if !self.audit_keys(root, &bucket, from).await? || !self.audit_names(root, &bucket).await? {
                 return Ok(());
             }
-            self.projecting.done.lock().expect("no holder panics").entry(root.info.id).or_default();
+            held(&self.projecting.done).entry(root.info.id).or_default();
             Ok(())
         };
         if let Err::<(), Fault>(fault) = outcome.await {
@@ -41,25 +40,10 @@ impl Core {
         }
     }
 
-    /// False where no more is kept: the rest is compared later, from `key` on.
-    fn want_in_step(&self, root: &RootRow, name: Vec<u8>, key: &Key) -> bool {
-        let (id, mut queue) = (root.info.id, held(&self.projecting.queue));
-        let kept = queue.want((id, name), std::time::Duration::ZERO);
-        if !kept {
-            queue.audit(id, key.clone());
-        }
-        drop(queue);
-        self.projecting.wanted.notify_one();
-        kept
-    }
-
     /// What was under way when somebody died.
     async fn audit_intents(&self, root: &RootRow) -> Result<(), Fault> {
-        let all = intents(root.silo, root.info.order.prefix.as_bytes());
-        for (key, _) in self.engine.range(all.clone()..after_prefix(&all), usize::MAX, usize::MAX).await? {
-            if let Some(name) = read_intent(&key) {
-                self.want_in_step(root, name, &Key::new());
-            }
+        for (name, _) in self.intents(root.silo, &root.info.order.prefix).await? {
+            self.projecting.want((root.info.id, name), &Key::new());
         }
         Ok(())
     }
@@ -83,7 +67,9 @@ impl Core {
             let keys: Vec<Key> = names.iter().map(|(name, _)| name_key(root.silo, name)).collect();
             for ((name, version), row) in names.into_iter().zip(self.engine.get(&keys).await?) {
                 let known: Option<NameRow> = decode_row(row.as_ref())?;
-                if wanted(Some(version), known.as_ref()).is_some() && !self.want_in_step(root, name, &begin) {
+                if wanted(Some(version), known.as_ref()).is_some()
+                    && !self.projecting.want((root.info.id, name), &begin)
+                {
                     return Ok(false);
                 }
             }
@@ -104,7 +90,7 @@ impl Core {
             for ((_, name, row), current) in shown.into_iter().zip(self.engine.get(&keys).await?) {
                 // A key that is there was looked at.
                 let gone = current.is_none() && wanted(None, Some(&row)).is_some();
-                if gone && !self.want_in_step(root, name, &behind) {
+                if gone && !self.projecting.want((root.info.id, name), &behind) {
                     return Ok(false);
                 }
             }

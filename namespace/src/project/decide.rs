@@ -1,5 +1,7 @@
 //! What is to be done about a name, and what came of it. Pure.
 
+use holdall_silos::projections::Attempt;
+
 use crate::extent::Number;
 use crate::table::names::NameRow;
 use crate::table::projections::{Base, IntentRow, Task};
@@ -46,9 +48,9 @@ pub(super) fn judge(intent: &IntentRow, same_file: impl Fn(&Base) -> bool, diges
 }
 
 /// The `count`-th name for what others wrote, beside the one it had: as long as that, if there is no room for more.
-pub(super) fn name_beside(name: &[u8], number: (u64, u64), count: usize) -> Vec<u8> {
+pub(super) fn name_beside(name: &[u8], at: Attempt, count: usize) -> Vec<u8> {
     let count = if count == 0 { String::new() } else { format!("-{count}") };
-    let mark = format!(".conflict-{:x}-{:x}{count}", number.0, number.1);
+    let mark = format!(".conflict-{}{count}", at.name());
     let leaf = name.iter().rposition(|byte| *byte == b'/').map_or(0, |at| at + 1);
     let mut end = name.len().min(leaf + crate::limits::MAX_SEGMENT - mark.len());
     while end > leaf && end < name.len() && name[end] & 0xc0 == 0x80 {
@@ -61,7 +63,6 @@ pub(super) fn name_beside(name: &[u8], number: (u64, u64), count: usize) -> Vec<
 mod tests {
     use super::*;
     use crate::table::names::NameState;
-    use holdall_silos::projections::Attempt;
 
     const OLD: Number = Number { session: 1, number: 1 };
     const NEW: Number = Number { session: 1, number: 2 };
@@ -116,10 +117,11 @@ mod tests {
 
     #[test]
     fn names_beside_fit_into_a_folder() {
-        assert_eq!(name_beside(b"a/k.txt", (1, 0x2f), 0), b"a/k.txt.conflict-1-2f");
-        assert_eq!(name_beside(b"k", (1, 2), 3), b"k.conflict-1-2-3");
+        let at = |number| Attempt { number: (1, number), owner: 7 };
+        assert_eq!(name_beside(b"a/k.txt", at(0x2f), 0), b"a/k.txt.conflict-1-2f");
+        assert_eq!(name_beside(b"k", at(2), 3), b"k.conflict-1-2-3");
         let long = format!("a/{}", "\u{fc}".repeat(127));
-        let beside = name_beside(long.as_bytes(), (1, 2), 0);
+        let beside = name_beside(long.as_bytes(), at(2), 0);
         let text = String::from_utf8(beside).unwrap();
         assert!(text.len() <= 2 + 255 && text.len() > 250 && text.ends_with("\u{fc}.conflict-1-2"), "{text}");
     }

@@ -9,7 +9,7 @@
 //! gets its name back, and is a new object. The version that S3 shows keeps bytes of our own, whatever happens to its file.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use self::attempt::Hindered;
 use self::queue::Queue;
-use crate::assimilate::{AssimilateError, Noted};
+use crate::assimilate::{AssimilateError, Noted, held};
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
 use crate::engine::{self, Key, Priority, Rows, Write};
@@ -30,7 +30,7 @@ use crate::limits::{
 };
 use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
-use crate::table::projections::{OutRow, OutState, intents, out, outs, read_out};
+use crate::table::projections::{IntentRow, OutRow, OutState, intents, out, outs, read_intent};
 use crate::table::roots::{RootId, RootRow};
 use crate::table::{after_prefix, decode, successor};
 
@@ -56,10 +56,6 @@ pub(crate) struct Projecting {
     stuck: Mutex<HashMap<RootId, BTreeMap<Vec<u8>, String>>>,
     /// Roots whose rows were compared since they were passed, and files brought or taken since then.
     done: Mutex<HashMap<RootId, u64>>,
-}
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no holder panics")
 }
 
 /// How far the tree of a root follows its keys.
@@ -91,14 +87,16 @@ pub struct Conflict {
 }
 
 impl Projecting {
-    /// A name may not be in step with its key.
-    fn want(&self, name: Name) {
+    /// A name may not be in step with its key. False where no more is kept: the root is compared again later, from `key` on.
+    fn want(&self, name: Name, key: &Key) -> bool {
         let (root, mut queue) = (name.0, held(&self.queue));
-        if !queue.want(name, Duration::ZERO) {
-            queue.audit(root, Key::new());
+        let kept = queue.want(name, Duration::ZERO);
+        if !kept {
+            queue.audit(root, key.clone());
         }
         drop(queue);
         self.wanted.notify_one();
+        kept
     }
 
     /// A root's rows are compared soon.
@@ -175,14 +173,13 @@ impl Namespace {
         let row = self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?;
         let (mut conflicts, mut all) = (Vec::new(), Outs::of(row.silo));
         while let Some(page) = all.next(&self.core).await? {
-            for (_, out) in page {
+            for out in page {
                 let beside = match out.state {
                     OutState::Trash => continue,
                     OutState::Conflict => None,
                     OutState::Beside(name) => Some(String::from_utf8_lossy(&name).into_owned()),
                 };
-                let number = out.at.number;
-                let id = format!("{:x}-{:x}", number.0, number.1);
+                let id = out.at.name();
                 let name = String::from_utf8_lossy(&out.name).into_owned();
                 if name.starts_with(&row.info.order.prefix) {
                     conflicts.push(Conflict { id, name, beside, since: out.since });
@@ -207,15 +204,11 @@ impl Outs {
         Self { silo, at: Some(outs(silo)) }
     }
 
-    async fn next(&mut self, core: &Core) -> Result<Option<Vec<((u64, u64), OutRow)>>, Fault> {
+    async fn next(&mut self, core: &Core) -> Result<Option<Vec<OutRow>>, Fault> {
         let Some(at) = self.at.take() else { return Ok(None) };
         let page = core.engine.range(at..after_prefix(&outs(self.silo)), LIST_PAGE, usize::MAX).await?;
         self.at = page.last().map(|(key, _)| successor(key));
-        let mut rows = Vec::with_capacity(page.len());
-        for (key, row) in &page {
-            let number = read_out(key).ok_or_else(|| Fault::Damaged("a key of what came out".to_owned()))?;
-            rows.push((number, decode(row)?));
-        }
+        let rows: Vec<OutRow> = page.iter().map(|(_, row)| decode(row)).collect::<Result<_, Fault>>()?;
         Ok((!rows.is_empty()).then_some(rows))
     }
 }
@@ -223,21 +216,26 @@ impl Outs {
 impl Core {
     /// Files that came out of a tree and wait there, and attempts under way.
     pub(crate) async fn kept_in_tree(&self, silo: SiloId) -> Result<usize, Fault> {
-        let under_way = intents(silo, b"");
-        let mut count =
-            self.engine.range(under_way.clone()..after_prefix(&under_way), usize::MAX, usize::MAX).await?.len();
-        let mut all = Outs::of(silo);
+        let (mut count, mut all) = (self.intents(silo, "").await?.len(), Outs::of(silo));
         while let Some(page) = all.next(self).await? {
-            count += page.iter().filter(|(_, row)| !matches!(row.state, OutState::Beside(_))).count();
+            count += page.iter().filter(|row| !matches!(row.state, OutState::Beside(_))).count();
         }
         Ok(count)
+    }
+
+    /// What is under way in a silo with names that start with `prefix`: no more than gateways do at once, and left undone.
+    async fn intents(&self, silo: SiloId, prefix: &str) -> Result<Vec<(Vec<u8>, IntentRow)>, Fault> {
+        let all = intents(silo, prefix.as_bytes());
+        let page = self.engine.range(all.clone()..after_prefix(&all), usize::MAX, usize::MAX).await?;
+        let name = |key: &[u8]| read_intent(key).ok_or_else(|| Fault::Damaged("an intent's key".to_owned()));
+        page.iter().map(|(key, row)| Ok((name(key)?, decode(row)?))).collect()
     }
 
     /// Forgets what came out of a tree that is no silo any more: it has names there.
     pub(crate) async fn forget_outs(&self, silo: SiloId) -> Result<(), Fault> {
         let mut all = Outs::of(silo);
         while let Some(page) = all.next(self).await? {
-            let writes: Vec<Write> = page.iter().map(|(number, _)| Write::Delete(out(silo, *number))).collect();
+            let writes: Vec<Write> = page.iter().map(|row| Write::Delete(out(silo, row.at.number))).collect();
             let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
             engine::commit_as(&*self.engine, Priority::Background, Vec::new(), decide).await?;
         }
@@ -251,7 +249,7 @@ impl Core {
         if let Some((id, name)) = roots.find_map(|row| Some((row.info.id, row.info.order.name_of(key.as_str())?))) {
             let which = (id, name.into_bytes());
             self.projecting.free(&which);
-            self.projecting.want(which);
+            self.projecting.want(which, &Key::new());
         }
     }
 

@@ -17,8 +17,8 @@ use crate::limits::NAMES_BESIDE;
 use crate::namespace::Core;
 use crate::store::silo_failed;
 use crate::sweep::live_sessions;
-use crate::table::projections::{IntentRow, OutRow, OutState, intents, out};
-use crate::table::{after_prefix, decode, decode_row, encode};
+use crate::table::projections::{OutRow, OutState, out};
+use crate::table::{decode_row, encode};
 
 impl Core {
     /// Looks after what came out of trees; if `thorough`, also after what was settled by a name of its own.
@@ -43,8 +43,8 @@ impl Core {
         let mut named = HashSet::new();
         let (now, mut all) = (self.clock.now(), Outs::of(open.id));
         while let Some(page) = all.next(self).await? {
-            for (number, row) in page {
-                named.insert(number);
+            for row in page {
+                named.insert(row.at.number);
                 // What one row is about keeps no other from going.
                 if let Err(fault) = self.settle_out(open, tree, row, now, thorough).await {
                     tracing::debug!(silo = %open.row.name, %fault, "what came out of a tree stays for now");
@@ -103,12 +103,12 @@ impl Core {
     ) -> Result<Option<OutState>, Fault> {
         let staged = row.staged.clone().map(Validator);
         for count in 0..NAMES_BESIDE {
-            let name = name_beside(&row.name, row.at.number, count);
+            let name = name_beside(&row.name, row.at, count);
             let name = match open.note(tree.give(row.at, staged.as_ref(), &name).await) {
                 Ok(true) => name,
                 Ok(false) => continue,
                 // It was given its name before, and nobody came to write that down.
-                Err(SiloError::Missing) => name_beside(&row.name, row.at.number, 0),
+                Err(SiloError::Missing) => name_beside(&row.name, row.at, 0),
                 Err(error) => return Err(silo_failed(open, &error)),
             };
             open.note(tree.discard(row.at).await).map_err(|error| silo_failed(open, &error))?;
@@ -143,10 +143,7 @@ impl Core {
         // An index that was restored does not know what it knew.
         let kept = self.kept_before().await?;
         let sessions = live_sessions(&*self.engine).await?;
-        let all = intents(open.id, b"");
-        for (_, row) in self.engine.range(all.clone()..after_prefix(&all), usize::MAX, usize::MAX).await? {
-            named.insert(decode::<IntentRow>(&row)?.at.number);
-        }
+        named.extend(self.intents(open.id, "").await?.into_iter().map(|(_, intent)| intent.at.number));
         for at in attempts.into_iter().filter(|at| !named.contains(&at.number)) {
             let floor = sessions.iter().find(|(session, _)| *session == at.number.0).map(|(_, beat)| beat.floor);
             let over = at.number.0 >= kept && floor.is_none_or(|floor| at.number.1 < floor);

@@ -3,7 +3,7 @@
 use holdall_silos::projections::Attempt;
 use serde::{Deserialize, Serialize};
 
-use super::{KeyBuilder, key, read_number, unescape};
+use super::{KeyBuilder, key, unescape};
 use crate::clock::UnixMs;
 use crate::engine::Key;
 use crate::extent::{Number, SiloId};
@@ -97,9 +97,4 @@ pub fn out(silo: SiloId, number: (u64, u64)) -> Key {
 /// All that came out of a silo.
 pub fn outs(silo: SiloId) -> Key {
     KeyBuilder::new(key::TAKEN_OUT).short(silo).build()
-}
-
-/// The attempt's number in a key of what came out.
-pub fn read_out(key: &[u8]) -> Option<(u64, u64)> {
-    Some((read_number(key, 5)?, read_number(key, 13)?))
 }
