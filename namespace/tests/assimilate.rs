@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::TryStreamExt;
 use holdall_namespace::assimilate::{Assimilate, AssimilateError, RootInfo};
 use holdall_namespace::bucket::{Bucket, BucketError};
 use holdall_namespace::clock::SystemClock;
@@ -21,7 +21,7 @@ use holdall_namespace::job::{JobState, Order, Pace};
 use holdall_namespace::list::{Line, List};
 use holdall_namespace::name::ObjectKey;
 use holdall_namespace::object::{Condition, ETags, Headers};
-use holdall_namespace::put::{PutError, PutObject, Upload};
+use holdall_namespace::put::PutError;
 use holdall_namespace::remove_silo::RemoveSiloError;
 use holdall_namespace::table::{key as tables, names};
 use holdall_namespace::{Namespace, Options};
@@ -112,20 +112,12 @@ impl House {
     }
 
     async fn until(&self, id: u32, what: impl Fn(&RootInfo) -> bool) -> RootInfo {
-        for _ in 0..600 {
-            let root = self.namespace.root(id).await.unwrap();
-            if what(&root) {
-                return root;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("it did not come to that: {:?}", self.namespace.root(id).await);
+        support::root_until(&self.namespace, id, what).await
     }
 
     /// Until two passes more ended: the first may have begun before.
     async fn passed(&self) -> RootInfo {
-        let before = self.namespace.root(1).await.unwrap().passes;
-        self.until(1, |root| root.passes >= before + 2).await
+        support::root_passed(&self.namespace, 1).await
     }
 
     async fn open(&self, name: &str) -> Result<Opened, GetError> {
@@ -133,27 +125,15 @@ impl House {
     }
 
     async fn get(&self, name: &str) -> Result<String, GetError> {
-        let opened = self.open(name).await?;
-        let pieces: Vec<Bytes> = opened.read(0..opened.object.size).await?.try_collect().await?;
-        Ok(String::from_utf8(pieces.concat()).unwrap())
+        support::text(&self.open(name).await?).await
     }
 
     async fn keys(&self, prefix: &str) -> Result<Vec<String>, Fault> {
-        let list = List { prefix: prefix.to_owned(), limit: 1000, ..List::default() };
-        let page = self.namespace.list(&self.bucket, list).await?;
-        Ok(page.lines.iter().map(|line| line.text().to_owned()).collect())
+        support::keys(&self.namespace, &self.bucket, prefix).await
     }
 
     async fn put(&self, name: &str, text: &str, condition: Condition) -> Result<String, PutError> {
-        let upload = Upload {
-            body: stream::iter([Ok(Bytes::copy_from_slice(text.as_bytes()))]).boxed(),
-            size: text.len() as u64,
-            algorithm: None,
-            verify: Box::new(|_| Ok(())),
-        };
-        let (bucket, headers, tags, storage_class) = (&self.bucket, Headers::default(), Vec::new(), None);
-        let put = PutObject { bucket, key: &key(name), upload, headers, tags, storage_class, condition };
-        Ok(self.namespace.put(put).await?.object.etag)
+        support::put(&self.namespace, &self.bucket, name, text, Headers::default(), condition).await
     }
 
     async fn delete(&self, name: &str) {

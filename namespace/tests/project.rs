@@ -7,19 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_namespace::assimilate::{Assimilate, AssimilateError, RootInfo};
 use holdall_namespace::bucket::Bucket;
 use holdall_namespace::clock::SystemClock;
 use holdall_namespace::engine::{Engine, memory::Memory};
 use holdall_namespace::get::GetError;
 use holdall_namespace::inventory::{Access, Declared, DeclaredSilo, WritePolicy, WriteTarget};
-use holdall_namespace::list::List;
 use holdall_namespace::name::ObjectKey;
 use holdall_namespace::object::{Condition, Headers};
-use holdall_namespace::put::{PutObject, Upload};
+use holdall_namespace::put::PutError;
 use holdall_namespace::{Namespace, Options};
+
+mod support;
 
 #[path = "project/storm.rs"]
 mod storm;
@@ -99,20 +98,12 @@ impl House {
     }
 
     async fn until(&self, id: u32, what: impl Fn(&RootInfo) -> bool) -> RootInfo {
-        for _ in 0..1000 {
-            let root = self.namespace.root(id).await.unwrap();
-            if what(&root) {
-                return root;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("it did not come to that: {:?}", self.namespace.root(id).await);
+        support::root_until(&self.namespace, id, what).await
     }
 
     /// Until two passes more ended: the first may have begun before.
     async fn passed(&self) {
-        let before = self.namespace.root(1).await.unwrap().passes;
-        self.until(1, |root| root.passes >= before + 2).await;
+        support::root_passed(&self.namespace, 1).await;
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -139,16 +130,12 @@ impl House {
     }
 
     async fn put(&self, name: &str, text: &str) -> String {
-        let upload = Upload {
-            body: stream::iter([Ok(Bytes::copy_from_slice(text.as_bytes()))]).boxed(),
-            size: text.len() as u64,
-            algorithm: None,
-            verify: Box::new(|_| Ok(())),
-        };
+        self.try_put(name, text, Condition::default()).await.unwrap()
+    }
+
+    async fn try_put(&self, name: &str, text: &str, condition: Condition) -> Result<String, PutError> {
         let headers = Headers { system: Vec::new(), user: vec![("note".to_owned(), "ours".to_owned())] };
-        let (bucket, tags, condition) = (&self.bucket, Vec::new(), Condition::default());
-        let put = PutObject { bucket, key: &key(name), upload, headers, tags, storage_class: None, condition };
-        self.namespace.put(put).await.unwrap().object.etag
+        support::put(&self.namespace, &self.bucket, name, text, headers, condition).await
     }
 
     async fn delete(&self, name: &str) {
@@ -156,9 +143,7 @@ impl House {
     }
 
     async fn get(&self, name: &str) -> Result<String, GetError> {
-        let opened = self.namespace.open_object(&self.bucket, &key(name)).await?;
-        let pieces: Vec<Bytes> = opened.read(0..opened.object.size).await?.try_collect().await?;
-        Ok(String::from_utf8(pieces.concat()).unwrap())
+        support::text(&self.namespace.open_object(&self.bucket, &key(name)).await?).await
     }
 
     async fn etag(&self, name: &str) -> String {
@@ -166,9 +151,7 @@ impl House {
     }
 
     async fn keys(&self) -> Vec<String> {
-        let list = List { limit: 1000, ..List::default() };
-        let page = self.namespace.list(&self.bucket, list).await.unwrap();
-        page.lines.iter().map(|line| line.text().to_owned()).collect()
+        support::keys(&self.namespace, &self.bucket, "").await.unwrap()
     }
 
     /// Nothing is left of attempts.

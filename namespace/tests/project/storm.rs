@@ -25,9 +25,8 @@ impl House {
         };
         let mut before = None;
         if let Some(opened) = &opened {
-            let Ok(stream) = opened.read(0..opened.object.size).await else { return };
-            let Ok(pieces) = stream.try_collect::<Vec<Bytes>>().await else { return };
-            before = Some(String::from_utf8(pieces.concat()).unwrap());
+            let Ok(text) = support::text(opened).await else { return };
+            before = Some(text);
         }
         let condition = match &opened {
             Some(opened) => {
@@ -40,7 +39,7 @@ impl House {
         let done = match &content {
             None if before.is_none() => return,
             None => self.namespace.delete(&self.bucket, &key(&key_name), condition).await.ok().map(|()| String::new()),
-            Some(content) => self.try_put(&key_name, content, condition).await,
+            Some(content) => self.try_put(&key_name, content, condition).await.ok(),
         };
         match (done, content) {
             (Some(tag), Some(content)) => story.s3_did(name, Some((content, tag)), before),
@@ -48,18 +47,6 @@ impl House {
             (None, Some(content)) => drop(story.written.remove(&content)),
             (None, None) => {}
         }
-    }
-
-    async fn try_put(&self, name: &str, text: &str, condition: Condition) -> Option<String> {
-        let upload = Upload {
-            body: stream::iter([Ok(Bytes::copy_from_slice(text.as_bytes()))]).boxed(),
-            size: text.len() as u64,
-            algorithm: None,
-            verify: Box::new(|_| Ok(())),
-        };
-        let (bucket, tags, headers) = (&self.bucket, Vec::new(), Headers::default());
-        let put = PutObject { bucket, key: &key(name), upload, headers, tags, storage_class: None, condition };
-        self.namespace.put(put).await.ok().map(|put| put.object.etag)
     }
 
     /// A version that S3 wrote is known by what it was told, as long as its bytes are those.
