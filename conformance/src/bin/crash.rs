@@ -61,23 +61,17 @@ struct Options {
     /// Acknowledged writes the whole run must have.
     #[arg(long, default_value_t = 1000)]
     writes: u64,
-    /// Repeats the choices of another run.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Where the data folder goes; kept.
-    #[arg(long)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    rerun: rig::Rerun,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    rig::run("crash", options.seed, |seed| run(&options, seed)).await
+    rig::run_in("crash", &options.rerun, |seed, folder| run(&options, seed, folder)).await
 }
 
-async fn run(options: &Options, seed: u64) -> Outcome<String> {
-    let temp = tempfile::Builder::new().prefix("holdall-crash-").tempdir()?;
-    let folder = options.folder.clone().unwrap_or_else(|| temp.path().to_owned());
+async fn run(options: &Options, seed: u64, folder: PathBuf) -> Outcome<String> {
     let mut setup = Setup::new(&folder.join("data"))?;
     setup.config = Some(format!("{NO_GRACE}{BACKED_UP_OFTEN}"));
     let world = Arc::new(World::new("crash", options.keys, Sizes { max: 512 << 10 }));

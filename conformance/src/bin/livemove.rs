@@ -65,12 +65,8 @@ struct Options {
     /// 10,000 objects to 64 MiB, 200 in parts, twice back and forth, 1,000 reads and 100 writes and deletes that met.
     #[arg(long)]
     full: bool,
-    /// Repeats the choices of another run.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Where the data folders go.
-    #[arg(long)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    rerun: rig::Rerun,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -86,7 +82,7 @@ async fn main() -> ExitCode {
         (options.objects, options.multipart, options.max_size) = (10_000, 200, 64 << 20);
         (options.legs, options.reads, options.overwrites, options.deletes) = (4, 1000, 100, 100);
     }
-    rig::run("livemove", options.seed, |seed| run(&options, seed)).await
+    rig::run_in("livemove", &options.rerun, |seed, folder| run(&options, seed, folder)).await
 }
 
 /// The gateway under test, the one beside it, and the one that is its S3 silo.
@@ -134,9 +130,7 @@ async fn start(options: &Options, folder: &Path) -> Outcome<Servers> {
     Ok(Servers { gateway, beside: Some(beside), behind })
 }
 
-async fn run(options: &Options, seed: u64) -> Outcome<String> {
-    let temp = tempfile::Builder::new().prefix("holdall-livemove-").tempdir()?;
-    let folder = options.folder.clone().unwrap_or_else(|| temp.path().to_owned());
+async fn run(options: &Options, seed: u64, folder: PathBuf) -> Outcome<String> {
     let servers = start(options, &folder).await?;
     let setup = servers.gateway.setup.clone();
     let endpoint = setup.endpoint();

@@ -47,18 +47,14 @@ struct Options {
     /// Names that everybody writes to.
     #[arg(long, default_value_t = 24)]
     names: u64,
-    /// Repeats the choices of another run.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Where the data folder goes; kept.
-    #[arg(long)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    rerun: rig::Rerun,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    rig::run("readwrite", options.seed, |seed| run(&options, seed)).await
+    rig::run_in("readwrite", &options.rerun, |seed, folder| run(&options, seed, folder)).await
 }
 
 /// What was done.
@@ -69,9 +65,7 @@ struct Did {
     unknown: u64,
 }
 
-async fn run(options: &Options, seed: u64) -> Outcome<String> {
-    let temp = tempfile::Builder::new().prefix("holdall-readwrite-").tempdir()?;
-    let folder = options.folder.clone().unwrap_or_else(|| temp.path().to_owned());
+async fn run(options: &Options, seed: u64, folder: PathBuf) -> Outcome<String> {
     let tree = folder.join("nas");
     std::fs::create_dir_all(&tree)?;
     std::fs::write(tree.join("anchor"), "stays")?;

@@ -47,18 +47,14 @@ struct Options {
     /// Bytes of the backup that are damaged, one at a time.
     #[arg(long, default_value_t = 60)]
     flips: usize,
-    /// Repeats the choices of another run.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Where silos and data folders go.
-    #[arg(long)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    rerun: rig::Rerun,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    rig::run("restore", options.seed, |seed| run(&options, seed)).await
+    rig::run_in("restore", &options.rerun, |seed, folder| run(&options, seed, folder)).await
 }
 
 /// What a client sees of each object.
@@ -186,9 +182,8 @@ impl Restored {
     }
 }
 
-async fn run(options: &Options, seed: u64) -> Outcome<String> {
-    let temp = tempfile::Builder::new().prefix("holdall-restore-").tempdir()?;
-    let house = House::new(&options.folder.clone().unwrap_or_else(|| temp.path().to_owned()))?;
+async fn run(options: &Options, seed: u64, folder: PathBuf) -> Outcome<String> {
+    let house = House::new(&folder)?;
     let gateway = house.setup.start().await?;
     let endpoint = house.setup.endpoint();
     Client::new(&endpoint).create_bucket(BUCKET).await?;

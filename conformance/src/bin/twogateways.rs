@@ -60,12 +60,8 @@ struct Options {
     /// Acknowledged writes the whole run must have.
     #[arg(long, default_value_t = 500)]
     writes: u64,
-    /// Repeats the choices of another run.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Where the data folder goes; kept.
-    #[arg(long)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    rerun: rig::Rerun,
 }
 
 /// The two of them.
@@ -78,12 +74,10 @@ struct Pair {
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    rig::run("twogateways", options.seed, |seed| run(&options, seed)).await
+    rig::run_in("twogateways", &options.rerun, |seed, folder| run(&options, seed, folder)).await
 }
 
-async fn run(options: &Options, seed: u64) -> Outcome<String> {
-    let temp = tempfile::Builder::new().prefix("holdall-twogateways-").tempdir()?;
-    let folder = options.folder.clone().unwrap_or_else(|| temp.path().to_owned());
+async fn run(options: &Options, seed: u64, folder: PathBuf) -> Outcome<String> {
     let mut pair = Pair::start(&folder, options.keys, seed).await?;
     at_work(options, &pair, seed).await?;
     races(options, &pair).await?;

@@ -127,7 +127,7 @@ async fn order(context: &Context, admin: &Endpoint, command: Assimilate) -> Resu
 async fn follow(admin: &Endpoint, root: RootView, ctrl_c: &mut progress::CtrlC) -> Result<RootView, Failure> {
     let (bar, id) = (progress::names(), root.id);
     let followed = tokio::select! {
-        root = watch(admin, id, &bar) => root,
+        root = watch(admin, id, &bar, |root| root.complete, |root| (root.counts.names, print::bytes(root.counts.bytes))) => root,
         () = ctrl_c.pressed() => {
             Err(Failure::detached(format!("detached: root {id} goes on in the gateway; `holdall assimilate status {id}`")))
         }
@@ -136,13 +136,21 @@ async fn follow(admin: &Endpoint, root: RootView, ctrl_c: &mut progress::CtrlC) 
     followed
 }
 
-async fn watch(admin: &Endpoint, id: u32, bar: &indicatif::ProgressBar) -> Result<RootView, Failure> {
+/// Looks at a root until it is `over`; `far` says how far it is, and what else is to be told.
+pub(super) async fn watch(
+    admin: &Endpoint,
+    id: u32,
+    bar: &indicatif::ProgressBar,
+    over: impl Fn(&RootView) -> bool,
+    far: impl Fn(&RootView) -> (u64, String),
+) -> Result<RootView, Failure> {
     loop {
         match admin.get::<RootView>(&format!("/v1/assimilate/{id}")).await {
-            Ok(root) if root.complete => return Ok(root),
+            Ok(root) if over(&root) => return Ok(root),
             Ok(root) => {
-                bar.set_position(root.counts.names);
-                bar.set_message(root.problem.unwrap_or_else(|| print::bytes(root.counts.bytes)));
+                let (at, told) = far(&root);
+                bar.set_position(at);
+                bar.set_message(root.problem.unwrap_or(told));
             }
             Err(failure) if failure.kind == Kind::Unreachable => bar.set_message("the gateway is away"),
             Err(failure) => return Err(failure),

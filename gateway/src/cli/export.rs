@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use clap::Args;
 use holdall_namespace::assimilate::{Assimilate as Order, Survey};
-use holdall_namespace::limits::RESCAN_AT_MOST;
+use holdall_namespace::limits::{RESCAN, RESCAN_AT_MOST};
 
+use super::assimilate::watch;
 use super::client::Endpoint;
 use super::exit::{Failure, Kind};
 use super::target::Target;
 use super::{Context, print, progress};
 use crate::admin::view::RootView;
 
-/// How often it is looked how far it came.
+/// How often it is tried again.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long what is under way at the end may take.
 const PATIENCE: u32 = 240;
@@ -48,7 +49,7 @@ pub(super) async fn run(context: &Context, command: Export) -> Result<(), Failur
         into: command.from.rest,
         partial_lists: true,
         // What others change there meanwhile is no concern of an export.
-        every_seconds: if command.follow { 600 } else { RESCAN_AT_MOST },
+        every_seconds: if command.follow { RESCAN.as_secs() } else { RESCAN_AT_MOST },
         watch: command.follow,
         write: true,
     };
@@ -70,7 +71,14 @@ pub(super) async fn run(context: &Context, command: Export) -> Result<(), Failur
     let root: RootView = admin.post("/v1/assimilate", &order).await?;
     let (bar, id) = (progress::names(), root.id);
     let followed = tokio::select! {
-        root = watch(&admin, id, &bar) => root,
+        // Every key was looked at, and nothing is on its way.
+        root = watch(
+            &admin,
+            id,
+            &bar,
+            |root| root.complete && root.audited && root.waiting == 0,
+            |root| (root.brought, format!("{} wait", root.waiting)),
+        ) => root,
         () = ctrl_c.pressed() => Err(Failure::detached(format!(
             "detached: root {id} goes on in the gateway, and folder and bucket follow each other, until `holdall assimilate \
              forget {id}`"
@@ -83,22 +91,6 @@ pub(super) async fn run(context: &Context, command: Export) -> Result<(), Failur
     }
     if context.global.json { print::json(&root) } else { tell(&command.to, &root) }?;
     if root.stuck == 0 { Ok(()) } else { Err(Failure::failed(format!("{} keys are not there as files", root.stuck))) }
-}
-
-/// Waits until every key was looked at, and nothing is on its way.
-async fn watch(admin: &Endpoint, id: u32, bar: &indicatif::ProgressBar) -> Result<RootView, Failure> {
-    loop {
-        match admin.get::<RootView>(&format!("/v1/assimilate/{id}")).await {
-            Ok(root) if root.complete && root.audited && root.waiting == 0 => return Ok(root),
-            Ok(root) => {
-                bar.set_position(root.brought);
-                bar.set_message(root.problem.unwrap_or_else(|| format!("{} wait", root.waiting)));
-            }
-            Err(failure) if failure.kind == Kind::Unreachable => bar.set_message("the gateway is away"),
-            Err(failure) => return Err(failure),
-        }
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 /// Somebody may just have written a key.

@@ -51,23 +51,17 @@ struct Options {
     /// Only takes over, and tells how fast.
     #[arg(long)]
     only_first: bool,
-    /// Repeats the choices of another run.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Where the folder and the data folder go.
-    #[arg(long)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    rerun: rig::Rerun,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    rig::run("assimilate", options.seed, |seed| run(&options, seed)).await
+    rig::run_in("assimilate", &options.rerun, |seed, folder| run(&options, seed, folder)).await
 }
 
-async fn run(options: &Options, seed: u64) -> Outcome<String> {
-    let temp = tempfile::Builder::new().prefix("holdall-assimilate-").tempdir()?;
-    let folder = options.folder.clone().unwrap_or_else(|| temp.path().to_owned());
+async fn run(options: &Options, seed: u64, folder: PathBuf) -> Outcome<String> {
     let tree = Tree { root: folder.join("nas") };
     std::fs::create_dir_all(&tree.root)?;
     tree.make(options.files)?;

@@ -47,23 +47,17 @@ struct Options {
     /// Small objects.
     #[arg(long, default_value_t = 40)]
     small: u64,
-    /// Repeats the choices of another run.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Where the data folders go.
-    #[arg(long)]
-    folder: Option<PathBuf>,
+    #[command(flatten)]
+    rerun: rig::Rerun,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    rig::run("chain", options.seed, |seed| run(&options, seed)).await
+    rig::run_in("chain", &options.rerun, |seed, folder| run(&options, seed, folder)).await
 }
 
-async fn run(options: &Options, seed: u64) -> Outcome<String> {
-    let temp = tempfile::Builder::new().prefix("holdall-chain-").tempdir()?;
-    let folder = options.folder.clone().unwrap_or_else(|| temp.path().to_owned());
+async fn run(options: &Options, seed: u64, folder: PathBuf) -> Outcome<String> {
     let watch = Stopwatch::start();
     let house = House::start(options, &folder).await?;
     house.probe(&options.through).await?;
