@@ -13,6 +13,7 @@ use holdall_namespace::clock::SystemClock;
 use holdall_namespace::engine::{Engine, memory::Memory};
 use holdall_namespace::get::GetError;
 use holdall_namespace::inventory::{Access, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::job::{JobState, Order, Pace};
 use holdall_namespace::name::ObjectKey;
 use holdall_namespace::object::{Condition, Headers};
 use holdall_namespace::put::PutError;
@@ -163,6 +164,26 @@ impl House {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         panic!("left: {:?}", self.attempts());
+    }
+
+    fn to_hot(&self) -> Order {
+        Order::Place { bucket: self.bucket.name.clone(), prefix: String::new(), on: "hot".into() }
+    }
+
+    /// All that lies in place is moved away, and nobody reads it there any more.
+    async fn moved_to_hot(&self) {
+        let job = self.namespace.start_job(self.to_hot(), Pace::default()).await.unwrap();
+        while self.namespace.job(job.id).await.unwrap().state != JobState::Done {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        for _ in 0..500 {
+            let used = self.namespace.usage().await.unwrap();
+            if used.silos.iter().all(|(name, used)| name != "nas" || used.objects == 0) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("retired replicas stay");
     }
 
     /// Folders of attempts.
@@ -394,4 +415,49 @@ async fn an_empty_tree_is_filled() {
     house.namespace.forget_root(root.id).await.unwrap();
     assert_eq!(house.keys().await.len(), 42);
     house.is_clean().await;
+}
+
+/// What is moved away leaves the tree, and comes back neither as a new object nor as a file; a copy of what S3 wrote stays.
+#[tokio::test]
+async fn an_original_goes_after_its_bytes() {
+    let mut house = House::taken_over("moved", &[("d/a", "first"), ("d/b", "second"), ("empty", "")]).await;
+    house.put("in/ours", "by S3").await;
+    house.tree_has("ours", Some("by S3")).await;
+    let tag = house.etag("in/d/a").await;
+    house.moved_to_hot().await;
+    house.tree_has("d/a", None).await;
+    house.tree_has("d/b", None).await;
+    house.passed().await;
+    assert_eq!(house.keys().await, ["in/d/a", "in/d/b", "in/empty", "in/ours"]);
+    assert_eq!((house.get("in/d/a").await.unwrap(), house.etag("in/d/a").await), ("first".to_owned(), tag));
+    assert_eq!((house.text("ours").as_deref(), house.text("empty").as_deref()), (Some("by S3"), Some("")));
+    // Whoever writes there again means the key.
+    house.write("d/a", "third");
+    house.passed().await;
+    assert_eq!(house.get("in/d/a").await.unwrap(), "third");
+    house.put("in/d/b", "by S3").await;
+    house.tree_has("d/b", Some("by S3")).await;
+    house.reopen().await;
+    house.namespace.start_background();
+    house.passed().await;
+    assert_eq!(house.keys().await, ["in/d/a", "in/d/b", "in/empty", "in/ours"]);
+    assert_eq!(house.namespace.conflicts(1, "", 10).await.unwrap(), []);
+    house.is_clean().await;
+}
+
+/// What was moved away before others let us write to their tree is theirs, and stays.
+#[tokio::test]
+async fn an_original_that_was_not_to_be_touched_stays() {
+    let house = House::new("kept", &[("k", "theirs")]).await;
+    let root = house.namespace.assimilate(Assimilate { write: false, ..order() }).await.unwrap();
+    house.namespace.start_background();
+    house.until(root.id, |root| root.complete).await;
+    house.moved_to_hot().await;
+    house.namespace.forget_root(root.id).await.unwrap();
+    house.namespace.assimilate(order()).await.unwrap();
+    house.until(2, |root| root.passes >= 2).await;
+    house.put("in/other", "by S3").await;
+    house.tree_has("other", Some("by S3")).await;
+    assert_eq!(house.text("k").as_deref(), Some("theirs"));
+    assert_eq!(house.get("in/k").await.unwrap(), "theirs");
 }

@@ -345,7 +345,7 @@ impl<'a> Pass<'a> {
             return self.take_away(&name, &row).await;
         }
         // It was gone before.
-        if matches!(row.state, NameState::Moved(_)) {
+        if row.is_moved_away() {
             return Ok(());
         }
         // With what was no object nothing goes.

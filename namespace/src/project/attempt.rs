@@ -17,7 +17,7 @@ use super::decide::{Came, Wanted, judge, wanted};
 use crate::assimilate::settled;
 use crate::bucket::Bucket;
 use crate::engine::{Key, Read, Rows, Write};
-use crate::extent::{Location, Number};
+use crate::extent::{Location, Number, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::limits::PROJECTION_READ;
@@ -202,6 +202,18 @@ impl Core {
         }
     }
 
+    /// Whether a version has no bytes in the tree that anybody may still read: each of its extents was moved for itself.
+    async fn has_left(&self, place: &Place, current: &ObjectRow) -> Result<bool, Fault> {
+        let Data::Slices(slices) = &current.data else { return Ok(true) };
+        let extents: Vec<Key> = slices.iter().map(|slice| extent(slice.extent)).collect();
+        for row in self.engine.get(&extents).await? {
+            if decode_row::<ExtentRow>(row.as_ref())?.is_some_and(|row| row.lies_in(place.root.silo)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Whether the version's bytes are what others put there under this name: a pass makes its row.
     async fn lies_there(&self, place: &Place, known: &Known) -> Result<bool, Fault> {
         let Some(Data::Slices(slices)) = known.current.as_ref().map(|row| &row.data) else { return Ok(false) };
@@ -215,6 +227,11 @@ impl Core {
     }
 
     async fn take_out(self: &Arc<Self>, place: &Place, known: &Known) -> Result<bool, Hindered> {
+        if let Some(current) = &known.current
+            && !self.has_left(place, current).await?
+        {
+            return Ok(false);
+        }
         let held = match place.open.note(place.holdings.look(&place.name).await) {
             Ok(held) => held,
             Err(SiloError::Missing) => return self.forget_taken(place, known).await,
@@ -229,11 +246,11 @@ impl Core {
         self.intend(place, known, number, Task::Take, Some(base)).await
     }
 
-    /// Others took away what S3 deleted. It was the tree: its folder of attempts is there.
+    /// Others took away what was to go. It was the tree: its folder of attempts is there.
     async fn forget_taken(&self, place: &Place, known: &Known) -> Result<bool, Hindered> {
         place.note(place.tree.attempts().await)?;
-        let write = Write::Delete(name_key(place.root.silo, &place.name));
-        self.commit_as_known(place, known, vec![write], None).await
+        let row = gone(place.root.silo, &place.name, known.current.as_ref(), known.name.as_ref(), false);
+        self.commit_as_known(place, known, row.into_iter().collect(), None).await
     }
 
     /// What has the name.
@@ -259,7 +276,7 @@ impl Core {
             NameState::Shown { digest, .. } if place.holdings.same_file(&seen, &held.validator) => {
                 return Ok(Some(Base { validator: seen.0, digest: Some(digest) }));
             }
-            NameState::Made(_) if held.validator == seen => {}
+            NameState::Made(_) | NameState::Moved(_) if held.validator == seen => {}
             _ => return Ok(None),
         }
         if held.size > PROJECTION_READ {
@@ -358,7 +375,7 @@ impl Core {
         let at = Attempt { owner: before.at.owner + 1, ..before.at };
         let intent = IntentRow { at, session: me, ..before.clone() };
         let mine = Write::Put(intent_key(place.root.silo, &place.name), encode(&intent));
-        if !self.commit_as_intended(place, &before, vec![mine]).await? {
+        if !self.commit_as_intended(place, &before, move |_| Ok(vec![mine.clone()])).await? {
             return Ok(());
         }
         crate::failpoint!("projection-taken-over");
@@ -387,13 +404,13 @@ impl Core {
         &self,
         place: &Place,
         intent: &IntentRow,
-        writes: Vec<Write>,
+        writes: impl Fn(&Rows) -> Result<Vec<Write>, Fault> + Send + Sync + 'static,
     ) -> Result<bool, Hindered> {
-        let (key, mine) = (intent_key(place.root.silo, &place.name), intent.clone());
-        let reads = vec![Read::Row(key.clone())];
+        let (rows_read, mine) = (place.rows(), intent.clone());
+        let reads = rows_read.iter().cloned().map(Read::Row).collect();
         let decide = move |rows: &Rows| -> Result<_, Fault> {
-            let same = decode_row::<IntentRow>(rows.get(&key))?.as_ref() == Some(&mine);
-            Ok((if same { writes.clone() } else { Vec::new() }, same))
+            let same = decode_row::<IntentRow>(rows.get(&rows_read[2]))?.as_ref() == Some(&mine);
+            Ok((if same { writes(rows)? } else { Vec::new() }, same))
         };
         Ok(settled(self.session().commit(reads, decide).await)?)
     }
@@ -429,29 +446,34 @@ impl Core {
 
     async fn close_attempt(&self, place: &Place, intent: &IntentRow, judged: Judged) -> Result<(), Hindered> {
         let (silo, name) = (place.root.silo, place.name.clone());
-        let (key, named) = (intent_key(silo, &name), name_key(silo, &name));
-        let mut writes = vec![Write::Delete(key.clone())];
+        let [current, named, key] = place.rows();
+        let mut writes = vec![Write::Delete(key)];
         let Judged { outcome, came, given_back } = judged;
+        let mut went = false;
         match (&intent.task, outcome.is_in) {
             (Task::Bring { version, staged, digest }, true) => {
                 let validator = outcome.now.map_or_else(|| staged.clone(), |now| now.0);
                 let state = NameState::Shown { version: *version, digest: *digest };
-                writes.push(Write::Put(named, encode(&NameRow { validator, state })));
+                writes.push(Write::Put(named.clone(), encode(&NameRow { validator, state })));
             }
             // What was known is there no more.
-            _ if came.is_some() || given_back => writes.push(Write::Delete(named)),
-            _ => {}
+            _ => went = came.is_some() || given_back,
         }
         if let (Some(came), Some(validator)) = (came, &outcome.came) {
             let state = if came == Came::Foreign { OutState::Conflict } else { OutState::Trash };
             let staged = intent.staged().map(|staged| staged.0);
             let (at, since) = (intent.at, self.clock.now());
-            let row = OutRow { at, name, staged, validator: validator.0.clone(), since, state };
+            let row = OutRow { at, name: name.clone(), staged, validator: validator.0.clone(), since, state };
             writes.push(Write::Put(out(silo, at.number), encode(&row)));
         }
         if crate::seeded_bug!("projection-strict") && !self.is_still_wanted(place, intent).await? {
             writes.truncate(1);
         }
+        let writes = move |rows: &Rows| {
+            let (current, known) = (decode_row(rows.get(&current))?, decode_row(rows.get(&named))?);
+            let gone = went.then(|| gone(silo, &name, current.as_ref(), known.as_ref(), given_back));
+            Ok(writes.iter().cloned().chain(gone.flatten()).collect())
+        };
         if !self.commit_as_intended(place, intent, writes).await? {
             return Err(Hindered::Later("another gateway took it over".to_owned()));
         }
@@ -489,6 +511,25 @@ impl Core {
 
     fn look_soon(&self, place: &Place) {
         self.touch(place.root.info.id, &place.root.info.order, &[Touched::Name(place.name.clone())]);
+    }
+}
+
+/// What is known of a name whose file was taken out: that a key stays without one, or nothing. What was given back to a key
+/// that stays is seen to be another than the one that is known.
+fn gone(
+    silo: SiloId,
+    name: &[u8],
+    current: Option<&ObjectRow>,
+    known: Option<&NameRow>,
+    given_back: bool,
+) -> Option<Write> {
+    let row = name_key(silo, name);
+    match (current, known.and_then(NameRow::version)) {
+        (Some(current), Some(version)) if current.version == version => {
+            let moved = NameRow { validator: String::new(), state: NameState::Moved(version) };
+            (!given_back).then(|| Write::Put(row, encode(&moved)))
+        }
+        _ => Some(Write::Delete(row)),
     }
 }
 

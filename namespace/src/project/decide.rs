@@ -3,7 +3,7 @@
 use holdall_silos::projections::Attempt;
 
 use crate::extent::Number;
-use crate::table::names::NameRow;
+use crate::table::names::{NameRow, NameState};
 use crate::table::projections::{Base, IntentRow, Task};
 
 /// What a tree lacks.
@@ -11,14 +11,17 @@ use crate::table::projections::{Base, IntentRow, Task};
 pub(super) enum Wanted {
     /// This version's file.
     Bring(Number),
-    /// That a file of a version that is gone goes.
+    /// That a file goes whose version is gone, or has its bytes elsewhere.
     Take,
 }
 
 /// A key's current version against what is known of its name.
 pub(super) fn wanted(current: Option<Number>, name: Option<&NameRow>) -> Option<Wanted> {
     match (current, name.and_then(NameRow::version)) {
-        (Some(current), Some(shown)) if current == shown => None,
+        (Some(current), Some(shown)) if current == shown => {
+            let leaves = name.is_some_and(|row| matches!(row.state, NameState::Moved(_)) && !row.is_moved_away());
+            leaves.then_some(Wanted::Take)
+        }
         (Some(current), _) => Some(Wanted::Bring(current)),
         (None, Some(_)) => Some(Wanted::Take),
         // What was seen there was never an object.
@@ -62,7 +65,6 @@ pub(super) fn name_beside(name: &[u8], at: Attempt, count: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::names::NameState;
 
     const OLD: Number = Number { session: 1, number: 1 };
     const NEW: Number = Number { session: 1, number: 2 };
@@ -73,6 +75,17 @@ mod tests {
 
     fn row(state: NameState) -> NameRow {
         NameRow { validator: "v".to_owned(), state }
+    }
+
+    /// Others may take it away first, and S3 may write the key anew.
+    #[test]
+    fn an_original_goes_after_its_bytes() {
+        let moved = |version| Some(row(NameState::Moved(version)));
+        let gone = NameRow { validator: String::new(), state: NameState::Moved(NEW) };
+        assert_eq!(wanted(Some(NEW), moved(NEW).as_ref()), Some(Wanted::Take));
+        assert_eq!(wanted(Some(NEW), Some(&gone)), None);
+        assert_eq!(wanted(Some(NEW), moved(OLD).as_ref()), Some(Wanted::Bring(NEW)));
+        assert_eq!(wanted(None, Some(&gone)), Some(Wanted::Take));
     }
 
     #[test]

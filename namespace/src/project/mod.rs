@@ -253,6 +253,20 @@ impl Core {
         }
     }
 
+    /// The root that is written to and has this name.
+    pub(crate) fn written_root_of(&self, silo: SiloId, name: &[u8]) -> Option<RootId> {
+        let inventory = self.inventory();
+        let mut roots = inventory.roots.iter().filter(|row| row.silo == silo && row.info.order.write);
+        roots.find(|row| row.info.order.key_of(name).is_ok()).map(|row| row.info.id)
+    }
+
+    /// Nobody reads these bytes in a tree of others any more: their file may go after them.
+    pub(crate) fn retire_soon(&self, silo: SiloId, name: &[u8]) {
+        if let Some(root) = self.written_root_of(silo, name) {
+            self.projecting.want((root, name.to_vec()), &Key::new());
+        }
+    }
+
     /// Brings trees of others in step with their keys, for ever.
     pub(crate) async fn project_forever(self: Arc<Self>) {
         let (mut attempts, mut audits, mut settling) = (JoinSet::new(), JoinSet::new(), JoinSet::new());

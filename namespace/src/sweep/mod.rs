@@ -18,6 +18,7 @@ use crate::limits::{
 };
 use crate::namespace::{Core, Namespace};
 use crate::table::extents::{ExtentRow, extent, forget};
+use crate::table::names::{self, NameRow, NameState};
 use crate::table::packs::{self, PackId};
 use crate::table::retired::{RetiredRow, read_since, since};
 use crate::table::sessions::{BeatRow, read_session};
@@ -291,16 +292,35 @@ impl Core {
         let touched = self.packer.touch(all.iter().flat_map(Gone::packs).collect());
         let priority = Priority::of(all.len());
         let reads = all.iter().flat_map(|gone| [Read::Row(gone.retired.clone()), Read::Row(extent(gone.extent))]);
-        let reads = reads.collect();
+        let originals: Vec<_> = all.iter().flat_map(|gone| self.originals(gone)).collect();
+        let reads = reads.chain(originals.iter().map(Original::read)).collect();
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let (mut writes, mut swept) = (Vec::new(), Swept::default());
             let _held = &touched;
+            for original in &originals {
+                writes.extend(original.leave(rows)?);
+            }
             for gone in &all {
                 swept.add(&gone.forget(rows, stale.as_ref(), &mut writes)?);
             }
-            Ok((writes, swept))
+            let leave = originals.iter().map(|original| (original.silo, original.name.clone()));
+            Ok((writes, (swept, leave.collect::<Vec<_>>())))
         };
-        Ok(engine::commit_as(&*self.engine, priority, reads, decide).await?)
+        let (swept, leave) = engine::commit_as(&*self.engine, priority, reads, decide).await?;
+        for (silo, name) in leave {
+            self.retire_soon(silo, &name);
+        }
+        Ok(swept)
+    }
+
+    /// Files in trees that are written to, from which an extent was moved away.
+    fn originals(&self, gone: &Gone) -> Vec<Original> {
+        let in_place = gone.replicas.iter().filter_map(|(silo, location)| match location {
+            Location::InPlace { name, .. } => Some((*silo, name.clone())),
+            Location::Blob(_) | Location::Pack { .. } => None,
+        });
+        let written = in_place.filter(|(silo, name)| self.written_root_of(*silo, name).is_some());
+        written.map(|(silo, name)| Original { silo, name, extent: gone.extent }).collect()
     }
 }
 
@@ -340,6 +360,30 @@ impl<'a> Retired<'a> {
         self.at = successor(last);
         self.left -= page.len();
         Ok(Some(page))
+    }
+}
+
+/// A file that others know, and that goes after its bytes.
+struct Original {
+    silo: SiloId,
+    name: Vec<u8>,
+    extent: Number,
+}
+
+impl Original {
+    fn read(&self) -> Read {
+        Read::Row(names::name(self.silo, &self.name))
+    }
+
+    /// What is to be written where the name still follows a version with these bytes.
+    fn leave(&self, rows: &Rows) -> Result<Option<Write>, Fault> {
+        let key = names::name(self.silo, &self.name);
+        let (name, of): (Option<NameRow>, Option<ExtentRow>) =
+            (decode_row(rows.get(&key))?, decode_row(rows.get(&extent(self.extent)))?);
+        let (Some(name), Some(of)) = (name, of) else { return Ok(None) };
+        let NameState::Made(version) = name.state else { return Ok(None) };
+        let moved = NameRow { state: NameState::Moved(version), ..name };
+        Ok((of.first == Some(version)).then(|| Write::Put(key, encode(&moved))))
     }
 }
 

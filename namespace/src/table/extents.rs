@@ -40,6 +40,12 @@ impl ExtentRow {
         self.verified_in(silo).is_some() && self.replicas.iter().filter(verified).all(there)
     }
 
+    /// Whether anybody may still read its bytes where others put them in this silo.
+    pub fn lies_in(&self, silo: SiloId) -> bool {
+        let there = |replica: &Replica| replica.silo == silo && matches!(replica.location, Location::InPlace { .. });
+        self.replicas.iter().any(there)
+    }
+
     /// The verified replica in a silo.
     pub fn verified_in(&self, silo: SiloId) -> Option<&Replica> {
         self.replicas.iter().find(|replica| replica.silo == silo && replica.state == ReplicaState::Verified)

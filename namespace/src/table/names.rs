@@ -32,12 +32,17 @@ pub enum NameState {
         /// BLAKE3 over its bytes.
         digest: [u8; 32],
     },
-    /// The bytes of this version were moved away from a tree that is written to, and then others took its file away: the key
-    /// stays, and no file is brought there.
+    /// The bytes of this version were moved away from a tree that is written to: the key stays, and its file goes. Where the
+    /// validator is empty it is gone, and none is brought there.
     Moved(Number),
 }
 
 impl NameRow {
+    /// Whether the name has no file, and its key has none to lack.
+    pub fn is_moved_away(&self) -> bool {
+        matches!(self.state, NameState::Moved(_)) && self.validator.is_empty()
+    }
+
     /// The version that the name follows, or shows.
     pub fn version(&self) -> Option<Number> {
         match self.state {
