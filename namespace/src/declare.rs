@@ -10,9 +10,11 @@ use crate::engine::{self, Engine, NotCommitted, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Access, ApplyError, Change, Declared, DeclaredSilo, Inventory, OpenSilo, WritePolicy};
-use crate::limits::{COMMIT_TRIES, MAX_SILOS};
+use crate::limits::{COMMIT_TRIES, MAX_OBJECTIVES, MAX_SILOS};
 use crate::meet::refuse_other_kind;
 use crate::namespace::Namespace;
+use crate::objective::{Objective, Selector};
+use crate::table::objectives;
 use crate::table::roots::RootRow;
 use crate::table::silos::{SiloRow, bucket_write_policy, next_silo, revision, silo as silo_key, write_policy};
 use crate::table::{decode_row, encode, usage};
@@ -53,10 +55,12 @@ fn compare_silos(
 ) -> Result<Silos, ApplyError> {
     let mut silos = Silos { changes: Vec::new(), changed: Vec::new(), new: Vec::new() };
     for (name, silo) in declared {
-        let good = (1..=64).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.');
-        if !good {
+        if !is_good_name(name) {
             return Err(invalid(format!("silo.{name}"), "a silo's name is 1 to 64 of `a-z A-Z 0-9 - _ .`"));
+        }
+        let labels = silo.labels.iter().map(|(label, value)| format!("{label}={value}"));
+        if let Some(wrong) = labels.map(|label| label.parse::<Selector>()).find_map(Result::err) {
+            return Err(invalid(format!("silo.{name}.labels"), wrong));
         }
         if silo.reserve_percent > 90 {
             return Err(invalid(format!("silo.{name}.reserve"), "a reserve is at most 90%"));
@@ -89,6 +93,11 @@ fn compare_silos(
     Ok(silos)
 }
 
+fn is_good_name(name: &str) -> bool {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.';
+    (1..=64).contains(&name.len()) && name.bytes().all(good)
+}
+
 /// What a silo is does not change; how it is reached may.
 fn refuse_another(name: &str, before: &DeclaredSilo, after: &DeclaredSilo, base: &Path) -> Result<(), ApplyError> {
     if before.access != after.access && (before.access == Access::Own || after.access == Access::Own) {
@@ -115,7 +124,8 @@ fn show_silo(silo: &DeclaredSilo) -> String {
     };
     let named = silo.credentials.named();
     let credentials = if named.is_empty() { String::new() } else { format!(", {}", named.join(", ")) };
-    format!("{} {access}{credentials}", silo.url)
+    let labels: String = silo.labels.iter().map(|(label, value)| format!(", {label}={value}")).collect();
+    format!("{} {access}{credentials}{labels}", silo.url)
 }
 
 fn show_policy(policy: &WritePolicy) -> String {
@@ -250,6 +260,35 @@ fn compare_policies(declared: &Declared, inventory: &Inventory) -> Result<(Vec<C
     Ok((changes, writes))
 }
 
+fn compare_objectives(declared: &Declared, inventory: &Inventory) -> Result<(Vec<Change>, Vec<Write>), ApplyError> {
+    let (mut changes, mut writes) = (Vec::new(), Vec::new());
+    for (name, objective) in &declared.objectives {
+        let what = format!("objective.{name}");
+        if !is_good_name(name) {
+            return Err(invalid(what, "an objective's name is 1 to 64 of `a-z A-Z 0-9 - _ .`"));
+        }
+        objective.check().map_err(|wrong| invalid(what.as_str(), wrong.to_string()))?;
+        let known = |name: &String| declared.silos.contains_key(name) || inventory.named(name).is_some();
+        let unknown = objective.place.iter().chain(&objective.never).find_map(|selector| match selector {
+            Selector::Name(name) if !known(name) => Some(name),
+            _ => None,
+        });
+        if let Some(unknown) = unknown {
+            return Err(invalid(what, format!("there is no silo `{unknown}`")));
+        }
+        let before = inventory.objectives.get(name);
+        if before != Some(objective) {
+            changes.push(Change { what, before: before.map(Objective::to_string), after: objective.to_string() });
+            writes.push(Write::Put(objectives::objective(name), objectives::encode(objective)));
+        }
+    }
+    let new = declared.objectives.keys().filter(|name| !inventory.objectives.contains_key(*name)).count();
+    if inventory.objectives.len() + new > MAX_OBJECTIVES {
+        return Err(invalid("objective", format!("a namespace has at most {MAX_OBJECTIVES} objectives")));
+    }
+    Ok((changes, writes))
+}
+
 /// A silo's id in its marker. The same for the same silo of the same namespace, so that a registration that broke off
 /// between marker and row can be repeated.
 fn marker_id(namespace: &str, silo: &str) -> String {
@@ -300,6 +339,9 @@ impl Namespace {
             let (policies, mut writes) = compare_policies(declared, &inventory)?;
             let mut changes = std::mem::take(&mut silos.changes);
             changes.extend(policies);
+            let (objectives, wishes) = compare_objectives(declared, &inventory)?;
+            changes.extend(objectives);
+            writes.extend(wishes);
             if how.dry_run && how.known {
                 self.look_for(&silos).await?;
             }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use holdall_silos::holdings::Holdings;
@@ -21,12 +22,14 @@ pub use crate::credentials::CredentialsFrom;
 use crate::engine::Engine;
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::limits::{FAILURES_UNTIL_DOWN, SILENCE, SILO_CHECK};
+use crate::limits::{FAILURES_UNTIL_DOWN, MAX_OBJECTIVES, SILENCE, SILO_CHECK};
 use crate::meet::{Connected, claim, connect_declared};
 use crate::name::BucketName;
 use crate::namespace::{Core, Namespace, OpenError, Options};
+use crate::objective::{Objective, Rules, SiloFact};
 use crate::placement::{Candidate, choose, down};
 use crate::stats::Stats;
+use crate::table::objectives;
 use crate::table::roots::RootRow;
 use crate::table::silos::{SiloRow, read_silo, revision};
 use crate::table::usage::{self, Counted};
@@ -272,6 +275,8 @@ pub struct Inventory {
     pub write: Option<WritePolicy>,
     /// By bucket.
     pub bucket_write: BTreeMap<String, WritePolicy>,
+    /// Objectives by name.
+    pub objectives: BTreeMap<String, Objective>,
     /// What is taken over in place. How far that came may be more by now.
     pub roots: Vec<RootRow>,
 }
@@ -301,8 +306,8 @@ impl Inventory {
             return Err(refused);
         }
         let (write, bucket_write) = load_policies(engine).await?;
-        let roots = load_roots(engine).await?;
-        Ok(Self { revision, silos, write, bucket_write, roots })
+        let (objectives, roots) = (load_objectives(engine).await?, load_roots(engine).await?);
+        Ok(Self { revision, silos, write, bucket_write, objectives, roots })
     }
 
     /// By name.
@@ -313,6 +318,15 @@ impl Inventory {
     /// By number; a replica in a silo that is not here cannot be read.
     pub fn silo(&self, id: SiloId) -> Result<&Arc<OpenSilo>, Fault> {
         self.silos.get(&id).ok_or_else(|| Fault::Unavailable(format!("silo {id} is not open here")))
+    }
+
+    /// All objectives, over the silos as they are now.
+    pub fn rules(&self) -> Result<Rules, Fault> {
+        let fact =
+            |open: &Arc<OpenSilo>| SiloFact { takes: open.candidate(), labels: open.row.declared.labels.clone() };
+        let silos = self.silos.iter().map(|(id, open)| (*id, fact(open))).collect();
+        Rules::new(&self.objectives, silos)
+            .map_err(|(name, wrong)| Fault::Damaged(format!("objective `{name}` does not read: {wrong}")))
     }
 
     /// The silos a body for this bucket may go to, best first; at least one.
@@ -333,6 +347,15 @@ pub(crate) async fn load_roots(engine: &dyn Engine) -> Result<Vec<RootRow>, Faul
     let table = vec![key::ROOTS]..after_prefix(&[key::ROOTS]);
     let rows = engine.range(table, crate::limits::MAX_ROOTS, usize::MAX).await?;
     rows.iter().map(|(_, row)| RootRow::decode(row)).collect()
+}
+
+async fn load_objectives(engine: &dyn Engine) -> Result<BTreeMap<String, Objective>, Fault> {
+    let rows = engine.range(objectives::all(), MAX_OBJECTIVES, usize::MAX).await?;
+    let read = |(key, row): &(Bytes, Bytes)| {
+        let name = objectives::read_name(key).ok_or_else(|| Fault::Damaged("an objective's key".to_owned()))?;
+        Ok((name, objectives::decode(row)?))
+    };
+    rows.iter().map(read).collect()
 }
 
 async fn load_policies(engine: &dyn Engine) -> Result<(Option<WritePolicy>, BTreeMap<String, WritePolicy>), Fault> {

@@ -26,6 +26,7 @@ mod credentials;
 pub mod declare;
 pub mod inventory;
 mod meet;
+pub mod objective;
 pub mod placement;
 pub mod probe;
 pub mod remove_silo;

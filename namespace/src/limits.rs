@@ -84,6 +84,12 @@ pub const SAME_LOOK: Duration = Duration::from_millis(500);
 pub const DEFAULT_RESERVE_PERCENT: u8 = 5;
 /// Silos of one namespace.
 pub const MAX_SILOS: usize = 256;
+/// Objectives of one namespace.
+pub const MAX_OBJECTIVES: usize = 1000;
+/// Reasons that an outlook tells apart.
+pub const REASONS_TOLD: usize = 100;
+/// Bytes of an objective's condition.
+pub const MAX_CONDITION: usize = 4096;
 /// How often a read looks for another replica before it gives up.
 pub const READ_TRIES: usize = 6;
 /// Retired rows that one sweep holds in memory.

@@ -7,6 +7,7 @@ use crate::inventory::{Inventory, SiloCommandError, WritePolicy};
 use crate::job::Order;
 use crate::limits::{BEAT, COMMIT_TRIES, PATIENT_PASSES};
 use crate::namespace::{Core, Namespace};
+use crate::objective::Selector;
 use crate::table::silos::{SiloRow, revision, silo as silo_key};
 use crate::table::usage::{self, Counted};
 use crate::usage::Usage;
@@ -53,6 +54,14 @@ pub enum RemoveSiloError {
         silo: String,
         /// `write` or `bucket.logs.write`.
         policy: String,
+    },
+    /// An objective would mean nothing.
+    #[error("objective `{objective}` names silo `{silo}`: declare it without that silo first")]
+    InObjective {
+        /// Which.
+        silo: String,
+        /// The objective.
+        objective: String,
     },
     /// What it holds is taken over in place.
     #[error("silo `{silo}` is taken over by root {root}: `holdall assimilate forget {root}` first")]
@@ -176,12 +185,19 @@ impl Core {
         let of_bucket = inventory.bucket_write.iter().find(|(_, policy)| sends(policy));
         let of_bucket = of_bucket.map(|(bucket, _)| format!("bucket.{bucket}.write"));
         let default = inventory.write.as_ref().filter(|policy| sends(policy)).map(|_| "write".to_owned());
+        let names = |selector: &Selector| matches!(selector, Selector::Name(own) if own == name);
+        let mut wishes = inventory.objectives.iter();
+        let wish = wishes.find(|(_, wish)| wish.place.iter().chain(&wish.never).any(names));
+        if let Some((objective, _)) = wish {
+            return Err(RemoveSiloError::InObjective { silo: silo(), objective: objective.clone() });
+        }
         if let Some(policy) = default.or(of_bucket) {
             return Err(RemoveSiloError::InPolicy { silo: silo(), policy });
         }
         let about = |order: &Order| match order {
             Order::Place { on, .. } => on == name,
             Order::Drain { from, to } => from == name || to == name,
+            Order::Align { .. } => false,
         };
         let rows = self.job_rows().await?;
         match rows.into_iter().find(|row| row.info.is_active() && about(&row.info.order)) {

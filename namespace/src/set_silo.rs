@@ -1,5 +1,7 @@
 //! Changing a silo that there is: how it is reached, and how much room is kept free; never which one it is.
 
+use std::collections::BTreeMap;
+
 use crate::credentials::CredentialsFrom;
 use crate::declare::How;
 use crate::inventory::{Access, ApplyError, Change, Declared, DeclaredSilo, SiloCommandError};
@@ -17,6 +19,8 @@ pub struct SetSilo {
     pub reserve_percent: Option<u8>,
     /// Whose it is.
     pub access: Option<Access>,
+    /// All of its labels.
+    pub labels: Option<BTreeMap<String, String>>,
     /// Its secrets are read anew, wherever they are.
     pub renew: bool,
 }
@@ -39,6 +43,7 @@ impl SetSilo {
             credentials: self.credentials.clone().unwrap_or_else(|| before.credentials.clone()),
             reserve_percent: self.reserve_percent.unwrap_or(before.reserve_percent),
             access: self.access.unwrap_or(before.access),
+            labels: self.labels.clone().unwrap_or_else(|| before.labels.clone()),
         }
     }
 }

@@ -67,7 +67,7 @@ impl Core {
     }
 
     /// All rows of a short table.
-    async fn table(&self, table: u8) -> Result<Page, Fault> {
+    pub(crate) async fn table(&self, table: u8) -> Result<Page, Fault> {
         let (mut all, mut from, end): (Page, Key, Key) = (Vec::new(), vec![table], after_prefix(&[table]));
         loop {
             let page = self.engine.range(from.clone()..end.clone(), LIST_PAGE, usize::MAX).await?;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{MethodRouter, delete, get, patch, post};
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use http::StatusCode;
 
 pub mod problem;
@@ -23,6 +23,7 @@ mod health;
 mod index;
 mod jobs;
 mod lines;
+mod objectives;
 mod silos;
 #[cfg(test)]
 mod tests;
@@ -84,6 +85,11 @@ fn routes() -> Vec<Route> {
         route("GET", "/v1/assimilate/{id}/refused", "assimilate.refused", get(assimilate::refused)),
         route("GET", "/v1/assimilate/{id}/conflicts", "assimilate.conflicts", get(assimilate::conflicts)),
         route("POST", "/v1/assimilate/{id}/confirm", "assimilate.confirm", post(assimilate::confirm)),
+        route("GET", "/v1/objective", "objective.list", get(objectives::list)),
+        route("PUT", "/v1/objective/{name}", "objective.set", put(objectives::set)),
+        route("DELETE", "/v1/objective/{name}", "objective.delete", delete(objectives::delete)),
+        route("GET", "/v1/outlook", "outlook", get(objectives::outlook)),
+        route("GET", "/v1/why", "why", get(objectives::why)),
         route("POST", "/v1/plan", "plan", post(jobs::plan)),
         route("GET", "/v1/job", "job.list", get(jobs::list)),
         route("POST", "/v1/job", "job.start", post(jobs::start)),

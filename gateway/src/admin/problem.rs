@@ -8,6 +8,7 @@ use holdall_namespace::assimilate::AssimilateError;
 use holdall_namespace::fault::Fault;
 use holdall_namespace::inventory::{ApplyError, SiloCommandError};
 use holdall_namespace::job::OrderError;
+use holdall_namespace::objective::ObjectiveError;
 use holdall_namespace::probe::ProbeError;
 use holdall_namespace::remove_silo::RemoveSiloError;
 use holdall_namespace::set_silo::SetSiloError;
@@ -100,12 +101,24 @@ impl From<RemoveSiloError> for Problem {
             }
             RemoveSiloError::Kept { .. } => "silo_keeps_files",
             RemoveSiloError::InPolicy { .. } => "silo_in_policy",
+            RemoveSiloError::InObjective { .. } => "silo_in_objective",
             RemoveSiloError::InJob { .. } => "silo_in_job",
             RemoveSiloError::InRoot { .. } => "silo_in_root",
             RemoveSiloError::Last { .. } => "last_silo",
             RemoveSiloError::Silo(error) => return error.clone().into(),
         };
         Self::new(StatusCode::CONFLICT, code, error.to_string())
+    }
+}
+
+impl From<ObjectiveError> for Problem {
+    fn from(error: ObjectiveError) -> Self {
+        match &error {
+            ObjectiveError::NoSuchObjective(_) => {
+                Self::new(StatusCode::NOT_FOUND, "no_such_objective", error.to_string())
+            }
+            ObjectiveError::Fault(fault) => fault.clone().into(),
+        }
     }
 }
 
@@ -165,6 +178,7 @@ impl From<OrderError> for Problem {
             OrderError::NoSuchKey(_) => (StatusCode::NOT_FOUND, "no_such_object"),
             OrderError::NoSuchJob(_) => (StatusCode::NOT_FOUND, "no_such_job"),
             OrderError::Cordoned(_) => (StatusCode::CONFLICT, "silo_cordoned"),
+            OrderError::Against(_) => (StatusCode::CONFLICT, "against_objective"),
             OrderError::Conflict { .. } => (StatusCode::CONFLICT, "conflicting_job"),
             OrderError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_order"),
             OrderError::Fault(fault) => return fault.clone().into(),

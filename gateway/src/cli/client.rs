@@ -98,14 +98,27 @@ impl Endpoint {
 
     /// Posts JSON, reads JSON.
     pub async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
-        let body = serde_json::to_vec(body).map_err(|error| Failure::failed(error.to_string()))?;
-        self.json(Method::POST, path, body.into()).await
+        self.sending(Method::POST, path, body).await
+    }
+
+    /// Sends all that there is to be as JSON, reads JSON.
+    pub async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        self.sending(Method::PUT, path, body).await
     }
 
     /// Sends what is to change as JSON, reads JSON.
     pub async fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
+        self.sending(Method::PATCH, path, body).await
+    }
+
+    async fn sending<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Failure> {
         let body = serde_json::to_vec(body).map_err(|error| Failure::failed(error.to_string()))?;
-        self.json(Method::PATCH, path, body.into()).await
+        self.json(method, path, body.into()).await
     }
 
     /// Posts nothing, reads JSON.

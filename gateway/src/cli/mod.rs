@@ -33,6 +33,7 @@ mod demo;
 mod index;
 mod job;
 mod lines;
+mod objective;
 mod place;
 mod progress;
 mod restore;
@@ -110,6 +111,15 @@ pub enum Command {
     Place(place::Place),
     /// Empty a silo into another. Cordons the first, uncordons the second.
     Drain(place::Drain),
+    /// Objectives: where objects are wanted.
+    #[command(subcommand)]
+    Objective(objective::Command),
+    /// Show what objectives would move, and what stands against it. Changes nothing.
+    Plan(objective::Plan),
+    /// Move what exists where objectives want it.
+    Align(place::Align),
+    /// Show which objectives are about an object, and what they would do with it.
+    Why(objective::WhyArgs),
     /// Moves under way and past.
     #[command(subcommand)]
     Job(job::Command),
@@ -212,6 +222,10 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Export(command) => export::run(&context, command).await,
         Command::Place(command) => place::place(&context, command).await,
         Command::Drain(command) => place::drain(&context, command).await,
+        Command::Objective(command) => objective::run(&context, command).await,
+        Command::Plan(command) => objective::plan(&context, &command).await,
+        Command::Align(command) => place::align(&context, command).await,
+        Command::Why(command) => objective::why(&context, &command).await,
         Command::Job(command) => job::run(&context, command).await,
         Command::Where(command) => usage::whereabouts(&context, &command).await,
         Command::Du => usage::du(&context).await,
@@ -302,6 +316,11 @@ mod tests {
             "holdall apply -f x.toml --dry-run",
             "holdall place s3://photos/p/q --on cold --rate 10MiB --concurrency 4",
             "holdall drain hot --to cold --wait done --detach",
+            "holdall objective set archive --on s3://logs/ --when age>days(30) --place cold,class=deep --never site=us",
+            "holdall objective list --effective s3://logs/2024/ --json",
+            "holdall plan s3://logs/",
+            "holdall align --rate 10MiB --detach",
+            "holdall why s3://photos/a//b",
             "holdall job watch 3 --json",
             "holdall where s3://photos/a//b",
             "holdall check --deep --json",

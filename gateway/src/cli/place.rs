@@ -1,7 +1,8 @@
-//! `holdall place` and `holdall drain`: orders that become jobs.
+//! `holdall place`, `holdall drain` and `holdall align`: orders that become jobs.
 
 use clap::{Args, ValueEnum};
 use holdall_namespace::job::{JobState, Order, Pace, PlanSummary};
+use holdall_namespace::objective::Scope;
 
 use super::client::Endpoint;
 use super::exit::Failure;
@@ -34,6 +35,16 @@ pub struct Drain {
     /// Return when nothing live is left in the silo (done), or when it holds nothing of ours any more (empty).
     #[arg(long, default_value = "empty")]
     wait: Wait,
+    #[command(flatten)]
+    how: How,
+}
+
+/// `holdall align`
+#[derive(Debug, Args)]
+pub struct Align {
+    /// Which part of the namespace.
+    #[arg(value_name = "S3://BUCKET/PREFIX", default_value = "s3://")]
+    on: Scope,
     #[command(flatten)]
     how: How,
 }
@@ -75,6 +86,10 @@ pub(super) async fn drain(context: &Context, command: Drain) -> Result<(), Failu
         Wait::Empty => JobState::Empty,
     };
     carry_out(context, order, &command.how, until).await
+}
+
+pub(super) async fn align(context: &Context, command: Align) -> Result<(), Failure> {
+    carry_out(context, Order::Align { on: command.on }, &command.how, JobState::Done).await
 }
 
 async fn carry_out(context: &Context, order: Order, how: &How, until: JobState) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use holdall_namespace::inventory::{Access, CredentialsFrom, DeclaredSilo, Health};
+use holdall_namespace::objective::Selector;
 use holdall_namespace::set_silo::SetSilo;
 use holdall_silos::Facts;
 
@@ -79,12 +80,23 @@ pub struct Create {
     /// Room kept free.
     #[arg(long, value_name = "PERCENT", default_value = "5%")]
     reserve: Percent,
+    /// What objectives know it by beside its name; may be given several times.
+    #[arg(long = "label", value_name = "LABEL=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
     /// Without any of these, credentials are found the cloud's own ways.
     #[command(flatten)]
     credentials: CredentialArgs,
     /// Show what would be registered and touch nothing.
     #[arg(long)]
     dry_run: bool,
+}
+
+/// `site=frankfurt`
+fn label(text: &str) -> Result<(String, String), String> {
+    match text.parse()? {
+        Selector::Label(label, value) => Ok((label, value)),
+        Selector::Name(_) => Err("a label is written as `site=frankfurt`".to_owned()),
+    }
 }
 
 /// [`Access`] as it is typed.
@@ -112,6 +124,7 @@ impl Create {
             credentials: self.credentials.into(),
             reserve_percent: self.reserve.0,
             access: self.access.into(),
+            labels: self.labels.into_iter().collect(),
         }
     }
 }
@@ -130,6 +143,9 @@ pub struct Set {
     /// Room kept free.
     #[arg(long, value_name = "PERCENT")]
     reserve: Option<Percent>,
+    /// All of its labels from now on.
+    #[arg(long = "label", value_name = "LABEL=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
     /// Where all of its credentials are from now on.
     #[command(flatten)]
     credentials: CredentialArgs,
@@ -154,9 +170,12 @@ impl Set {
         let credentials = if some { Some(named) } else { self.ambient.then_some(none) };
         let (url, access) = (self.url, self.access.map(Access::from));
         let reserve_percent = self.reserve.map(|percent| percent.0);
-        let set = SetSilo { url, credentials, reserve_percent, access, renew: self.renew };
+        let labels = (!self.labels.is_empty()).then(|| self.labels.into_iter().collect());
+        let set = SetSilo { url, credentials, reserve_percent, access, labels, renew: self.renew };
         if set == SetSilo::default() {
-            return Err(Failure::misuse("say what to set: --url, --reserve, --renew or where the credentials are"));
+            return Err(Failure::misuse(
+                "say what to set: --url, --reserve, --label, --renew or where the credentials are",
+            ));
         }
         Ok(set)
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use holdall_namespace::inventory::{Access, CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::name::BucketName;
+use holdall_namespace::objective::{Objective, Scope, Selector};
 use jiff::SpanRelativeTo;
 use serde::{Deserialize, Deserializer, de};
 
@@ -52,6 +53,8 @@ pub struct File {
     pub write: Option<WriteFile>,
     /// What is declared of single buckets.
     pub bucket: BTreeMap<BucketName, BucketFile>,
+    /// Objectives by name.
+    pub objective: BTreeMap<String, ObjectiveFile>,
 }
 
 /// `[tls]`
@@ -108,6 +111,9 @@ pub struct SiloFile {
     /// Whose it is.
     #[serde(default)]
     pub access: Access,
+    /// What objectives know it by beside its name.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// `[write]`
@@ -123,6 +129,20 @@ pub struct WriteFile {
 pub struct BucketFile {
     /// This bucket's own write policy.
     pub write: Option<WriteFile>,
+}
+
+/// `[objective.NAME]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ObjectiveFile {
+    /// What it is about.
+    pub on: Scope,
+    /// A condition.
+    pub when: Option<String>,
+    /// Any of these silos will do.
+    pub place: Vec<Selector>,
+    /// None of these.
+    pub never: Vec<Selector>,
 }
 
 /// One entry of a write policy: a silo's name, or a table with size bounds.
@@ -289,7 +309,15 @@ impl From<WriteFile> for WritePolicy {
 
 impl From<SiloFile> for DeclaredSilo {
     fn from(file: SiloFile) -> Self {
-        Self { url: file.url, credentials: file.credentials, reserve_percent: file.reserve.0, access: file.access }
+        let SiloFile { url, credentials, reserve, access, labels } = file;
+        Self { url, credentials, reserve_percent: reserve.0, access, labels }
+    }
+}
+
+impl From<ObjectiveFile> for Objective {
+    fn from(file: ObjectiveFile) -> Self {
+        let ObjectiveFile { on, when, place, never } = file;
+        Self { on, when, place, never }
     }
 }
 
@@ -301,6 +329,7 @@ impl File {
             silos: self.silo.iter().map(|(name, silo)| (name.clone(), silo.clone().into())).collect(),
             write: self.write.clone().map(WritePolicy::from),
             bucket_write: policies.map(|(name, write)| (name.clone(), write.into())).collect(),
+            objectives: self.objective.iter().map(|(name, wish)| (name.clone(), wish.clone().into())).collect(),
         }
     }
 }

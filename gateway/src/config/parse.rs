@@ -7,7 +7,7 @@ use holdall_namespace::inventory::{CredentialsFrom, Declared};
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
-use super::file::{BackupFile, BucketFile, File, LogFile, SiloFile, TargetTable, TlsFiles, WriteFile};
+use super::file::{BackupFile, BucketFile, File, LogFile, ObjectiveFile, SiloFile, TargetTable, TlsFiles, WriteFile};
 
 /// Why a configuration file was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +152,7 @@ fn known_fields(path: &[String]) -> Vec<&'static str> {
         ["write"] | ["bucket", _, "write"] => fields_of::<WriteFile>(),
         ["write", "to", _] | ["bucket", _, "write", "to", _] => fields_of::<TargetTable>(),
         ["bucket", _] => fields_of::<BucketFile>(),
+        ["objective", _] => fields_of::<ObjectiveFile>(),
         _ => Vec::new(),
     }
 }
@@ -197,7 +198,7 @@ pub(crate) fn fields_of<T: DeserializeOwned>() -> Vec<&'static str> {
 /// Every table's fields, for the test that the sample has them all.
 #[cfg(test)]
 pub(crate) fn all_fields() -> Vec<(&'static str, Vec<&'static str>)> {
-    let tables: [(&str, &[&str]); 8] = [
+    let tables: [(&str, &[&str]); 9] = [
         ("the file", &[]),
         ("tls", &["tls"]),
         ("backup", &["backup"]),
@@ -206,6 +207,7 @@ pub(crate) fn all_fields() -> Vec<(&'static str, Vec<&'static str>)> {
         ("credentials", &["silo", "x", "credentials"]),
         ("write", &["write"]),
         ("bucket", &["bucket", "x"]),
+        ("objective", &["objective", "x"]),
     ];
     let targets = ("write.to", fields_of::<TargetTable>());
     let of = |path: &[&str]| known_fields(&path.iter().map(ToString::to_string).collect::<Vec<_>>());

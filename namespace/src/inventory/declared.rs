@@ -1,4 +1,4 @@
-//! What is declared of silos and write policies.
+//! What is declared of silos, write policies and objectives.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use crate::credentials::CredentialsFrom;
 use crate::fault::Fault;
 use crate::limits::DEFAULT_RESERVE_PERCENT;
 use crate::name::BucketName;
+use crate::objective::Objective;
 
 /// A silo as declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,13 +23,21 @@ pub struct DeclaredSilo {
     /// Whose it is.
     #[serde(default)]
     pub access: Access,
+    /// What objectives know it by beside its name: `site = frankfurt`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 impl DeclaredSilo {
     /// A silo of ours, with credentials found the cloud's own ways and the usual reserve.
     pub fn own(url: impl Into<String>) -> Self {
-        let (credentials, access) = (CredentialsFrom::default(), Access::Own);
-        Self { url: url.into(), credentials, reserve_percent: DEFAULT_RESERVE_PERCENT, access }
+        Self {
+            url: url.into(),
+            credentials: CredentialsFrom::default(),
+            reserve_percent: DEFAULT_RESERVE_PERCENT,
+            access: Access::Own,
+            labels: BTreeMap::new(),
+        }
     }
 }
 
@@ -72,12 +81,15 @@ pub struct Declared {
     pub write: Option<WritePolicy>,
     /// Write policies by bucket (which need not exist yet).
     pub bucket_write: BTreeMap<BucketName, WritePolicy>,
+    /// Objectives by name.
+    #[serde(default)]
+    pub objectives: BTreeMap<String, Objective>,
 }
 
 /// One difference that applying would make, or made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
-    /// `silo.hot`, `write`, `bucket.logs.write`.
+    /// `silo.hot`, `write`, `bucket.logs.write`, `objective.archive`.
     pub what: String,
     /// As it was; none for something new.
     pub before: Option<String>,

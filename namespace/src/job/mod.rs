@@ -9,6 +9,7 @@ use crate::fault::Fault;
 use crate::limits::JOBS_KEPT;
 use crate::name::{BucketName, ObjectKey};
 use crate::namespace::{Core, Namespace};
+use crate::objective::Scope;
 use crate::plan::Wish;
 use crate::session::Uncommitted;
 use crate::table::jobs::{JobRow, job as job_key, next_job};
@@ -19,6 +20,7 @@ mod run;
 mod walk;
 
 pub use run::Running;
+pub(crate) use walk::next_page;
 
 /// What a job was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,11 @@ pub enum Order {
         from: String,
         /// The silo that takes it.
         to: String,
+    },
+    /// Put what exists in a part of the namespace when it starts where objectives want it.
+    Align {
+        /// Which part.
+        on: Scope,
     },
 }
 
@@ -168,6 +175,9 @@ pub enum OrderError {
     /// The silo takes no new bytes by order, and an order cannot do both.
     #[error("silo `{0}` is cordoned and takes no new bytes; `holdall silo uncordon {0}` changes that")]
     Cordoned(String),
+    /// An objective would undo it.
+    #[error("objective `{0}` would undo that: `holdall objective list` shows it")]
+    Against(String),
     /// A job that runs would undo it, or it that job.
     #[error("job {id} still runs: {order}; `holdall job cancel {id}`, or wait for it")]
     Conflict {
@@ -195,9 +205,8 @@ impl JobInfo {
 impl Namespace {
     /// What an order would move now. Changes nothing.
     pub async fn plan(&self, order: &Order) -> Result<PlanSummary, OrderError> {
-        let wish = self.core.wish(order)?;
         self.core.refuse_at_odds(order).await?;
-        self.core.summarize(order, wish).await
+        self.core.summarize(order).await
     }
 
     /// Orders a job; it runs in a gateway and survives restarts. `drain` cordons its source and uncordons its target
@@ -271,6 +280,7 @@ impl std::fmt::Display for Order {
         match self {
             Self::Place { bucket, prefix, on } => write!(f, "place s3://{bucket}/{prefix} on {on}"),
             Self::Drain { from, to } => write!(f, "drain {from} to {to}"),
+            Self::Align { on } => write!(f, "align {on}"),
         }
     }
 }
@@ -281,6 +291,8 @@ impl Order {
         let taken = &root.info.order;
         match self {
             Self::Drain { from, .. } => *from == taken.silo,
+            // What is not passed yet waits.
+            Self::Align { .. } => false,
             Self::Place { bucket, prefix, .. } => {
                 *bucket == taken.bucket && (prefix.starts_with(&taken.into) || taken.into.starts_with(prefix))
             }
@@ -296,6 +308,13 @@ impl Order {
             (Self::Drain { from, .. }, Self::Place { on, .. }) | (Self::Place { on, .. }, Self::Drain { from, .. }) => {
                 from == on
             }
+            (Self::Align { on }, Self::Align { on: other }) => on.meets(other),
+            (Self::Align { on }, Self::Place { bucket, prefix, .. })
+            | (Self::Place { bucket, prefix, .. }, Self::Align { on }) => {
+                on.meets(&Scope { bucket: Some(bucket.to_string()), prefix: prefix.clone() })
+            }
+            // What is drained is cordoned, which objectives respect.
+            (Self::Drain { .. }, Self::Align { .. }) | (Self::Align { .. }, Self::Drain { .. }) => false,
             (Self::Place { .. }, Self::Place { .. }) => false,
         }
     }
@@ -309,8 +328,8 @@ fn refused_silo(error: crate::inventory::SiloCommandError) -> OrderError {
 }
 
 impl Core {
-    /// What an order wishes of each extent it is about.
-    pub(crate) fn wish(&self, order: &Order) -> Result<Wish, OrderError> {
+    /// What an order wishes of all that it is about, where that is the same for all.
+    pub(crate) fn wish(&self, order: &Order) -> Result<Option<Wish>, OrderError> {
         let inventory = self.inventory();
         let silo = |name: &String| {
             inventory.named(name).map(|open| open.id).ok_or_else(|| OrderError::NoSuchSilo(name.clone()))
@@ -321,11 +340,12 @@ impl Core {
             {
                 Err(OrderError::Invalid(format!("silo `{to}` is read-only")))
             }
-            Order::Place { on, .. } => Ok(Wish::On(silo(on)?)),
+            Order::Align { .. } => Ok(None),
+            Order::Place { on, .. } => Ok(Some(Wish::On(silo(on)?))),
             Order::Drain { from, to } if from == to => {
                 Err(OrderError::Invalid("a silo cannot be drained into itself".to_owned()))
             }
-            Order::Drain { from, to } => Ok(Wish::OffOnto { from: silo(from)?, to: silo(to)? }),
+            Order::Drain { from, to } => Ok(Some(Wish::OffOnto { from: silo(from)?, to: silo(to)? })),
         }
     }
 
@@ -344,11 +364,21 @@ impl Core {
             let reason = "nothing of it moves before it was passed once, headers and all";
             return Err(OrderError::Invalid(format!("root {} ({}): {reason}", row.info.id, row.info.order)));
         }
-        match order {
-            Order::Place { on, .. } if self.inventory().named(on).is_some_and(|open| open.row.cordoned) => {
-                Err(OrderError::Cordoned(on.clone()))
+        let inventory = self.inventory();
+        let (on, to) = match order {
+            Order::Align { .. } => return Ok(()),
+            Order::Drain { to, .. } => (Scope::default(), to),
+            Order::Place { on, .. } if inventory.named(on).is_some_and(|open| open.row.cordoned) => {
+                return Err(OrderError::Cordoned(on.clone()));
             }
-            _ => Ok(()),
+            Order::Place { bucket, prefix, on } => {
+                (Scope { bucket: Some(bucket.to_string()), prefix: prefix.clone() }, on)
+            }
+        };
+        let silo = inventory.named(to).ok_or_else(|| OrderError::NoSuchSilo(to.clone()))?;
+        match inventory.rules()?.against(&on, silo.id) {
+            Some(rule) => Err(OrderError::Against(rule.name.clone())),
+            None => Ok(()),
         }
     }
 

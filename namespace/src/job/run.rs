@@ -13,15 +13,14 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{Key, Rows, Write};
 use crate::extent::{JobId, Number, SiloId};
 use crate::fault::Fault;
-use crate::job::walk::Walk;
+use crate::job::walk::{Found, Walk};
 use crate::job::{JobInfo, JobState, MoveInfo, Order, OrderError};
 use crate::limits::{JOB_NOTE, MOVED_BYTES, MOVED_TOGETHER, MOVES_AT_ONCE, SORTED_TOGETHER};
 use crate::mover::{Moved, Mover, Pacer};
 use crate::namespace::Core;
 use crate::pack::Wanted;
-use crate::plan::{Move, Wish, plan};
+use crate::plan::{Move, plan};
 use crate::sweep::live_sessions;
-use crate::table::extents::ExtentRow;
 use crate::table::moves::{MoveRow, journal};
 use crate::table::packs;
 use crate::table::usage::{self, Counted};
@@ -255,7 +254,7 @@ impl Core {
 
     async fn work(self: &Arc<Self>, live: &Arc<Live>) -> Result<JobState, OrderError> {
         let info = live.info();
-        let wish = self.wish(&info.order)?;
+        self.wish(&info.order)?;
         self.forget_moves(Some(info.id)).await?;
         if info.state == JobState::Running {
             // Ordered through another gateway, perhaps, which cordoned the source a moment ago.
@@ -263,12 +262,12 @@ impl Core {
             if self.is_reopened(&info.order) {
                 return Ok(JobState::Reopened);
             }
-            let summary = self.summarize(&info.order, wish).await?;
+            let summary = self.summarize(&info.order).await?;
             live.change(|info| {
                 info.planned_objects = info.moved_objects + summary.objects;
                 info.planned_bytes = info.moved_bytes + summary.bytes;
             });
-            self.move_all(live, &info.order, wish).await?;
+            self.move_all(live, &info.order).await?;
             if live.stop.is_cancelled() {
                 return Ok(JobState::Cancelled);
             }
@@ -278,7 +277,7 @@ impl Core {
             live.change(|info| *info = done);
         }
         match &info.order {
-            Order::Place { .. } => Ok(JobState::Done),
+            Order::Place { .. } | Order::Align { .. } => Ok(JobState::Done),
             Order::Drain { from, .. } => self.wait_empty(from).await,
         }
     }
@@ -291,11 +290,12 @@ impl Core {
 
     /// Passes until one finds nothing to move. A drain's last pass begins after every write that chose its source
     /// before the cordon has ended.
-    async fn move_all(self: &Arc<Self>, live: &Arc<Live>, order: &Order, wish: Wish) -> Result<(), OrderError> {
+    async fn move_all(self: &Arc<Self>, live: &Arc<Live>, order: &Order) -> Result<(), OrderError> {
         let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), live.info().pace.bytes_per_second, live.stop.clone()));
-        let (mut fruitless, mut settled) = (0, matches!(order, Order::Place { .. }));
+        let once = !matches!(order, Order::Drain { .. });
+        let (mut fruitless, mut settled) = (0, once);
         loop {
-            let pass = self.one_pass(live, order, wish, &pacer).await?;
+            let pass = self.one_pass(live, order, &pacer).await?;
             if live.stop.is_cancelled() {
                 return Ok(());
             }
@@ -307,7 +307,7 @@ impl Core {
                 settled = true;
                 continue;
             }
-            if matches!(order, Order::Place { .. }) && pass.failed == 0 {
+            if once && pass.failed == 0 {
                 return Ok(());
             }
             fruitless = if pass.moved == 0 && pass.failed > 0 { fruitless + 1 } else { 0 };
@@ -325,7 +325,6 @@ impl Core {
         self: &Arc<Self>,
         live: &Arc<Live>,
         order: &Order,
-        wish: Wish,
         pacer: &Arc<Pacer>,
     ) -> Result<Pass, OrderError> {
         let watch = |extent, info: Option<MoveInfo>| {
@@ -342,7 +341,7 @@ impl Core {
         loop {
             let page = walk.next(self).await?;
             let ended = page.is_none();
-            let mut work = self.sort_out(wish, page.unwrap_or_default(), &mut small, &mut pass);
+            let mut work = self.sort_out(page.unwrap_or_default(), &mut small, &mut pass);
             if ended || small.len() >= SORTED_TOGETHER {
                 work.extend(batches(std::mem::take(&mut small)));
             }
@@ -362,16 +361,10 @@ impl Core {
     }
 
     /// What is to be moved of a page: large extents each for itself, small ones are kept until there are many.
-    fn sort_out(
-        &self,
-        wish: Wish,
-        page: Vec<(Number, ExtentRow)>,
-        small: &mut Vec<Small>,
-        pass: &mut Pass,
-    ) -> Vec<Vec<Move>> {
+    fn sort_out(&self, page: Vec<Found>, small: &mut Vec<Small>, pass: &mut Pass) -> Vec<Vec<Move>> {
         let mut alone = Vec::new();
-        for (id, row) in page {
-            let Some(planned) = plan(wish, id, &row) else { continue };
+        for Found { id, row, wish } in page {
+            let Some(planned) = wish.and_then(|wish| plan(wish, id, &row)) else { continue };
             pass.planned += 1;
             if self.is_packed(planned.bytes) {
                 let place = row.verified_in(planned.from).and_then(|own| Wanted::at(&own.location));

@@ -1,4 +1,5 @@
-//! Which extents an order is about: those of the objects under a prefix, or all that lie in a silo.
+//! Which extents an order is about, and what it wishes of each: those of the objects in a part of the namespace, or all that
+//! lie in a silo.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +8,7 @@ use crate::extent::{Number, ReplicaState, Slice};
 use crate::fault::Fault;
 use crate::job::{Order, OrderError, PlanSummary, ReplicaInfo};
 use crate::namespace::Core;
+use crate::objective::{Judge, Standing};
 use crate::plan::{Wish, plan};
 use crate::table::extents::{ExtentRow, extent, read_extent};
 use crate::table::objects::{Data, ObjectRow, prefix as object_prefix};
@@ -15,56 +17,100 @@ use crate::table::{after_prefix, decode, decode_row, key, successor};
 /// Rows looked at in one step.
 const PAGE: usize = 256;
 
+/// An extent that an order is about.
+pub(crate) struct Found {
+    pub id: Number,
+    pub row: ExtentRow,
+    /// None where it is to stay.
+    pub wish: Option<Wish>,
+}
+
 /// A walk over what an order is about, a page at a time, in constant memory.
 pub(crate) struct Walk {
     at: Key,
     end: Key,
-    by_object: bool,
+    over: Over,
+}
+
+enum Over {
+    /// Objects whose extents are all wished to be somewhere.
+    Objects(Wish),
+    /// Objects, each judged by objectives.
+    Judged(Box<Judge>),
+    Extents(Wish),
 }
 
 impl Walk {
     /// From the beginning.
     pub(crate) async fn begin(core: &Core, order: &Order) -> Result<Self, OrderError> {
-        match order {
-            Order::Place { bucket, prefix, .. } => {
+        let (at, over) = match (order, core.wish(order)?) {
+            (Order::Place { bucket, prefix, .. }, Some(wish)) => {
                 let rows = core.engine.get(&[crate::table::buckets::bucket(bucket)]).await.map_err(Fault::from)?;
                 let row: Option<crate::table::buckets::BucketRow> = decode_row(rows[0].as_ref())?;
                 let row = row.ok_or_else(|| OrderError::NoSuchBucket(bucket.to_string()))?;
-                let at = object_prefix(row.incarnation, prefix);
-                let end = after_prefix(&at);
-                Ok(Self { at, end, by_object: true })
+                (object_prefix(row.incarnation, prefix), Over::Objects(wish))
             }
-            Order::Drain { .. } => {
-                Ok(Self { at: vec![key::EXTENTS], end: after_prefix(&[key::EXTENTS]), by_object: false })
+            (Order::Align { on }, _) => {
+                let judge = core.objectives(on).await?;
+                (judge.objects(on)?, Over::Judged(Box::new(judge)))
             }
-        }
+            (_, Some(wish)) => (vec![key::EXTENTS], Over::Extents(wish)),
+            (_, None) => return Err(OrderError::Invalid(format!("nothing is wished by {order}"))),
+        };
+        let end = after_prefix(&at);
+        Ok(Self { at, end, over })
     }
 
-    /// The next extents, with their rows; `None` at the end.
-    pub(crate) async fn next(&mut self, core: &Core) -> Result<Option<Vec<(Number, ExtentRow)>>, Fault> {
-        if self.at >= self.end {
-            return Ok(None);
+    /// The next extents; `None` at the end.
+    pub(crate) async fn next(&mut self, core: &Core) -> Result<Option<Vec<Found>>, Fault> {
+        let Some(page) = next_page(core, &mut self.at, &self.end).await? else { return Ok(None) };
+        let all = |rows: Vec<(Number, ExtentRow)>, wish| {
+            rows.into_iter().map(|(id, row)| Found { id, row, wish: Some(wish) }).collect()
+        };
+        match &self.over {
+            Over::Objects(wish) => Ok(Some(all(core.extents_of_objects(&page).await?, *wish))),
+            Over::Extents(wish) => {
+                let rows = page.iter().filter_map(|(key, bytes)| read_extent(key).map(|id| Ok((id, decode(bytes)?))));
+                Ok(Some(all(rows.collect::<Result<_, Fault>>()?, *wish)))
+            }
+            Over::Judged(judge) => {
+                let mut found = Vec::new();
+                for object in core.judged(judge, &page).await? {
+                    found.extend(object.extents.into_iter().map(|judged| Found {
+                        id: judged.id,
+                        row: judged.row,
+                        wish: match judged.standing {
+                            Standing::Moves { from, to, .. } => Some(Wish::OffOnto { from, to }),
+                            Standing::Aligned | Standing::Waits { .. } => None,
+                        },
+                    }));
+                }
+                Ok(Some(found))
+            }
         }
-        let page = core.engine.range(self.at.clone()..self.end.clone(), PAGE, usize::MAX).await?;
-        let Some((last, _)) = page.last() else { return Ok(None) };
-        self.at = successor(last);
-        if self.by_object {
-            return core.extents_of_objects(&page).await.map(Some);
-        }
-        let rows = page.iter().filter_map(|(key, bytes)| read_extent(key).map(|id| Ok((id, decode(bytes)?))));
-        rows.collect::<Result<Vec<_>, Fault>>().map(Some)
     }
+}
+
+/// The next rows of a range, and where it goes on; `None` at the end.
+pub(crate) async fn next_page(core: &Core, at: &mut Key, end: &Key) -> Result<Option<Page>, Fault> {
+    if *at >= *end {
+        return Ok(None);
+    }
+    let page = core.engine.range(at.clone()..end.clone(), PAGE, usize::MAX).await?;
+    let Some((last, _)) = page.last() else { return Ok(None) };
+    *at = successor(last);
+    Ok(Some(page))
 }
 
 impl Core {
     /// Counts what an order would move.
-    pub(crate) async fn summarize(&self, order: &Order, wish: Wish) -> Result<PlanSummary, OrderError> {
+    pub(crate) async fn summarize(&self, order: &Order) -> Result<PlanSummary, OrderError> {
         let (mut walk, mut summary) = (Walk::begin(self, order).await?, PlanSummary::default());
+        let by_object = !matches!(order, Order::Drain { .. });
         while let Some(extents) = walk.next(self).await? {
-            for (id, row) in extents {
-                let planned = plan(wish, id, &row);
-                let concerns = matches!(wish, Wish::On(_)) && row.first.is_some();
-                if planned.is_some() || concerns {
+            for Found { id, row, wish } in extents {
+                let planned = wish.and_then(|wish| plan(wish, id, &row));
+                if planned.is_some() || (by_object && row.first.is_some()) {
                     summary.count(row.size, planned.as_ref());
                 }
             }
@@ -83,6 +129,11 @@ impl Core {
             };
             ids.extend(slices.iter().map(|slice| slice.extent));
         }
+        self.extents(ids).await
+    }
+
+    /// The rows of extents, in order; what is gone is left out.
+    pub(crate) async fn extents(&self, ids: BTreeSet<Number>) -> Result<Vec<(Number, ExtentRow)>, Fault> {
         let ids: Vec<Number> = ids.into_iter().collect();
         let rows = self.engine.get(&ids.iter().map(|id| extent(*id)).collect::<Vec<_>>()).await?;
         let mut extents = Vec::with_capacity(ids.len());
@@ -97,9 +148,7 @@ impl Core {
         let ids: BTreeSet<Number> = slices.iter().map(|slice| slice.extent).collect();
         let inventory = self.inventory();
         let mut infos = Vec::new();
-        for id in ids {
-            let row = self.engine.get(&[extent(id)]).await?;
-            let Some(row) = decode_row::<ExtentRow>(row[0].as_ref())? else { continue };
+        for (id, row) in self.extents(ids).await? {
             for replica in &row.replicas {
                 let silo = inventory.silos.get(&replica.silo).map(|open| open.row.name.clone());
                 let state = if replica.state == ReplicaState::Verified { "verified" } else { "retired" };

@@ -46,6 +46,11 @@ impl ExtentRow {
         self.replicas.iter().any(there)
     }
 
+    /// Its verified replicas.
+    pub fn verified(&self) -> impl Iterator<Item = &Replica> {
+        self.replicas.iter().filter(|replica| replica.state == ReplicaState::Verified)
+    }
+
     /// The verified replica in a silo.
     pub fn verified_in(&self, silo: SiloId) -> Option<&Replica> {
         self.replicas.iter().find(|replica| replica.silo == silo && replica.state == ReplicaState::Verified)

@@ -17,6 +17,7 @@ pub mod extents;
 pub mod jobs;
 pub mod moves;
 pub mod names;
+pub mod objectives;
 pub mod objects;
 pub mod packs;
 pub mod projections;

@@ -10,7 +10,7 @@ use crate::credentials::CredentialsFrom;
 use crate::engine::Key;
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::inventory::{Access, DeclaredSilo};
+use crate::inventory::DeclaredSilo;
 
 /// A silo.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,8 +88,7 @@ impl SiloRow {
             secret_access_key_file: old.secret_access_key_file,
             ..CredentialsFrom::default()
         };
-        let declared =
-            DeclaredSilo { url: old.url, credentials, reserve_percent: old.reserve_percent, access: Access::Own };
+        let declared = DeclaredSilo { credentials, reserve_percent: old.reserve_percent, ..DeclaredSilo::own(old.url) };
         let Old { name, marker, cordoned, facts, created, .. } = old;
         Ok(Self { name, declared, marker, cordoned, facts, created, events_token: None, connection: 0 })
     }
@@ -156,8 +155,8 @@ mod tests {
             secret_access_key_file: Some("/secret".to_owned()),
             ..CredentialsFrom::default()
         };
-        let url = "s3://hot".to_owned();
-        assert_eq!(row.declared, DeclaredSilo { url, credentials, reserve_percent: 7, access: Access::Own });
+        let declared = DeclaredSilo { credentials, reserve_percent: 7, ..DeclaredSilo::own("s3://hot") };
+        assert_eq!(row.declared, declared);
         assert_eq!((&*row.name, &*row.marker, row.cordoned, row.created), ("hot", "m", true, 9));
         assert_eq!(SiloRow::decode(&row.encode().into()).unwrap(), row);
         let mut later = row.encode();

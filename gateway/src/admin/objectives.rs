@@ -1,0 +1,64 @@
+//! Objectives: which there are, what they would move, and why an object is where it is.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use holdall_namespace::inventory::Declared;
+use holdall_namespace::name::{BucketName, ObjectKey};
+use holdall_namespace::objective::{Effective, Objective, Outlook, Scope, Why};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::Admin;
+use super::declare::{How, declare};
+use super::extract::{Asked, Named, Sent};
+use super::problem::Problem;
+use super::view::Applied;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct About {
+    #[serde(default)]
+    on: Scope,
+}
+
+pub(super) async fn list(
+    State(admin): State<Arc<Admin>>,
+    Asked(about): Asked<About>,
+) -> Result<Json<Vec<Effective>>, Problem> {
+    Ok(Json(admin.state.namespace.effective(&about.on)?))
+}
+
+/// Declares one, whether there is one of that name or not.
+pub(super) async fn set(
+    State(admin): State<Arc<Admin>>,
+    Named(name): Named<String>,
+    Asked(how): Asked<How>,
+    Sent(objective): Sent<Objective>,
+) -> Result<Json<Applied>, Problem> {
+    declare(&admin, &Declared { objectives: [(name, objective)].into(), ..Declared::default() }, &how).await
+}
+
+pub(super) async fn delete(State(admin): State<Arc<Admin>>, Named(name): Named<String>) -> Result<StatusCode, Problem> {
+    admin.state.namespace.delete_objective(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn outlook(
+    State(admin): State<Arc<Admin>>,
+    Asked(about): Asked<About>,
+) -> Result<Json<Outlook>, Problem> {
+    Ok(Json(admin.state.namespace.outlook(&about.on).await?))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    bucket: BucketName,
+    key: ObjectKey,
+}
+
+pub(super) async fn why(State(admin): State<Arc<Admin>>, Asked(which): Asked<Which>) -> Result<Json<Why>, Problem> {
+    Ok(Json(admin.state.namespace.why(&which.bucket, &which.key).await?))
+}

@@ -1,0 +1,171 @@
+//! `holdall objective`, `holdall plan` and `holdall why`.
+
+use clap::{Args, Subcommand};
+use holdall_namespace::objective::{Effective, Objective, Outlook, Scope, Selector, Why};
+
+use super::apply::show;
+use super::exit::Failure;
+use super::target::{Target, encode};
+use super::{Context, print};
+
+/// `holdall objective`
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List objectives, the closest first: those with the longest `--on` say where an object is wanted.
+    List {
+        /// Only those that may be about objects here.
+        #[arg(long, value_name = "S3://BUCKET/PREFIX", default_value = "s3://")]
+        effective: Scope,
+    },
+    /// Declare an objective, or declare it anew. Nothing moves for that: `holdall plan` says what would, `holdall align` moves.
+    Set(Set),
+    /// Take an objective away. Nothing moves for that.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// `holdall objective set`
+#[derive(Debug, Args)]
+pub struct Set {
+    /// What it is called.
+    name: String,
+    /// What it is about: `s3://bucket/prefix`, the prefix literal, or `s3://` for all there is.
+    #[arg(long, value_name = "S3://BUCKET/PREFIX", default_value = "s3://")]
+    on: Scope,
+    /// Which objects of that, in CEL: `age > days(30) && size > MiB(1)`.
+    #[arg(long, value_name = "CONDITION")]
+    when: Option<String>,
+    /// Silos that will do, by name or by label: `cold`, `site=frankfurt`.
+    #[arg(long, value_name = "SILO", value_delimiter = ',')]
+    place: Vec<Selector>,
+    /// Silos that will not.
+    #[arg(long, value_name = "SILO", value_delimiter = ',')]
+    never: Vec<Selector>,
+    /// Show what would change and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// `holdall plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// Which part of the namespace.
+    #[arg(value_name = "S3://BUCKET/PREFIX", default_value = "s3://")]
+    on: Scope,
+}
+
+/// `holdall why`
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// `s3://bucket/key`
+    #[arg(value_name = "S3://BUCKET/KEY", help = "s3://bucket/key")]
+    object: Target,
+}
+
+pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    let admin = context.admin()?;
+    match command {
+        Command::List { effective } => {
+            let path = format!("/v1/objective?on={}", encode(&effective.to_string()));
+            let all: Vec<Effective> = admin.get(&path).await?;
+            if context.global.json { print::json(&all) } else { table(all) }
+        }
+        Command::Set(Set { name, on, when, place, never, dry_run }) => {
+            let path = format!("/v1/objective/{}?dry_run={dry_run}", encode(&name));
+            show(context, admin.put(&path, &Objective { on, when, place, never }).await?)
+        }
+        Command::Delete { name } => {
+            admin.delete(&format!("/v1/objective/{}", encode(&name))).await?;
+            print::line(format!("objective `{name}` is gone"))
+        }
+    }
+}
+
+fn table(all: Vec<Effective>) -> Result<(), Failure> {
+    let rows = all.into_iter().map(|one| {
+        let Effective { name, objective, place_now, never_now } = one;
+        let when = objective.when.unwrap_or_default();
+        vec![name, objective.on.to_string(), when, place_now.join(", "), never_now.join(", ")]
+    });
+    print::table(&["NAME", "ON", "WHEN", "PLACE", "NEVER"], rows.collect())
+}
+
+/// What objectives would move now, and what stands against it.
+pub(super) async fn plan(context: &Context, command: &Plan) -> Result<(), Failure> {
+    let path = format!("/v1/outlook?on={}", encode(&command.on.to_string()));
+    let outlook: Outlook = context.admin()?.get(&path).await?;
+    if context.global.json {
+        return print::json(&outlook);
+    }
+    let mut rows = Vec::new();
+    for moving in outlook.moves {
+        let (what, amount) = (format!("{} to {}", moving.from, moving.to), moving.amount);
+        rows.push(vec![moving.objective, what, amount.extents.to_string(), print::bytes(amount.bytes)]);
+    }
+    for waiting in outlook.waits {
+        let (what, amount) = (format!("waits: {}", waiting.reason), waiting.amount);
+        rows.push(vec![waiting.objective, what, amount.extents.to_string(), print::bytes(amount.bytes)]);
+    }
+    for broken in outlook.broken {
+        let what = format!("does not apply: {}", broken.reason);
+        rows.push(vec![broken.objective, what, broken.objects.to_string(), String::new()]);
+    }
+    if !rows.is_empty() {
+        print::table(&["OBJECTIVE", "WHAT", ">EXTENTS", ">BYTES"], rows)?;
+    }
+    let (aligned, objects) = (outlook.aligned, outlook.objects);
+    print::line(format!(
+        "of {objects} objects, {} extents ({}) are where they are wanted",
+        aligned.extents,
+        print::bytes(aligned.bytes)
+    ))
+}
+
+/// Why an object is where it is.
+pub(super) async fn why(context: &Context, command: &WhyArgs) -> Result<(), Failure> {
+    let Target { bucket, rest } = &command.object;
+    if rest.is_empty() {
+        return Err(Failure::misuse(format!("`s3://{bucket}` names no object")));
+    }
+    let path = format!("/v1/why?bucket={}&key={}", encode(bucket.as_str()), encode(rest));
+    let why: Why = context.admin()?.get(&path).await?;
+    if context.global.json {
+        return print::json(&why);
+    }
+    for line in sentences(&why) {
+        print::line(line)?;
+    }
+    Ok(())
+}
+
+fn sentences(why: &Why) -> Vec<String> {
+    let mut lines = Vec::new();
+    for objective in &why.objectives {
+        let verdict = match (objective.holds, &objective.reason) {
+            (Some(true), _) => "applies".to_owned(),
+            (Some(false), _) => "does not apply".to_owned(),
+            (None, reason) => format!("cannot be asked: {}", reason.as_deref().unwrap_or_default()),
+        };
+        lines.push(format!("objective {} {verdict}: {}", objective.name, objective.wish));
+    }
+    lines.push(match &why.wanted_by {
+        Some(by) => format!("wanted on {} (by {by})", list(&why.wanted_on)),
+        None => "no objective says where it is wanted".to_owned(),
+    });
+    for extent in &why.extents {
+        let then = match (&extent.moves_to, &extent.waits_for) {
+            (Some(to), _) => format!("would move to {to}"),
+            (None, Some(reason)) => format!("waits: {reason}"),
+            (None, None) => "stays".to_owned(),
+        };
+        let bytes = print::bytes(extent.bytes);
+        lines.push(format!("extent {} ({bytes}) is on {}, and {then}", extent.extent, list(&extent.on)));
+    }
+    lines
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "no silo".to_owned() } else { names.join(", ") }
+}

@@ -1,0 +1,234 @@
+//! Conditions: CEL over what is known of an object. <https://cel.dev>
+
+use std::sync::{Arc, LazyLock};
+
+use cel::objects::Value;
+use cel::{Context, ExecutionError, Program};
+
+use crate::clock::UnixMs;
+use crate::limits::MAX_CONDITION;
+
+/// What a condition may look at. `age` is in seconds, as `days(30)` is; `size` in bytes, as `MiB(1)`.
+const VARIABLES: [&str; 8] = ["bucket", "key", "size", "age", "storage_class", "content_type", "tags", "metadata"];
+/// Those of them that may stand in a row of their own.
+const ATTRIBUTES: [&str; 3] = ["content_type", "tags", "metadata"];
+const SECONDS: [(&str, i64); 4] = [("minutes", 60), ("hours", 3600), ("days", 86_400), ("weeks", 604_800)];
+const BYTES: [(&str, i64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+
+/// An object as a condition sees it.
+#[derive(Debug, Clone, Default)]
+pub struct Subject<'a> {
+    /// Its bucket.
+    pub bucket: &'a str,
+    /// Its key.
+    pub key: &'a str,
+    /// Bytes.
+    pub size: u64,
+    /// `Last-Modified`.
+    pub modified: UnixMs,
+    /// Now.
+    pub now: UnixMs,
+    /// `STANDARD` where none was named.
+    pub storage_class: &'a str,
+    /// Empty where none was sent.
+    pub content_type: &'a str,
+    /// Tags.
+    pub tags: &'a [(String, String)],
+    /// `x-amz-meta-…`, without the prefix.
+    pub metadata: &'a [(String, String)],
+}
+
+/// Why something is no condition, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}{}", place(*.at))]
+pub struct Wrong {
+    /// Line and column from 1, where the mistake has a place.
+    pub at: Option<(u32, u32)>,
+    /// One sentence fragment.
+    pub reason: String,
+}
+
+fn place(at: Option<(u32, u32)>) -> String {
+    at.map_or_else(String::new, |(line, column)| format!(" (line {line}, column {column})"))
+}
+
+/// A condition that was looked at: it names only what there is, and answered yes or no on a sample.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    text: String,
+    program: Arc<Program>,
+    attributes: bool,
+}
+
+impl PartialEq for Condition {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+/// The functions that conditions may use, beside CEL's own.
+static FUNCTIONS: LazyLock<Context<'static, 'static>> = LazyLock::new(|| {
+    let mut context = Context::default();
+    for (name, unit) in SECONDS.into_iter().chain(BYTES) {
+        let times = move |count: i64| count.checked_mul(unit).ok_or_else(|| too_much(name));
+        context.add_function(name, times).expect("CEL has no such function of its own");
+    }
+    context
+});
+
+fn too_much(name: &str) -> ExecutionError {
+    ExecutionError::function_error(name, "more than a number holds")
+}
+
+impl Condition {
+    /// Reads a condition.
+    pub fn parse(text: &str) -> Result<Self, Wrong> {
+        let wrong = |reason: String| Wrong { at: None, reason };
+        if text.len() > MAX_CONDITION {
+            return Err(wrong(format!("a condition has at most {MAX_CONDITION} bytes")));
+        }
+        let program = Program::compile(text).map_err(|errors| {
+            let Some(first) = errors.errors.first() else { return wrong(errors.to_string()) };
+            let number = |at: isize| u32::try_from(at).ok().filter(|at| *at > 0);
+            Wrong { at: number(first.pos.0).zip(number(first.pos.1)), reason: first.msg.clone() }
+        })?;
+        let (variables, functions): (Vec<String>, Vec<String>) = {
+            let references = program.references();
+            let all = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+            (all(references.variables()), all(references.functions()))
+        };
+        if let Some(unknown) = variables.iter().find(|name| !VARIABLES.contains(&name.as_str())) {
+            let reason = format!("there is no `{unknown}`: a condition may look at {}", VARIABLES.join(", "));
+            return Err(Wrong { at: position(text, unknown), reason });
+        }
+        let attributes = variables.iter().any(|name| ATTRIBUTES.contains(&name.as_str()));
+        let condition = Self { text: text.to_owned(), program: Arc::new(program), attributes };
+        let sample = Subject { bucket: "bucket", key: "key", storage_class: "STANDARD", ..Subject::default() };
+        condition.holds(&sample).map_err(|reason| {
+            let named = functions.iter().find(|name| reason.contains(&format!("'{name}'")));
+            Wrong { at: named.and_then(|name| position(text, name)), reason }
+        })?;
+        Ok(condition)
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it looks at what may stand in a row of its own.
+    pub fn needs_attributes(&self) -> bool {
+        self.attributes
+    }
+
+    /// Whether it holds for an object; or why that cannot be said.
+    pub fn holds(&self, subject: &Subject<'_>) -> Result<bool, String> {
+        let mut scope = FUNCTIONS.new_inner_scope();
+        let age = subject.now.saturating_sub(subject.modified).max(0) / 1000;
+        scope.add_variable_from_value("bucket", subject.bucket);
+        scope.add_variable_from_value("key", subject.key);
+        scope.add_variable_from_value("size", i64::try_from(subject.size).unwrap_or(i64::MAX));
+        scope.add_variable_from_value("age", age);
+        scope.add_variable_from_value("storage_class", subject.storage_class);
+        if self.attributes {
+            scope.add_variable_from_value("content_type", subject.content_type);
+            scope.add_variable_from_value("tags", map(subject.tags));
+            scope.add_variable_from_value("metadata", map(subject.metadata));
+        }
+        match self.program.execute(&scope) {
+            Ok(Value::Bool(holds)) => Ok(holds),
+            // What an object lacks is not what is asked for.
+            Err(ExecutionError::NoSuchKey(_)) => Ok(false),
+            Ok(other) => Err(format!("it says {:?} and not yes or no", other.type_of())),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+fn map(pairs: &[(String, String)]) -> std::collections::HashMap<String, String> {
+    pairs.iter().cloned().collect()
+}
+
+/// Line and column of a name's first use as a word.
+fn position(text: &str, name: &str) -> Option<(u32, u32)> {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let apart = |at: &usize| !text[..*at].ends_with(word) && !text[at + name.len()..].starts_with(word);
+    let at = text.match_indices(name).map(|(at, _)| at).find(apart)?;
+    let before = &text[..at];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    u32::try_from(line).ok().zip(u32::try_from(column).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 86_400_000;
+
+    fn subject() -> Subject<'static> {
+        Subject {
+            bucket: "logs",
+            key: "2024/a.parquet",
+            size: 3 << 20,
+            modified: 10 * DAY,
+            now: 50 * DAY,
+            storage_class: "STANDARD",
+            ..Subject::default()
+        }
+    }
+
+    fn holds(text: &str) -> Result<bool, String> {
+        Condition::parse(text).map_err(|wrong| wrong.to_string())?.holds(&subject())
+    }
+
+    #[test]
+    fn conditions_look_at_what_lists_know() {
+        for (text, expected) in [
+            ("size > MiB(2)", true),
+            ("size > GiB(2)", false),
+            ("age > days(39) && age < days(41)", true),
+            ("age > 30 * 24 * 3600", true),
+            ("key.endsWith('.parquet') && bucket == 'logs'", true),
+            ("key.matches('^20[0-9]{2}/')", true),
+            ("storage_class in ['STANDARD', 'GLACIER']", true),
+            ("age > weeks(8) || size < KiB(1)", false),
+        ] {
+            assert_eq!(holds(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_an_object_lacks_does_not_hold() {
+        let tagged = Subject { tags: &[], ..subject() };
+        let condition = Condition::parse("tags['class'] == 'cold' || metadata.owner == 'me'").unwrap();
+        assert!(condition.needs_attributes());
+        assert_eq!(condition.holds(&tagged), Ok(false));
+        let tags = vec![("class".to_owned(), "cold".to_owned())];
+        assert_eq!(condition.holds(&Subject { tags: &tags, ..subject() }), Ok(true));
+        assert_eq!(Condition::parse("'class' in tags").unwrap().holds(&Subject { tags: &tags, ..subject() }), Ok(true));
+    }
+
+    #[test]
+    fn a_mistake_is_told_with_its_place() {
+        for (text, told) in [
+            ("size >", "(line 1, column 7)"),
+            (
+                "size > MiB(2) &&\n  sise < 3",
+                "there is no `sise`: a condition may look at bucket, key, size, age, storage_class, content_type, tags, metadata (line 2, column 3)",
+            ),
+            ("age > dayz(3)", "(line 1, column 7)"),
+            ("size + 1", "it says Int and not yes or no"),
+            ("size > 'x'", "no matching overload"),
+        ] {
+            let wrong = Condition::parse(text).unwrap_err().to_string();
+            assert!(wrong.contains(told), "{text}: {wrong}");
+        }
+        let long = format!("key == '{}'", "x".repeat(MAX_CONDITION));
+        assert!(Condition::parse(&long).unwrap_err().reason.contains("at most"));
+        assert!(
+            Condition::parse(&format!("{}true", "!".repeat(2000))).is_ok()
+                || Condition::parse(&"(".repeat(2000)).is_err()
+        );
+    }
+}

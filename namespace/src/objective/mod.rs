@@ -1,0 +1,239 @@
+//! Objectives: declared wishes about where objects should be. *What*, never *how*.
+//!
+//! An objective is about a part of the namespace (`on`) and, of that, the objects its condition holds for (`when`). It
+//! says on which silos they are wanted (`place`: any of them will do) and on which never (`never`). Of several that are
+//! about an object, the one with the longest `on` says where it is wanted, and among equals the one whose name comes
+//! first; what one of them forbids is forbidden.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub mod expression;
+
+mod decide;
+mod judge;
+mod report;
+
+pub use decide::{Held, Rule, Rules, SiloFact, Standing, Wanted};
+use expression::{Condition, Wrong};
+pub(crate) use judge::Judge;
+pub use report::{Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, Why, WhyExtent, WhyObjective};
+
+/// A wish, as it is declared.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objective {
+    /// What it is about; all there is where nothing is said.
+    #[serde(default)]
+    pub on: Scope,
+    /// A condition; it is about all objects without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// Any of these silos will do; nothing said is nothing wished.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub place: Vec<Selector>,
+    /// None of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub never: Vec<Selector>,
+}
+
+/// A part of the namespace: `s3://bucket/prefix`, the prefix literal as in `ListObjectsV2`; `s3://` is all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Scope {
+    /// The bucket; none is all of them.
+    pub bucket: Option<String>,
+    /// What keys begin with.
+    pub prefix: String,
+}
+
+/// Silos: one by its name, or all with a label, as `site=frankfurt`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Selector {
+    /// That one.
+    Name(String),
+    /// All that have the label.
+    Label(String, String),
+}
+
+impl Scope {
+    /// Whether an object is part of it.
+    pub fn covers(&self, bucket: &str, key: &str) -> bool {
+        self.bucket.as_ref().is_none_or(|own| own == bucket) && key.starts_with(&self.prefix)
+    }
+
+    /// Whether all of the other is part of it.
+    pub fn contains(&self, other: &Self) -> bool {
+        match (&self.bucket, &other.bucket) {
+            (None, _) => true,
+            (Some(one), Some(bucket)) => one == bucket && other.prefix.starts_with(&self.prefix),
+            (Some(_), None) => false,
+        }
+    }
+
+    /// Whether some object may be part of both.
+    pub fn meets(&self, other: &Self) -> bool {
+        let buckets = match (&self.bucket, &other.bucket) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        buckets && (self.prefix.starts_with(&other.prefix) || other.prefix.starts_with(&self.prefix))
+    }
+
+    /// The longer, the closer.
+    fn closeness(&self) -> (bool, usize) {
+        (self.bucket.is_some(), self.prefix.len())
+    }
+}
+
+impl Selector {
+    /// Whether a silo is meant.
+    pub fn means(&self, name: &str, labels: &BTreeMap<String, String>) -> bool {
+        match self {
+            Self::Name(own) => own == name,
+            Self::Label(label, value) => labels.get(label) == Some(value),
+        }
+    }
+}
+
+impl Objective {
+    /// Whether it says anything that can be carried out; without silos, which may come later.
+    pub fn check(&self) -> Result<Option<Condition>, Wrong> {
+        if self.place.is_empty() && self.never.is_empty() {
+            return Err(Wrong { at: None, reason: "it wishes nothing: neither `place` nor `never`".to_owned() });
+        }
+        self.when.as_deref().map(Condition::parse).transpose()
+    }
+}
+
+impl FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not `s3://bucket/prefix`, nor `s3://` for all there is");
+        let rest = text.strip_prefix("s3://").ok_or_else(wrong)?;
+        if rest.is_empty() {
+            return Ok(Self::default());
+        }
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let bucket: crate::name::BucketName = bucket.parse().map_err(|_| wrong())?;
+        Ok(Self { bucket: Some(bucket.to_string()), prefix: prefix.to_owned() })
+    }
+}
+
+impl FromStr for Selector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let good = |word: &str| !word.is_empty() && word.len() <= 64 && !word.contains(['=', ' ', ',']);
+        match text.split_once('=') {
+            None if good(text) => Ok(Self::Name(text.to_owned())),
+            Some((label, value)) if good(label) && good(value) => Ok(Self::Label(label.to_owned(), value.to_owned())),
+            _ => Err(format!("`{text}` is neither a silo's name nor a label such as `site=frankfurt`")),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.bucket {
+            None => f.write_str("s3://"),
+            Some(bucket) => write!(f, "s3://{bucket}/{}", self.prefix),
+        }
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Label(label, value) => write!(f, "{label}={value}"),
+        }
+    }
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |silos: &[Selector]| silos.iter().map(Selector::to_string).collect::<Vec<_>>().join(" or ");
+        write!(f, "{}", self.on)?;
+        if let Some(when) = &self.when {
+            write!(f, " when {when}")?;
+        }
+        if !self.place.is_empty() {
+            write!(f, ": on {}", list(&self.place))?;
+        }
+        if !self.never.is_empty() {
+            write!(f, ": never on {}", list(&self.never))?;
+        }
+        Ok(())
+    }
+}
+
+/// Read from and written as text.
+macro_rules! as_text {
+    ($($kind:ty),+) => {$(
+        impl TryFrom<String> for $kind {
+            type Error = String;
+
+            fn try_from(text: String) -> Result<Self, String> {
+                text.parse()
+            }
+        }
+
+        impl From<$kind> for String {
+            fn from(value: $kind) -> Self {
+                value.to_string()
+            }
+        }
+    )+};
+}
+
+as_text!(Scope, Selector);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scopes_and_selectors_are_text() {
+        for text in ["s3://", "s3://logs/", "s3://logs/2024/a b"] {
+            assert_eq!(text.parse::<Scope>().unwrap().to_string(), text);
+        }
+        assert_eq!("s3://logs".parse::<Scope>().unwrap().to_string(), "s3://logs/");
+        for text in ["", "logs", "s3:/logs", "s3://NO/x"] {
+            assert!(text.parse::<Scope>().is_err(), "{text}");
+        }
+        for text in ["cold", "site=frankfurt"] {
+            assert_eq!(text.parse::<Selector>().unwrap().to_string(), text);
+        }
+        for text in ["", "=", "a=", "=b", "a=b=c", "a b"] {
+            assert!(text.parse::<Selector>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn scopes_cover_and_meet() {
+        let scope = |text: &str| text.parse::<Scope>().unwrap();
+        assert!(scope("s3://").covers("b", "k") && scope("s3://logs/k").covers("logs", "kk"));
+        assert!(!scope("s3://logs/k").covers("logs", "j") && !scope("s3://logs").covers("photos", "k"));
+        assert!(scope("s3://logs/a").meets(&scope("s3://logs/ab")) && scope("s3://logs/ab").meets(&scope("s3://")));
+        assert!(!scope("s3://logs/a").meets(&scope("s3://logs/b")) && !scope("s3://logs").meets(&scope("s3://photos")));
+    }
+
+    #[test]
+    fn an_objective_wishes_something() {
+        assert!(Objective::default().check().unwrap_err().reason.contains("wishes nothing"));
+        let archive: Objective = serde_json::from_str(
+            r#"{"on": "s3://logs/", "when": "age > days(30)", "place": ["cold"], "never": ["site=us"]}"#,
+        )
+        .unwrap();
+        assert!(archive.check().unwrap().is_some());
+        assert_eq!(archive.to_string(), "s3://logs/ when age > days(30): on cold: never on site=us");
+        assert_eq!(serde_json::from_str::<Objective>(&serde_json::to_string(&archive).unwrap()).unwrap(), archive);
+        assert!(serde_json::from_str::<Objective>(r#"{"plaec": ["cold"]}"#).is_err());
+    }
+}

@@ -1,0 +1,291 @@
+//! What objectives wish, for people: which are about what, what aligning would move, and why an object is where it is.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Judge, Objective, Scope, Standing};
+use crate::engine::{self, Read, Rows, Write};
+use crate::fault::Fault;
+use crate::job::{OrderError, next_page};
+use crate::limits::REASONS_TOLD;
+use crate::name::{BucketName, ObjectKey};
+use crate::namespace::{Core, Namespace};
+use crate::table::after_prefix;
+use crate::table::objectives::objective as objective_key;
+use crate::table::objects::object;
+use crate::table::silos::revision;
+
+/// An objective that may be about some of what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Effective {
+    /// Its name.
+    pub name: String,
+    /// As it is declared.
+    #[serde(flatten)]
+    pub objective: Objective,
+    /// Silos that `place` means now, the best first.
+    pub place_now: Vec<String>,
+    /// Silos that `never` means now.
+    pub never_now: Vec<String>,
+}
+
+/// Extents and their bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amount {
+    /// Extents; an object has one, unless it is of parts or longer than 1 GiB.
+    pub extents: u64,
+    /// Stored bytes.
+    pub bytes: u64,
+}
+
+/// What would move for one objective's sake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moving {
+    /// The objective.
+    pub objective: String,
+    /// Off this silo.
+    pub from: String,
+    /// Onto this one.
+    pub to: String,
+    /// How much.
+    #[serde(flatten)]
+    pub amount: Amount,
+}
+
+/// What is not as wished, and cannot be now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The objective.
+    pub objective: String,
+    /// What it waits for.
+    pub reason: String,
+    /// How much.
+    #[serde(flatten)]
+    pub amount: Amount,
+}
+
+/// An objective whose condition could not be asked about some objects: to those it does not apply.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Broken {
+    /// The objective.
+    pub objective: String,
+    /// Why.
+    pub reason: String,
+    /// Of how many objects.
+    pub objects: u64,
+}
+
+/// What aligning a part of the namespace would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlook {
+    /// Objects that were looked at.
+    pub objects: u64,
+    /// What is where it is wished, or of which nothing is wished.
+    pub aligned: Amount,
+    /// What would move.
+    pub moves: Vec<Moving>,
+    /// What waits.
+    pub waits: Vec<Waiting>,
+    /// Conditions that do not fit what they were asked about.
+    pub broken: Vec<Broken>,
+}
+
+/// Why an object is where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// Objectives about it, the closest first.
+    pub objectives: Vec<WhyObjective>,
+    /// The one that says where it is wanted.
+    pub wanted_by: Option<String>,
+    /// Silos that will do, the best first.
+    pub wanted_on: Vec<String>,
+    /// Its extents.
+    pub extents: Vec<WhyExtent>,
+}
+
+/// An objective and an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyObjective {
+    /// Its name.
+    pub name: String,
+    /// In words.
+    pub wish: String,
+    /// Whether its condition holds; none where it could not be asked.
+    pub holds: Option<bool>,
+    /// Why it could not.
+    pub reason: Option<String>,
+}
+
+/// An extent of the object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyExtent {
+    /// `session-number`
+    pub extent: String,
+    /// Silos that have it.
+    pub on: Vec<String>,
+    /// Bytes.
+    pub bytes: u64,
+    /// Where it would move; none where it stays.
+    pub moves_to: Option<String>,
+    /// What a move waits for.
+    pub waits_for: Option<String>,
+}
+
+/// Why an objective was not taken away.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ObjectiveError {
+    /// There is none.
+    #[error("no objective `{0}`")]
+    NoSuchObjective(String),
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl Amount {
+    fn add(&mut self, bytes: u64) {
+        self.extents += 1;
+        self.bytes += bytes;
+    }
+}
+
+impl Namespace {
+    /// The objectives that may be about objects in a part of the namespace, the closest first.
+    pub fn effective(&self, on: &Scope) -> Result<Vec<Effective>, Fault> {
+        let rules = self.core.inventory().rules()?;
+        let all = rules.about(on).map(|rule| {
+            let (place_now, never_now) = rules.meant_by(rule);
+            Effective { name: rule.name.clone(), objective: rule.objective.clone(), place_now, never_now }
+        });
+        Ok(all.collect())
+    }
+
+    /// Takes an objective away. Nothing moves for that.
+    pub async fn delete_objective(&self, name: &str) -> Result<(), ObjectiveError> {
+        let key = objective_key(name);
+        let decide = {
+            let key = key.clone();
+            move |rows: &Rows| -> Result<_, Fault> {
+                let known = rows.get(&key).is_some();
+                let writes = vec![Write::Delete(key.clone()), Write::Add(revision(), 1)];
+                Ok((if known { writes } else { Vec::new() }, known))
+            }
+        };
+        let known = engine::commit(&*self.core.engine, vec![Read::Row(key)], decide).await.map_err(Fault::from)?;
+        if !known {
+            return Err(ObjectiveError::NoSuchObjective(name.to_owned()));
+        }
+        Ok(self.core.refresh_inventory(false).await?)
+    }
+
+    /// What aligning a part of the namespace would do now. Looks at all objects of it, in constant memory; changes nothing.
+    pub async fn outlook(&self, on: &Scope) -> Result<Outlook, OrderError> {
+        let judge = self.core.objectives(on).await?;
+        let mut at = judge.objects(on)?;
+        let (end, mut told) = (after_prefix(&at), Told::default());
+        while let Some(page) = next_page(&self.core, &mut at, &end).await? {
+            for object in self.core.judged(&judge, &page).await? {
+                told.objects += 1;
+                for (by, reason) in object.wanted.broken {
+                    *told.broken.entry((by, reason)).or_default() += 1;
+                }
+                for extent in object.extents {
+                    told.add(extent.standing, extent.row.size);
+                }
+            }
+        }
+        Ok(told.outlook(&judge))
+    }
+
+    /// Why an object is where it is.
+    pub async fn why(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Why, OrderError> {
+        self.core.why(bucket, key).await
+    }
+}
+
+impl Core {
+    async fn why(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Why, OrderError> {
+        let on = Scope { bucket: Some(bucket.to_string()), prefix: key.as_str().to_owned() };
+        let judge = self.objectives(&on).await?;
+        let incarnation = judge.incarnation(bucket.as_str())?;
+        let row_key = object(incarnation, key);
+        let row = self.engine.get(std::slice::from_ref(&row_key)).await.map_err(Fault::from)?.remove(0);
+        let row = row.ok_or_else(|| OrderError::NoSuchKey(format!("s3://{bucket}/{key}")))?;
+        let page = vec![(bytes::Bytes::from(row_key), row)];
+        let mut judged = self.judged(&judge, &page).await?;
+        let object = judged.pop().ok_or_else(|| OrderError::NoSuchKey(format!("s3://{bucket}/{key}")))?;
+        let rules = &judge.rules;
+        let about = rules.all().iter().zip(&object.conditions).filter_map(|(rule, holds)| {
+            let holds = holds.as_ref()?;
+            Some(WhyObjective {
+                name: rule.name.clone(),
+                wish: rule.objective.to_string(),
+                holds: holds.as_ref().ok().copied(),
+                reason: holds.as_ref().err().cloned(),
+            })
+        });
+        let extents = object.extents.iter().map(|extent| {
+            let (moves_to, waits_for) = match &extent.standing {
+                Standing::Aligned => (None, None),
+                Standing::Moves { to, .. } => (Some(rules.name_of(*to)), None),
+                Standing::Waits { reason, .. } => (None, Some(reason.clone())),
+            };
+            let on = extent.row.verified().map(|replica| rules.name_of(replica.silo)).collect();
+            WhyExtent { extent: extent.id.to_string(), on, bytes: extent.row.size, moves_to, waits_for }
+        });
+        Ok(Why {
+            objectives: about.collect(),
+            wanted_by: object.wanted.by.map(|by| rules.all()[by].name.clone()),
+            wanted_on: object.wanted.on.iter().map(|id| rules.name_of(*id)).collect(),
+            extents: extents.collect(),
+        })
+    }
+}
+
+/// An outlook while it is made, by numbers.
+#[derive(Default)]
+struct Told {
+    objects: u64,
+    aligned: Amount,
+    moves: BTreeMap<(usize, u32, u32), Amount>,
+    waits: BTreeMap<(usize, String), Amount>,
+    broken: BTreeMap<(usize, String), u64>,
+}
+
+impl Told {
+    fn add(&mut self, standing: Standing, bytes: u64) {
+        match standing {
+            Standing::Aligned => self.aligned.add(bytes),
+            Standing::Moves { from, to, by } => self.moves.entry((by, from, to)).or_default().add(bytes),
+            Standing::Waits { by, reason } => {
+                // Reasons may name sizes, and so be many.
+                let known = self.waits.len() < REASONS_TOLD || self.waits.contains_key(&(by, reason.clone()));
+                let reason = if known { reason } else { "other reasons".to_owned() };
+                self.waits.entry((by, reason)).or_default().add(bytes);
+            }
+        }
+    }
+
+    fn outlook(self, judge: &Judge) -> Outlook {
+        let name = |by: usize| judge.rules.all()[by].name.clone();
+        let silo = |id| judge.rules.name_of(id);
+        let moves = self.moves.into_iter().map(|((by, from, to), amount)| Moving {
+            objective: name(by),
+            from: silo(from),
+            to: silo(to),
+            amount,
+        });
+        let waits =
+            self.waits.into_iter().map(|((by, reason), amount)| Waiting { objective: name(by), reason, amount });
+        let broken = self.broken.into_iter().take(REASONS_TOLD);
+        let broken = broken.map(|((by, reason), objects)| Broken { objective: name(by), reason, objects });
+        Outlook {
+            objects: self.objects,
+            aligned: self.aligned,
+            moves: moves.collect(),
+            waits: waits.collect(),
+            broken: broken.collect(),
+        }
+    }
+}

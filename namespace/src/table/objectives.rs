@@ -1,0 +1,46 @@
+//! Objectives, among the declared settings.
+
+use bytes::Bytes;
+
+use super::{FORMAT, KeyBuilder, after_prefix, key};
+use crate::engine::Key;
+use crate::fault::Fault;
+use crate::objective::Objective;
+
+/// The format of an objective's row: JSON, so that more can be wished later.
+const JSON: u8 = FORMAT + 1;
+
+const PREFIX: &[u8] = b"objective/";
+
+/// An objective.
+pub fn objective(name: &str) -> Key {
+    KeyBuilder::new(key::SETTINGS).raw(PREFIX).raw(name.as_bytes()).build()
+}
+
+/// All of them.
+pub fn all() -> std::ops::Range<Key> {
+    let first = KeyBuilder::new(key::SETTINGS).raw(PREFIX).build();
+    let end = after_prefix(&first);
+    first..end
+}
+
+/// The name in a key.
+pub fn read_name(key: &[u8]) -> Option<String> {
+    key.get(1 + PREFIX.len()..).and_then(|name| std::str::from_utf8(name).ok()).map(str::to_owned)
+}
+
+/// The row's bytes.
+pub fn encode(objective: &Objective) -> Vec<u8> {
+    let mut bytes = vec![JSON];
+    serde_json::to_writer(&mut bytes, objective).expect("an objective is plain data");
+    bytes
+}
+
+/// Reads a row.
+pub fn decode(bytes: &Bytes) -> Result<Objective, Fault> {
+    let damaged = |reason: String| Fault::Damaged(format!("an objective's row does not read: {reason}"));
+    match bytes.split_first() {
+        Some((&JSON, row)) => serde_json::from_slice(row).map_err(|error| damaged(error.to_string())),
+        _ => Err(damaged("another format".to_owned())),
+    }
+}
