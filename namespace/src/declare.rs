@@ -276,7 +276,7 @@ fn compare_objectives(declared: &Declared, inventory: &Inventory) -> Result<(Vec
         if let Some(unknown) = unknown {
             return Err(invalid(what, format!("there is no silo `{unknown}`")));
         }
-        let before = inventory.objectives.get(name);
+        let before = inventory.objectives.get(name).map(|(wish, _)| wish);
         if before != Some(objective) {
             changes.push(Change { what, before: before.map(Objective::to_string), after: objective.to_string() });
             writes.push(Write::Put(objectives::objective(name), objectives::encode(objective)));

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use holdall_silos::holdings::Holdings;
@@ -26,6 +25,7 @@ use crate::limits::{FAILURES_UNTIL_DOWN, MAX_OBJECTIVES, SILENCE, SILO_CHECK};
 use crate::meet::{Connected, claim, connect_declared};
 use crate::name::BucketName;
 use crate::namespace::{Core, Namespace, OpenError, Options};
+use crate::objective::expression::Condition;
 use crate::objective::{Objective, Rules, SiloFact};
 use crate::placement::{Candidate, choose, down};
 use crate::stats::Stats;
@@ -264,7 +264,10 @@ impl OpenSilo {
     }
 }
 
-/// Silos and write policies as they stood at one revision.
+/// Objectives by name, with what each `when` says.
+pub type Objectives = BTreeMap<String, (Objective, Option<Condition>)>;
+
+/// Silos, write policies and objectives as they stood at one revision.
 #[derive(Default)]
 pub struct Inventory {
     /// Which revision.
@@ -275,8 +278,10 @@ pub struct Inventory {
     pub write: Option<WritePolicy>,
     /// By bucket.
     pub bucket_write: BTreeMap<String, WritePolicy>,
-    /// Objectives by name.
-    pub objectives: BTreeMap<String, Objective>,
+    /// Objectives by name, with what each `when` says.
+    pub objectives: Objectives,
+    /// Those that cannot be read here, and why: a later version declared them.
+    pub unread: BTreeMap<String, String>,
     /// What is taken over in place. How far that came may be more by now.
     pub roots: Vec<RootRow>,
 }
@@ -306,8 +311,9 @@ impl Inventory {
             return Err(refused);
         }
         let (write, bucket_write) = load_policies(engine).await?;
-        let (objectives, roots) = (load_objectives(engine).await?, load_roots(engine).await?);
-        Ok(Self { revision, silos, write, bucket_write, objectives, roots })
+        let (objectives, unread) = load_objectives(engine).await?;
+        let roots = load_roots(engine).await?;
+        Ok(Self { revision, silos, write, bucket_write, objectives, unread, roots })
     }
 
     /// By name.
@@ -320,13 +326,24 @@ impl Inventory {
         self.silos.get(&id).ok_or_else(|| Fault::Unavailable(format!("silo {id} is not open here")))
     }
 
-    /// All objectives, over the silos as they are now.
+    /// All objectives, over the silos as they are now; none as long as one of them cannot be read here, since it may forbid what
+    /// the others want.
     pub fn rules(&self) -> Result<Rules, Fault> {
+        if let Some((name, reason)) = self.unread.first_key_value() {
+            return Err(Fault::Unavailable(format!("objective `{name}` cannot be read by this version: {reason}")));
+        }
         let fact =
             |open: &Arc<OpenSilo>| SiloFact { takes: open.candidate(), labels: open.row.declared.labels.clone() };
         let silos = self.silos.iter().map(|(id, open)| (*id, fact(open))).collect();
-        Rules::new(&self.objectives, silos)
-            .map_err(|(name, wrong)| Fault::Damaged(format!("objective `{name}` does not read: {wrong}")))
+        Ok(Rules::new(&self.objectives, silos))
+    }
+
+    /// The silos a body of this size may go to by the write policy of its bucket, whether they take any now or not.
+    pub(crate) fn meant_for(&self, bucket: &BucketName, size: u64) -> Vec<SiloId> {
+        let policy = self.bucket_write.get(bucket.as_str()).or(self.write.as_ref());
+        let own = self.silos.values().filter(|open| open.row.declared.access == Access::Own);
+        let any = own.map(|open| Candidate { cordoned: false, up: true, room: None, ..open.candidate() });
+        choose(policy, &any.collect::<Vec<_>>(), size)
     }
 
     /// The silos a body for this bucket may go to, best first; at least one.
@@ -349,13 +366,23 @@ pub(crate) async fn load_roots(engine: &dyn Engine) -> Result<Vec<RootRow>, Faul
     rows.iter().map(|(_, row)| RootRow::decode(row)).collect()
 }
 
-async fn load_objectives(engine: &dyn Engine) -> Result<BTreeMap<String, Objective>, Fault> {
-    let rows = engine.range(objectives::all(), MAX_OBJECTIVES, usize::MAX).await?;
-    let read = |(key, row): &(Bytes, Bytes)| {
-        let name = objectives::read_name(key).ok_or_else(|| Fault::Damaged("an objective's key".to_owned()))?;
-        Ok((name, objectives::decode(row)?))
-    };
-    rows.iter().map(read).collect()
+async fn load_objectives(engine: &dyn Engine) -> Result<(Objectives, BTreeMap<String, String>), Fault> {
+    let (mut read, mut unread) = (BTreeMap::new(), BTreeMap::new());
+    for (key, row) in engine.range(objectives::all(), MAX_OBJECTIVES, usize::MAX).await? {
+        let name = objectives::read_name(&key).ok_or_else(|| Fault::Damaged("an objective's key".to_owned()))?;
+        let known = objectives::decode(&row).and_then(|wish| {
+            let condition = wish.check().map_err(|wrong| wrong.to_string())?;
+            Ok((wish, condition))
+        });
+        match known {
+            Ok(known) => drop(read.insert(name, known)),
+            Err(reason) => {
+                tracing::warn!(objective = %name, reason, "an objective cannot be read by this version");
+                unread.insert(name, reason);
+            }
+        }
+    }
+    Ok((read, unread))
 }
 
 async fn load_policies(engine: &dyn Engine) -> Result<(Option<WritePolicy>, BTreeMap<String, WritePolicy>), Fault> {

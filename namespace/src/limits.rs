@@ -90,6 +90,12 @@ pub const MAX_OBJECTIVES: usize = 1000;
 pub const REASONS_TOLD: usize = 100;
 /// Bytes of an objective's condition.
 pub const MAX_CONDITION: usize = 4096;
+/// The stack that conditions are read on: enough for as many levels as bytes make.
+pub const PARSER_STACK: usize = 64 << 20;
+/// Levels of a condition.
+pub const CONDITION_DEPTH: usize = 64;
+/// Names, numbers and operators of a condition.
+pub const CONDITION_NODES: usize = 2000;
 /// How often a read looks for another replica before it gives up.
 pub const READ_TRIES: usize = 6;
 /// Retired rows that one sweep holds in memory.

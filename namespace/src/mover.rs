@@ -173,6 +173,9 @@ impl Mover<'_> {
         let guard = session.take();
         let inventory = self.core.inventory();
         let (source, target) = (Arc::clone(inventory.silo(planned.from)?), Arc::clone(inventory.silo(planned.to)?));
+        if let Some(reason) = closed(planned, &target) {
+            return Ok(Moved::Failed(reason));
+        }
         let _reading = session.open_read();
         let rows = self.core.engine.get(&[extent(planned.extent)]).await?;
         let Some(row) = decode_row::<ExtentRow>(rows[0].as_ref())? else { return Ok(Moved::Superseded) };
@@ -359,6 +362,12 @@ impl Plan {
             bytes: planned.bytes,
         }
     }
+}
+
+/// Why a move may not begin: its target was cordoned since it was planned, be it to be drained. What stays in its silo may.
+fn closed(planned: &Move, target: &OpenSilo) -> Option<String> {
+    let closed = planned.from != planned.to && !target.takes_bytes();
+    closed.then(|| format!("silo `{}` takes no new bytes", target.row.name))
 }
 
 /// The source's checked bytes, at the job's pace.

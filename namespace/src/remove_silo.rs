@@ -187,7 +187,7 @@ impl Core {
         let default = inventory.write.as_ref().filter(|policy| sends(policy)).map(|_| "write".to_owned());
         let names = |selector: &Selector| matches!(selector, Selector::Name(own) if own == name);
         let mut wishes = inventory.objectives.iter();
-        let wish = wishes.find(|(_, wish)| wish.place.iter().chain(&wish.never).any(names));
+        let wish = wishes.find(|(_, (wish, _))| wish.place.iter().chain(&wish.never).any(names));
         if let Some((objective, _)) = wish {
             return Err(RemoveSiloError::InObjective { silo: silo(), objective: objective.clone() });
         }

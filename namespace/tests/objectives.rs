@@ -128,6 +128,31 @@ async fn a_plan_says_what_aligning_then_moves() {
     assert_eq!(gone, Err(ObjectiveError::NoSuchObjective("archive".to_owned())));
 }
 
+/// What had been planned onto a silo went on into it after it was cordoned and drained, so that the drain waited for ever.
+#[tokio::test]
+async fn nothing_more_moves_into_a_silo_that_is_drained() {
+    let house = House::new("drained").await;
+    for number in 0..40 {
+        house.put(&house.logs, &format!("{number:02}"), 1000).await;
+    }
+    house.declare(&[("archive", wish("s3://logs/", None, &["cold"], &[]))]).await.unwrap();
+    let slowly = Pace { bytes_per_second: Some(10_000), concurrency: Some(1) };
+    let align = house.namespace.start_job(Order::Align { on: Scope::default() }, slowly).await.unwrap();
+    while house.namespace.job(align.id).await.unwrap().moved_objects < 3 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let drain = Order::Drain { from: "cold".to_owned(), to: "hot".to_owned() };
+    let drain = house.namespace.start_job(drain, Pace::default()).await.unwrap();
+    for _ in 0..1000 {
+        if house.namespace.job(drain.id).await.unwrap().state == JobState::Empty {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(house.namespace.job(drain.id).await.unwrap().state, JobState::Empty);
+    house.namespace.cancel_job(align.id).await.unwrap();
+}
+
 /// Objectives are part of the index: the next life has them.
 #[tokio::test]
 async fn what_was_declared_outlives_a_gateway() {
@@ -158,6 +183,7 @@ async fn what_is_forbidden_leaves() {
     let waits = house.outlook().await.waits;
     assert_eq!(waits.len(), 1);
     assert_eq!((waits[0].objective.as_str(), waits[0].amount), ("home", amount(1, 100)));
+    assert_eq!(waits[0].reason, "silo `hot` takes no new bytes");
     house.namespace.set_cordon("hot", false).await.unwrap();
     house.align("s3://").await;
     assert_eq!(house.silos(&house.photos, "a").await, ["hot"]);

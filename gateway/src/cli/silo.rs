@@ -146,6 +146,9 @@ pub struct Set {
     /// All of its labels from now on.
     #[arg(long = "label", value_name = "LABEL=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// It has no labels from now on.
+    #[arg(long, conflicts_with = "labels")]
+    no_labels: bool,
     /// Where all of its credentials are from now on.
     #[command(flatten)]
     credentials: CredentialArgs,
@@ -170,7 +173,7 @@ impl Set {
         let credentials = if some { Some(named) } else { self.ambient.then_some(none) };
         let (url, access) = (self.url, self.access.map(Access::from));
         let reserve_percent = self.reserve.map(|percent| percent.0);
-        let labels = (!self.labels.is_empty()).then(|| self.labels.into_iter().collect());
+        let labels = (self.no_labels || !self.labels.is_empty()).then(|| self.labels.into_iter().collect());
         let set = SetSilo { url, credentials, reserve_percent, access, labels, renew: self.renew };
         if set == SetSilo::default() {
             return Err(Failure::misuse(

@@ -219,6 +219,10 @@ impl Namespace {
         if let Order::Place { bucket, .. } = &order {
             self.bucket(bucket).await.map_err(|_| OrderError::NoSuchBucket(bucket.to_string()))?;
         }
+        if let Order::Align { on: Scope { bucket: Some(bucket), .. } } = &order {
+            let missing = || OrderError::NoSuchBucket(bucket.clone());
+            self.bucket(&bucket.parse().map_err(|_| missing())?).await.map_err(|_| missing())?;
+        }
         let _one_at_a_time = self.core.ordering.lock().await;
         self.core.refuse_at_odds(&order).await?;
         if let Order::Drain { from, to } = &order {

@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::job::MoveInfo;
 use crate::limits::{BACKGROUND_ROWS, MOVES_AT_ONCE};
-use crate::mover::{Copied, Moved, Mover, relocate};
+use crate::mover::{Copied, Moved, Mover, closed, relocate};
 use crate::pack::{Packed, Record, Wanted, fetch, unpack};
 use crate::plan::Move;
 use crate::read::ExtentReader;
@@ -65,6 +65,9 @@ impl Mover<'_> {
         if first.from != first.to && way.target.room().is_some_and(|room| room < bytes) {
             let full = Moved::Failed(format!("silo `{}` has no room above its reserve", way.target.row.name));
             return Ok(vec![full; planned.len()]);
+        }
+        if let Some(reason) = closed(first, &way.target) {
+            return Ok(vec![Moved::Failed(reason); planned.len()]);
         }
         let keys: Vec<_> = planned.iter().map(|planned| extent(planned.extent)).collect();
         let rows = self.core.engine.get(&keys).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::expression::{Condition, Subject, Wrong};
+use super::expression::{Condition, Subject};
 use super::{Objective, Scope};
 use crate::extent::SiloId;
 use crate::placement::Candidate;
@@ -84,32 +84,34 @@ pub enum Standing {
 }
 
 impl Rules {
-    /// Of what is declared. An objective that does not read is told by name.
+    /// Of what is declared, with what each `when` says.
     pub fn new(
-        objectives: &BTreeMap<String, Objective>,
+        objectives: &BTreeMap<String, (Objective, Option<Condition>)>,
         silos: BTreeMap<SiloId, SiloFact>,
-    ) -> Result<Self, (String, Wrong)> {
-        let mut all = Vec::with_capacity(objectives.len());
-        for (name, objective) in objectives {
-            let condition = objective.check().map_err(|wrong| (name.clone(), wrong))?;
-            let means = |selectors: &[super::Selector]| {
-                let mut found: Vec<SiloId> = Vec::new();
-                for selector in selectors {
-                    let meant = silos.iter().filter(|(_, fact)| selector.means(&fact.takes.name, &fact.labels));
-                    found.extend(meant.map(|(id, _)| *id));
-                }
-                let mut seen = BTreeSet::new();
-                found.retain(|id| seen.insert(*id));
-                found
-            };
-            let (place, never) = (means(&objective.place), means(&objective.never).into_iter().collect());
-            all.push(Rule { name: name.clone(), objective: objective.clone(), condition, place, never });
-        }
+    ) -> Self {
+        let means = |selectors: &[super::Selector]| {
+            let mut found: Vec<SiloId> = Vec::new();
+            for selector in selectors {
+                let meant = silos.iter().filter(|(_, fact)| selector.means(&fact.takes.name, &fact.labels));
+                found.extend(meant.map(|(id, _)| *id));
+            }
+            let mut seen = BTreeSet::new();
+            found.retain(|id| seen.insert(*id));
+            found
+        };
+        let rule = |(name, (objective, condition)): (&String, &(Objective, Option<Condition>))| Rule {
+            name: name.clone(),
+            objective: objective.clone(),
+            condition: condition.clone(),
+            place: means(&objective.place),
+            never: means(&objective.never).into_iter().collect(),
+        };
+        let mut all: Vec<Rule> = objectives.iter().map(rule).collect();
         all.sort_by(|one, other| {
             let closeness = |rule: &Rule| rule.objective.on.closeness();
             closeness(other).cmp(&closeness(one)).then_with(|| one.name.cmp(&other.name))
         });
-        Ok(Self { all, silos })
+        Self { all, silos }
     }
 
     /// Whether there is none.
@@ -146,10 +148,10 @@ impl Rules {
     /// The rule, without a condition, that forbids a silo to some of a part of the namespace, or wants all of it elsewhere.
     pub fn against<'a>(&'a self, on: &'a Scope, silo: SiloId) -> Option<&'a Rule> {
         let mut plain = self.about(on).filter(|rule| rule.condition.is_none());
-        let mut wanted = self.about(on).filter(|rule| !rule.objective.place.is_empty());
-        let elsewhere = wanted
-            .next()
-            .filter(|rule| rule.condition.is_none() && rule.objective.on.contains(on) && !rule.place.contains(&silo));
+        let mut wanted =
+            self.about(on).filter(|rule| !rule.objective.place.is_empty() && rule.objective.on.contains(on));
+        // One with a condition may be about all of it, and want what is ordered.
+        let elsewhere = wanted.next().filter(|rule| rule.condition.is_none() && !rule.place.contains(&silo));
         plain.find(|rule| rule.never.contains(&silo)).or(elsewhere)
     }
 
@@ -188,15 +190,19 @@ impl Rules {
     /// not be, the best first.
     pub fn standing(&self, wanted: &Wanted, held: &Held, otherwise: &[SiloId]) -> Standing {
         let banned = held.on.iter().find_map(|id| wanted.never.get(id).map(|by| (*id, *by)));
-        let wished = |id: &SiloId| wanted.by.is_none() || wanted.on.contains(id);
+        let as_wished = held.on.iter().any(|id| wanted.by.is_none() || wanted.on.contains(id));
+        let up = |id: SiloId| self.silos.get(&id).is_some_and(|fact| fact.takes.up);
         let (from, by) = match (banned, wanted.by) {
             (Some(banned), _) => banned,
-            (None, Some(by)) if !held.on.iter().any(wished) => match held.on.first() {
+            (None, Some(by)) if !as_wished => match held.on.iter().find(|id| up(**id)).or(held.on.first()) {
                 Some(from) => (*from, by),
                 None => return Standing::Waits { by, reason: "no silo has it now".to_owned() },
             },
             _ => return Standing::Aligned,
         };
+        if !up(from) {
+            return Standing::Waits { by, reason: format!("silo `{}`, which has it, is down", self.name_of(from)) };
+        }
         let by = wanted.by.filter(|_| banned.is_none()).unwrap_or(by);
         let allowed = if wanted.by.is_some() { &wanted.on[..] } else { otherwise };
         let mut reasons = Vec::new();
@@ -243,9 +249,10 @@ mod tests {
             let silos = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect();
             let when = when.map(str::to_owned);
             let objective = Objective { on: on.parse().unwrap(), when, place: silos(place), never: silos(never) };
-            ((*name).to_owned(), objective)
+            let condition = objective.check().unwrap();
+            ((*name).to_owned(), (objective, condition))
         });
-        Rules::new(&all.collect(), silos()).unwrap()
+        Rules::new(&all.collect(), silos())
     }
 
     fn subject(bucket: &'static str, key: &'static str) -> Subject<'static> {
@@ -296,6 +303,10 @@ mod tests {
         let waits = |reason: &str| Standing::Waits { by: 0, reason: reason.to_owned() };
         let expected = waits("silo `cold` is down; silo `far` has no room above its reserve");
         assert_eq!(rules.standing(&wanted, &held(&[1]), &[]), expected);
+        rules.silos.get_mut(&1).unwrap().takes.up = false;
+        let source = waits("silo `hot`, which has it, is down");
+        assert_eq!(rules.standing(&wanted, &held(&[1]), &[]), source);
+        rules.silos.get_mut(&1).unwrap().takes.up = true;
         let nowhere = Wanted { on: Vec::new(), ..wanted };
         assert_eq!(rules.standing(&nowhere, &held(&[1]), &[]), waits("no silo is allowed"));
     }

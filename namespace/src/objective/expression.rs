@@ -5,8 +5,9 @@ use std::sync::{Arc, LazyLock};
 use cel::objects::Value;
 use cel::{Context, ExecutionError, Program};
 
+use super::grammar;
 use crate::clock::UnixMs;
-use crate::limits::MAX_CONDITION;
+use crate::limits::{MAX_CONDITION, PARSER_STACK};
 
 /// What a condition may look at. `age` is in seconds, as `days(30)` is; `size` in bytes, as `MiB(1)`.
 const VARIABLES: [&str; 8] = ["bucket", "key", "size", "age", "storage_class", "content_type", "tags", "metadata"];
@@ -81,33 +82,40 @@ fn too_much(name: &str) -> ExecutionError {
 }
 
 impl Condition {
-    /// Reads a condition.
+    /// Reads a condition. On a stack of its own: how deep it is nested is known once it is read.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
         let wrong = |reason: String| Wrong { at: None, reason };
         if text.len() > MAX_CONDITION {
             return Err(wrong(format!("a condition has at most {MAX_CONDITION} bytes")));
         }
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(PARSER_STACK);
+            let read = thread.spawn_scoped(scope, || Self::parse_here(text));
+            let read = read.map_err(|error| wrong(error.to_string()))?;
+            read.join().unwrap_or_else(|_| Err(wrong("it cannot be read".to_owned())))
+        })
+    }
+
+    fn parse_here(text: &str) -> Result<Self, Wrong> {
         let program = Program::compile(text).map_err(|errors| {
-            let Some(first) = errors.errors.first() else { return wrong(errors.to_string()) };
+            let Some(first) = errors.errors.first() else { return Wrong { at: None, reason: errors.to_string() } };
             let number = |at: isize| u32::try_from(at).ok().filter(|at| *at > 0);
             Wrong { at: number(first.pos.0).zip(number(first.pos.1)), reason: first.msg.clone() }
         })?;
-        let (variables, functions): (Vec<String>, Vec<String>) = {
-            let references = program.references();
-            let all = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
-            (all(references.variables()), all(references.functions()))
-        };
-        if let Some(unknown) = variables.iter().find(|name| !VARIABLES.contains(&name.as_str())) {
+        let ours = |name: &str| SECONDS.iter().chain(&BYTES).any(|(own, _)| *own == name);
+        let names: Vec<&str> = grammar::names(program.expression(), &ours)
+            .map_err(|(reason, word)| Wrong { at: word.and_then(|word| position(text, word)), reason })?;
+        if let Some(unknown) = names.iter().find(|name| !VARIABLES.contains(name)) {
             let reason = format!("there is no `{unknown}`: a condition may look at {}", VARIABLES.join(", "));
             return Err(Wrong { at: position(text, unknown), reason });
         }
-        let attributes = variables.iter().any(|name| ATTRIBUTES.contains(&name.as_str()));
+        let attributes = names.iter().any(|name| ATTRIBUTES.contains(name));
         let condition = Self { text: text.to_owned(), program: Arc::new(program), attributes };
-        let sample = Subject { bucket: "bucket", key: "key", storage_class: "STANDARD", ..Subject::default() };
-        condition.holds(&sample).map_err(|reason| {
-            let named = functions.iter().find(|name| reason.contains(&format!("'{name}'")));
-            Wrong { at: named.and_then(|name| position(text, name)), reason }
-        })?;
+        let small = Subject { bucket: "bucket", key: "key", storage_class: "STANDARD", ..Subject::default() };
+        let large = Subject { size: 1 << 50, now: i64::MAX, ..small.clone() };
+        for sample in [small, large] {
+            condition.holds(&sample).map_err(|reason| Wrong { at: None, reason })?;
+        }
         Ok(condition)
     }
 
@@ -209,6 +217,16 @@ mod tests {
         assert_eq!(Condition::parse("'class' in tags").unwrap().holds(&Subject { tags: &tags, ..subject() }), Ok(true));
     }
 
+    /// `&&` needs only one side to say no, and `!` then makes a yes of it.
+    #[test]
+    fn whoever_means_what_lacks_a_tag_says_so() {
+        let holds = |text: &str, size| Condition::parse(text).unwrap().holds(&Subject { size, ..subject() });
+        assert_eq!(holds("tags.class != 'public'", 1), Ok(false));
+        assert_eq!(holds("!('class' in tags) || tags.class != 'public'", 1), Ok(true));
+        assert_eq!(holds("!(tags.class == 'raw' && size > 5)", 3), Ok(true));
+        assert_eq!(holds("!(tags.class == 'raw' && size > 5)", 10), Ok(false));
+    }
+
     #[test]
     fn a_mistake_is_told_with_its_place() {
         for (text, told) in [
@@ -217,7 +235,9 @@ mod tests {
                 "size > MiB(2) &&\n  sise < 3",
                 "there is no `sise`: a condition may look at bucket, key, size, age, storage_class, content_type, tags, metadata (line 2, column 3)",
             ),
-            ("age > dayz(3)", "(line 1, column 7)"),
+            ("age > days(30) && size > Mib(1)", "there is no function `Mib` (line 1, column 26)"),
+            ("age < days(1) || dayz(3) > 1", "there is no function `dayz` (line 1, column 18)"),
+            ("[1, 2].all(key, key > 0)", "no loops"),
             ("size + 1", "it says Int and not yes or no"),
             ("size > 'x'", "no matching overload"),
         ] {
@@ -226,9 +246,13 @@ mod tests {
         }
         let long = format!("key == '{}'", "x".repeat(MAX_CONDITION));
         assert!(Condition::parse(&long).unwrap_err().reason.contains("at most"));
-        assert!(
-            Condition::parse(&format!("{}true", "!".repeat(2000))).is_ok()
-                || Condition::parse(&"(".repeat(2000)).is_err()
-        );
+        // Each of them would overflow a request's stack, one of them only for an object that is old.
+        let chain = format!("size{} > 0", "-1".repeat(1900));
+        let nested = format!("{}true{}", "(".repeat(1900), ")".repeat(1900));
+        for deep in [chain.clone(), format!("age < days(1) || {chain}"), nested] {
+            assert!(Condition::parse(&deep).is_err(), "{}", &deep[..40]);
+        }
+        let many: Vec<String> = (0..150).map(|number| format!("key == '{number}'")).collect();
+        assert!(Condition::parse(&many.join(" || ")).is_ok());
     }
 }

@@ -1,12 +1,13 @@
 //! Objects against objectives: rows are read, and nothing changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::expression::Subject;
 use super::{Held, Rules, Scope, Standing, Wanted};
 use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
-use crate::extent::{Number, SiloId};
+use crate::extent::Number;
 use crate::fault::Fault;
 use crate::inventory::Inventory;
 use crate::job::OrderError;
@@ -24,8 +25,7 @@ pub(crate) struct Judge {
     pub rules: Rules,
     /// Bucket names by incarnation.
     buckets: BTreeMap<u64, BucketName>,
-    /// Silos that new objects of each bucket go to, whatever their size.
-    otherwise: BTreeMap<u64, Vec<SiloId>>,
+    inventory: Arc<Inventory>,
     /// What is taken over and was not passed yet: in which bucket, and what its keys begin with.
     unfilled: Vec<(u64, String)>,
     needs_attributes: bool,
@@ -88,8 +88,11 @@ impl Judge {
 
     fn standing(&self, (bucket, key): (u64, &str), wanted: &Wanted, own: bool, row: &ExtentRow) -> Standing {
         let held = Held { on: row.verified().map(|replica| replica.silo).collect(), bytes: row.size };
-        let otherwise = self.otherwise.get(&bucket).map_or(&[][..], Vec::as_slice);
-        let standing = self.rules.standing(wanted, &held, otherwise);
+        let otherwise = match self.buckets.get(&bucket).filter(|_| wanted.by.is_none() && !wanted.never.is_empty()) {
+            Some(name) => self.inventory.meant_for(name, row.size),
+            None => Vec::new(),
+        };
+        let standing = self.rules.standing(wanted, &held, &otherwise);
         let Standing::Moves { by, .. } = standing else { return standing };
         let unfilled = |(of, into): &(u64, String)| *of == bucket && key.starts_with(into.as_str());
         let reason = if !own {
@@ -108,19 +111,18 @@ impl Core {
     pub(crate) async fn objectives(&self, on: &Scope) -> Result<Judge, Fault> {
         let inventory = self.inventory();
         let rules = inventory.rules()?;
-        let (mut buckets, mut otherwise) = (BTreeMap::new(), BTreeMap::new());
+        let mut buckets = BTreeMap::new();
         for (key, row) in self.table(key::BUCKETS).await? {
             let row: BucketRow = decode(&row)?;
             let name: Option<BucketName> = std::str::from_utf8(&key[1..]).ok().and_then(|name| name.parse().ok());
             let name = name.ok_or_else(|| Fault::Damaged("a bucket's key".to_owned()))?;
-            otherwise.insert(row.incarnation, targets(&inventory, &name));
             buckets.insert(row.incarnation, name);
         }
         let roots = crate::inventory::load_roots(&*self.engine).await?;
         let unfilled = roots.into_iter().filter(|root| !root.info.filled);
         let unfilled = unfilled.map(|root| (root.bucket, root.info.order.into)).collect();
         let needs_attributes = rules.need_attributes(on);
-        Ok(Judge { rules, buckets, otherwise, unfilled, needs_attributes, now: self.clock.now() })
+        Ok(Judge { rules, buckets, inventory, unfilled, needs_attributes, now: self.clock.now() })
     }
 
     /// Judges the objects of a page.
@@ -178,11 +180,6 @@ impl Core {
         }
         Ok(made)
     }
-}
-
-/// Silos that take new objects of a bucket.
-fn targets(inventory: &Inventory, bucket: &BucketName) -> Vec<SiloId> {
-    inventory.candidates(bucket, 0).map(|open| open.iter().map(|open| open.id).collect()).unwrap_or_default()
 }
 
 fn incarnation_of(key: &[u8]) -> Result<u64, Fault> {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 pub mod expression;
 
 mod decide;
+mod grammar;
 mod judge;
 mod report;
 
@@ -101,7 +102,7 @@ impl Selector {
 }
 
 impl Objective {
-    /// Whether it says anything that can be carried out; without silos, which may come later.
+    /// Whether it says anything that can be carried out; silos of its labels may come later. Answers what `when` says.
     pub fn check(&self) -> Result<Option<Condition>, Wrong> {
         if self.place.is_empty() && self.never.is_empty() {
             return Err(Wrong { at: None, reason: "it wishes nothing: neither `place` nor `never`".to_owned() });

@@ -188,6 +188,7 @@ impl Namespace {
             for object in self.core.judged(&judge, &page).await? {
                 told.objects += 1;
                 for (by, reason) in object.wanted.broken {
+                    let reason = told_apart(&told.broken, by, reason);
                     *told.broken.entry((by, reason)).or_default() += 1;
                 }
                 for extent in object.extents {
@@ -253,15 +254,19 @@ struct Told {
     broken: BTreeMap<(usize, String), u64>,
 }
 
+/// Reasons may name what they met, and so be many: those beyond a limit are told together.
+fn told_apart<T>(known: &BTreeMap<(usize, String), T>, by: usize, reason: String) -> String {
+    let which = (by, reason);
+    if known.len() < REASONS_TOLD || known.contains_key(&which) { which.1 } else { "other reasons".to_owned() }
+}
+
 impl Told {
     fn add(&mut self, standing: Standing, bytes: u64) {
         match standing {
             Standing::Aligned => self.aligned.add(bytes),
             Standing::Moves { from, to, by } => self.moves.entry((by, from, to)).or_default().add(bytes),
             Standing::Waits { by, reason } => {
-                // Reasons may name sizes, and so be many.
-                let known = self.waits.len() < REASONS_TOLD || self.waits.contains_key(&(by, reason.clone()));
-                let reason = if known { reason } else { "other reasons".to_owned() };
+                let reason = told_apart(&self.waits, by, reason);
                 self.waits.entry((by, reason)).or_default().add(bytes);
             }
         }
@@ -278,8 +283,8 @@ impl Told {
         });
         let waits =
             self.waits.into_iter().map(|((by, reason), amount)| Waiting { objective: name(by), reason, amount });
-        let broken = self.broken.into_iter().take(REASONS_TOLD);
-        let broken = broken.map(|((by, reason), objects)| Broken { objective: name(by), reason, objects });
+        let broken =
+            self.broken.into_iter().map(|((by, reason), objects)| Broken { objective: name(by), reason, objects });
         Outlook {
             objects: self.objects,
             aligned: self.aligned,

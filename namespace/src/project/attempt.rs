@@ -207,7 +207,8 @@ impl Core {
         let Data::Slices(slices) = &current.data else { return Ok(true) };
         let extents: Vec<Key> = slices.iter().map(|slice| extent(slice.extent)).collect();
         for row in self.engine.get(&extents).await? {
-            if decode_row::<ExtentRow>(row.as_ref())?.is_some_and(|row| row.lies_in(place.root.silo)) {
+            let row: Option<ExtentRow> = decode_row(row.as_ref())?;
+            if !row.is_some_and(|row| row.verified().next().is_some() && !row.lies_in(place.root.silo)) {
                 return Ok(false);
             }
         }

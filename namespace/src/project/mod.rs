@@ -30,6 +30,7 @@ use crate::limits::{
 };
 use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
+use crate::table::objects::object;
 use crate::table::projections::{IntentRow, OutRow, OutState, intents, out, outs, read_intent};
 use crate::table::roots::{RootId, RootRow};
 use crate::table::{after_prefix, decode, successor};
@@ -253,17 +254,17 @@ impl Core {
         }
     }
 
-    /// The root that is written to and has this name.
-    pub(crate) fn written_root_of(&self, silo: SiloId, name: &[u8]) -> Option<RootId> {
+    /// The root that is written to and has this name, and the row of its key.
+    pub(crate) fn written_root_of(&self, silo: SiloId, name: &[u8]) -> Option<(RootId, Key)> {
         let inventory = self.inventory();
         let mut roots = inventory.roots.iter().filter(|row| row.silo == silo && row.info.order.write);
-        roots.find(|row| row.info.order.key_of(name).is_ok()).map(|row| row.info.id)
+        roots.find_map(|row| Some((row.info.id, object(row.bucket, &row.info.order.key_of(name).ok()?))))
     }
 
     /// Nobody reads these bytes in a tree of others any more: their file may go after them.
     pub(crate) fn retire_soon(&self, silo: SiloId, name: &[u8]) {
-        if let Some(root) = self.written_root_of(silo, name) {
-            self.projecting.want((root, name.to_vec()), &Key::new());
+        if let Some((root, key)) = self.written_root_of(silo, name) {
+            self.projecting.want((root, name.to_vec()), &key);
         }
     }
 

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::{FORMAT, KeyBuilder, after_prefix, key};
 use crate::engine::Key;
-use crate::fault::Fault;
 use crate::objective::Objective;
 
 /// The format of an objective's row: JSON, so that more can be wished later.
@@ -36,11 +35,10 @@ pub fn encode(objective: &Objective) -> Vec<u8> {
     bytes
 }
 
-/// Reads a row.
-pub fn decode(bytes: &Bytes) -> Result<Objective, Fault> {
-    let damaged = |reason: String| Fault::Damaged(format!("an objective's row does not read: {reason}"));
+/// Reads a row, or says why it does not read.
+pub fn decode(bytes: &Bytes) -> Result<Objective, String> {
     match bytes.split_first() {
-        Some((&JSON, row)) => serde_json::from_slice(row).map_err(|error| damaged(error.to_string())),
-        _ => Err(damaged("another format".to_owned())),
+        Some((&JSON, row)) => serde_json::from_slice(row).map_err(|error| error.to_string()),
+        _ => Err("another format".to_owned()),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdall_namespace::object::ETags;
-use holdall_namespace::table::key as tables;
+use holdall_namespace::table::{decode, key as tables, names};
 
 use super::story::{By, Dice, Story, files};
 use super::*;
@@ -77,6 +77,14 @@ impl House {
         left
     }
 
+    /// Whether a key has no file because its bytes were moved away.
+    async fn is_moved_away(&self, name: &str) -> bool {
+        let silos = self.namespace.silos().await.unwrap();
+        let nas = silos.iter().find(|silo| silo.name == "nas").unwrap().id;
+        let row = self.engine.get(&[names::name(nas, name.as_bytes())]).await.unwrap().remove(0);
+        row.is_some_and(|row| decode::<names::NameRow>(&row).unwrap().is_moved_away())
+    }
+
     /// All objects of the root.
     async fn objects(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
@@ -125,7 +133,11 @@ async fn storm(seed: u64, moves: bool) -> Result<usize, String> {
         let (there, objects) = (files(&house.path("")), house.objects().await);
         let (left, waiting) = (house.left().await, house.namespace.projected(1));
         let differs = there.iter().any(|file| objects.get(file.0) != Some(file.1));
-        if differs || (!moves && there.len() < objects.len()) || !left.is_empty() || waiting.waiting > 0 {
+        let mut lost = false;
+        for name in objects.keys().filter(|name| !there.contains_key(*name)) {
+            lost |= !(moves && house.is_moved_away(name).await);
+        }
+        if differs || lost || !left.is_empty() || waiting.waiting > 0 {
             outcome = Err(format!("tree {there:?}\nkeys {objects:?}\nleft {left:?}, {waiting:?}"));
             continue;
         }
