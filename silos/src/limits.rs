@@ -19,6 +19,8 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// A transfer to or from a silo that moves no byte for this long is given up.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// So much of a body is taken by buffers on the way though nobody is there: Linux lets a connection's grow to 4 MiB.
+pub const BUFFERED_ON_THE_WAY: u64 = 4 << 20;
 /// Threads one POSIX silo may keep busy; a hung mount stops only its own.
 pub const POSIX_THREADS: usize = 64;
 /// Jobs that may wait for those threads; beyond it the silo answers that it is too busy.
