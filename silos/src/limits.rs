@@ -79,6 +79,10 @@ pub const MAX_LIST: usize = 64 << 20;
 pub const LOOKS_AT_ONCE: usize = 16;
 /// Entries of one folder that is listed whole; a larger one is not listed.
 pub const MAX_FOLDER: usize = 1 << 20;
+/// A queue is waited at for so long at a time, in whole seconds (SQS),
+pub const QUEUE_WAIT: Duration = Duration::from_secs(20);
+/// and hands out so many messages at once (SQS).
+pub const QUEUE_BATCH: usize = 10;
 /// Files and folders open at once on an SFTP server. OpenSSH names them by their number, in bytes, and beyond 127 those
 /// are no text, which the library takes them for.
 pub const SFTP_HANDLES: usize = 100;
