@@ -1,7 +1,7 @@
 """How others lost data, time or trust with lists, trees and what they took over: each a test. Prints one line a test;
 arguments name the tests to run.
 
-Servers that die in the middle (30) are the part `mounts`. The gateway has silos `hot`, `cold`, `nas` (the folder HOLDALL_NAS, of others) and `theirs` (a bucket of another gateway).
+Servers that die in the middle (30) are the parts `outage` and `outages`. The gateway has silos `hot`, `cold`, `nas` (the folder HOLDALL_NAS, of others) and `theirs` (a bucket of another gateway).
 """
 import concurrent.futures
 import hashlib

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from . import rust
-from .gateway import Gateway
+from .gateway import Gateway, Moto
 from .house import CONFORMANCE, HOLDALL, LOGS, Failed, tail
 from .install import npm, python
 
@@ -139,6 +139,20 @@ to = ["hot"]
             shutil.rmtree(nas.parent, ignore_errors=True)
 
 
+def _notifications(report, only):
+    """A bucket of moto's, whose notifications go to a queue of moto's."""
+    with Moto(python()) as moto:
+
+        def program(gateway):
+            env = gateway.program_env(
+                **{name: value for name, value in gateway.env().items() if name.startswith("HOLDALL_")}, HOLDALL_BIN=str(HOLDALL),
+                HOLDALL_MOTO=moto.url,
+            )
+            return [python() / "python", CONFORMANCE / "clients" / "notifications.py", *only], env
+
+        lines("notifications", report, program)
+
+
 def lines(name, report, program, start=None, afterwards=None):
     """Runs a program that prints `passed NAME` or `failed NAME: WHY` for each of its tests."""
 
@@ -179,5 +193,6 @@ PARTS = [
     rust.Part("boto3", "boto3 in all its transfer modes", _boto),
     rust.Part("aws-sdk-js", "AWS's SDK for JavaScript, version 3", _sdk),
     rust.Part("pitfalls", "how others lost data with lists, trees and what they took over", _pitfalls),
+    rust.Part("notifications", "a bucket of others tells of its changes by a queue", _notifications),
     _python_part("rclone", "rclone as its users set it", "rclone"),
 ]

@@ -3,12 +3,12 @@ import argparse
 import os
 import time
 
-from . import chain, clients, compose, format as formats, rust, stop, suite
+from . import chain, clients, compose, format as formats, outage, rust, stop, suite
 from .house import HOME, LOGS, Report, fresh, say
 
 # In the order they run: what fails fastest first.
-PARTS = [*rust.CHECKS, *rust.TESTS, *clients.PARTS, *formats.PARTS, *stop.PARTS, *suite.PARTS, *chain.PARTS, *rust.RIGS]
-ASKED_FOR = {"compose": compose.PARTS, "soak": rust.SOAK}
+PARTS = [*rust.CHECKS, *rust.TESTS, *clients.PARTS, *formats.PARTS, *stop.PARTS, *suite.PARTS, *chain.PARTS, *rust.RIGS, *outage.PARTS]
+ASKED_FOR = {"compose": compose.PARTS, "soak": rust.SOAK + outage.SOAK}
 
 
 def main(argv):

@@ -149,16 +149,6 @@ def _mount_tests(report, only):
             _silo_test(name, env | {"HOLDALL_TEST_MOUNT_STOP": mount.served_by()}, "mount")
             _silo_test(f"{name}-stopped", env | {"HOLDALL_TEST_MOUNT_STOP": mount.mounted_by()}, "mount", "hangs")
 
-    def outage(mount):
-        build()
-        with mount:
-            far = mount.at / "outage"
-            far.mkdir()
-            args = ["--far", f"file://{far}", "--pids", mount.served_by()]
-            if sh([TARGET / "debug" / "outage", *args], f"outage-{mount.name}", timeout=900):
-                raise Failed(rig_said(f"outage-{mount.name}"))
-            print(f"        {tail(f'outage-{mount.name}', 1)}", flush=True)
-
     def unfit():
         with Smb("smb-unfit", cache="off") as mount:
             _silo_test("mount-smb-unfit", {"HOLDALL_TEST_MOUNT_UNFIT": str(mount.at)}, "mount", "refused")
@@ -167,7 +157,6 @@ def _mount_tests(report, only):
         "sshfs": lambda: mounted(Sshfs("sshfs")),
         "smb": lambda: mounted(Smb("smb")),
         "smb-unfit": unfit,
-        "outage": lambda: outage(Sshfs("sshfs-outage")),
     }
     _run_named(report, "mounts", tests, only)
 

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::access_log::AccessLog;
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Queues};
 use crate::cli::client::Keys;
 use crate::cli::credentials::KeyFile;
 use crate::config::Settings;
@@ -121,7 +121,7 @@ pub struct Gateway {
     access_log: Option<Arc<AccessLog>>,
     stop: CancellationToken,
     serving: Vec<JoinHandle<usize>>,
-    beside: Option<JoinHandle<()>>,
+    beside: Vec<JoinHandle<()>>,
 }
 
 impl Gateway {
@@ -170,6 +170,8 @@ impl Gateway {
             domains: settings.domains.clone(),
         });
         let metrics = Arc::new(Metrics::new());
+        let queues =
+            Queues { namespace: Arc::clone(&namespace), clock: Arc::clone(&clock), metrics: Arc::clone(&metrics) };
         let observer = Arc::new(Observer { metrics: Arc::clone(&metrics), log: access_log.clone(), clock });
         let acceptor = tls.as_ref().map(Certificates::acceptor).transpose()?;
         let stop = CancellationToken::new();
@@ -191,7 +193,9 @@ impl Gateway {
             tokio::spawn(serve::serve(s3, acceptor, s3_service, s3_limits, stop.clone())),
             tokio::spawn(serve::serve(admin, None, admin_service, limits, stop.clone())),
         ];
-        let beside = tls.map(|certificates| tokio::spawn(renew(certificates, stop.clone())));
+        let asking = tokio::spawn(Arc::new(queues).ask_until(stop.clone()));
+        let renewing = tls.map(|certificates| tokio::spawn(renew(certificates, stop.clone())));
+        let beside = renewing.into_iter().chain([asking]).collect();
         Ok(Self {
             s3: s3_address,
             admin: admin_address,
@@ -227,7 +231,7 @@ impl Gateway {
             // A task that panicked has said so; what else runs is still ended in good order.
             cut += task.await.unwrap_or_default();
         }
-        if let Some(task) = self.beside.take() {
+        for task in self.beside.drain(..) {
             drop(task.await);
         }
         self.namespace.close().await;

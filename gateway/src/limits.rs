@@ -52,6 +52,13 @@ pub const CERTIFICATE_POLL: Duration = Duration::from_mins(1);
 
 /// Body of an admin request.
 pub const ADMIN_BODY: usize = 1 << 20;
+/// How often it is looked which queues of notifications are declared.
+pub const QUEUE_LOOK: Duration = Duration::from_secs(1);
+/// A queue that had nothing is asked again after this, should it not have let anybody wait. One that cannot be asked
+/// is asked again after this, then each time after twice as long,
+pub const QUEUE_REST: Duration = Duration::from_secs(1);
+/// and never later than this.
+pub const QUEUE_REST_AT_MOST: Duration = Duration::from_mins(1);
 /// How often the admin API says how far a snapshot of the index came.
 pub const PROGRESS: Duration = Duration::from_millis(250);
 

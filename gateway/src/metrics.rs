@@ -30,6 +30,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Access log lines that were dropped since the disk was slower than the requests.
     pub access_log_dropped: Counter,
+    /// Messages of queues that were not understood, and taken out.
+    pub notifications_dropped: Counter,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,7 +64,7 @@ impl Metrics {
         let latency = Family::<Operation, Histogram>::new_with_constructor(|| Histogram::new(BUCKETS));
         let (bytes_in, bytes_out) = (Counter::default(), Counter::default());
         let (requests_open, connections) = (Gauge::default(), Gauge::default());
-        let access_log_dropped = Counter::default();
+        let (access_log_dropped, notifications_dropped) = (Counter::default(), Counter::default());
         registry.register("s3_requests", "S3 requests answered, by operation and HTTP status", requests.clone());
         registry.register_with_unit(
             "s3_request",
@@ -75,7 +77,22 @@ impl Metrics {
         registry.register("s3_requests_open", "S3 requests being answered now", requests_open.clone());
         registry.register("s3_connections", "S3 connections open now", connections.clone());
         registry.register("access_log_dropped", "Access log lines dropped", access_log_dropped.clone());
-        Self { registry, requests, latency, bytes_in, bytes_out, requests_open, connections, access_log_dropped }
+        registry.register(
+            "notifications_dropped",
+            "Messages of queues that were not understood, and taken out",
+            notifications_dropped.clone(),
+        );
+        Self {
+            registry,
+            requests,
+            latency,
+            bytes_in,
+            bytes_out,
+            requests_open,
+            connections,
+            access_log_dropped,
+            notifications_dropped,
+        }
     }
 
     /// Counts one answered request.

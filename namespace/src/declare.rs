@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use holdall_silos::Address;
 use holdall_silos::address::BadAddress;
+use holdall_silos::connect::Credentials;
+use holdall_silos::queue::Queue;
 
 use crate::engine::{self, Engine, NotCommitted, Read, Rows, Write};
 use crate::extent::SiloId;
@@ -65,6 +67,10 @@ fn compare_silos(
         if silo.reserve_percent > 90 {
             return Err(invalid(format!("silo.{name}.reserve"), "a reserve is at most 90%"));
         }
+        if let Some(queue) = &silo.notifications {
+            let good = refuse_notifications(silo, queue, base);
+            good.map_err(|reason| invalid(format!("silo.{name}.notifications"), reason))?;
+        }
         let (known, renewed) = (inventory.named(name), renew == Some(name));
         if known.is_some_and(|open| open.row.declared == *silo) && !renewed {
             continue;
@@ -116,6 +122,15 @@ fn refuse_another(name: &str, before: &DeclaredSilo, after: &DeclaredSilo, base:
     refuse_other_kind(&before.url, &after.url, base).map_err(|reason| invalid(format!("silo.{name}.url"), reason))
 }
 
+/// A queue tells of a bucket that others write to, and is found.
+fn refuse_notifications(silo: &DeclaredSilo, queue: &str, base: &Path) -> Result<(), String> {
+    if silo.access == Access::Own {
+        return Err("nobody else writes to a silo of ours, so that nothing of it is to be told".to_owned());
+    }
+    let address = Address::parse(&silo.url, base).map_err(|error| error.to_string())?;
+    Queue::connect(queue, &address, &Credentials::Ambient).map(drop)
+}
+
 fn show_silo(silo: &DeclaredSilo) -> String {
     let access = match silo.access {
         Access::Own => format!("reserve {}%", silo.reserve_percent),
@@ -125,7 +140,8 @@ fn show_silo(silo: &DeclaredSilo) -> String {
     let named = silo.credentials.named();
     let credentials = if named.is_empty() { String::new() } else { format!(", {}", named.join(", ")) };
     let labels: String = silo.labels.iter().map(|(label, value)| format!(", {label}={value}")).collect();
-    format!("{} {access}{credentials}{labels}", silo.url)
+    let told = silo.notifications.as_ref().map_or_else(String::new, |queue| format!(", told of by {queue}"));
+    format!("{} {access}{credentials}{labels}{told}", silo.url)
 }
 
 fn show_policy(policy: &WritePolicy) -> String {
@@ -472,6 +488,23 @@ mod tests {
         ] {
             assert_eq!(overlap(one, other), None, "{one} {other}");
         }
+    }
+
+    #[test]
+    fn a_queue_tells_of_buckets_of_others_alone() {
+        let told = |url: &str, access: Access, queue: &str| {
+            let silo = DeclaredSilo { access, ..silo(url) };
+            refuse_notifications(&silo, queue, Path::new("/nowhere")).err()
+        };
+        let queue = "https://sqs.eu-central-1.amazonaws.com/1234/theirs";
+        assert_eq!(told("s3://theirs", Access::ReadOnly, queue), None);
+        let reason = |told: Option<String>| told.unwrap().split(' ').take(3).collect::<Vec<_>>().join(" ");
+        assert_eq!(reason(told("s3://theirs", Access::Own, queue)), "nobody else writes");
+        assert_eq!(reason(told("file:theirs", Access::ReadOnly, queue)), "only a bucket");
+        assert_eq!(reason(told("s3://theirs", Access::ReadOnly, "arn:aws:sqs:eu-central-1:1234:q")), "a queue's URL");
+        let silo =
+            DeclaredSilo { access: Access::ReadOnly, notifications: Some(queue.to_owned()), ..silo("s3://theirs") };
+        assert_eq!(show_silo(&silo), format!("s3://theirs read-only, told of by {queue}"));
     }
 
     /// Policies that no write can ever satisfy were accepted and shown in plain bytes.

@@ -21,6 +21,8 @@ pub struct SetSilo {
     pub access: Option<Access>,
     /// All of its labels.
     pub labels: Option<BTreeMap<String, String>>,
+    /// The queue that tells of its changes; none any more where this is empty.
+    pub notifications: Option<String>,
     /// Its secrets are read anew, wherever they are.
     pub renew: bool,
 }
@@ -44,6 +46,10 @@ impl SetSilo {
             reserve_percent: self.reserve_percent.unwrap_or(before.reserve_percent),
             access: self.access.unwrap_or(before.access),
             labels: self.labels.clone().unwrap_or_else(|| before.labels.clone()),
+            notifications: match &self.notifications {
+                Some(queue) => Some(queue.clone()).filter(|queue| !queue.is_empty()),
+                None => before.notifications.clone(),
+            },
         }
     }
 }

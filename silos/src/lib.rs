@@ -12,6 +12,7 @@ pub mod marker;
 pub mod name;
 pub mod names;
 pub mod projections;
+pub mod queue;
 pub mod silo;
 
 mod buffer;

@@ -19,6 +19,8 @@ pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// A transfer to or from a silo that moves no byte for this long is given up.
 pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// So much of a body is taken by buffers on the way though nobody is there: Linux lets a connection's grow to 4 MiB.
+pub const BUFFERED_ON_THE_WAY: u64 = 4 << 20;
 /// Threads one POSIX silo may keep busy; a hung mount stops only its own.
 pub const POSIX_THREADS: usize = 64;
 /// Jobs that may wait for those threads; beyond it the silo answers that it is too busy.
@@ -77,6 +79,10 @@ pub const MAX_LIST: usize = 64 << 20;
 pub const LOOKS_AT_ONCE: usize = 16;
 /// Entries of one folder that is listed whole; a larger one is not listed.
 pub const MAX_FOLDER: usize = 1 << 20;
+/// A queue is waited at for so long at a time, in whole seconds (SQS),
+pub const QUEUE_WAIT: Duration = Duration::from_secs(20);
+/// and hands out so many messages at once (SQS).
+pub const QUEUE_BATCH: usize = 10;
 /// Files and folders open at once on an SFTP server. OpenSSH names them by their number, in bytes, and beyond 127 those
 /// are no text, which the library takes them for.
 pub const SFTP_HANDLES: usize = 100;

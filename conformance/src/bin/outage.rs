@@ -4,6 +4,7 @@
 //! `503 ServiceUnavailable` with `Retry-After`, or that takes for ever; and when the silo is back and what lies there is
 //! not. It tells what the outage did to the latency of requests that have nothing to do with it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,11 +16,11 @@ use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::gateway::{Gateway, Setup};
 use holdall_conformance::pace::{Clients, Requests, median, percentile};
 use holdall_conformance::payload::Payload;
+use holdall_conformance::process::{self, Stopped};
 use holdall_conformance::random::Random;
 use holdall_conformance::wire::{Body, collect};
 use holdall_conformance::{Outcome, rig, say, settle};
 use http::{Method, StatusCode};
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::JoinHandle;
 
 /// What lies in the silo that stays, in the one that goes, and in whichever takes it.
@@ -43,18 +44,22 @@ struct Options {
     /// Times that the silo goes away, each in each way there is.
     #[arg(long, default_value_t = 1)]
     pairs: u64,
-    /// Seconds with the silo, and without.
+    /// Seconds with the silo,
+    #[arg(long, default_value_t = 16)]
+    before: u64,
+    /// and without.
     #[arg(long, default_value_t = 16)]
     window: u64,
     /// Clients.
     #[arg(long, default_value_t = 16)]
     clients: u64,
-    /// The silo that goes away, in place of a bucket of another Holdall.
-    #[arg(long, requires = "pids")]
-    far: Option<String>,
-    /// The processes that are its server: they are stopped, and go on.
-    #[arg(long, value_delimiter = ',')]
-    pids: Vec<i32>,
+    /// The silo that goes away, in place of a bucket of another Holdall: declared in TOML, as `far`. What its credentials
+    /// name is in the environment.
+    #[arg(long, value_name = "FILE", requires = "pid")]
+    declare: Option<PathBuf>,
+    /// The process that is its server: with all below it, it is stopped, and goes on.
+    #[arg(long)]
+    pid: Option<u32>,
     /// Repeats the choices of another run.
     #[arg(long)]
     seed: Option<u64>,
@@ -69,7 +74,7 @@ async fn main() -> ExitCode {
 /// The server of the silo that goes away.
 enum Server {
     Gateway(Box<Gateway>),
-    Others(Vec<i32>),
+    Others(u32),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,15 +91,10 @@ impl Server {
         }
     }
 
-    fn signal(&self, signal: Signal) -> Outcome<()> {
+    fn pid(&self) -> u32 {
         match self {
-            Self::Gateway(gateway) => gateway.signal(signal),
-            Self::Others(pids) => {
-                for pid in pids {
-                    kill_process(Pid::from_raw(*pid).ok_or("0 is no process")?, signal)?;
-                }
-                Ok(())
-            }
+            Self::Gateway(gateway) => gateway.pid(),
+            Self::Others(pid) => *pid,
         }
     }
 
@@ -107,22 +107,25 @@ impl Server {
                 Ok(Away::Dead(Box::new(setup)))
             }
             (server, _) => {
-                server.signal(Signal::STOP)?;
-                Ok(Away::Still(server))
+                let stopped = process::stop(server.pid())?;
+                Ok(Away::Still(server, stopped))
             }
         }
     }
 }
 
 enum Away {
-    Still(Server),
+    Still(Server, Stopped),
     Dead(Box<Setup>),
 }
 
 impl Away {
     async fn come_back(self) -> Outcome<Server> {
         match self {
-            Self::Still(server) => server.signal(Signal::CONT).map(|()| server),
+            Self::Still(server, stopped) => {
+                drop(stopped);
+                Ok(server)
+            }
             Self::Dead(setup) => Ok(Server::Gateway(Box::new(setup.start().await?))),
         }
     }
@@ -303,8 +306,8 @@ async fn refusal(answer: http::Response<hyper::body::Incoming>) -> Outcome<Answe
 async fn run(options: &Options, seed: u64) -> Outcome<String> {
     let folder = tempfile::Builder::new().prefix("holdall-outage-").tempdir()?;
     let mut setup = Setup::new(&folder.path().join("data"))?;
-    let (mut server, far) = if let Some(url) = &options.far {
-        (Server::Others(options.pids.clone()), format!("url = \"{url}\"\n"))
+    let (mut server, far) = if let (Some(declared), Some(pid)) = (&options.declare, options.pid) {
+        (Server::Others(pid), std::fs::read_to_string(declared)?)
     } else {
         let behind = Setup::new(&folder.path().join("behind"))?.start().await?;
         Client::new(&behind.setup.endpoint()).create_bucket("cold").await?;
@@ -312,10 +315,10 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
         setup.env.push(("COLD_SECRET".to_owned(), behind.setup.secret_access_key.clone()));
         let url = format!("s3://cold?endpoint=http://{}&region=us-east-1", behind.setup.listen);
         let keys = "{ access_key_id_env = \"COLD_KEY\", secret_access_key_env = \"COLD_SECRET\" }";
-        (Server::Gateway(Box::new(behind)), format!("url = \"{url}\"\ncredentials = {keys}\n"))
+        (Server::Gateway(Box::new(behind)), format!("[silo.far]\nurl = \"{url}\"\ncredentials = {keys}\n"))
     };
     setup.config = Some(format!(
-        "[silo.near]\nurl = \"file:near\"\n[silo.far]\n{far}[write]\nto = [\"near\"]\n\
+        "[silo.near]\nurl = \"file:near\"\n{far}[write]\nto = [\"near\"]\n\
          [bucket.far.write]\nto = [\"far\"]\n[bucket.either.write]\nto = [\"far\", \"near\"]\n"
     ));
     let gateway = setup.start().await?;
@@ -323,15 +326,13 @@ async fn run(options: &Options, seed: u64) -> Outcome<String> {
     for bucket in [NEAR, FAR, EITHER] {
         objects.put_all(bucket).await?;
     }
-    let (clients, window) = (
-        Clients { endpoint: objects.endpoint.clone(), count: options.clients, seed },
-        Duration::from_secs(options.window),
-    );
-    let rate = clients.capacity(&objects, window / 2).await? / 2.0;
+    let clients = Clients { endpoint: objects.endpoint.clone(), count: options.clients, seed };
+    let (before, window) = (Duration::from_secs(options.before), Duration::from_secs(options.window));
+    let rate = clients.capacity(&objects, before / 2).await? / 2.0;
     let (mut ratios, mut seen, mut back) = (Vec::new(), Seen::default(), Duration::ZERO);
     for pair in 0..options.pairs {
         for way in server.ways() {
-            let quiet = percentile(&clients.latencies(&objects, rate, window).await?, 99);
+            let quiet = percentile(&clients.latencies(&objects, rate, before).await?, 99);
             let (away, watch) = (server.go(*way).await?, Watch::start(&objects, seed + pair));
             let without = clients.latencies(&objects, rate, window).await;
             server = away.come_back().await?;

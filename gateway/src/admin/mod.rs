@@ -28,6 +28,8 @@ mod silos;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use events::Queues;
+
 use crate::metrics::Metrics;
 use crate::state::State;
 use problem::Problem;

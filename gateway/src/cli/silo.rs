@@ -77,6 +77,10 @@ pub struct Create {
     /// `holdall assimilate --read-write` writes as they do.
     #[arg(long, default_value = "own")]
     access: Whose,
+    /// The queue of SQS's that a bucket of others sends its notifications to: `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`.
+    /// It is asked with the silo's own credentials.
+    #[arg(long, value_name = "URL")]
+    notifications: Option<String>,
     /// Room kept free.
     #[arg(long, value_name = "PERCENT", default_value = "5%")]
     reserve: Percent,
@@ -125,6 +129,7 @@ impl Create {
             reserve_percent: self.reserve.0,
             access: self.access.into(),
             labels: self.labels.into_iter().collect(),
+            notifications: self.notifications,
         }
     }
 }
@@ -140,6 +145,9 @@ pub struct Set {
     /// Whose it is. What is ours stays ours; a folder of others may become `read-only` or `read-write`.
     #[arg(long)]
     access: Option<Whose>,
+    /// The queue that tells of changes in a bucket of others; "" for none any more.
+    #[arg(long, value_name = "URL")]
+    notifications: Option<String>,
     /// Room kept free.
     #[arg(long, value_name = "PERCENT")]
     reserve: Option<Percent>,
@@ -171,13 +179,13 @@ impl Set {
             return Err(Failure::misuse("--ambient says that no credentials are named"));
         }
         let credentials = if some { Some(named) } else { self.ambient.then_some(none) };
-        let (url, access) = (self.url, self.access.map(Access::from));
+        let (url, access, notifications) = (self.url, self.access.map(Access::from), self.notifications);
         let reserve_percent = self.reserve.map(|percent| percent.0);
         let labels = (self.no_labels || !self.labels.is_empty()).then(|| self.labels.into_iter().collect());
-        let set = SetSilo { url, credentials, reserve_percent, access, labels, renew: self.renew };
+        let set = SetSilo { url, credentials, reserve_percent, access, labels, notifications, renew: self.renew };
         if set == SetSilo::default() {
             return Err(Failure::misuse(
-                "say what to set: --url, --reserve, --label, --renew or where the credentials are",
+                "say what to set: --url, --reserve, --label, --notifications, --renew or where the credentials are",
             ));
         }
         Ok(set)

@@ -114,6 +114,8 @@ pub struct SiloFile {
     /// What objectives know it by beside its name.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// The queue that tells of changes in a bucket of others.
+    pub notifications: Option<String>,
 }
 
 /// `[write]`
@@ -309,8 +311,8 @@ impl From<WriteFile> for WritePolicy {
 
 impl From<SiloFile> for DeclaredSilo {
     fn from(file: SiloFile) -> Self {
-        let SiloFile { url, credentials, reserve, access, labels } = file;
-        Self { url, credentials, reserve_percent: reserve.0, access, labels }
+        let SiloFile { url, credentials, reserve, access, labels, notifications } = file;
+        Self { url, credentials, reserve_percent: reserve.0, access, labels, notifications }
     }
 }
 

@@ -26,6 +26,7 @@ mod follow;
 mod hash;
 mod merge;
 mod pass;
+mod queue;
 mod root;
 mod same;
 mod take;
@@ -36,6 +37,7 @@ mod watch;
 
 pub(crate) use find::{Looking, Sought, held};
 pub use hash::Hashed;
+pub use queue::Notifications;
 pub(crate) use take::settled;
 pub use tell::Told;
 

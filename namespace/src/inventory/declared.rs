@@ -26,6 +26,9 @@ pub struct DeclaredSilo {
     /// What objectives know it by beside its name: `site = frankfurt`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The URL of the queue of SQS's that a bucket of others sends its notifications to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notifications: Option<String>,
 }
 
 impl DeclaredSilo {
@@ -37,6 +40,7 @@ impl DeclaredSilo {
             reserve_percent: DEFAULT_RESERVE_PERCENT,
             access: Access::Own,
             labels: BTreeMap::new(),
+            notifications: None,
         }
     }
 }

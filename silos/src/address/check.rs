@@ -43,7 +43,7 @@ pub(super) fn check_prefix(prefix: &str) -> Result<(), String> {
 }
 
 /// Scheme, host and port; where there is an `account`, it may be the path.
-pub(super) fn check_endpoint(text: &str, account: Option<&str>) -> Result<String, String> {
+pub(crate) fn check_endpoint(text: &str, account: Option<&str>) -> Result<String, String> {
     let url = Url::parse(text).map_err(|error| format!("endpoint `{}` is no URL: {error}", without_password(text)))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(format!("endpoint `{}` is neither `http://` nor `https://`", without_password(text)));

@@ -8,9 +8,10 @@ use std::path::{Component, Path, PathBuf};
 use percent_encoding::percent_decode_str;
 use url::form_urlencoded;
 
+pub(crate) use check::check_endpoint;
 use check::{
-    check_account, check_bool, check_bucket, check_container, check_endpoint, check_file, check_host, check_list,
-    check_prefix, check_region, check_user, unknown, without_password,
+    check_account, check_bool, check_bucket, check_container, check_file, check_host, check_list, check_prefix,
+    check_region, check_user, unknown, without_password,
 };
 
 /// Where a silo is.

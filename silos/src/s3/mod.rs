@@ -26,6 +26,8 @@ use crate::web::{
     crc32c, header, keys, no_credentials, whole, xml,
 };
 
+pub(crate) use connect::credentials;
+
 pub(crate) static WORDS: Words = Words {
     family: "s3",
     codes: Codes {

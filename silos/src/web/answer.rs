@@ -202,12 +202,13 @@ impl From<reqwest::Error> for Broken {
 }
 
 /// An error and what caused it, in a line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let chain = std::iter::successors(error.source(), |error| error.source());
     short(&chain.fold(error.to_string(), |text, cause| format!("{text}: {cause}")))
 }
 
-fn short(text: &str) -> String {
+/// What is kept of a text that is told.
+pub(crate) fn short(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect()
 }
 

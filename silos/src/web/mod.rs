@@ -31,11 +31,11 @@ use object_store::client::HttpRequest;
 
 use crate::error::SiloError;
 
-pub(crate) use answer::{Failure, header, whole, whole_up_to, xml};
+pub(crate) use answer::{Failure, causes, header, short, whole, whole_up_to, xml};
 pub(crate) use ask::{Ask, Place};
 pub(crate) use bucket::Bucket;
 pub(crate) use client::Client;
-pub(crate) use connection::{have_tls, is_loopback, patience};
+pub(crate) use connection::{have_tls, http, is_loopback, patience};
 pub(crate) use get::{length, read_of_file, read_of_others};
 pub(crate) use holdings::{Shelf, etag, is_ours, looked_at, moment, nearest, settles, spell};
 pub(crate) use known::KnownBy;

@@ -23,8 +23,10 @@ use super::view::TokenView;
 use crate::limits::{ADMIN_BODY, BODY_PATIENCE};
 
 mod message;
+mod queue;
 
 use message::Message;
+pub(crate) use queue::Queues;
 
 /// Where somebody asks whether events may be sent, before any is.
 /// <https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md>
