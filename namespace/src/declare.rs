@@ -139,7 +139,8 @@ fn show_silo(silo: &DeclaredSilo) -> String {
     };
     let named = silo.credentials.named();
     let credentials = if named.is_empty() { String::new() } else { format!(", {}", named.join(", ")) };
-    let labels: String = silo.labels.iter().map(|(label, value)| format!(", {label}={value}")).collect();
+    let labels: Vec<String> = silo.labels.iter().map(|(label, value)| format!(", {label}={value}")).collect();
+    let labels = labels.concat();
     let told = silo.notifications.as_ref().map_or_else(String::new, |queue| format!(", told of by {queue}"));
     format!("{} {access}{credentials}{labels}{told}", silo.url)
 }

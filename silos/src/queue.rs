@@ -43,15 +43,13 @@ pub struct Message {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Received {
-    #[serde(default)]
-    messages: Vec<Message>,
+    messages: Option<Vec<Message>>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Forgotten {
-    #[serde(default)]
-    failed: Vec<Value>,
+    failed: Option<Vec<Value>>,
 }
 
 impl Queue {
@@ -75,7 +73,7 @@ impl Queue {
             "QueueUrl": self.url, "MaxNumberOfMessages": QUEUE_BATCH, "WaitTimeSeconds": QUEUE_WAIT.as_secs(),
         });
         let answer: Received = self.ask("ReceiveMessage", &asked, QUEUE_WAIT + RESPONSE_TIMEOUT).await?;
-        Ok(answer.messages)
+        Ok(answer.messages.unwrap_or_default())
     }
 
     /// Forgets messages that were received together. One that is not forgotten comes again.
@@ -84,11 +82,10 @@ impl Queue {
         let entries: Vec<Value> = messages.iter().enumerate().map(entry).collect();
         let asked = json!({ "QueueUrl": self.url, "Entries": entries });
         let answer: Forgotten = self.ask("DeleteMessageBatch", &asked, RESPONSE_TIMEOUT).await?;
-        match answer.failed.first() {
+        let failed = answer.failed.unwrap_or_default();
+        match failed.first() {
             None => Ok(()),
-            Some(first) => {
-                Err(short(&format!("{} messages were not taken out of the queue: {first}", answer.failed.len())))
-            }
+            Some(first) => Err(short(&format!("{} messages were not taken out of the queue: {first}", failed.len()))),
         }
     }
 

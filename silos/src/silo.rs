@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{BodyError, SiloError};
 use crate::facts::Facts;
+use crate::limits::BUFFERED_ON_THE_WAY;
 use crate::marker::{Claim, Marker};
 use crate::name::BlobName;
 
@@ -91,6 +92,11 @@ pub trait Silo: Send + Sync + 'static {
     /// A body that ends early or late is `Body`; the blob then is an orphan or absent, never readable as whole. What is
     /// said of a pack may be left out, and `describe` not be asked.
     async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError>;
+
+    /// So many bytes of a body that is put may be taken by what is on the way, though the silo itself took none of them.
+    fn buffered(&self) -> u64 {
+        BUFFERED_ON_THE_WAY
+    }
 
     /// Whether packs grow here by [`Silo::append`]; elsewhere a pack is `put` whole.
     fn appends(&self) -> bool {

@@ -136,6 +136,7 @@ impl Create {
 
 /// `holdall silo set`
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed")]
 pub struct Set {
     /// The silo.
     name: String,

@@ -318,8 +318,9 @@ impl Order {
                 on.meets(&Scope { bucket: Some(bucket.to_string()), prefix: prefix.clone() })
             }
             // What is drained is cordoned, which objectives respect.
-            (Self::Drain { .. }, Self::Align { .. }) | (Self::Align { .. }, Self::Drain { .. }) => false,
-            (Self::Place { .. }, Self::Place { .. }) => false,
+            (Self::Drain { .. }, Self::Align { .. })
+            | (Self::Align { .. }, Self::Drain { .. })
+            | (Self::Place { .. }, Self::Place { .. }) => false,
         }
     }
 }

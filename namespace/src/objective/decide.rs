@@ -244,7 +244,10 @@ mod tests {
         [fact(1, "hot", "eu"), fact(2, "cold", "eu"), fact(3, "far", "us")].into()
     }
 
-    fn rules(objectives: &[(&str, &str, Option<&str>, &[&str], &[&str])]) -> Rules {
+    /// Name, `on`, `when`, `place`, `never`.
+    type Said<'a> = (&'a str, &'a str, Option<&'a str>, &'a [&'a str], &'a [&'a str]);
+
+    fn rules(objectives: &[Said<'_>]) -> Rules {
         let all = objectives.iter().map(|(name, on, when, place, never)| {
             let silos = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect();
             let when = when.map(str::to_owned);
@@ -322,7 +325,7 @@ mod tests {
             let name = |id: &SiloId| ["hot", "cold", "far"][*id as usize - 1];
             let (place, never): (Vec<_>, Vec<_>) = (place.iter().map(name).collect(), never.iter().map(name).collect());
             prop_assume!(!place.is_empty() || !never.is_empty());
-            let all: [(&str, &str, Option<&str>, &[&str], &[&str]); 2] =
+            let all: [Said<'_>; 2] =
                 [("one", "s3://", None, &place, &[]), ("other", "s3://", None, &[], &never)];
             let said: Vec<_> = all.into_iter().filter(|rule| !rule.3.is_empty() || !rule.4.is_empty()).collect();
             let rules = rules(&said);

@@ -23,7 +23,7 @@ use crate::error::SiloError;
 use crate::exact::Exact;
 use crate::facts::Facts;
 use crate::folders::{Folders, Step, Walk};
-use crate::limits::{BLOCK, MAX_DESCRIPTION, MAX_EXTENT, MAX_MARKER, OPEN_FOLDERS};
+use crate::limits::{BLOCK, BUFFERED_ON_THE_WAY, MAX_DESCRIPTION, MAX_EXTENT, MAX_MARKER, OPEN_FOLDERS};
 use crate::marker::{Claim, MARKER, Marker};
 use crate::name::BlobName;
 use crate::silo::{Body, Describe, Listed, Pieces, Silo, Space, Stat, Stored, Validator};
@@ -41,6 +41,11 @@ pub(crate) trait Server: Folders<File = u64> {
     /// Makes a file of exactly so many bytes, as durably as the server knows how to. With `exclusive` nothing is replaced:
     /// `Exists`.
     async fn put(&self, path: &str, size: u64, body: Exact, exclusive: bool) -> Result<(), SiloError>;
+
+    /// See [`Silo::buffered`].
+    fn buffered(&self) -> u64 {
+        BUFFERED_ON_THE_WAY
+    }
 
     /// Deletes a file. `Missing` where there is none.
     async fn delete(&self, path: &str) -> Result<(), SiloError>;
@@ -219,6 +224,10 @@ async fn tail(opened: &dyn Opened) -> Result<Tail, SiloError> {
 
 #[async_trait]
 impl<S: Server> Silo for Files<S> {
+    fn buffered(&self) -> u64 {
+        self.server.buffered()
+    }
+
     async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError> {
         span::fits_extent(size, MAX_EXTENT)?;
         self.claimed()?;

@@ -69,6 +69,11 @@ impl Folders for Sftp {
 
 #[async_trait]
 impl Server for Sftp {
+    /// A file is opened before a piece is taken, and later pieces wait for the acknowledgements of earlier ones.
+    fn buffered(&self) -> u64 {
+        0
+    }
+
     async fn open(&self, path: &str) -> Result<Box<dyn Opened>, SiloError> {
         let file = self.line.look(|session| Remote::open(session, self.path(path))).await?;
         Ok(Box::new(file))

@@ -252,6 +252,10 @@ impl State {
 
 #[async_trait]
 impl Silo for Faulty {
+    fn buffered(&self) -> u64 {
+        self.inner.buffered()
+    }
+
     async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError> {
         match self.strike(Verb::Put).await {
             None => self.inner.put(name, size, body, describe).await,

@@ -13,7 +13,6 @@ use tokio::sync::watch;
 use crate::error::SiloError;
 use crate::facts::Facts;
 use crate::holdings::{Held, Holdings, Walk, Watch};
-use crate::limits::BUFFERED_ON_THE_WAY;
 use crate::marker::{Claim, Marker};
 use crate::name::BlobName;
 use crate::silo::{Body, Describe, Listed, Pieces, Silo, Space, Stat, Stored, Validator};
@@ -87,10 +86,10 @@ impl Silence {
     }
 
     /// The same body. What buffers on the way may have taken by themselves is not heard.
-    fn listen_to_body(self: &Arc<Self>, body: Body) -> Body {
+    fn listen_to_body(self: &Arc<Self>, body: Body, buffered: u64) -> Body {
         let (silence, mut taken) = (Arc::clone(self), 0);
         let note = move |piece: &Bytes| {
-            if taken > BUFFERED_ON_THE_WAY {
+            if taken > buffered {
                 silence.note();
             }
             taken += piece.len() as u64;
@@ -131,8 +130,12 @@ impl<S: ?Sized> Heard<S> {
 
 #[async_trait]
 impl Silo for Heard<dyn Silo> {
+    fn buffered(&self) -> u64 {
+        self.inner.buffered()
+    }
+
     async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError> {
-        let body = self.silence.listen_to_body(body);
+        let body = self.silence.listen_to_body(body, self.inner.buffered());
         self.silence.write(self.inner.put(name, size, body, describe)).await
     }
 
@@ -241,6 +244,7 @@ impl Walk for HeardWalk {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::BUFFERED_ON_THE_WAY;
     use crate::memory::Memory;
     use futures_util::{FutureExt, stream};
 
@@ -289,6 +293,7 @@ mod tests {
         assert!(matches!(silo.stat(&name).await, Err(SiloError::NotDone { .. })));
         assert_eq!(silence.heard(), 1);
     }
+
     /// A server stood still, and the index's backup began a piece every few seconds: the kernel took each, and the silo was
     /// never silent.
     #[tokio::test]
@@ -297,7 +302,7 @@ mod tests {
         let piece = Bytes::from(vec![0; 1 << 20]);
         let pieces = BUFFERED_ON_THE_WAY as usize / piece.len() + 3;
         let body: Body = Box::pin(stream::iter(vec![Ok(piece); pieces]));
-        let mut body = silence.listen_to_body(body);
+        let mut body = silence.listen_to_body(body, BUFFERED_ON_THE_WAY);
         for _ in 0..pieces - 2 {
             body.next().await.unwrap().unwrap();
         }

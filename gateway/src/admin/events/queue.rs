@@ -9,6 +9,7 @@ use std::time::Duration;
 use holdall_namespace::Namespace;
 use holdall_namespace::assimilate::{Notifications, Told};
 use holdall_namespace::clock::Clock;
+use holdall_silos::holdings::Touched;
 use holdall_silos::queue::Queue;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -30,7 +31,7 @@ impl Queues {
         let mut asked: Vec<(Notifications, AbortOnDropHandle<()>)> = Vec::new();
         while !stop.is_cancelled() {
             let declared = self.namespace.notifications();
-            asked.retain(|(known, _)| declared.contains(known));
+            asked.retain(|(known, task)| declared.contains(known) && !task.is_finished());
             for of in declared {
                 if !asked.iter().any(|(known, _)| *known == of) {
                     let task = tokio::spawn(Arc::clone(&self).ask_forever(of.clone()));
@@ -46,6 +47,8 @@ impl Queues {
 
     async fn ask_forever(self: Arc<Self>, of: Notifications) {
         let (mut queue, mut rest, mut told) = (None, QUEUE_REST, None);
+        // What an earlier life took out of the queue and had no time to look at is for a pass to see.
+        let _ = self.namespace.touch(&of.silo, &[Touched::Below(Vec::new())]);
         loop {
             let came = match self.ask(&of, &mut queue).await {
                 Ok(came) => came,
@@ -112,9 +115,8 @@ fn understood(body: &str) -> Result<Vec<Told>, String> {
     }
     match message::read(body.as_bytes())? {
         Message::Touched(told) => Ok(told),
-        Message::Validate(_) | Message::Confirm(_) => {
-            Err("it asks for an answer, which a queue cannot give".to_owned())
-        }
+        Message::Confirm(url) => Err(format!("it asks whether these notifications are wanted: open {url} if they are")),
+        Message::Validate(_) => Err("it asks for an answer, which a queue cannot give".to_owned()),
     }
 }
 
@@ -139,7 +141,7 @@ mod tests {
         for (body, reason) in [
             ("hello", "the body is no JSON"),
             ("{}", "neither S3's"),
-            (confirm, "it asks for an answer"),
+            (confirm, "it asks whether these notifications are wanted: open https://sns.example/?x"),
             (&*large, "it has more than 1048576 bytes"),
         ] {
             let told = understood(body).unwrap_err();
