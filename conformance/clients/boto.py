@@ -5,7 +5,6 @@ import io
 import json
 import os
 import socket
-import sys
 import tempfile
 import urllib.request
 
@@ -13,6 +12,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore import UNSIGNED
 from botocore.exceptions import ClientError
 
+from checks import run
 from connection import URL, client
 
 DOMAIN = os.environ["HOLDALL_DOMAIN"]
@@ -412,12 +412,4 @@ TESTS = [
 ]
 
 if __name__ == "__main__":
-    for test in TESTS:
-        title = test.__name__.replace("_", "-")
-        if sys.argv[1:] and title not in sys.argv[1:]:
-            continue
-        try:
-            test()
-            print(f"passed {title}", flush=True)
-        except Exception as error:  # noqa: BLE001 - whatever a test raises is its result
-            print(f"failed {title}: {type(error).__name__}: {str(error)[:400]}".replace("\n", " "), flush=True)
+    run(TESTS)

@@ -3,45 +3,24 @@ Each is a test and prints one line; arguments name the tests to run.
 
 No pass helps: the next one is an hour away.
 """
-import json
+import functools
 import os
-import subprocess
-import sys
 import time
 import urllib.request
 
 import boto3
 from botocore.exceptions import ClientError
 
+import checks
+from checks import holdall, holds, run
 from connection import KEY, SECRET, client
 
 MOTO = os.environ["HOLDALL_MOTO"]
-SEEN = 30
+soon = functools.partial(checks.soon, seconds=30)
 S3 = client()
 THEIRS = client(url=MOTO)
 SQS = boto3.client("sqs", endpoint_url=MOTO, region_name="us-east-1", aws_access_key_id=KEY, aws_secret_access_key=SECRET)
 CREDENTIALS = ("--access-key-id-env", "HOLDALL_ACCESS_KEY_ID", "--secret-access-key-env", "HOLDALL_SECRET_ACCESS_KEY")
-
-
-def holdall(*args):
-    """Runs `holdall …`; returns what it prints."""
-    done = subprocess.run([os.environ["HOLDALL_BIN"], *args], capture_output=True, text=True, timeout=120, check=False)
-    holds(done.returncode == 0, f"`holdall {' '.join(args)}` exits with {done.returncode}: {done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def holds(truth, otherwise):
-    """Fails with these words unless it is so."""
-    if not truth:
-        raise AssertionError(otherwise)
-
-
-def soon(what, otherwise):
-    """Waits until something is so."""
-    deadline = time.monotonic() + SEEN
-    while not what():
-        holds(time.monotonic() < deadline, otherwise)
-        time.sleep(0.1)
 
 
 def theirs(name, notified=True):
@@ -157,12 +136,4 @@ TESTS = [
 ]
 
 if __name__ == "__main__":
-    for test in TESTS:
-        name = test.__name__.replace("_", "-")
-        if sys.argv[1:] and name not in sys.argv[1:]:
-            continue
-        try:
-            test()
-            print(f"passed {name}", flush=True)
-        except Exception as error:  # noqa: BLE001 - whatever a test raises is its result
-            print(f"failed {name}: {type(error).__name__}: {str(error)[:600]}".replace("\n", " "), flush=True)
+    run(TESTS)

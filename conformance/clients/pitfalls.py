@@ -7,18 +7,15 @@ import concurrent.futures
 import hashlib
 import json
 import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 from botocore.exceptions import ClientError
 
+from checks import holdall, holds, run, soon
 from connection import client
 
 NAS, HOT, THEIRS = Path(os.environ["HOLDALL_NAS"]), Path(os.environ["HOLDALL_HOT"]), os.environ["HOLDALL_THEIRS"]
 MIB = 1 << 20
-SEEN = 60
 S3 = client()
 _count = [0]
 
@@ -29,27 +26,6 @@ def bucket():
     name = f"pitfall-{_count[0]}"
     S3.create_bucket(Bucket=name)
     return name
-
-
-def holdall(*args, code=0):
-    """Runs `holdall …`; returns what it prints."""
-    done = subprocess.run([os.environ["HOLDALL_BIN"], *args], capture_output=True, text=True, timeout=120, check=False)
-    holds(done.returncode == code, f"`holdall {' '.join(args)}` exits with {done.returncode}: {done.stdout}{done.stderr}")
-    return done.stdout + done.stderr
-
-
-def holds(truth, otherwise):
-    """Fails with these words unless it is so."""
-    if not truth:
-        raise AssertionError(otherwise)
-
-
-def soon(what, otherwise):
-    """Waits until something is so."""
-    deadline = time.monotonic() + SEEN
-    while not what():
-        holds(time.monotonic() < deadline, otherwise)
-        time.sleep(0.1)
 
 
 def taken(folder, files):
@@ -332,12 +308,4 @@ def number_41_what_was_moved_is_not_new():
 TESTS = [test for name, test in list(globals().items()) if name.startswith("number_")]
 
 if __name__ == "__main__":
-    for test in TESTS:
-        title = test.__name__.replace("_", "-")
-        if sys.argv[1:] and title not in sys.argv[1:]:
-            continue
-        try:
-            test()
-            print(f"passed {title}", flush=True)
-        except Exception as error:  # noqa: BLE001 - whatever a test raises is its result
-            print(f"failed {title}: {type(error).__name__}: {str(error)[:400]}".replace("\n", " "), flush=True)
+    run(TESTS)

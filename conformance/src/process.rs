@@ -93,6 +93,7 @@ mod tests {
         assert!(super::resident(pid) > 0);
         assert!(super::peak_resident(pid) >= super::resident(pid) / 2);
     }
+
     /// A server's workers went on while it stood still, and nothing was away.
     #[test]
     fn who_is_stopped_stands_still_with_all_below() {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use holdall_silos::Address;
 use holdall_silos::address::BadAddress;
-use holdall_silos::connect::Credentials;
 use holdall_silos::queue::Queue;
 
 use crate::engine::{self, Engine, NotCommitted, Read, Rows, Write};
@@ -128,7 +127,7 @@ fn refuse_notifications(silo: &DeclaredSilo, queue: &str, base: &Path) -> Result
         return Err("nobody else writes to a silo of ours, so that nothing of it is to be told".to_owned());
     }
     let address = Address::parse(&silo.url, base).map_err(|error| error.to_string())?;
-    Queue::connect(queue, &address, &Credentials::Ambient).map(drop)
+    Queue::check(queue, &address)
 }
 
 fn show_silo(silo: &DeclaredSilo) -> String {
@@ -238,6 +237,17 @@ impl Root {
     }
 }
 
+/// What names a silo that there is not, nor would be.
+fn refuse_unknown<'a>(
+    what: &str,
+    mut silos: impl Iterator<Item = &'a str>,
+    declared: &Declared,
+    inventory: &Inventory,
+) -> Result<(), ApplyError> {
+    let unknown = silos.find(|name| !declared.silos.contains_key(*name) && inventory.named(name).is_none());
+    unknown.map_or(Ok(()), |name| Err(invalid(what, format!("there is no silo `{name}`"))))
+}
+
 fn refuse_policy(what: &str, policy: &WritePolicy) -> Result<(), ApplyError> {
     if policy.to.is_empty() {
         return Err(invalid(what, "a write policy names at least one silo"));
@@ -264,10 +274,7 @@ fn compare_policies(declared: &Declared, inventory: &Inventory) -> Result<(Vec<C
         (format!("bucket.{bucket}.write"), before, bucket_write_policy(bucket.as_str()), policy)
     });
     for (what, before, key, policy) in default.chain(buckets) {
-        let known = |name: &str| declared.silos.contains_key(name) || inventory.named(name).is_some();
-        if let Some(unknown) = policy.to.iter().find(|to| !known(&to.silo)) {
-            return Err(invalid(what, format!("there is no silo `{}`", unknown.silo)));
-        }
+        refuse_unknown(&what, policy.to.iter().map(|to| to.silo.as_str()), declared, inventory)?;
         refuse_policy(&what, policy)?;
         if before != Some(policy) {
             changes.push(Change { what, before: before.map(show_policy), after: show_policy(policy) });
@@ -285,14 +292,7 @@ fn compare_objectives(declared: &Declared, inventory: &Inventory) -> Result<(Vec
             return Err(invalid(what, "an objective's name is 1 to 64 of `a-z A-Z 0-9 - _ .`"));
         }
         objective.check().map_err(|wrong| invalid(what.as_str(), wrong.to_string()))?;
-        let known = |name: &String| declared.silos.contains_key(name) || inventory.named(name).is_some();
-        let unknown = objective.place.iter().chain(&objective.never).find_map(|selector| match selector {
-            Selector::Name(name) if !known(name) => Some(name),
-            _ => None,
-        });
-        if let Some(unknown) = unknown {
-            return Err(invalid(what, format!("there is no silo `{unknown}`")));
-        }
+        refuse_unknown(&what, objective.named(), declared, inventory)?;
         let before = inventory.objectives.get(name).map(|(wish, _)| wish);
         if before != Some(objective) {
             changes.push(Change { what, before: before.map(Objective::to_string), after: objective.to_string() });

@@ -18,6 +18,13 @@ pub struct Number {
 /// The number of an extent's first write.
 pub type ExtentId = Number;
 
+impl Replica {
+    /// Whether its bytes are where others put them, in this silo.
+    pub fn lies_in(&self, silo: SiloId) -> bool {
+        self.silo == silo && matches!(self.location, Location::InPlace { .. })
+    }
+}
+
 impl std::fmt::Display for Number {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:x}-{:x}", self.session, self.number)

@@ -25,8 +25,7 @@ use crate::limits::{FAILURES_UNTIL_DOWN, MAX_OBJECTIVES, SILENCE, SILO_CHECK};
 use crate::meet::{Connected, claim, connect_declared};
 use crate::name::BucketName;
 use crate::namespace::{Core, Namespace, OpenError, Options};
-use crate::objective::expression::Condition;
-use crate::objective::{Objective, Rules, SiloFact};
+use crate::objective::{Objectives, Rules, SiloFact};
 use crate::placement::{Candidate, choose, down};
 use crate::stats::Stats;
 use crate::table::objectives;
@@ -264,9 +263,6 @@ impl OpenSilo {
     }
 }
 
-/// Objectives by name, with what each `when` says.
-pub type Objectives = BTreeMap<String, (Objective, Option<Condition>)>;
-
 /// Silos, write policies and objectives as they stood at one revision.
 #[derive(Default)]
 pub struct Inventory {
@@ -340,15 +336,18 @@ impl Inventory {
 
     /// The silos a body of this size may go to by the write policy of its bucket, whether they take any now or not.
     pub(crate) fn meant_for(&self, bucket: &BucketName, size: u64) -> Vec<SiloId> {
-        let policy = self.bucket_write.get(bucket.as_str()).or(self.write.as_ref());
         let own = self.silos.values().filter(|open| open.row.declared.access == Access::Own);
         let any = own.map(|open| Candidate { cordoned: false, up: true, room: None, ..open.candidate() });
-        choose(policy, &any.collect::<Vec<_>>(), size)
+        choose(self.policy(bucket), &any.collect::<Vec<_>>(), size)
+    }
+
+    fn policy(&self, bucket: &BucketName) -> Option<&WritePolicy> {
+        self.bucket_write.get(bucket.as_str()).or(self.write.as_ref())
     }
 
     /// The silos a body for this bucket may go to, best first; at least one.
     pub fn candidates(&self, bucket: &BucketName, size: u64) -> Result<Vec<&Arc<OpenSilo>>, Fault> {
-        let policy = self.bucket_write.get(bucket.as_str()).or(self.write.as_ref());
+        let policy = self.policy(bucket);
         let silos: Vec<Candidate> = self.silos.values().map(|open| open.candidate()).collect();
         let chosen: Vec<_> = choose(policy, &silos, size).into_iter().filter_map(|id| self.silos.get(&id)).collect();
         if !chosen.is_empty() {

@@ -36,10 +36,7 @@ pub fn plan(wish: Wish, extent: Number, held: &ExtentRow) -> Option<Move> {
     held.first?;
     let (from, to) = match wish {
         Wish::On(to) if held.verified_in(to).is_some() => return None,
-        Wish::On(to) => {
-            let verified = held.replicas.iter().find(|replica| replica.state == crate::extent::ReplicaState::Verified);
-            (verified?.silo, to)
-        }
+        Wish::On(to) => (held.verified().next()?.silo, to),
         Wish::OffOnto { from, to } => (held.verified_in(from)?.silo, to),
     };
     Some(Move { extent, bytes: held.size, from, to })

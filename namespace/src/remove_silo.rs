@@ -7,7 +7,6 @@ use crate::inventory::{Inventory, SiloCommandError, WritePolicy};
 use crate::job::Order;
 use crate::limits::{BEAT, COMMIT_TRIES, PATIENT_PASSES};
 use crate::namespace::{Core, Namespace};
-use crate::objective::Selector;
 use crate::table::silos::{SiloRow, revision, silo as silo_key};
 use crate::table::usage::{self, Counted};
 use crate::usage::Usage;
@@ -185,10 +184,8 @@ impl Core {
         let of_bucket = inventory.bucket_write.iter().find(|(_, policy)| sends(policy));
         let of_bucket = of_bucket.map(|(bucket, _)| format!("bucket.{bucket}.write"));
         let default = inventory.write.as_ref().filter(|policy| sends(policy)).map(|_| "write".to_owned());
-        let names = |selector: &Selector| matches!(selector, Selector::Name(own) if own == name);
         let mut wishes = inventory.objectives.iter();
-        let wish = wishes.find(|(_, (wish, _))| wish.place.iter().chain(&wish.never).any(names));
-        if let Some((objective, _)) = wish {
+        if let Some((objective, _)) = wishes.find(|(_, (wish, _))| wish.named().any(|named| named == name)) {
             return Err(RemoveSiloError::InObjective { silo: silo(), objective: objective.clone() });
         }
         if let Some(policy) = default.or(of_bucket) {

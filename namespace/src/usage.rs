@@ -1,5 +1,6 @@
 //! Objects and bytes, counted as deltas in the commits that change them.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::account::AccountId;
@@ -49,10 +50,7 @@ impl Namespace {
             let usage = Usage { objects: live.objects + retired.objects, bytes: live.bytes + retired.bytes };
             report.silos.push((row.name, usage));
         }
-        for (key, row) in self.table(key::BUCKETS).await? {
-            let row: BucketRow = decode(&row)?;
-            let name = std::str::from_utf8(&key[1..]).ok().and_then(|name| name.parse().ok());
-            let name = name.ok_or_else(|| Fault::Damaged("a bucket's key".to_owned()))?;
+        for (name, row) in self.bucket_rows().await? {
             report.buckets.push((name, row.owner, self.counted(Counted::Bucket(row.incarnation)).await?));
         }
         Ok(report)
@@ -66,8 +64,17 @@ impl Core {
         Ok(Usage { objects: read(rows[0].as_ref()), bytes: read(rows[1].as_ref()) })
     }
 
+    /// All buckets.
+    pub(crate) async fn bucket_rows(&self) -> Result<Vec<(BucketName, BucketRow)>, Fault> {
+        let read = |(key, row): &(Bytes, Bytes)| {
+            let name = std::str::from_utf8(&key[1..]).ok().and_then(|name| name.parse().ok());
+            Ok((name.ok_or_else(|| Fault::Damaged("a bucket's key".to_owned()))?, decode(row)?))
+        };
+        self.table(key::BUCKETS).await?.iter().map(read).collect()
+    }
+
     /// All rows of a short table.
-    pub(crate) async fn table(&self, table: u8) -> Result<Page, Fault> {
+    async fn table(&self, table: u8) -> Result<Page, Fault> {
         let (mut all, mut from, end): (Page, Key, Key) = (Vec::new(), vec![table], after_prefix(&[table]));
         loop {
             let page = self.engine.range(from.clone()..end.clone(), LIST_PAGE, usize::MAX).await?;

@@ -53,15 +53,16 @@ struct Forgotten {
 }
 
 impl Queue {
+    /// Whether there may be such a queue for the bucket; looks for nothing. The reason is one sentence fragment.
+    pub fn check(url: &str, bucket: &Address) -> Result<(), String> {
+        place_of(url, bucket).map(drop)
+    }
+
     /// A client of the queue at `url`, `https://sqs.REGION.amazonaws.com/ACCOUNT/NAME`, by a bucket's credentials; touches
     /// nothing. The region is the bucket's where the URL names none. The reason of a failure is one sentence fragment.
     pub fn connect(url: &str, bucket: &Address, credentials: &Credentials) -> Result<Self, String> {
         have_tls();
-        let Address::S3 { region, .. } = bucket else {
-            return Err("only a bucket behind S3's API has its changes told by a queue".to_owned());
-        };
-        let endpoint = endpoint_of(url)?;
-        let region = region_in(&endpoint).unwrap_or(region).to_owned();
+        let (endpoint, region) = place_of(url, bucket)?;
         let credentials = crate::s3::credentials(credentials, &region)?;
         let http = http(&Place::new(endpoint.clone(), true, ""))?;
         Ok(Self { http, url: url.to_owned(), endpoint, region, credentials })
@@ -127,6 +128,16 @@ impl Queue {
         let request = http::Request::from_parts(parts, reqwest::Body::from(body));
         request.try_into().map_err(|error: reqwest::Error| format!("the request was not made: {}", error.without_url()))
     }
+}
+
+/// Endpoint and region.
+fn place_of(url: &str, bucket: &Address) -> Result<(String, String), String> {
+    let Address::S3 { region, .. } = bucket else {
+        return Err("only a bucket behind S3's API has its changes told by a queue".to_owned());
+    };
+    let endpoint = endpoint_of(url)?;
+    let region = region_in(&endpoint).unwrap_or(region).to_owned();
+    Ok((endpoint, region))
 }
 
 /// Where a queue's requests go: what its URL has before its path.

@@ -52,8 +52,8 @@ pub(super) async fn cancel(State(admin): State<Arc<Admin>>, Named(id): Named<u64
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
-    bucket: BucketName,
-    key: ObjectKey,
+    pub(super) bucket: BucketName,
+    pub(super) key: ObjectKey,
 }
 
 pub(super) async fn where_is(

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use holdall_namespace::inventory::Declared;
-use holdall_namespace::name::{BucketName, ObjectKey};
 use holdall_namespace::objective::{Effective, Objective, Outlook, Scope, Why};
 use http::StatusCode;
 use serde::Deserialize;
@@ -13,6 +12,7 @@ use serde::Deserialize;
 use super::Admin;
 use super::declare::{How, declare};
 use super::extract::{Asked, Named, Sent};
+use super::jobs::Which;
 use super::problem::Problem;
 use super::view::Applied;
 
@@ -50,13 +50,6 @@ pub(super) async fn outlook(
     Asked(about): Asked<About>,
 ) -> Result<Json<Outlook>, Problem> {
     Ok(Json(admin.state.namespace.outlook(&about.on).await?))
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Which {
-    bucket: BucketName,
-    key: ObjectKey,
 }
 
 pub(super) async fn why(State(admin): State<Arc<Admin>>, Asked(which): Asked<Which>) -> Result<Json<Why>, Problem> {

@@ -125,11 +125,7 @@ pub(super) async fn plan(context: &Context, command: &Plan) -> Result<(), Failur
 
 /// Why an object is where it is.
 pub(super) async fn why(context: &Context, command: &WhyArgs) -> Result<(), Failure> {
-    let Target { bucket, rest } = &command.object;
-    if rest.is_empty() {
-        return Err(Failure::misuse(format!("`s3://{bucket}` names no object")));
-    }
-    let path = format!("/v1/why?bucket={}&key={}", encode(bucket.as_str()), encode(rest));
+    let path = format!("/v1/why?{}", command.object.object()?);
     let why: Why = context.admin()?.get(&path).await?;
     if context.global.json {
         return print::json(&why);

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use holdall_namespace::name::BucketName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use super::exit::Failure;
+
 /// Everything but letters, digits and `-._~` is encoded, as signatures want it.
 pub(crate) const STRICT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -15,6 +17,16 @@ pub struct Target {
     pub bucket: BucketName,
     /// A key or a literal prefix; may be empty.
     pub rest: String,
+}
+
+impl Target {
+    /// The object as a query of the admin API names it; misuse where none is named.
+    pub(crate) fn object(&self) -> Result<String, Failure> {
+        if self.rest.is_empty() {
+            return Err(Failure::misuse(format!("`s3://{}` names no object", self.bucket)));
+        }
+        Ok(format!("bucket={}&key={}", encode(self.bucket.as_str()), encode(&self.rest)))
+    }
 }
 
 /// The text names no place in S3.

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::exit::Failure;
 use super::index::of_backup;
-use super::target::{Target, encode};
+use super::target::Target;
 use super::{Context, print};
 use crate::admin::view::{ReplicaView, Status, UsageLine, UsageView};
 
@@ -17,11 +17,7 @@ pub struct Where {
 }
 
 pub(super) async fn whereabouts(context: &Context, command: &Where) -> Result<(), Failure> {
-    let Target { bucket, rest } = &command.object;
-    if rest.is_empty() {
-        return Err(Failure::misuse(format!("`s3://{bucket}` names no object")));
-    }
-    let path = format!("/v1/where?bucket={}&key={}", encode(bucket.as_str()), encode(rest));
+    let path = format!("/v1/where?{}", command.object.object()?);
     let replicas: Vec<ReplicaView> = context.admin()?.get(&path).await?;
     if context.global.json {
         return print::json(&replicas);

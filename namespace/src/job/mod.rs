@@ -216,12 +216,10 @@ impl Namespace {
         if pace.bytes_per_second == Some(0) || pace.concurrency == Some(0) {
             return Err(OrderError::Invalid("a rate or a concurrency of 0 moves nothing".to_owned()));
         }
-        if let Order::Place { bucket, .. } = &order {
-            self.bucket(bucket).await.map_err(|_| OrderError::NoSuchBucket(bucket.to_string()))?;
-        }
-        if let Order::Align { on: Scope { bucket: Some(bucket), .. } } = &order {
-            let missing = || OrderError::NoSuchBucket(bucket.clone());
-            self.bucket(&bucket.parse().map_err(|_| missing())?).await.map_err(|_| missing())?;
+        if let Some(bucket) = order.on().bucket {
+            let missing = |_| OrderError::NoSuchBucket(bucket.clone());
+            let name: Result<BucketName, _> = bucket.parse();
+            self.bucket(&name.map_err(|_| OrderError::NoSuchBucket(bucket.clone()))?).await.map_err(missing)?;
         }
         let _one_at_a_time = self.core.ordering.lock().await;
         self.core.refuse_at_odds(&order).await?;
@@ -290,6 +288,15 @@ impl std::fmt::Display for Order {
 }
 
 impl Order {
+    /// What it is about: all there is, of a drain.
+    fn on(&self) -> Scope {
+        match self {
+            Self::Place { bucket, prefix, .. } => Scope { bucket: Some(bucket.to_string()), prefix: prefix.clone() },
+            Self::Align { on } => on.clone(),
+            Self::Drain { .. } => Scope::default(),
+        }
+    }
+
     /// Whether it may move what a root takes over.
     fn moves(&self, root: &RootRow) -> bool {
         let taken = &root.info.order;
@@ -312,15 +319,11 @@ impl Order {
             (Self::Drain { from, .. }, Self::Place { on, .. }) | (Self::Place { on, .. }, Self::Drain { from, .. }) => {
                 from == on
             }
-            (Self::Align { on }, Self::Align { on: other }) => on.meets(other),
-            (Self::Align { on }, Self::Place { bucket, prefix, .. })
-            | (Self::Place { bucket, prefix, .. }, Self::Align { on }) => {
-                on.meets(&Scope { bucket: Some(bucket.to_string()), prefix: prefix.clone() })
-            }
             // What is drained is cordoned, which objectives respect.
             (Self::Drain { .. }, Self::Align { .. })
             | (Self::Align { .. }, Self::Drain { .. })
             | (Self::Place { .. }, Self::Place { .. }) => false,
+            (Self::Align { .. }, _) | (_, Self::Align { .. }) => self.on().meets(&other.on()),
         }
     }
 }
@@ -370,18 +373,12 @@ impl Core {
             return Err(OrderError::Invalid(format!("root {} ({}): {reason}", row.info.id, row.info.order)));
         }
         let inventory = self.inventory();
-        let (on, to) = match order {
-            Order::Align { .. } => return Ok(()),
-            Order::Drain { to, .. } => (Scope::default(), to),
-            Order::Place { on, .. } if inventory.named(on).is_some_and(|open| open.row.cordoned) => {
-                return Err(OrderError::Cordoned(on.clone()));
-            }
-            Order::Place { bucket, prefix, on } => {
-                (Scope { bucket: Some(bucket.to_string()), prefix: prefix.clone() }, on)
-            }
-        };
+        let (Order::Drain { to, .. } | Order::Place { on: to, .. }) = order else { return Ok(()) };
         let silo = inventory.named(to).ok_or_else(|| OrderError::NoSuchSilo(to.clone()))?;
-        match inventory.rules()?.against(&on, silo.id) {
+        if matches!(order, Order::Place { .. }) && silo.row.cordoned {
+            return Err(OrderError::Cordoned(to.clone()));
+        }
+        match inventory.rules()?.against(&order.on(), silo.id) {
             Some(rule) => Err(OrderError::Against(rule.name.clone())),
             None => Ok(()),
         }

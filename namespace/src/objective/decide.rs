@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::expression::{Condition, Subject};
-use super::{Objective, Scope};
+use super::{Objective, Objectives, Scope};
 use crate::extent::SiloId;
 use crate::placement::Candidate;
 
@@ -17,7 +17,7 @@ pub struct SiloFact {
 }
 
 /// An objective, ready to be asked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Rule {
     /// Its name.
     pub name: String,
@@ -32,7 +32,7 @@ pub struct Rule {
 }
 
 /// All objectives, the closest first.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct Rules {
     all: Vec<Rule>,
     silos: BTreeMap<SiloId, SiloFact>,
@@ -47,8 +47,6 @@ pub struct Wanted {
     pub on: Vec<SiloId>,
     /// Silos that will not, and the objective that says so.
     pub never: BTreeMap<SiloId, usize>,
-    /// Objectives that could not be asked about it, and why.
-    pub broken: Vec<(usize, String)>,
 }
 
 /// Where verified replicas of an extent are, and its bytes.
@@ -85,10 +83,7 @@ pub enum Standing {
 
 impl Rules {
     /// Of what is declared, with what each `when` says.
-    pub fn new(
-        objectives: &BTreeMap<String, (Objective, Option<Condition>)>,
-        silos: BTreeMap<SiloId, SiloFact>,
-    ) -> Self {
+    pub fn new(objectives: &Objectives, silos: BTreeMap<SiloId, SiloFact>) -> Self {
         let means = |selectors: &[super::Selector]| {
             let mut found: Vec<SiloId> = Vec::new();
             for selector in selectors {
@@ -112,11 +107,6 @@ impl Rules {
             closeness(other).cmp(&closeness(one)).then_with(|| one.name.cmp(&other.name))
         });
         Self { all, silos }
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.all.is_empty()
     }
 
     /// All of them, the closest first.
@@ -166,13 +156,8 @@ impl Rules {
     pub fn wanted(&self, conditions: &[Option<Result<bool, String>>]) -> Wanted {
         let mut wanted = Wanted::default();
         for (at, (rule, holds)) in self.all.iter().zip(conditions).enumerate() {
-            match holds {
-                Some(Ok(true)) => {}
-                Some(Ok(false)) | None => continue,
-                Some(Err(reason)) => {
-                    wanted.broken.push((at, reason.clone()));
-                    continue;
-                }
+            if !matches!(holds, Some(Ok(true))) {
+                continue;
             }
             for id in &rule.never {
                 wanted.never.entry(*id).or_insert(at);
@@ -188,7 +173,7 @@ impl Rules {
 
     /// How what is held stands to what is wanted. `otherwise` are silos that take it where an objective says only where it may
     /// not be, the best first.
-    pub fn standing(&self, wanted: &Wanted, held: &Held, otherwise: &[SiloId]) -> Standing {
+    pub fn standing(&self, wanted: &Wanted, held: &Held, otherwise: impl FnOnce() -> Vec<SiloId>) -> Standing {
         let banned = held.on.iter().find_map(|id| wanted.never.get(id).map(|by| (*id, *by)));
         let as_wished = held.on.iter().any(|id| wanted.by.is_none() || wanted.on.contains(id));
         let up = |id: SiloId| self.silos.get(&id).is_some_and(|fact| fact.takes.up);
@@ -203,8 +188,7 @@ impl Rules {
         if !up(from) {
             return Standing::Waits { by, reason: format!("silo `{}`, which has it, is down", self.name_of(from)) };
         }
-        let by = wanted.by.filter(|_| banned.is_none()).unwrap_or(by);
-        let allowed = if wanted.by.is_some() { &wanted.on[..] } else { otherwise };
+        let allowed = if wanted.by.is_some() { wanted.on.clone() } else { otherwise() };
         let mut reasons = Vec::new();
         for to in allowed.iter().filter(|to| !held.on.contains(to) && !wanted.never.contains_key(to)) {
             match self.silos.get(to).map(|fact| refusal(&fact.takes, held.bytes)) {
@@ -288,13 +272,13 @@ mod tests {
         let rules = rules(&[("cold", "s3://logs/", None, &["cold", "far"], &[]), ("eu", "s3://", None, &[], &["far"])]);
         let wanted = rules.wanted(&rules.conditions(&subject("logs", "k")));
         let by = 0;
-        assert_eq!(rules.standing(&wanted, &held(&[2]), &[]), Standing::Aligned);
-        assert_eq!(rules.standing(&wanted, &held(&[1]), &[]), Standing::Moves { from: 1, to: 2, by });
-        assert_eq!(rules.standing(&wanted, &held(&[3]), &[]), Standing::Moves { from: 3, to: 2, by: 1 });
+        assert_eq!(rules.standing(&wanted, &held(&[2]), Vec::new), Standing::Aligned);
+        assert_eq!(rules.standing(&wanted, &held(&[1]), Vec::new), Standing::Moves { from: 1, to: 2, by });
+        assert_eq!(rules.standing(&wanted, &held(&[3]), Vec::new), Standing::Moves { from: 3, to: 2, by: 1 });
         let only_never = rules.wanted(&rules.conditions(&subject("photos", "k")));
-        assert_eq!(rules.standing(&only_never, &held(&[1]), &[3, 1]), Standing::Aligned);
-        assert_eq!(rules.standing(&only_never, &held(&[3]), &[3, 1]), Standing::Moves { from: 3, to: 1, by: 1 });
-        assert_eq!(rules.standing(&Wanted::default(), &held(&[3]), &[1]), Standing::Aligned);
+        assert_eq!(rules.standing(&only_never, &held(&[1]), || vec![3, 1]), Standing::Aligned);
+        assert_eq!(rules.standing(&only_never, &held(&[3]), || vec![3, 1]), Standing::Moves { from: 3, to: 1, by: 1 });
+        assert_eq!(rules.standing(&Wanted::default(), &held(&[3]), || vec![1]), Standing::Aligned);
     }
 
     #[test]
@@ -305,13 +289,13 @@ mod tests {
         rules.silos.get_mut(&3).unwrap().takes.room = Some(9);
         let waits = |reason: &str| Standing::Waits { by: 0, reason: reason.to_owned() };
         let expected = waits("silo `cold` is down; silo `far` has no room above its reserve");
-        assert_eq!(rules.standing(&wanted, &held(&[1]), &[]), expected);
+        assert_eq!(rules.standing(&wanted, &held(&[1]), Vec::new), expected);
         rules.silos.get_mut(&1).unwrap().takes.up = false;
         let source = waits("silo `hot`, which has it, is down");
-        assert_eq!(rules.standing(&wanted, &held(&[1]), &[]), source);
+        assert_eq!(rules.standing(&wanted, &held(&[1]), Vec::new), source);
         rules.silos.get_mut(&1).unwrap().takes.up = true;
         let nowhere = Wanted { on: Vec::new(), ..wanted };
-        assert_eq!(rules.standing(&nowhere, &held(&[1]), &[]), waits("no silo is allowed"));
+        assert_eq!(rules.standing(&nowhere, &held(&[1]), Vec::new), waits("no silo is allowed"));
     }
 
     proptest! {
@@ -330,10 +314,10 @@ mod tests {
             let said: Vec<_> = all.into_iter().filter(|rule| !rule.3.is_empty() || !rule.4.is_empty()).collect();
             let rules = rules(&said);
             let wanted = rules.wanted(&rules.conditions(&subject("b", "k")));
-            if let Standing::Moves { from, to, .. } = rules.standing(&wanted, &held(&[on]), &[1, 2, 3]) {
+            if let Standing::Moves { from, to, .. } = rules.standing(&wanted, &held(&[on]), || vec![1, 2, 3]) {
                 prop_assert_eq!(from, on);
                 prop_assert!(!wanted.never.contains_key(&to));
-                prop_assert_eq!(rules.standing(&wanted, &held(&[to]), &[1, 2, 3]), Standing::Aligned);
+                prop_assert_eq!(rules.standing(&wanted, &held(&[to]), || vec![1, 2, 3]), Standing::Aligned);
             }
         }
     }

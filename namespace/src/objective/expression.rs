@@ -56,15 +56,8 @@ fn place(at: Option<(u32, u32)>) -> String {
 /// A condition that was looked at: it names only what there is, and answered yes or no on a sample.
 #[derive(Debug, Clone)]
 pub struct Condition {
-    text: String,
     program: Arc<Program>,
     attributes: bool,
-}
-
-impl PartialEq for Condition {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
-    }
 }
 
 /// The functions that conditions may use, beside CEL's own.
@@ -110,18 +103,13 @@ impl Condition {
             return Err(Wrong { at: position(text, unknown), reason });
         }
         let attributes = names.iter().any(|name| ATTRIBUTES.contains(name));
-        let condition = Self { text: text.to_owned(), program: Arc::new(program), attributes };
+        let condition = Self { program: Arc::new(program), attributes };
         let small = Subject { bucket: "bucket", key: "key", storage_class: "STANDARD", ..Subject::default() };
         let large = Subject { size: 1 << 50, now: i64::MAX, ..small.clone() };
         for sample in [small, large] {
             condition.holds(&sample).map_err(|reason| Wrong { at: None, reason })?;
         }
         Ok(condition)
-    }
-
-    /// As it was written.
-    pub fn text(&self) -> &str {
-        &self.text
     }
 
     /// Whether it looks at what may stand in a row of its own.

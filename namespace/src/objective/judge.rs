@@ -14,7 +14,6 @@ use crate::job::OrderError;
 use crate::list::read_name;
 use crate::name::BucketName;
 use crate::namespace::Core;
-use crate::table::buckets::BucketRow;
 use crate::table::extents::ExtentRow;
 use crate::table::objects::{Attributes, Data, NAME_AT, ObjectRow, attributes, prefix as object_prefix};
 use crate::table::uploads::{ManifestRow, PartRow, manifest, part as part_key};
@@ -88,11 +87,9 @@ impl Judge {
 
     fn standing(&self, (bucket, key): (u64, &str), wanted: &Wanted, own: bool, row: &ExtentRow) -> Standing {
         let held = Held { on: row.verified().map(|replica| replica.silo).collect(), bytes: row.size };
-        let otherwise = match self.buckets.get(&bucket).filter(|_| wanted.by.is_none() && !wanted.never.is_empty()) {
-            Some(name) => self.inventory.meant_for(name, row.size),
-            None => Vec::new(),
-        };
-        let standing = self.rules.standing(wanted, &held, &otherwise);
+        let otherwise =
+            || self.buckets.get(&bucket).map_or_else(Vec::new, |name| self.inventory.meant_for(name, row.size));
+        let standing = self.rules.standing(wanted, &held, otherwise);
         let Standing::Moves { by, .. } = standing else { return standing };
         let unfilled = |(of, into): &(u64, String)| *of == bucket && key.starts_with(into.as_str());
         let reason = if !own {
@@ -111,13 +108,7 @@ impl Core {
     pub(crate) async fn objectives(&self, on: &Scope) -> Result<Judge, Fault> {
         let inventory = self.inventory();
         let rules = inventory.rules()?;
-        let mut buckets = BTreeMap::new();
-        for (key, row) in self.table(key::BUCKETS).await? {
-            let row: BucketRow = decode(&row)?;
-            let name: Option<BucketName> = std::str::from_utf8(&key[1..]).ok().and_then(|name| name.parse().ok());
-            let name = name.ok_or_else(|| Fault::Damaged("a bucket's key".to_owned()))?;
-            buckets.insert(row.incarnation, name);
-        }
+        let buckets = self.bucket_rows().await?.into_iter().map(|(name, row)| (row.incarnation, name)).collect();
         let roots = crate::inventory::load_roots(&*self.engine).await?;
         let unfilled = roots.into_iter().filter(|root| !root.info.filled);
         let unfilled = unfilled.map(|root| (root.bucket, root.info.order.into)).collect();

@@ -41,6 +41,9 @@ pub struct Objective {
     pub never: Vec<Selector>,
 }
 
+/// Objectives by name, with what each `when` says.
+pub type Objectives = BTreeMap<String, (Objective, Option<Condition>)>;
+
 /// A part of the namespace: `s3://bucket/prefix`, the prefix literal as in `ListObjectsV2`; `s3://` is all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -102,6 +105,14 @@ impl Selector {
 }
 
 impl Objective {
+    /// The silos that it names.
+    pub fn named(&self) -> impl Iterator<Item = &str> {
+        self.place.iter().chain(&self.never).filter_map(|selector| match selector {
+            Selector::Name(name) => Some(name.as_str()),
+            Selector::Label(..) => None,
+        })
+    }
+
     /// Whether it says anything that can be carried out; silos of its labels may come later. Answers what `when` says.
     pub fn check(&self) -> Result<Option<Condition>, Wrong> {
         if self.place.is_empty() && self.never.is_empty() {

@@ -187,7 +187,8 @@ impl Namespace {
         while let Some(page) = next_page(&self.core, &mut at, &end).await? {
             for object in self.core.judged(&judge, &page).await? {
                 told.objects += 1;
-                for (by, reason) in object.wanted.broken {
+                for (by, holds) in object.conditions.into_iter().enumerate() {
+                    let Some(Err(reason)) = holds else { continue };
                     let reason = told_apart(&told.broken, by, reason);
                     *told.broken.entry((by, reason)).or_default() += 1;
                 }

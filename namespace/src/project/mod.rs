@@ -89,7 +89,7 @@ pub struct Conflict {
 
 impl Projecting {
     /// A name may not be in step with its key. False where no more is kept: the root is compared again later, from `key` on.
-    fn want(&self, name: Name, key: &Key) -> bool {
+    pub(crate) fn want(&self, name: Name, key: &Key) -> bool {
         let (root, mut queue) = (name.0, held(&self.queue));
         let kept = queue.want(name, Duration::ZERO);
         if !kept {
@@ -259,13 +259,6 @@ impl Core {
         let inventory = self.inventory();
         let mut roots = inventory.roots.iter().filter(|row| row.silo == silo && row.info.order.write);
         roots.find_map(|row| Some((row.info.id, object(row.bucket, &row.info.order.key_of(name).ok()?))))
-    }
-
-    /// Nobody reads these bytes in a tree of others any more: their file may go after them.
-    pub(crate) fn retire_soon(&self, silo: SiloId, name: &[u8]) {
-        if let Some((root, key)) = self.written_root_of(silo, name) {
-            self.projecting.want((root, name.to_vec()), &key);
-        }
     }
 
     /// Brings trees of others in step with their keys, for ever.

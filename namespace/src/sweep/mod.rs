@@ -21,6 +21,7 @@ use crate::table::extents::{ExtentRow, extent, forget};
 use crate::table::names::{self, NameRow, NameState};
 use crate::table::packs::{self, PackId};
 use crate::table::retired::{RetiredRow, read_since, since};
+use crate::table::roots::RootId;
 use crate::table::sessions::{BeatRow, read_session};
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, decode_row, encode, key, successor};
@@ -292,23 +293,23 @@ impl Core {
         let touched = self.packer.touch(all.iter().flat_map(Gone::packs).collect());
         let priority = Priority::of(all.len());
         let reads = all.iter().flat_map(|gone| [Read::Row(gone.retired.clone()), Read::Row(extent(gone.extent))]);
-        let originals: Vec<_> = all.iter().flat_map(|gone| self.originals(gone)).collect();
+        let originals: Arc<[_]> = all.iter().flat_map(|gone| self.originals(gone)).collect();
+        let leaving = Arc::clone(&originals);
         let reads = reads.chain(originals.iter().map(Original::read)).collect();
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let (mut writes, mut swept) = (Vec::new(), Swept::default());
             let _held = &touched;
-            for original in &originals {
+            for original in leaving.iter() {
                 writes.extend(original.leave(rows)?);
             }
             for gone in &all {
                 swept.add(&gone.forget(rows, stale.as_ref(), &mut writes)?);
             }
-            let leave = originals.iter().map(|original| (original.silo, original.name.clone()));
-            Ok((writes, (swept, leave.collect::<Vec<_>>())))
+            Ok((writes, swept))
         };
-        let (swept, leave) = engine::commit_as(&*self.engine, priority, reads, decide).await?;
-        for (silo, name) in leave {
-            self.retire_soon(silo, &name);
+        let swept = engine::commit_as(&*self.engine, priority, reads, decide).await?;
+        for original in originals.iter() {
+            self.projecting.want((original.root, original.name.clone()), &original.key);
         }
         Ok(swept)
     }
@@ -319,8 +320,11 @@ impl Core {
             Location::InPlace { name, .. } => Some((*silo, name.clone())),
             Location::Blob(_) | Location::Pack { .. } => None,
         });
-        let written = in_place.filter(|(silo, name)| self.written_root_of(*silo, name).is_some());
-        written.map(|(silo, name)| Original { silo, name, extent: gone.extent }).collect()
+        let original = |(silo, name): (SiloId, Vec<u8>)| {
+            let (root, key) = self.written_root_of(silo, &name)?;
+            Some(Original { silo, name, extent: gone.extent, root, key })
+        };
+        in_place.filter_map(original).collect()
     }
 }
 
@@ -368,6 +372,9 @@ struct Original {
     silo: SiloId,
     name: Vec<u8>,
     extent: Number,
+    /// The root that it is of, and the row of its key.
+    root: RootId,
+    key: Key,
 }
 
 impl Original {

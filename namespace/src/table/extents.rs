@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{KeyBuilder, encode, key, read_number};
 use crate::engine::{Key, Write};
-use crate::extent::{Location, Number, Replica, ReplicaState, SiloId};
+use crate::extent::{Number, Replica, ReplicaState, SiloId};
 
 /// An extent. The row is the guard of its references: whoever adds one reads it, whoever drops the last one writes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,15 +35,12 @@ impl ExtentRow {
 
     /// Whether its bytes are where others put them, in this silo and nowhere else.
     pub fn is_in_place(&self, silo: SiloId) -> bool {
-        let verified = |replica: &&Replica| replica.state == ReplicaState::Verified;
-        let there = |replica: &Replica| replica.silo == silo && matches!(replica.location, Location::InPlace { .. });
-        self.verified_in(silo).is_some() && self.replicas.iter().filter(verified).all(there)
+        self.verified_in(silo).is_some() && self.verified().all(|replica| replica.lies_in(silo))
     }
 
     /// Whether anybody may still read its bytes where others put them in this silo.
     pub fn lies_in(&self, silo: SiloId) -> bool {
-        let there = |replica: &Replica| replica.silo == silo && matches!(replica.location, Location::InPlace { .. });
-        self.replicas.iter().any(there)
+        self.replicas.iter().any(|replica| replica.lies_in(silo))
     }
 
     /// Its verified replicas.
@@ -53,7 +50,7 @@ impl ExtentRow {
 
     /// The verified replica in a silo.
     pub fn verified_in(&self, silo: SiloId) -> Option<&Replica> {
-        self.replicas.iter().find(|replica| replica.silo == silo && replica.state == ReplicaState::Verified)
+        self.verified().find(|replica| replica.silo == silo)
     }
 }
 
