@@ -62,6 +62,10 @@ pub const QUEUE_REST_AT_MOST: Duration = Duration::from_mins(1);
 /// How often the admin API says how far a snapshot of the index came.
 pub const PROGRESS: Duration = Duration::from_millis(250);
 
+/// Objects are compared with objectives at most and at least this often, where they are by themselves.
+pub const SOONEST_COMPARISON: Duration = Duration::from_secs(1);
+/// See [`SOONEST_COMPARISON`].
+pub const RAREST_COMPARISON: Duration = Duration::from_hours(31 * 24);
 /// Snapshots of the index are this far apart at least: one takes a moment, and lists every silo.
 pub const SOONEST_SNAPSHOT: Duration = Duration::from_secs(1);
 /// And this far at most: a restore reads the log of all that time.

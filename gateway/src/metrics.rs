@@ -127,6 +127,7 @@ fn of_namespace(now: &Snapshot) -> Registry {
         ("projections", "Files brought into trees of others, or taken out of them", now.projections),
         ("conflicts", "Files of others that S3 wrote over unseen, and that were kept", now.conflicts),
         ("hashed_bytes", "Bytes in place that were read for their checksums", now.hashed_bytes),
+        ("reads_uncounted", "Reads that no object's heat has", now.reads_uncounted),
         ("names_looked_at", "Such names that were looked at", now.names_looked_at),
     ];
     for (name, help, value) in counters {
@@ -139,6 +140,11 @@ fn of_namespace(now: &Snapshot) -> Registry {
         ("retired_waiting", "Retired replicas that waited at the end of the last sweep", now.retired_waiting),
         ("reads_open", "Reads open now", now.reads_open),
         ("unhashed_bytes", "Bytes in place that have no checksums yet", now.unhashed_bytes),
+        (
+            "misaligned_bytes",
+            "Bytes not where objectives want them, and that cannot go there now",
+            now.misaligned_bytes,
+        ),
         ("names_waiting", "Such names that wait to be looked at now", now.names_waiting),
         ("index_bytes", "Bytes the index takes on its disk", now.index_bytes),
     ];

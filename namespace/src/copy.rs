@@ -10,6 +10,7 @@ use crate::get::Opened;
 use crate::name::ObjectKey;
 use crate::namespace::Namespace;
 use crate::object::{Checksum, ChecksumAlgorithm, ChecksumKind, Condition, Headers, Pairs};
+use crate::objective::expression::Subject;
 use crate::put::{PutDone, PutError, PutObject};
 use crate::reference::targets;
 use crate::replace::{Beside, Replace};
@@ -42,10 +43,18 @@ impl Namespace {
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
     pub async fn copy(&self, request: CopyObject<'_>) -> Result<PutDone, PutError> {
         self.core.room_in_index()?;
-        if request.source.is_in_place().await? {
-            return self.copy_whole(request).await;
-        }
         let CopyObject { source, bucket, key, headers, tags, storage_class, algorithm, condition } = request;
+        let headers = headers.unwrap_or_else(|| source.object.headers.clone());
+        let tags = tags.unwrap_or_else(|| source.object.tags.clone());
+        let mut attributes = Attributes { headers, tags, checksum: None };
+        let subject = Subject { size: source.row.size, ..Subject::default() };
+        let subject = subject.of(bucket.name.as_str(), key.as_str(), storage_class.as_deref(), Some(&attributes));
+        if source.is_in_place().await? || self.core.forbids_some(&subject)? {
+            // Bytes that others may change or take away, or move to where the copy may not be, are written anew.
+            let upload = source.upload(0..source.row.size, algorithm).await?;
+            let Attributes { headers, tags, .. } = attributes;
+            return self.put(PutObject { bucket, key, upload, headers, tags, storage_class, condition }).await;
+        }
         let session = self.session();
         let checksum = self.checksum_of_copy(source, algorithm).await?;
         let guard = session.take();
@@ -59,27 +68,15 @@ impl Namespace {
             data: source.row.data.clone(),
             attributes: None,
         };
-        let attributes = Attributes {
-            headers: headers.unwrap_or_else(|| source.object.headers.clone()),
-            tags: tags.unwrap_or_else(|| source.object.tags.clone()),
-            checksum: checksum.map(|checksum| checksum.value),
-        };
+        attributes.checksum = checksum.map(|checksum| checksum.value);
         let (adding, kept) = (targets(&row.data), attributes.clone());
         let beside = Beside::<()> { reads: Vec::new(), decide: Arc::new(|_, _| Ok(Vec::new())) };
         let guards = vec![Arc::new(guard)];
         let replace =
             Replace { session, bucket, key, row, attributes: kept, modified: None, condition, adding, beside, guards };
         let row = self.core.replace(replace).await?;
+        self.core.align_soon(bucket, key);
         Ok(PutDone { object: show(&row, attributes) })
-    }
-
-    /// Bytes that others may change or take away are written anew: a copy is the client's own.
-    async fn copy_whole(&self, request: CopyObject<'_>) -> Result<PutDone, PutError> {
-        let CopyObject { source, bucket, key, headers, tags, storage_class, algorithm, condition } = request;
-        let upload = source.upload(0..source.row.size, algorithm).await?;
-        let headers = headers.unwrap_or_else(|| source.object.headers.clone());
-        let tags = tags.unwrap_or_else(|| source.object.tags.clone());
-        self.put(PutObject { bucket, key, upload, headers, tags, storage_class, condition }).await
     }
 
     /// The source's checksum, or the one asked for: then the bytes are read once.
@@ -94,7 +91,7 @@ impl Namespace {
             return Ok(own);
         }
         let mut hasher = ChecksumHasher::new(algorithm);
-        let mut bytes = source.read(0..source.row.size).await?;
+        let mut bytes = source.bytes(0..source.row.size).await?;
         while let Some(piece) = bytes.next().await {
             hasher.update(&piece?);
         }

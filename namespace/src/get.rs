@@ -10,6 +10,7 @@ use holdall_silos::BodyError;
 
 use crate::assimilate::Sought;
 use crate::bucket::Bucket;
+use crate::engine::Key;
 use crate::extent::{Location, Replica, Slice};
 use crate::fault::Fault;
 use crate::limits::COMMIT_TRIES;
@@ -44,13 +45,24 @@ pub struct Opened {
     /// What S3 shows of it.
     pub object: Object,
     pub(crate) row: ObjectRow,
+    /// The row's key.
+    name: Key,
     core: Arc<Core>,
     guard: Arc<OpenRead>,
 }
 
 impl Opened {
-    /// Its bytes in `range` (within the object's size). Fails before the first byte where that is possible.
+    /// Its bytes in `range` (within the object's size), for a client: this counts as a read. Fails before the first byte where
+    /// that is possible.
     pub async fn read(&self, range: Range<u64>) -> Result<Bytestream, Fault> {
+        let bytes = range.end - range.start;
+        let read = self.bytes(range).await?;
+        self.core.note_read(self.name.clone(), bytes, self.row.size);
+        Ok(read)
+    }
+
+    /// The same for ourselves, which makes nothing warmer.
+    pub(crate) async fn bytes(&self, range: Range<u64>) -> Result<Bytestream, Fault> {
         let slices = self.slices(range).await?;
         read_slices(Arc::clone(&self.core), Arc::clone(&self.guard), slices).await
     }
@@ -62,7 +74,7 @@ impl Opened {
         algorithm: Option<ChecksumAlgorithm>,
     ) -> Result<Upload, Fault> {
         let size = range.end - range.start;
-        let bytes = self.read(range).await?;
+        let bytes = self.bytes(range).await?;
         let body = bytes.map(|piece| piece.map_err(|fault| BodyError { reason: fault.to_string() }));
         Ok(Upload { body: body.boxed(), size, algorithm, verify: Box::new(|_| Ok(())) })
     }
@@ -166,7 +178,8 @@ impl Core {
         let early = (!crate::seeded_bug!("reader-registers-late")).then(|| self.session().open_read());
         let Some((row, object)) = self.current(bucket, key).await? else { return Ok(None) };
         let guard = Arc::new(early.unwrap_or_else(|| self.session().open_read()));
-        Ok(Some(Opened { object, row, core: Arc::clone(self), guard }))
+        let name = crate::table::objects::object(bucket.incarnation, key);
+        Ok(Some(Opened { object, row, name, core: Arc::clone(self), guard }))
     }
 
     /// The current version's row, and what S3 shows of it.

@@ -1,11 +1,12 @@
 //! The silos: which there are, how full, how healthy.
 
+mod choose;
 mod declared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -23,10 +24,9 @@ use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::limits::{FAILURES_UNTIL_DOWN, MAX_OBJECTIVES, SILENCE, SILO_CHECK};
 use crate::meet::{Connected, claim, connect_declared};
-use crate::name::BucketName;
 use crate::namespace::{Core, Namespace, OpenError, Options};
-use crate::objective::{Objectives, Rules, SiloFact};
-use crate::placement::{Candidate, choose, down};
+use crate::objective::{Objective, Objectives, Rules, SiloFact};
+use crate::placement::Candidate;
 use crate::stats::Stats;
 use crate::table::objectives;
 use crate::table::roots::RootRow;
@@ -280,6 +280,8 @@ pub struct Inventory {
     pub unread: BTreeMap<String, String>,
     /// What is taken over in place. How far that came may be more by now.
     pub roots: Vec<RootRow>,
+    /// The objectives in force, for what is written; made when they are first asked.
+    placing: OnceLock<Result<Rules, Fault>>,
 }
 
 impl Inventory {
@@ -309,7 +311,8 @@ impl Inventory {
         let (write, bucket_write) = load_policies(engine).await?;
         let (objectives, unread) = load_objectives(engine).await?;
         let roots = load_roots(engine).await?;
-        Ok(Self { revision, silos, write, bucket_write, objectives, unread, roots })
+        let placing = OnceLock::new();
+        Ok(Self { revision, silos, write, bucket_write, objectives, unread, roots, placing })
     }
 
     /// By name.
@@ -322,39 +325,31 @@ impl Inventory {
         self.silos.get(&id).ok_or_else(|| Fault::Unavailable(format!("silo {id} is not open here")))
     }
 
-    /// All objectives, over the silos as they are now; none as long as one of them cannot be read here, since it may forbid what
-    /// the others want.
+    /// The objectives in force, over the silos as they are now; none as long as one of them cannot be read here, since it may
+    /// forbid what the others want.
     pub fn rules(&self) -> Result<Rules, Fault> {
+        let in_force = self.objectives.iter().filter(|(_, (wish, _))| !wish.paused);
+        self.rules_of(&in_force.map(|(name, wish)| (name.clone(), wish.clone())).collect())
+    }
+
+    /// The same of all of them, as if none was paused, and of one more.
+    pub fn rules_with(&self, more: Option<(String, Objective)>) -> Result<Rules, Fault> {
+        let mut all = self.objectives.clone();
+        if let Some((name, wish)) = more {
+            let condition = wish.check().map_err(|wrong| Fault::Damaged(wrong.to_string()))?;
+            all.insert(name, (wish, condition));
+        }
+        self.rules_of(&all)
+    }
+
+    fn rules_of(&self, objectives: &Objectives) -> Result<Rules, Fault> {
         if let Some((name, reason)) = self.unread.first_key_value() {
             return Err(Fault::Unavailable(format!("objective `{name}` cannot be read by this version: {reason}")));
         }
         let fact =
             |open: &Arc<OpenSilo>| SiloFact { takes: open.candidate(), labels: open.row.declared.labels.clone() };
         let silos = self.silos.iter().map(|(id, open)| (*id, fact(open))).collect();
-        Ok(Rules::new(&self.objectives, silos))
-    }
-
-    /// The silos a body of this size may go to by the write policy of its bucket, whether they take any now or not.
-    pub(crate) fn meant_for(&self, bucket: &BucketName, size: u64) -> Vec<SiloId> {
-        let own = self.silos.values().filter(|open| open.row.declared.access == Access::Own);
-        let any = own.map(|open| Candidate { cordoned: false, up: true, room: None, ..open.candidate() });
-        choose(self.policy(bucket), &any.collect::<Vec<_>>(), size)
-    }
-
-    fn policy(&self, bucket: &BucketName) -> Option<&WritePolicy> {
-        self.bucket_write.get(bucket.as_str()).or(self.write.as_ref())
-    }
-
-    /// The silos a body for this bucket may go to, best first; at least one.
-    pub fn candidates(&self, bucket: &BucketName, size: u64) -> Result<Vec<&Arc<OpenSilo>>, Fault> {
-        let policy = self.policy(bucket);
-        let silos: Vec<Candidate> = self.silos.values().map(|open| open.candidate()).collect();
-        let chosen: Vec<_> = choose(policy, &silos, size).into_iter().filter_map(|id| self.silos.get(&id)).collect();
-        if !chosen.is_empty() {
-            return Ok(chosen);
-        }
-        let down = down(policy, &silos, size).and_then(|id| self.silos.get(&id));
-        Err(down.map_or(Fault::NoRoom, |open| Fault::Unavailable(format!("silo `{}` is down", open.row.name))))
+        Ok(Rules::new(objectives, silos))
     }
 }
 

@@ -15,8 +15,10 @@ use crate::clock::Clock;
 use crate::engine::{self, Engine, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
+use crate::heat::Tally;
 use crate::inventory::Inventory;
 use crate::job::Running;
+use crate::objective::{AlignOptions, Keeping};
 use crate::pack::Packer;
 use crate::project::Projecting;
 use crate::session::Session;
@@ -36,6 +38,8 @@ pub struct Options {
     pub pack_up_to: u64,
     /// How backups of the index are made; none are where this is none.
     pub backup: Option<BackupOptions>,
+    /// How objects are kept where objectives want them; by order alone where this is none.
+    pub align: Option<AlignOptions>,
 }
 
 /// Why a namespace did not open.
@@ -98,6 +102,10 @@ pub struct Core {
     pub(crate) looking: Looking,
     /// What trees of others lack.
     pub(crate) projecting: Projecting,
+    /// Reads that no row has yet.
+    pub(crate) tally: Tally,
+    /// What may not be where objectives want it.
+    pub(crate) keeping: Keeping,
 }
 
 /// One gateway's view of all buckets and objects.
@@ -153,6 +161,8 @@ impl Namespace {
             tails: Mutex::default(),
             looking: Looking::default(),
             projecting: Projecting::default(),
+            tally: Tally::default(),
+            keeping: Keeping::default(),
         };
         Ok(Arc::new(Self { core: Arc::new(core), tasks: Mutex::default() }))
     }
@@ -167,10 +177,12 @@ impl Namespace {
             tokio::spawn(Arc::clone(core).sweep_forever()),
             tokio::spawn(Arc::clone(core).look_after_packs_forever()),
             tokio::spawn(Arc::clone(core).run_jobs_forever()),
+            tokio::spawn(Arc::clone(core).keep_aligned_forever()),
             tokio::spawn(Arc::clone(core).pass_roots_forever()),
             tokio::spawn(Arc::clone(core).look_at_touched_forever()),
             tokio::spawn(Arc::clone(core).hash_in_place_forever()),
             tokio::spawn(Arc::clone(core).project_forever()),
+            tokio::spawn(Arc::clone(core).write_heat_forever()),
             tokio::spawn(Arc::clone(core).ship_log_forever()),
             tokio::spawn(Arc::clone(core).take_snapshots_forever()),
         ];
@@ -185,6 +197,7 @@ impl Namespace {
             let _ = task.await;
         }
         self.core.stop_jobs().await;
+        self.core.write_heat().await;
         self.core.ship_the_rest().await;
         if let Err(fault) = self.core.session().end().await {
             tracing::warn!(%fault, "the session did not end in good order");
@@ -208,6 +221,7 @@ impl Namespace {
         snapshot.moves_running = self.core.running.moves_running();
         snapshot.names_waiting = self.core.names_waiting();
         snapshot.unhashed_bytes = self.core.unhashed_bytes();
+        snapshot.misaligned_bytes = self.misaligned_bytes();
         snapshot
     }
 

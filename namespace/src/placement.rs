@@ -18,9 +18,16 @@ pub struct Candidate {
     pub room: Option<u64>,
 }
 
+impl Candidate {
+    /// Whether it takes a body of this size.
+    pub fn takes(&self, size: u64) -> bool {
+        !self.cordoned && self.up && self.room.is_none_or(|room| room >= size)
+    }
+}
+
 /// The silos a body of `size` bytes may go to, best first. Without a policy: all, in the order they were registered.
 pub fn choose(policy: Option<&WritePolicy>, silos: &[Candidate], size: u64) -> Vec<SiloId> {
-    let takes = |silo: &&Candidate| !silo.cordoned && silo.up && silo.room.is_none_or(|room| room >= size);
+    let takes = |silo: &&Candidate| silo.takes(size);
     match policy {
         None => silos.iter().filter(takes).map(|silo| silo.id).collect(),
         Some(policy) => {

@@ -129,7 +129,15 @@ impl Namespace {
         if condition != Condition::default() {
             self.check_early(bucket, key, &condition).await?;
         }
-        let whose = For { bucket: &bucket.name, key: key.as_str(), headers: &headers, part: 0 };
+        let mut attributes = Attributes { headers, tags, checksum: None };
+        let whose = For {
+            bucket: &bucket.name,
+            key: key.as_str(),
+            headers: &attributes.headers,
+            part: 0,
+            attributes: &attributes,
+            storage_class: storage_class.as_deref(),
+        };
         let stored = self.core.store(&session, whose, upload).await?;
         crate::failpoint!("put-stored");
         let row = ObjectRow {
@@ -142,7 +150,7 @@ impl Namespace {
             data: Data::Slices(stored.slices()),
             attributes: None,
         };
-        let attributes = Attributes { headers, tags, checksum: stored.computed.checksum.clone() };
+        attributes.checksum.clone_from(&stored.computed.checksum);
         self.core.publish(session, bucket, key, (row, attributes), condition, stored).await
     }
 
@@ -167,7 +175,7 @@ impl Core {
         condition: Condition,
         mut stored: StoredBytes,
     ) -> Result<PutDone, PutError> {
-        let guards = std::mem::take(&mut stored.guards);
+        let (guards, elsewhere) = (std::mem::take(&mut stored.guards), stored.elsewhere);
         let version = row.version;
         let places: Vec<_> = stored.extents.iter().map(|extent| (extent.silo, extent.location.clone())).collect();
         let decide: Decide<()> = Arc::new(move |_, row| Ok(stored.writes_for(version, row.modified)));
@@ -178,6 +186,9 @@ impl Core {
         match self.replace(replace).await {
             Ok(row) => {
                 crate::failpoint!("put-committed");
+                if elsewhere {
+                    self.align_soon(bucket, key);
+                }
                 Ok(PutDone { object: show(&row, attributes) })
             }
             Err(refusal) => {

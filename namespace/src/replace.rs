@@ -20,6 +20,7 @@ use crate::object::{Condition, ConditionFailed};
 use crate::reference::{Adding, Dropping, Stale};
 use crate::session::{Session, Uncommitted, Unfinished};
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
+use crate::table::heat::heat_of;
 use crate::table::objects::{Attributes, ObjectRow, attributes, object, store};
 use crate::table::refs::Target;
 use crate::table::usage::{self, Counted};
@@ -220,6 +221,7 @@ impl Core {
                 writes.extend(plan.count(old.as_ref(), None));
                 if old.is_some() {
                     writes.push(Write::Delete(plan.key.clone()));
+                    writes.push(Write::Delete(heat_of(&plan.key)));
                     writes.extend(also.iter().cloned());
                 }
                 Ok((writes, ()))

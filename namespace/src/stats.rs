@@ -51,6 +51,10 @@ pub struct Snapshot {
     pub conflicts: u64,
     /// Retired replicas that waited at the end of the last sweep.
     pub retired_waiting: u64,
+    /// Reads that no object's heat has: too many objects were read at once, or the index did not take them.
+    pub reads_uncounted: u64,
+    /// Bytes that are not where objectives want them, and cannot go there now.
+    pub misaligned_bytes: u64,
     /// Reads open now.
     pub reads_open: u64,
     /// Bytes the index takes on its disk; 0 where that is not known.

@@ -17,10 +17,12 @@ use crate::limits::{BUFFERED_BODY, INDEX_RESERVE, MAX_EXTENT};
 use crate::name::BucketName;
 use crate::namespace::Core;
 use crate::object::Headers;
+use crate::objective::expression::Subject;
 use crate::pack::Record;
 use crate::put::{Computed, PutError, Upload};
 use crate::session::{Session, Unfinished};
 use crate::table::extents::{self, ExtentRow};
+use crate::table::objects::Attributes;
 use crate::table::packs;
 use crate::table::usage::{self, Counted};
 
@@ -31,6 +33,18 @@ pub(crate) struct For<'a> {
     pub headers: &'a Headers,
     /// Part number, or 0.
     pub part: u32,
+    /// The object's own, which objectives look at.
+    pub attributes: &'a Attributes,
+    /// When not STANDARD.
+    pub storage_class: Option<&'a str>,
+}
+
+impl For<'_> {
+    /// A new object, or part of one, as objectives see it.
+    fn subject(&self, size: u64, now: UnixMs) -> Subject<'_> {
+        let subject = Subject { size, modified: now, now, ..Subject::default() };
+        subject.of(self.bucket.as_str(), self.key, self.storage_class, Some(self.attributes))
+    }
 }
 
 /// Bytes that are durable in a silo, and that no row names yet.
@@ -42,6 +56,8 @@ pub(crate) struct StoredBytes {
     /// The version's or part's own number first, then the extents' and their packs'. Held until the commit's outcome is
     /// known.
     pub guards: Vec<Arc<Unfinished>>,
+    /// An objective wants some of them elsewhere.
+    pub elsewhere: bool,
 }
 
 /// One extent of them.
@@ -124,18 +140,20 @@ impl Core {
         let bytes = read_whole(upload.body, upload.size).await?;
         let hashed = hash_at_once(&bytes, upload.algorithm);
         (upload.verify)(&hashed.computed)?;
-        let mut stored =
-            StoredBytes { computed: hashed.computed, extents: Vec::new(), guards: vec![Arc::new(session.take())] };
+        let guards = vec![Arc::new(session.take())];
+        let mut stored = StoredBytes { computed: hashed.computed, extents: Vec::new(), guards, elsewhere: false };
         let Some(sums) = hashed.extents.into_iter().next() else { return Ok(stored) };
         let inventory = self.inventory();
         let mut failure = Fault::NoRoom;
-        for (attempt, open) in inventory.candidates(whose.bucket, upload.size)?.into_iter().enumerate() {
+        let chosen = inventory.candidates(&whose.subject(upload.size, self.clock.now()))?;
+        for (attempt, open) in chosen.silos.iter().enumerate() {
             // The first attempt shares the version's number; another attempt needs a name of its own.
             let id = if attempt == 0 { stored.version() } else { take_another(session, &mut stored) };
             let description = self.description(&whose, id, stored.version(), upload.size, 0);
             let description = Description { digest: Some(extent_digest(&sums)), ..description };
             match self.store_at(session, open, description, bytes.clone(), &mut stored.guards).await {
                 Ok(location) => {
+                    stored.elsewhere = chosen.is_elsewhere(open.id);
                     stored.extents.push(StoredExtent { id, size: upload.size, sums, silo: open.id, location });
                     return Ok(stored);
                 }
@@ -185,7 +203,8 @@ impl Core {
         // Before the silos are looked up: whoever takes one out waits for what chose it before.
         let mut guards = vec![Arc::new(session.take())];
         let inventory = self.inventory();
-        let mut candidates = inventory.candidates(whose.bucket, upload.size)?.into_iter();
+        let chosen = inventory.candidates(&whose.subject(upload.size, self.clock.now()))?;
+        let mut candidates = chosen.silos.iter();
         let mut open = candidates.next().ok_or(Fault::NoRoom)?;
         let hasher = StreamHasher::start(upload.algorithm);
         let source = Arc::new(tokio::sync::Mutex::new(Source { body: upload.body, rest: Bytes::new(), begun: false }));
@@ -223,7 +242,8 @@ impl Core {
         drop(source);
         let Hashed { computed, .. } = hasher.finish().await.ok_or_else(hashing_died)?;
         (upload.verify)(&computed)?;
-        Ok(StoredBytes { computed, extents, guards })
+        let elsewhere = chosen.is_elsewhere(open.id);
+        Ok(StoredBytes { computed, extents, guards, elsewhere })
     }
 
     fn description(&self, whose: &For<'_>, extent: Number, version: Number, size: u64, offset: u64) -> Description {

@@ -34,7 +34,10 @@ impl Namespace {
                 Ok((writes, ()))
             };
             match session.commit(vec![Read::Row(name.clone())], decide).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.core.align_soon(bucket, key);
+                    return Ok(());
+                }
                 Err(Uncommitted::Refused(Stale::Fault(fault)) | Uncommitted::Fault(fault)) => return Err(fault.into()),
                 // Tags may be set twice: after a lost answer they are simply set again.
                 Err(Uncommitted::Refused(_) | Uncommitted::Unknown) => {}

@@ -40,7 +40,14 @@ async fn house(test: &str) -> House {
 
 async fn house_in(urls: [String; 2], test: &str) -> House {
     let engine = Memory::new();
-    let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: 0, backup: None };
+    let options = Options {
+        base: "/".into(),
+        seal_key: [7; 32],
+        grace: Duration::ZERO,
+        pack_up_to: 0,
+        backup: None,
+        align: None,
+    };
     let shared: Arc<dyn Engine> = Arc::new(engine.clone());
     let namespace = Namespace::open(shared, Arc::new(SystemClock::new()), options, true).await.unwrap();
     let silo = |url: &String| DeclaredSilo::own(url);

@@ -56,7 +56,8 @@ fn order() -> Assimilate {
 
 async fn open(engine: Arc<dyn Engine>) -> Arc<Namespace> {
     let grace = Duration::from_millis(50);
-    let options = Options { base: "/".into(), seal_key: [7; 32], grace, pack_up_to: 64 << 10, backup: None };
+    let options =
+        Options { base: "/".into(), seal_key: [7; 32], grace, pack_up_to: 64 << 10, backup: None, align: None };
     Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap()
 }
 

@@ -27,7 +27,14 @@ fn to(silos: &[&str]) -> WritePolicy {
 /// Two silos in memory, `hot` first, and a bucket.
 async fn house(test: &str) -> (Arc<Namespace>, Bucket) {
     let engine: Arc<dyn Engine> = Arc::new(Memory::new());
-    let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: 0, backup: None };
+    let options = Options {
+        base: "/".into(),
+        seal_key: [7; 32],
+        grace: Duration::ZERO,
+        pack_up_to: 0,
+        backup: None,
+        align: None,
+    };
     let namespace = Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap();
     let silo = |name: &str| (name.to_owned(), DeclaredSilo::own(format!("memory:{test}-{name}")));
     let silos = ["hot", "cold"].map(silo).into();

@@ -43,5 +43,6 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         region: admin.state.region.clone(),
         domains: admin.state.domains.clone(),
         backup: admin.state.namespace.backup_status().into(),
+        alignment: admin.state.namespace.alignment(),
     })
 }

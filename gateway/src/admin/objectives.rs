@@ -45,11 +45,35 @@ pub(super) async fn delete(State(admin): State<Arc<Admin>>, Named(name): Named<S
     Ok(StatusCode::NO_CONTENT)
 }
 
+pub(super) async fn pause(
+    State(admin): State<Arc<Admin>>,
+    Named(name): Named<String>,
+) -> Result<Json<Objective>, Problem> {
+    Ok(Json(admin.state.namespace.pause_objective(&name, true).await?))
+}
+
+pub(super) async fn resume(
+    State(admin): State<Arc<Admin>>,
+    Named(name): Named<String>,
+) -> Result<Json<Objective>, Problem> {
+    Ok(Json(admin.state.namespace.pause_objective(&name, false).await?))
+}
+
 pub(super) async fn outlook(
     State(admin): State<Arc<Admin>>,
     Asked(about): Asked<About>,
 ) -> Result<Json<Outlook>, Problem> {
-    Ok(Json(admin.state.namespace.outlook(&about.on).await?))
+    Ok(Json(admin.state.namespace.outlook(&about.on, None).await?))
+}
+
+/// What it would be, were there this one, too.
+pub(super) async fn outlook_with(
+    State(admin): State<Arc<Admin>>,
+    Named(name): Named<String>,
+    Sent(objective): Sent<Objective>,
+) -> Result<Json<Outlook>, Problem> {
+    let on = objective.on.clone();
+    Ok(Json(admin.state.namespace.outlook(&on, Some((name, objective))).await?))
 }
 
 pub(super) async fn why(State(admin): State<Arc<Admin>>, Asked(which): Asked<Which>) -> Result<Json<Why>, Problem> {

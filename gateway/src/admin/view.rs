@@ -8,6 +8,7 @@ use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::UnixMs;
 use holdall_namespace::inventory::{Access, Change, Health, SiloInfo};
 use holdall_namespace::job::{JobInfo, JobState, MoveInfo, Order, Pace, ReplicaInfo};
+use holdall_namespace::objective::Alignment;
 use holdall_namespace::probe::{Measured, Probed, Speed};
 use holdall_namespace::usage::{Usage, UsageReport};
 use holdall_silos::Facts;
@@ -35,6 +36,9 @@ pub struct Status {
     /// How backups of the index stand.
     #[serde(default)]
     pub backup: BackupView,
+    /// How much is where objectives want it; none where nothing is wished, or nothing was compared yet.
+    #[serde(default)]
+    pub alignment: Option<Alignment>,
 }
 
 /// An account.

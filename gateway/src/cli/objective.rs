@@ -3,10 +3,13 @@
 use clap::{Args, Subcommand};
 use holdall_namespace::objective::{Effective, Objective, Outlook, Scope, Selector, Why};
 
+use jiff::Timestamp;
+
 use super::apply::show;
 use super::exit::Failure;
 use super::target::{Target, encode};
 use super::{Context, print};
+use crate::admin::view::Applied;
 
 /// `holdall objective`
 #[derive(Debug, Subcommand)]
@@ -17,8 +20,18 @@ pub enum Command {
         #[arg(long, value_name = "S3://BUCKET/PREFIX", default_value = "s3://")]
         effective: Scope,
     },
-    /// Declare an objective, or declare it anew. Nothing moves for that: `holdall plan` says what would, `holdall align` moves.
+    /// Declare an objective, or declare it anew. What is elsewhere then moves: `--dry-run` says what.
     Set(Set),
+    /// Pause an objective: it counts for nothing but plans.
+    Pause {
+        /// Its name.
+        name: String,
+    },
+    /// Resume an objective.
+    Resume {
+        /// Its name.
+        name: String,
+    },
     /// Take an objective away. Nothing moves for that.
     Delete {
         /// Its name.
@@ -43,7 +56,10 @@ pub struct Set {
     /// Silos that will not.
     #[arg(long, value_name = "SILO", value_delimiter = ',')]
     never: Vec<Selector>,
-    /// Show what would change and change nothing.
+    /// Declare it paused: it counts for nothing but plans until it is resumed.
+    #[arg(long)]
+    paused: bool,
+    /// Show what would change and what would move, and change nothing.
     #[arg(long)]
     dry_run: bool,
 }
@@ -72,9 +88,26 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             let all: Vec<Effective> = admin.get(&path).await?;
             if context.global.json { print::json(&all) } else { table(all) }
         }
-        Command::Set(Set { name, on, when, place, never, dry_run }) => {
-            let path = format!("/v1/objective/{}?dry_run={dry_run}", encode(&name));
-            show(context, admin.put(&path, &Objective { on, when, place, never }).await?)
+        Command::Set(Set { name, on, when, place, never, paused, dry_run }) => {
+            let (name, wish) = (encode(&name), Objective { on, when, place, never, paused });
+            let applied: Applied = admin.put(&format!("/v1/objective/{name}?dry_run={dry_run}"), &wish).await?;
+            if !dry_run {
+                return show(context, applied);
+            }
+            let outlook: Outlook = admin.post(&format!("/v1/outlook/{name}"), &wish).await?;
+            if context.global.json {
+                return print::json(&serde_json::json!({ "applied": applied, "outlook": outlook }));
+            }
+            show(context, applied)?;
+            tell(outlook)
+        }
+        Command::Pause { name } => {
+            let _: Objective = admin.act(&format!("/v1/objective/{}/pause", encode(&name))).await?;
+            print::line(format!("objective `{name}` is paused"))
+        }
+        Command::Resume { name } => {
+            let _: Objective = admin.act(&format!("/v1/objective/{}/resume", encode(&name))).await?;
+            print::line(format!("objective `{name}` counts again"))
         }
         Command::Delete { name } => {
             admin.delete(&format!("/v1/objective/{}", encode(&name))).await?;
@@ -87,9 +120,10 @@ fn table(all: Vec<Effective>) -> Result<(), Failure> {
     let rows = all.into_iter().map(|one| {
         let Effective { name, objective, place_now, never_now } = one;
         let when = objective.when.unwrap_or_default();
-        vec![name, objective.on.to_string(), when, place_now.join(", "), never_now.join(", ")]
+        let state = if objective.paused { "paused" } else { "" };
+        vec![name, objective.on.to_string(), when, place_now.join(", "), never_now.join(", "), state.to_owned()]
     });
-    print::table(&["NAME", "ON", "WHEN", "PLACE", "NEVER"], rows.collect())
+    print::table(&["NAME", "ON", "WHEN", "PLACE", "NEVER", "STATE"], rows.collect())
 }
 
 /// What objectives would move now, and what stands against it.
@@ -99,9 +133,14 @@ pub(super) async fn plan(context: &Context, command: &Plan) -> Result<(), Failur
     if context.global.json {
         return print::json(&outlook);
     }
+    tell(outlook)
+}
+
+fn tell(outlook: Outlook) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for moving in outlook.moves {
-        let (what, amount) = (format!("{} to {}", moving.from, moving.to), moving.amount);
+        let paused = if moving.paused { " (paused)" } else { "" };
+        let (what, amount) = (format!("{} to {}{paused}", moving.from, moving.to), moving.amount);
         rows.push(vec![moving.objective, what, amount.extents.to_string(), print::bytes(amount.bytes)]);
     }
     for waiting in outlook.waits {
@@ -150,6 +189,11 @@ fn sentences(why: &Why) -> Vec<String> {
         Some(by) => format!("wanted on {} (by {by})", list(&why.wanted_on)),
         None => "no objective says where it is wanted".to_owned(),
     });
+    if let Some(heat) = &why.heat {
+        let last = Timestamp::from_millisecond(heat.last_read).map_or_else(|_| "at no time".to_owned(), print::time);
+        let (week, month, share) = (heat.reads_7_days, heat.reads_30_days, heat.share * 100.0);
+        lines.push(format!("last read {last}; {week} times in 7 days, {month} in 30, {share:.0} % of it each time"));
+    }
     for extent in &why.extents {
         let then = match (&extent.moves_to, &extent.waits_for) {
             (Some(to), _) => format!("would move to {to}"),

@@ -2,6 +2,9 @@
 
 use clap::Args;
 
+use holdall_namespace::job::BY_OBJECTIVES;
+use holdall_namespace::objective::Alignment;
+
 use super::exit::Failure;
 use super::index::of_backup;
 use super::target::Target;
@@ -23,7 +26,11 @@ pub(super) async fn whereabouts(context: &Context, command: &Where) -> Result<()
         return print::json(&replicas);
     }
     let rows = replicas.into_iter().map(|replica| {
-        let job = replica.job.map_or_else(|| "-".to_owned(), |job| job.to_string());
+        let job = match replica.job {
+            None => "-".to_owned(),
+            Some(BY_OBJECTIVES) => "objective".to_owned(),
+            Some(job) => job.to_string(),
+        };
         let since = print::time(replica.since);
         vec![replica.silo, replica.state, print::bytes(replica.bytes), since, job, replica.extent, replica.blob]
     });
@@ -59,5 +66,22 @@ pub(super) async fn status(context: &Context) -> Result<(), Failure> {
         ("domains", status.domains.join(", ")),
         ("backup", of_backup(&status.backup)),
     ];
-    lines.iter().try_for_each(|(name, value)| print::line(format!("{name:<10} {value}")))
+    let lines =
+        lines.into_iter().chain(status.alignment.as_ref().map(|alignment| ("alignment", of_alignment(alignment))));
+    lines.into_iter().try_for_each(|(name, value)| print::line(format!("{name:<10} {value}")))
+}
+
+/// How much is where objectives want it, and what the rest waits for.
+fn of_alignment(alignment: &Alignment) -> String {
+    let outlook = &alignment.outlook;
+    let elsewhere: u64 = outlook.moves.iter().map(|moving| moving.amount.bytes).sum();
+    let waiting: u64 = outlook.waits.iter().map(|waiting| waiting.amount.bytes).sum();
+    let all = outlook.aligned.bytes + elsewhere + waiting;
+    let share = if all == 0 { 100.0 } else { (all - waiting) as f64 / all as f64 * 100.0 };
+    let most = outlook.waits.iter().max_by_key(|waiting| waiting.amount.bytes);
+    let waits = most.map(|most| format!("{} wait, most of them: {}", print::bytes(waiting), most.reason));
+    let failed =
+        alignment.error.as_ref().map(|error| format!("{} moves failed, the last one: {error}", alignment.failed));
+    let wanted = format!("{share:.1} % of {} where wanted, {} extents moved", print::bytes(all), alignment.moved);
+    std::iter::once(wanted).chain(waits).chain(failed).collect::<Vec<_>>().join("; ")
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Settings;
 use super::parse::ConfigError;
-use crate::limits::{LONGEST_KEPT, RAREST_SNAPSHOT, SOONEST_SNAPSHOT};
+use crate::limits::{LONGEST_KEPT, RAREST_COMPARISON, RAREST_SNAPSHOT, SOONEST_COMPARISON, SOONEST_SNAPSHOT};
 
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -19,6 +19,11 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
     let at_least = "0, which switches it off, nor a size of 1MiB or more";
     refuse("hash_rate", &settings.hash_rate.to_string(), is_rate, at_least)?;
     check_backup(settings)?;
+    let every = settings.align_every;
+    if !every.is_zero() && !(SOONEST_COMPARISON..=RAREST_COMPARISON).contains(&every) {
+        let wanted = "a time from 1s to 31d, nor 0s, which moves by order alone";
+        return Err(ConfigError::Setting { what: "align.every", value: time(every), wanted });
+    }
     let levels = "`error`, `warn`, `info`, `debug` or `trace`, nor a list such as `info,holdall=debug`";
     refuse("log level", &settings.log_level, is_log_filter, levels)
 }

@@ -45,6 +45,8 @@ pub struct File {
     pub tls: Option<TlsFiles>,
     /// Backups of the index.
     pub backup: BackupFile,
+    /// How objects are kept where objectives want them.
+    pub align: AlignFile,
     /// The process's own log, on stderr.
     pub log: LogFile,
     /// Silos by name.
@@ -74,6 +76,16 @@ pub struct BackupFile {
     pub every: Option<Span>,
     /// How far back it can be restored.
     pub keep: Option<Span>,
+}
+
+/// `[align]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct AlignFile {
+    /// How often all objects are compared with objectives; `0s` for by order alone.
+    pub every: Option<Span>,
+    /// Bytes a second that move by themselves.
+    pub rate: Option<Size>,
 }
 
 /// `[log]`
@@ -145,6 +157,8 @@ pub struct ObjectiveFile {
     pub place: Vec<Selector>,
     /// None of these.
     pub never: Vec<Selector>,
+    /// It counts for nothing but plans.
+    pub paused: bool,
 }
 
 /// One entry of a write policy: a silo's name, or a table with size bounds.
@@ -318,8 +332,8 @@ impl From<SiloFile> for DeclaredSilo {
 
 impl From<ObjectiveFile> for Objective {
     fn from(file: ObjectiveFile) -> Self {
-        let ObjectiveFile { on, when, place, never } = file;
-        Self { on, when, place, never }
+        let ObjectiveFile { on, when, place, never, paused } = file;
+        Self { on, when, place, never, paused }
     }
 }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 use clap::Args;
 use holdall_namespace::backup::BackupOptions;
 use holdall_namespace::inventory::Declared;
+use holdall_namespace::job::Pace;
 use holdall_namespace::limits;
+use holdall_namespace::objective::AlignOptions;
 
 mod check;
 mod file;
@@ -87,6 +89,12 @@ pub struct ServeArgs {
     /// How far back the index can be restored [default: 7d].
     #[arg(long, value_name = "TIME", env = "HOLDALL_BACKUP_KEEP")]
     pub backup_keep: Option<Span>,
+    /// How often all objects are compared with objectives, beside when something changes; 0s for by order alone [default: 1h].
+    #[arg(long, value_name = "TIME", env = "HOLDALL_ALIGN_EVERY")]
+    pub align_every: Option<Span>,
+    /// Bytes a second that objectives move by themselves; 0 is unlimited [default: 0].
+    #[arg(long, value_name = "SIZE", env = "HOLDALL_ALIGN_RATE")]
+    pub align_rate: Option<Size>,
     /// For tests: share the index's file with other processes that open it this way.
     #[cfg(feature = "faults")]
     #[arg(long, hide = true, env = "HOLDALL_SHARED_INDEX")]
@@ -130,6 +138,10 @@ pub struct Settings {
     pub backup_every: Duration,
     /// How far back it must be possible to restore.
     pub backup_keep: Duration,
+    /// How often all objects are compared with objectives; by order alone where this is zero.
+    pub align_every: Duration,
+    /// Bytes a second that objectives move by themselves; 0 is unlimited.
+    pub align_rate: u64,
 }
 
 impl Settings {
@@ -142,6 +154,12 @@ impl Settings {
     pub fn backup(&self) -> Option<BackupOptions> {
         let options = BackupOptions { every: self.backup_every, keep: self.backup_keep };
         (!options.every.is_zero()).then_some(options)
+    }
+
+    /// How objects are kept where objectives want them; none where that is by order alone.
+    pub fn align(&self) -> Option<AlignOptions> {
+        let pace = Pace { bytes_per_second: Some(self.align_rate).filter(|rate| *rate > 0), concurrency: None };
+        (!self.align_every.is_zero()).then_some(AlignOptions { every: self.align_every, pace })
     }
 }
 
@@ -186,6 +204,8 @@ fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file:
         hash_rate: args.hash_rate.or(file.hash_rate).map_or(limits::HASH_RATE, |size| size.0),
         backup_every: time(args.backup_every, file.backup.every, limits::SNAPSHOT_EVERY),
         backup_keep: time(args.backup_keep, file.backup.keep, limits::BACKUPS_KEPT),
+        align_every: time(args.align_every, file.align.every, limits::ALIGN_EVERY),
+        align_rate: args.align_rate.or(file.align.rate).map_or(0, |size| size.0),
         data,
     }
 }

@@ -7,7 +7,9 @@ use holdall_namespace::inventory::{CredentialsFrom, Declared};
 use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
-use super::file::{BackupFile, BucketFile, File, LogFile, ObjectiveFile, SiloFile, TargetTable, TlsFiles, WriteFile};
+use super::file::{
+    AlignFile, BackupFile, BucketFile, File, LogFile, ObjectiveFile, SiloFile, TargetTable, TlsFiles, WriteFile,
+};
 
 /// Why a configuration file was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +148,7 @@ fn known_fields(path: &[String]) -> Vec<&'static str> {
         [] => fields_of::<File>(),
         ["tls"] => fields_of::<TlsFiles>(),
         ["backup"] => fields_of::<BackupFile>(),
+        ["align"] => fields_of::<AlignFile>(),
         ["log"] => fields_of::<LogFile>(),
         ["silo", _] => fields_of::<SiloFile>(),
         ["silo", _, "credentials"] => fields_of::<CredentialsFrom>(),
@@ -198,10 +201,11 @@ pub(crate) fn fields_of<T: DeserializeOwned>() -> Vec<&'static str> {
 /// Every table's fields, for the test that the sample has them all.
 #[cfg(test)]
 pub(crate) fn all_fields() -> Vec<(&'static str, Vec<&'static str>)> {
-    let tables: [(&str, &[&str]); 9] = [
+    let tables: [(&str, &[&str]); 10] = [
         ("the file", &[]),
         ("tls", &["tls"]),
         ("backup", &["backup"]),
+        ("align", &["align"]),
         ("log", &["log"]),
         ("silo", &["silo", "x"]),
         ("credentials", &["silo", "x", "credentials"]),

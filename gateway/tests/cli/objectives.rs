@@ -2,25 +2,26 @@
 
 use super::*;
 
-#[test]
-fn what_is_wished_is_planned_and_then_moved() {
-    let served = Served::start(&[], &[]);
-    store(&served, 3);
-    let set = [
-        "objective",
-        "set",
-        "archive",
-        "--on",
-        "s3://photos/",
-        "--when",
-        "size >= 1 && age < days(1)",
-        "--place",
-        "cold",
-    ];
+/// Declares the objective that these tests are about.
+fn archive(served: &Served, more: &[&str]) -> String {
+    let set = ["objective", "set", "archive", "--on", "s3://photos/", "--place", "cold"];
+    let when = ["--when", "size >= 1 && age < days(1)"];
     let mut command = holdall(served.folder.path());
-    command.args(set).args(["--data", "data"]).env("HOLDALL_ADMIN", served.told["admin"].as_str().unwrap());
+    command.args(set).args(when).args(more);
+    command.args(["--data", "data"]).env("HOLDALL_ADMIN", served.told["admin"].as_str().unwrap());
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn what_is_wished_is_planned_and_then_moved() {
+    let served = Served::start(&["--align-every", "0s"], &[]);
+    store(&served, 3);
+    let would = archive(&served, &["--dry-run"]);
+    assert!(would.contains("WOULD BE") && would.contains("hot to cold"), "{would}");
+    assert_eq!(served.json("objective list"), Value::Array(Vec::new()), "a dry run declares nothing");
+    archive(&served, &[]);
     let listed = served.json("objective list --effective s3://photos/2024/");
     assert_eq!((&listed[0]["name"], &listed[0]["place_now"][0]), (&"archive".into(), &"cold".into()), "{listed}");
     assert_eq!(served.json("objective list --effective s3://other-bucket/"), Value::Array(Vec::new()));
@@ -45,6 +46,34 @@ fn what_is_wished_is_planned_and_then_moved() {
     assert!(served.run("objective delete archive").status.success());
     let gone = served.run("objective delete archive");
     assert_eq!((gone.status.code(), stderr(&gone).as_str()), (Some(1), "holdall: no objective `archive`\n"));
+    served.stop();
+}
+
+#[test]
+fn what_is_wished_moves_by_itself_unless_it_is_paused() {
+    let served = Served::start(&[], &[]);
+    store(&served, 3);
+    archive(&served, &["--paused"]);
+    let planned = served.json("plan");
+    assert_eq!(
+        (&planned["moves"][0]["extents"], &planned["moves"][0]["paused"]),
+        (&3.into(), &true.into()),
+        "{planned}"
+    );
+    assert_eq!(served.json("align --dry-run")["objects"], 0);
+    assert!(String::from_utf8(served.run("objective list").stdout).unwrap().contains("paused"));
+    assert!(served.run("objective resume archive").status.success());
+    let there =
+        |_: u32| served.json("plan")["aligned"]["extents"] == 3 && served.json("status")["alignment"]["moved"] == 3;
+    assert!((0..200).any(there), "{} {}", served.json("plan"), served.json("status"));
+    assert_eq!(served.json("job list"), Value::Array(Vec::new()), "nobody ordered it");
+    let status = String::from_utf8(served.run("status").stdout).unwrap();
+    assert!(status.contains("alignment  100.0 % of "), "{status}");
+    let moved = String::from_utf8(served.run("where s3://photos/1").stdout).unwrap();
+    assert!(moved.contains("cold") && moved.contains("objective"), "{moved}");
+    assert!(served.run("objective pause archive").status.success());
+    let gone = served.run("objective pause other");
+    assert_eq!((gone.status.code(), stderr(&gone).as_str()), (Some(1), "holdall: no objective `other`\n"));
     served.stop();
 }
 

@@ -56,6 +56,7 @@ impl House {
             grace: Duration::ZERO,
             pack_up_to: holdall_namespace::limits::PACK_UP_TO,
             backup: None,
+            align: None,
         };
         let engine = Arc::new(Memory::new());
         let namespace = Namespace::open(engine, Arc::clone(&clock), options, true).await.unwrap();

@@ -15,6 +15,7 @@ async fn open_on(engine: Arc<dyn Engine>) -> Arc<Namespace> {
         grace: Duration::ZERO,
         pack_up_to: crate::limits::PACK_UP_TO,
         backup: None,
+        align: None,
     };
     Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap()
 }

@@ -20,7 +20,11 @@ mod run;
 mod walk;
 
 pub use run::Running;
-pub(crate) use walk::next_page;
+pub(crate) use run::Standing as StandingJob;
+pub(crate) use walk::{Walk, next_page};
+
+/// What objectives move by themselves, between orders, counts as this job: it has no row.
+pub const BY_OBJECTIVES: JobId = 0;
 
 /// What a job was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -192,6 +196,25 @@ pub enum OrderError {
 }
 
 impl JobInfo {
+    /// One that begins now.
+    fn new(id: JobId, order: Order, pace: Pace, now: UnixMs) -> Self {
+        Self {
+            id,
+            order,
+            pace,
+            state: JobState::Running,
+            created: now,
+            finished: None,
+            planned_objects: 0,
+            planned_bytes: 0,
+            moved_objects: 0,
+            moved_bytes: 0,
+            superseded: 0,
+            failed: 0,
+            error: None,
+        }
+    }
+
     /// Whether a gateway still works on it.
     pub fn is_active(&self) -> bool {
         match self.state {
@@ -228,7 +251,7 @@ impl Namespace {
             self.core.cordon(to, false).await.map_err(refused_silo)?;
             self.core.cordon(from, true).await.map_err(refused_silo)?;
         }
-        let info = self.core.write_new_job(order, pace).await?;
+        let info = self.core.write_new_job(JobInfo::new(0, order, pace, self.clock.now())).await?;
         self.core.forget_old_jobs().await?;
         self.core.job_wanted.notify_one();
         Ok(info)
@@ -289,7 +312,7 @@ impl std::fmt::Display for Order {
 
 impl Order {
     /// What it is about: all there is, of a drain.
-    fn on(&self) -> Scope {
+    pub(crate) fn on(&self) -> Scope {
         match self {
             Self::Place { bucket, prefix, .. } => Scope { bucket: Some(bucket.to_string()), prefix: prefix.clone() },
             Self::Align { on } => on.clone(),
@@ -384,25 +407,10 @@ impl Core {
         }
     }
 
-    async fn write_new_job(&self, order: Order, pace: Pace) -> Result<JobInfo, OrderError> {
-        let now = self.clock.now();
+    async fn write_new_job(&self, new: JobInfo) -> Result<JobInfo, OrderError> {
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let id: JobId = decode_row(rows.get(&next_job()))?.unwrap_or(1);
-            let info = JobInfo {
-                id,
-                order: order.clone(),
-                pace: pace.clone(),
-                state: JobState::Running,
-                created: now,
-                finished: None,
-                planned_objects: 0,
-                planned_bytes: 0,
-                moved_objects: 0,
-                moved_bytes: 0,
-                superseded: 0,
-                failed: 0,
-                error: None,
-            };
+            let info = JobInfo { id, ..new.clone() };
             let row = JobRow { info: info.clone(), owner: 0 };
             Ok((vec![Write::Put(next_job(), encode(&(id + 1))), Write::Put(job_key(id), row.encode())], info))
         };

@@ -14,10 +14,11 @@ use crate::engine::{Key, Rows, Write};
 use crate::extent::{JobId, Number, SiloId};
 use crate::fault::Fault;
 use crate::job::walk::{Found, Walk};
-use crate::job::{JobInfo, JobState, MoveInfo, Order, OrderError};
+use crate::job::{BY_OBJECTIVES, JobInfo, JobState, MoveInfo, Order, OrderError, Pace};
 use crate::limits::{JOB_NOTE, MOVED_BYTES, MOVED_TOGETHER, MOVES_AT_ONCE, SORTED_TOGETHER};
 use crate::mover::{Moved, Mover, Pacer};
 use crate::namespace::Core;
+use crate::objective::Scope;
 use crate::pack::Wanted;
 use crate::plan::{Move, plan};
 use crate::sweep::live_sessions;
@@ -72,6 +73,19 @@ impl Live {
 }
 
 impl Running {
+    fn add(&self, info: JobInfo) -> Arc<Live> {
+        let live = Arc::new(Live {
+            info: Mutex::new(info),
+            moves: Mutex::default(),
+            stop: CancellationToken::new(),
+            handed_on: AtomicBool::new(false),
+            task: Mutex::default(),
+        });
+        let mut all = self.0.lock().expect("no holder panics");
+        all.insert(live.info().id, Arc::clone(&live));
+        live
+    }
+
     fn get(&self, id: JobId) -> Option<Arc<Live>> {
         self.0.lock().expect("no holder panics").get(&id).cloned()
     }
@@ -171,14 +185,7 @@ impl Core {
     fn spawn_job(self: &Arc<Self>, info: JobInfo) {
         let id = info.id;
         tracing::info!(job = id, "job taken");
-        let live = Arc::new(Live {
-            info: Mutex::new(info),
-            moves: Mutex::default(),
-            stop: CancellationToken::new(),
-            handed_on: AtomicBool::new(false),
-            task: Mutex::default(),
-        });
-        self.running.0.lock().expect("no holder panics").insert(id, Arc::clone(&live));
+        let live = self.running.add(info);
         let (core, own) = (Arc::clone(self), Arc::clone(&live));
         let task = tokio::spawn(async move { core.run_job(own).await });
         *live.task.lock().expect("no holder panics") = Some(task);
@@ -295,7 +302,7 @@ impl Core {
         let once = !matches!(order, Order::Drain { .. });
         let (mut fruitless, mut settled) = (0, once);
         loop {
-            let pass = self.one_pass(live, order, &pacer).await?;
+            let pass = self.one_pass(live, &mut Walk::begin(self, order).await?, &pacer).await?;
             if live.stop.is_cancelled() {
                 return Ok(());
             }
@@ -321,10 +328,11 @@ impl Core {
         }
     }
 
+    /// Carries out what a walk finds.
     async fn one_pass(
         self: &Arc<Self>,
         live: &Arc<Live>,
-        order: &Order,
+        walk: &mut Walk,
         pacer: &Arc<Pacer>,
     ) -> Result<Pass, OrderError> {
         let watch = |extent, info: Option<MoveInfo>| {
@@ -336,8 +344,8 @@ impl Core {
         };
         let info = live.info();
         let mover = Mover { core: self, job: info.id, pacer, watch: &watch };
-        let (mut walk, mut pass) = (Walk::begin(self, order).await?, Pass::default());
-        let (at_once, mut small) = (info.pace.concurrency.unwrap_or(MOVES_AT_ONCE).max(1), Vec::new());
+        let (mut pass, mut small) = (Pass::default(), Vec::new());
+        let at_once = info.pace.concurrency.unwrap_or(MOVES_AT_ONCE).max(1);
         loop {
             let page = walk.next(self).await?;
             let ended = page.is_none();
@@ -479,6 +487,35 @@ impl Core {
         }
         let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
         Ok(crate::engine::commit(&*self.engine, Vec::new(), decide).await?)
+    }
+}
+
+/// What moves without an order.
+pub(crate) struct Standing {
+    live: Arc<Live>,
+    pacer: Arc<Pacer>,
+}
+
+impl Core {
+    /// Begins what has no row and no end.
+    pub(crate) fn stand(&self, pace: Pace) -> Standing {
+        let (clock, rate) = (Arc::clone(&self.clock), pace.bytes_per_second);
+        let info = JobInfo::new(BY_OBJECTIVES, Order::Align { on: Scope::default() }, pace, clock.now());
+        let live = self.running.add(info);
+        let pacer = Arc::new(Pacer::new(clock, rate, live.stop.clone()));
+        Standing { live, pacer }
+    }
+}
+
+impl Standing {
+    /// Carries out what a walk finds. Answers how many moves failed.
+    pub(crate) async fn carry_out(&self, core: &Arc<Core>, walk: &mut Walk) -> Result<usize, OrderError> {
+        Ok(core.one_pass(&self.live, walk, &self.pacer).await?.failed)
+    }
+
+    /// Moves so far, and the last failure.
+    pub(crate) fn info(&self) -> JobInfo {
+        self.live.info()
     }
 }
 

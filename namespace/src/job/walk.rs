@@ -8,7 +8,7 @@ use crate::extent::{Number, ReplicaState, Slice};
 use crate::fault::Fault;
 use crate::job::{Order, OrderError, PlanSummary, ReplicaInfo};
 use crate::namespace::Core;
-use crate::objective::{Judge, Standing};
+use crate::objective::{Judge, Outlook, Standing, Told};
 use crate::plan::{Wish, plan};
 use crate::table::extents::{ExtentRow, extent, read_extent};
 use crate::table::objects::{Data, ObjectRow, prefix as object_prefix};
@@ -29,6 +29,8 @@ pub(crate) struct Found {
 pub(crate) struct Walk {
     at: Key,
     end: Key,
+    /// These rows alone, not all from `at` to `end`.
+    some: Option<Vec<Key>>,
     over: Over,
 }
 
@@ -36,8 +38,22 @@ enum Over {
     /// Objects whose extents are all wished to be somewhere.
     Objects(Wish),
     /// Objects, each judged by objectives.
-    Judged(Box<Judge>),
+    Judged(Box<Judging>),
     Extents(Wish),
+}
+
+struct Judging {
+    judge: Judge,
+    told: Told,
+    /// It ends where something is declared meanwhile.
+    until_declared: bool,
+    outdated: bool,
+}
+
+impl Judging {
+    fn by(judge: Judge, until_declared: bool) -> Over {
+        Over::Judged(Box::new(Self { judge, told: Told::default(), until_declared, outdated: false }))
+    }
 }
 
 impl Walk {
@@ -52,30 +68,61 @@ impl Walk {
             }
             (Order::Align { on }, _) => {
                 let judge = core.objectives(on).await?;
-                (judge.objects(on)?, Over::Judged(Box::new(judge)))
+                (judge.objects(on)?, Judging::by(judge, false))
             }
             (_, Some(wish)) => (vec![key::EXTENTS], Over::Extents(wish)),
             (_, None) => return Err(OrderError::Invalid(format!("nothing is wished by {order}"))),
         };
         let end = after_prefix(&at);
-        Ok(Self { at, end, over })
+        Ok(Self { at, end, some: None, over })
+    }
+
+    /// Over objects, those with these rows or all, until something is declared that the judge does not know.
+    pub(crate) fn judged(judge: Judge, objects: Option<Vec<Key>>) -> Self {
+        let (at, end) = (vec![key::OBJECTS], after_prefix(&[key::OBJECTS]));
+        Self { at, end, some: objects, over: Judging::by(judge, true) }
+    }
+
+    /// What was said of the objects; none where nobody judged them all.
+    pub(crate) fn told(self) -> Option<Outlook> {
+        match self.over {
+            Over::Judged(judged) if !judged.outdated => Some(judged.told.outlook(&judged.judge)),
+            Over::Judged(_) | Over::Objects(_) | Over::Extents(_) => None,
+        }
+    }
+
+    async fn page(&mut self, core: &Core) -> Result<Option<Page>, Fault> {
+        let Some(some) = &mut self.some else { return next_page(core, &mut self.at, &self.end).await };
+        let keys: Vec<Key> = some.drain(..some.len().min(PAGE)).collect();
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        let rows = core.engine.get(&keys).await?;
+        Ok(Some(keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key.into(), row?))).collect()))
     }
 
     /// The next extents; `None` at the end.
     pub(crate) async fn next(&mut self, core: &Core) -> Result<Option<Vec<Found>>, Fault> {
-        let Some(page) = next_page(core, &mut self.at, &self.end).await? else { return Ok(None) };
+        if let Over::Judged(judging) = &mut self.over {
+            judging.outdated = judging.until_declared && judging.judge.is_outdated(core);
+            if judging.outdated {
+                return Ok(None);
+            }
+        }
+        let Some(page) = self.page(core).await? else { return Ok(None) };
         let all = |rows: Vec<(Number, ExtentRow)>, wish| {
             rows.into_iter().map(|(id, row)| Found { id, row, wish: Some(wish) }).collect()
         };
-        match &self.over {
+        match &mut self.over {
             Over::Objects(wish) => Ok(Some(all(core.extents_of_objects(&page).await?, *wish))),
             Over::Extents(wish) => {
                 let rows = page.iter().filter_map(|(key, bytes)| read_extent(key).map(|id| Ok((id, decode(bytes)?))));
                 Ok(Some(all(rows.collect::<Result<_, Fault>>()?, *wish)))
             }
-            Over::Judged(judge) => {
+            Over::Judged(judged) => {
                 let mut found = Vec::new();
-                for object in core.judged(judge, &page).await? {
+                for object in core.judged(&judged.judge, &page).await? {
+                    judged.told.add(&object);
                     found.extend(object.extents.into_iter().map(|judged| Found {
                         id: judged.id,
                         row: judged.row,

@@ -275,6 +275,8 @@ impl Core {
         match self.replace(replace).await {
             Ok(row) => {
                 crate::failpoint!("complete-committed");
+                // Its parts were written one by one, and nobody knew its size.
+                self.align_soon(complete.bucket, complete.key);
                 Ok(Some(show(&row, attributes)))
             }
             Err(NotReplaced::Beside(SealBroken::Broken)) => Ok(None),

@@ -18,6 +18,7 @@ use crate::multipart::UploadId;
 use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
 use crate::object::{Checksum, ChecksumAlgorithm, ChecksumKind, Headers};
+use crate::objective::expression::Subject;
 use crate::put::{Computed, PartDone, PutError, Upload};
 use crate::reference::{Adding, Dropping, Stale, targets};
 use crate::session::{Session, Uncommitted, Unfinished};
@@ -77,9 +78,16 @@ impl Namespace {
         upload: Upload,
     ) -> Result<PartDone, PutError> {
         let session = self.session();
-        self.core.open_upload(bucket, key, id.0).await?.ok_or(PutError::NoSuchUpload)?;
+        let open = self.core.open_upload(bucket, key, id.0).await?.ok_or(PutError::NoSuchUpload)?;
         let (size, algorithm) = (upload.size, upload.algorithm);
-        let whose = For { bucket: &bucket.name, key: key.as_str(), headers: &Headers::default(), part: number };
+        let whose = For {
+            bucket: &bucket.name,
+            key: key.as_str(),
+            headers: &Headers::default(),
+            part: number,
+            attributes: &open.attributes,
+            storage_class: open.storage_class.as_deref(),
+        };
         let mut stored = self.core.store(&session, whose, upload).await?;
         crate::failpoint!("part-stored");
         let (version, computed) = (stored.version(), stored.computed.clone());
@@ -122,7 +130,10 @@ impl Namespace {
         let open = self.core.open_upload(bucket, key, id.0).await?.ok_or(PutError::NoSuchUpload)?;
         let algorithm = open.checksum.map(|(algorithm, _)| algorithm);
         let slices = source.slices(range.clone()).await?;
-        if slices.len() > MAX_SLICES || source.is_in_place().await? {
+        let subject = Subject { size: range.end - range.start, ..Subject::default() };
+        let subject =
+            subject.of(bucket.name.as_str(), key.as_str(), open.storage_class.as_deref(), Some(&open.attributes));
+        if slices.len() > MAX_SLICES || source.is_in_place().await? || self.core.forbids_some(&subject)? {
             return self.copy_bytes(bucket, key, id, number, source, range, algorithm).await;
         }
         let computed = hash_range(source, range.clone(), algorithm).await?;
@@ -166,7 +177,7 @@ async fn hash_range(
     algorithm: Option<ChecksumAlgorithm>,
 ) -> Result<Computed, PutError> {
     let (mut md5, mut checksum) = (Md5::new(), algorithm.map(ChecksumHasher::new));
-    let mut bytes = source.read(range).await?;
+    let mut bytes = source.bytes(range).await?;
     while let Some(piece) = bytes.next().await {
         let piece = piece?;
         md5.update(&piece);

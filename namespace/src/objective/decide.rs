@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::expression::{Condition, Subject};
+use super::expression::{Condition, Needs, Subject};
 use super::{Objective, Objectives, Scope};
 use crate::extent::SiloId;
 use crate::placement::Candidate;
@@ -119,9 +119,10 @@ impl Rules {
         self.all.iter().filter(|rule| rule.objective.on.meets(scope))
     }
 
-    /// Whether some objective about this scope looks at what may stand in a row of its own.
-    pub fn need_attributes(&self, scope: &Scope) -> bool {
-        self.about(scope).any(|rule| rule.condition.as_ref().is_some_and(Condition::needs_attributes))
+    /// What objectives about this scope look at, beside what a list shows.
+    pub fn need(&self, scope: &Scope) -> Needs {
+        let conditions = self.about(scope).filter_map(|rule| rule.condition.as_ref());
+        conditions.map(Condition::needs).fold(Needs::default(), Needs::and)
     }
 
     /// The names of the silos that a rule's `place` and `never` mean.
@@ -235,7 +236,8 @@ mod tests {
         let all = objectives.iter().map(|(name, on, when, place, never)| {
             let silos = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect();
             let when = when.map(str::to_owned);
-            let objective = Objective { on: on.parse().unwrap(), when, place: silos(place), never: silos(never) };
+            let objective =
+                Objective { on: on.parse().unwrap(), when, place: silos(place), never: silos(never), paused: false };
             let condition = objective.check().unwrap();
             ((*name).to_owned(), (objective, condition))
         });

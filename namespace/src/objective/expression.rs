@@ -3,16 +3,24 @@
 use std::sync::{Arc, LazyLock};
 
 use cel::objects::Value;
-use cel::{Context, ExecutionError, Program};
+use cel::{Context, ExecutionError, FunctionContext, Program};
 
 use super::grammar;
 use crate::clock::UnixMs;
+use crate::heat::Heat;
 use crate::limits::{MAX_CONDITION, PARSER_STACK};
+use crate::table::objects::Attributes;
 
-/// What a condition may look at. `age` is in seconds, as `days(30)` is; `size` in bytes, as `MiB(1)`.
-const VARIABLES: [&str; 8] = ["bucket", "key", "size", "age", "storage_class", "content_type", "tags", "metadata"];
+/// What a condition may look at. `age` and `unread` are in seconds, as `days(30)` is; `size` in bytes, as `MiB(1)`.
+const VARIABLES: [&str; 9] =
+    ["bucket", "key", "size", "age", "unread", "storage_class", "content_type", "tags", "metadata"];
 /// Those of them that may stand in a row of their own.
 const ATTRIBUTES: [&str; 3] = ["content_type", "tags", "metadata"];
+/// Reads in the last so many seconds.
+const READS: &str = "reads";
+/// An object's heat, as bytes, and the time, under names that no condition can use.
+const HEAT: &str = "#heat";
+const NOW: &str = "#now";
 const SECONDS: [(&str, i64); 4] = [("minutes", 60), ("hours", 3600), ("days", 86_400), ("weeks", 604_800)];
 const BYTES: [(&str, i64); 4] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
 
@@ -33,10 +41,35 @@ pub struct Subject<'a> {
     pub storage_class: &'a str,
     /// Empty where none was sent.
     pub content_type: &'a str,
+    /// How it is read; none where nobody did.
+    pub heat: Option<Heat>,
     /// Tags.
     pub tags: &'a [(String, String)],
     /// `x-amz-meta-…`, without the prefix.
     pub metadata: &'a [(String, String)],
+}
+
+impl<'a> Subject<'a> {
+    /// The same of an object with these names and attributes, as far as they are known.
+    #[must_use]
+    pub fn of(
+        self,
+        bucket: &'a str,
+        key: &'a str,
+        storage_class: Option<&'a str>,
+        own: Option<&'a Attributes>,
+    ) -> Self {
+        let content_type = own.and_then(|own| own.headers.system.iter().find(|(name, _)| name == "content-type"));
+        Self {
+            bucket,
+            key,
+            storage_class: storage_class.unwrap_or("STANDARD"),
+            content_type: content_type.map_or("", |(_, value)| value.as_str()),
+            tags: own.map_or(&[], |own| &own.tags),
+            metadata: own.map_or(&[], |own| &own.headers.user),
+            ..self
+        }
+    }
 }
 
 /// Why something is no condition, and where.
@@ -57,7 +90,24 @@ fn place(at: Option<(u32, u32)>) -> String {
 #[derive(Debug, Clone)]
 pub struct Condition {
     program: Arc<Program>,
-    attributes: bool,
+    needs: Needs,
+}
+
+/// What a condition looks at beside what a list shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// What may stand in a row of its own.
+    pub attributes: bool,
+    /// How the object is read.
+    pub heat: bool,
+}
+
+impl Needs {
+    /// What both look at.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { attributes: self.attributes || other.attributes, heat: self.heat || other.heat }
+    }
 }
 
 /// The functions that conditions may use, beside CEL's own.
@@ -67,8 +117,23 @@ static FUNCTIONS: LazyLock<Context<'static, 'static>> = LazyLock::new(|| {
         let times = move |count: i64| count.checked_mul(unit).ok_or_else(|| too_much(name));
         context.add_function(name, times).expect("CEL has no such function of its own");
     }
+    context.add_function(READS, reads).expect("CEL has no such function of its own");
     context
 });
+
+fn reads(call: &FunctionContext<'_, '_>, seconds: i64) -> Result<i64, ExecutionError> {
+    let (Some(Value::Bytes(heat)), Some(Value::Int(now))) = (value_of(call, HEAT), value_of(call, NOW)) else {
+        return Ok(0);
+    };
+    let heat = heat.as_slice().try_into().map(Heat::from_bytes).map_err(|_| call.error("no heat"))?;
+    let reads = heat.reads(seconds.saturating_mul(1000), now);
+    Ok(i64::try_from(reads).unwrap_or(i64::MAX))
+}
+
+fn value_of(call: &FunctionContext<'_, '_>, name: &str) -> Option<Value> {
+    let value = call.ptx.get_variable(name)?;
+    value.as_ref().try_into().ok()
+}
 
 fn too_much(name: &str) -> ExecutionError {
     ExecutionError::function_error(name, "more than a number holds")
@@ -95,7 +160,7 @@ impl Condition {
             let number = |at: isize| u32::try_from(at).ok().filter(|at| *at > 0);
             Wrong { at: number(first.pos.0).zip(number(first.pos.1)), reason: first.msg.clone() }
         })?;
-        let ours = |name: &str| SECONDS.iter().chain(&BYTES).any(|(own, _)| *own == name);
+        let ours = |name: &str| name == READS || SECONDS.iter().chain(&BYTES).any(|(own, _)| *own == name);
         let names: Vec<&str> = grammar::names(program.expression(), &ours)
             .map_err(|(reason, word)| Wrong { at: word.and_then(|word| position(text, word)), reason })?;
         if let Some(unknown) = names.iter().find(|name| !VARIABLES.contains(name)) {
@@ -103,7 +168,8 @@ impl Condition {
             return Err(Wrong { at: position(text, unknown), reason });
         }
         let attributes = names.iter().any(|name| ATTRIBUTES.contains(name));
-        let condition = Self { program: Arc::new(program), attributes };
+        let heat = names.contains(&"unread") || program.references().has_function(READS);
+        let condition = Self { program: Arc::new(program), needs: Needs { attributes, heat } };
         let small = Subject { bucket: "bucket", key: "key", storage_class: "STANDARD", ..Subject::default() };
         let large = Subject { size: 1 << 50, now: i64::MAX, ..small.clone() };
         for sample in [small, large] {
@@ -112,21 +178,27 @@ impl Condition {
         Ok(condition)
     }
 
-    /// Whether it looks at what may stand in a row of its own.
-    pub fn needs_attributes(&self) -> bool {
-        self.attributes
+    /// What it looks at beside what a list shows.
+    pub fn needs(&self) -> Needs {
+        self.needs
     }
 
     /// Whether it holds for an object; or why that cannot be said.
     pub fn holds(&self, subject: &Subject<'_>) -> Result<bool, String> {
         let mut scope = FUNCTIONS.new_inner_scope();
-        let age = subject.now.saturating_sub(subject.modified).max(0) / 1000;
+        let since = |moment: UnixMs| subject.now.saturating_sub(moment).max(0) / 1000;
+        let last_read = subject.heat.map_or(subject.modified, |heat| heat.last_read().max(subject.modified));
         scope.add_variable_from_value("bucket", subject.bucket);
         scope.add_variable_from_value("key", subject.key);
         scope.add_variable_from_value("size", i64::try_from(subject.size).unwrap_or(i64::MAX));
-        scope.add_variable_from_value("age", age);
+        scope.add_variable_from_value("age", since(subject.modified));
+        scope.add_variable_from_value("unread", since(last_read));
         scope.add_variable_from_value("storage_class", subject.storage_class);
-        if self.attributes {
+        if let Some(heat) = subject.heat {
+            scope.add_variable_from_value(HEAT, heat.to_bytes().to_vec());
+            scope.add_variable_from_value(NOW, subject.now);
+        }
+        if self.needs.attributes {
             scope.add_variable_from_value("content_type", subject.content_type);
             scope.add_variable_from_value("tags", map(subject.tags));
             scope.add_variable_from_value("metadata", map(subject.metadata));
@@ -195,10 +267,32 @@ mod tests {
     }
 
     #[test]
+    fn conditions_look_at_how_an_object_is_read() {
+        let read = Heat::of(crate::heat::Reads::one(1, 1, 45 * DAY));
+        let warm = Subject { heat: Some(read.after(crate::heat::Reads::one(1, 1, 46 * DAY))), ..subject() };
+        for (text, cold, hot) in [
+            ("unread > days(30)", true, false),
+            ("unread == age", true, false),
+            ("unread > days(3) && unread < days(5)", false, true),
+            ("reads(days(7)) >= 2", false, true),
+            ("reads(days(3)) == 0", true, true),
+            ("reads(weeks(30)) == 0", true, false),
+            ("reads(-1) == 0 && reads(-9223372036854775807) == 0", true, true),
+            ("reads(9223372036854775807) < 3", true, true),
+        ] {
+            let condition = Condition::parse(text).unwrap();
+            assert!(condition.needs().heat, "{text}");
+            assert_eq!((condition.holds(&subject()), condition.holds(&warm)), (Ok(cold), Ok(hot)), "{text}");
+        }
+        assert!(!Condition::parse("age > days(1)").unwrap().needs().heat);
+        assert!(Condition::parse("reads > 3").is_err() && Condition::parse("reads('x') > 3").is_err());
+    }
+
+    #[test]
     fn what_an_object_lacks_does_not_hold() {
         let tagged = Subject { tags: &[], ..subject() };
         let condition = Condition::parse("tags['class'] == 'cold' || metadata.owner == 'me'").unwrap();
-        assert!(condition.needs_attributes());
+        assert!(condition.needs().attributes);
         assert_eq!(condition.holds(&tagged), Ok(false));
         let tags = vec![("class".to_owned(), "cold".to_owned())];
         assert_eq!(condition.holds(&Subject { tags: &tags, ..subject() }), Ok(true));
@@ -221,7 +315,7 @@ mod tests {
             ("size >", "(line 1, column 7)"),
             (
                 "size > MiB(2) &&\n  sise < 3",
-                "there is no `sise`: a condition may look at bucket, key, size, age, storage_class, content_type, tags, metadata (line 2, column 3)",
+                "there is no `sise`: a condition may look at bucket, key, size, age, unread, storage_class, content_type, tags, metadata (line 2, column 3)",
             ),
             ("age > days(30) && size > Mib(1)", "there is no function `Mib` (line 1, column 26)"),
             ("age < days(1) || dayz(3) > 1", "there is no function `dayz` (line 1, column 18)"),

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::expression::Subject;
+use super::expression::{Needs, Subject};
 use super::{Held, Rules, Scope, Standing, Wanted};
 use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
-use crate::extent::Number;
+use crate::extent::{JobId, Number};
 use crate::fault::Fault;
+use crate::heat::Heat;
 use crate::inventory::Inventory;
 use crate::job::OrderError;
 use crate::list::read_name;
@@ -27,7 +28,9 @@ pub(crate) struct Judge {
     inventory: Arc<Inventory>,
     /// What is taken over and was not passed yet: in which bucket, and what its keys begin with.
     unfilled: Vec<(u64, String)>,
-    needs_attributes: bool,
+    /// Jobs that are about these objects now.
+    busy: Vec<(Scope, JobId)>,
+    needs: Needs,
     now: UnixMs,
 }
 
@@ -61,72 +64,81 @@ impl Judge {
         known.map(|(incarnation, _)| *incarnation).ok_or_else(|| OrderError::NoSuchBucket(bucket.to_owned()))
     }
 
+    /// Leaves alone what running jobs are about.
+    pub(crate) fn beside(self, busy: Vec<(Scope, JobId)>) -> Self {
+        Self { busy, ..self }
+    }
+
+    /// Whether somebody declared anything since it began to judge.
+    pub(crate) fn is_outdated(&self, core: &Core) -> bool {
+        core.inventory().revision != self.inventory.revision
+    }
+
     fn subject<'a>(
         &self,
-        bucket: &'a str,
-        key: &'a str,
+        (bucket, key): (&'a str, &'a str),
         row: &'a ObjectRow,
         own: Option<&'a Attributes>,
+        heat: Option<Heat>,
     ) -> Subject<'a> {
-        let content_type = own.and_then(|own| {
-            let mut system = own.headers.system.iter();
-            system.find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str())
-        });
-        Subject {
-            bucket,
-            key,
-            size: row.size,
-            modified: row.modified,
-            now: self.now,
-            storage_class: row.storage_class.as_deref().unwrap_or("STANDARD"),
-            content_type: content_type.unwrap_or_default(),
-            tags: own.map_or(&[], |own| &own.tags),
-            metadata: own.map_or(&[], |own| &own.headers.user),
-        }
+        let subject = Subject { size: row.size, modified: row.modified, now: self.now, heat, ..Subject::default() };
+        subject.of(bucket, key, row.storage_class.as_deref(), own)
     }
 
     fn standing(&self, (bucket, key): (u64, &str), wanted: &Wanted, own: bool, row: &ExtentRow) -> Standing {
         let held = Held { on: row.verified().map(|replica| replica.silo).collect(), bytes: row.size };
-        let otherwise =
-            || self.buckets.get(&bucket).map_or_else(Vec::new, |name| self.inventory.meant_for(name, row.size));
+        let otherwise = || {
+            self.buckets.get(&bucket).map_or_else(Vec::new, |name| self.inventory.meant_for(name.as_str(), row.size))
+        };
         let standing = self.rules.standing(wanted, &held, otherwise);
         let Standing::Moves { by, .. } = standing else { return standing };
         let unfilled = |(of, into): &(u64, String)| *of == bucket && key.starts_with(into.as_str());
+        let covers =
+            |(on, _): &&(Scope, JobId)| self.buckets.get(&bucket).is_some_and(|name| on.covers(name.as_str(), key));
         let reason = if !own {
-            "they are the bytes of another object, too, and move with that"
+            "they are the bytes of another object, too, and move with that".to_owned()
         } else if self.unfilled.iter().any(unfilled) {
-            "nothing that is taken over moves before it was passed once, headers and all"
+            "nothing that is taken over moves before it was passed once, headers and all".to_owned()
+        } else if let Some((_, job)) = self.busy.iter().find(covers) {
+            format!("job {job} is about them now")
         } else {
             return standing;
         };
-        Standing::Waits { by, reason: reason.to_owned() }
+        Standing::Waits { by, reason }
     }
 }
 
 impl Core {
-    /// Objectives as they stand now.
+    /// Objectives in force as they stand now.
     pub(crate) async fn objectives(&self, on: &Scope) -> Result<Judge, Fault> {
         let inventory = self.inventory();
         let rules = inventory.rules()?;
+        self.judge_by(inventory, rules, on).await
+    }
+
+    /// One who judges by these rules.
+    pub(crate) async fn judge_by(&self, inventory: Arc<Inventory>, rules: Rules, on: &Scope) -> Result<Judge, Fault> {
         let buckets = self.bucket_rows().await?.into_iter().map(|(name, row)| (row.incarnation, name)).collect();
         let roots = crate::inventory::load_roots(&*self.engine).await?;
         let unfilled = roots.into_iter().filter(|root| !root.info.filled);
         let unfilled = unfilled.map(|root| (root.bucket, root.info.order.into)).collect();
-        let needs_attributes = rules.need_attributes(on);
-        Ok(Judge { rules, buckets, inventory, unfilled, needs_attributes, now: self.clock.now() })
+        let needs = rules.need(on);
+        Ok(Judge { rules, buckets, inventory, unfilled, busy: Vec::new(), needs, now: self.clock.now() })
     }
 
     /// Judges the objects of a page.
     pub(crate) async fn judged(&self, judge: &Judge, page: &Page) -> Result<Vec<JudgedObject>, Fault> {
         let mut judged = Vec::with_capacity(page.len());
-        for (key, bytes) in page {
+        let keys = page.iter().map(|(key, _)| &key[..]);
+        let heats = if judge.needs.heat { self.heats(keys).await? } else { vec![None; page.len()] };
+        for ((key, bytes), heat) in page.iter().zip(heats) {
             let row: ObjectRow = decode(bytes)?;
             let incarnation = incarnation_of(key)?;
             // One that is being deleted.
             let Some(bucket) = judge.buckets.get(&incarnation) else { continue };
             let name = read_name(&key[NAME_AT..])?;
-            let own = if judge.needs_attributes { self.attributes_of(&row).await? } else { None };
-            let subject = judge.subject(bucket.as_str(), &name, &row, own.as_ref());
+            let own = if judge.needs.attributes { self.attributes_of(&row).await? } else { None };
+            let subject = judge.subject((bucket.as_str(), &name), &row, own.as_ref(), heat);
             let conditions = judge.rules.conditions(&subject);
             let wanted = judge.rules.wanted(&conditions);
             let referrers = self.made_of(&row).await?;

@@ -16,12 +16,18 @@ pub mod expression;
 mod decide;
 mod grammar;
 mod judge;
+mod keep;
 mod report;
 
 pub use decide::{Held, Rule, Rules, SiloFact, Standing, Wanted};
 use expression::{Condition, Wrong};
 pub(crate) use judge::Judge;
-pub use report::{Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, Why, WhyExtent, WhyObjective};
+pub(crate) use keep::Keeping;
+pub use keep::{AlignOptions, Alignment};
+pub(crate) use report::Told;
+pub use report::{
+    Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, Why, WhyExtent, WhyHeat, WhyObjective,
+};
 
 /// A wish, as it is declared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +45,9 @@ pub struct Objective {
     /// None of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub never: Vec<Selector>,
+    /// It counts for nothing but plans.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
 }
 
 /// Objectives by name, with what each `when` says.
@@ -180,6 +189,9 @@ impl fmt::Display for Objective {
         }
         if !self.never.is_empty() {
             write!(f, ": never on {}", list(&self.never))?;
+        }
+        if self.paused {
+            f.write_str(" (paused)")?;
         }
         Ok(())
     }

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::judge::JudgedObject;
 use super::{Judge, Objective, Scope, Standing};
+use crate::clock::UnixMs;
 use crate::engine::{self, Read, Rows, Write};
 use crate::fault::Fault;
+use crate::heat::DAY;
 use crate::job::{OrderError, next_page};
 use crate::limits::REASONS_TOLD;
 use crate::name::{BucketName, ObjectKey};
 use crate::namespace::{Core, Namespace};
 use crate::table::after_prefix;
-use crate::table::objectives::objective as objective_key;
+use crate::table::objectives::{self, objective as objective_key};
 use crate::table::objects::object;
 use crate::table::silos::revision;
 
@@ -48,6 +51,9 @@ pub struct Moving {
     pub from: String,
     /// Onto this one.
     pub to: String,
+    /// Not as long as the objective is paused.
+    #[serde(default)]
+    pub paused: bool,
     /// How much.
     #[serde(flatten)]
     pub amount: Amount,
@@ -92,7 +98,7 @@ pub struct Outlook {
 }
 
 /// Why an object is where it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Why {
     /// Objectives about it, the closest first.
     pub objectives: Vec<WhyObjective>,
@@ -100,8 +106,23 @@ pub struct Why {
     pub wanted_by: Option<String>,
     /// Silos that will do, the best first.
     pub wanted_on: Vec<String>,
+    /// How it is read; none where nobody did, as far as is written down.
+    pub heat: Option<WhyHeat>,
     /// Its extents.
     pub extents: Vec<WhyExtent>,
+}
+
+/// How an object is read.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WhyHeat {
+    /// When it was last read, in whole minutes.
+    pub last_read: UnixMs,
+    /// Reads in the last 7 days.
+    pub reads_7_days: u64,
+    /// And in the last 30.
+    pub reads_30_days: u64,
+    /// How much of it a read takes, of late: from 0 to 1.
+    pub share: f64,
 }
 
 /// An objective and an object.
@@ -153,12 +174,30 @@ impl Amount {
 impl Namespace {
     /// The objectives that may be about objects in a part of the namespace, the closest first.
     pub fn effective(&self, on: &Scope) -> Result<Vec<Effective>, Fault> {
-        let rules = self.core.inventory().rules()?;
+        let rules = self.core.inventory().rules_with(None)?;
         let all = rules.about(on).map(|rule| {
             let (place_now, never_now) = rules.meant_by(rule);
             Effective { name: rule.name.clone(), objective: rule.objective.clone(), place_now, never_now }
         });
         Ok(all.collect())
+    }
+
+    /// Pauses an objective, or resumes it. Moves under way end; no more begin.
+    pub async fn pause_objective(&self, name: &str, paused: bool) -> Result<Objective, ObjectiveError> {
+        let key = objective_key(name);
+        let decide = {
+            let key = key.clone();
+            move |rows: &Rows| -> Result<_, Fault> {
+                let Some(row) = rows.get(&key) else { return Ok((Vec::new(), None)) };
+                let wish = objectives::decode(row).map_err(Fault::Unavailable)?;
+                let wish = Objective { paused, ..wish };
+                let row = objectives::encode(&wish);
+                Ok((vec![Write::Put(key.clone(), row), Write::Add(revision(), 1)], Some(wish)))
+            }
+        };
+        let known = engine::commit(&*self.core.engine, vec![Read::Row(key)], decide).await.map_err(Fault::from)?;
+        self.core.refresh_inventory(false).await?;
+        known.ok_or_else(|| ObjectiveError::NoSuchObjective(name.to_owned()))
     }
 
     /// Takes an objective away. Nothing moves for that.
@@ -179,23 +218,16 @@ impl Namespace {
         Ok(self.core.refresh_inventory(false).await?)
     }
 
-    /// What aligning a part of the namespace would do now. Looks at all objects of it, in constant memory; changes nothing.
-    pub async fn outlook(&self, on: &Scope) -> Result<Outlook, OrderError> {
-        let judge = self.core.objectives(on).await?;
+    /// What aligning a part of the namespace would do now, were nothing paused, and were there one more objective. Looks at all
+    /// objects of it, in constant memory; changes nothing.
+    pub async fn outlook(&self, on: &Scope, more: Option<(String, Objective)>) -> Result<Outlook, OrderError> {
+        let inventory = self.core.inventory();
+        let rules = inventory.rules_with(more)?;
+        let judge = self.core.judge_by(inventory, rules, on).await?;
         let mut at = judge.objects(on)?;
         let (end, mut told) = (after_prefix(&at), Told::default());
         while let Some(page) = next_page(&self.core, &mut at, &end).await? {
-            for object in self.core.judged(&judge, &page).await? {
-                told.objects += 1;
-                for (by, holds) in object.conditions.into_iter().enumerate() {
-                    let Some(Err(reason)) = holds else { continue };
-                    let reason = told_apart(&told.broken, by, reason);
-                    *told.broken.entry((by, reason)).or_default() += 1;
-                }
-                for extent in object.extents {
-                    told.add(extent.standing, extent.row.size);
-                }
-            }
+            self.core.judged(&judge, &page).await?.iter().for_each(|object| told.add(object));
         }
         Ok(told.outlook(&judge))
     }
@@ -209,11 +241,20 @@ impl Namespace {
 impl Core {
     async fn why(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Why, OrderError> {
         let on = Scope { bucket: Some(bucket.to_string()), prefix: key.as_str().to_owned() };
-        let judge = self.objectives(&on).await?;
+        let inventory = self.inventory();
+        let rules = inventory.rules_with(None)?;
+        let judge = self.judge_by(inventory, rules, &on).await?;
         let incarnation = judge.incarnation(bucket.as_str())?;
         let row_key = object(incarnation, key);
         let row = self.engine.get(std::slice::from_ref(&row_key)).await.map_err(Fault::from)?.remove(0);
         let row = row.ok_or_else(|| OrderError::NoSuchKey(format!("s3://{bucket}/{key}")))?;
+        let now = self.clock.now();
+        let heat = self.heats(std::iter::once(&row_key[..])).await?.remove(0).map(|heat| WhyHeat {
+            last_read: heat.last_read(),
+            reads_7_days: heat.reads(7 * DAY, now),
+            reads_30_days: heat.reads(30 * DAY, now),
+            share: heat.share(),
+        });
         let page = vec![(bytes::Bytes::from(row_key), row)];
         let mut judged = self.judged(&judge, &page).await?;
         let object = judged.pop().ok_or_else(|| OrderError::NoSuchKey(format!("s3://{bucket}/{key}")))?;
@@ -240,6 +281,7 @@ impl Core {
             objectives: about.collect(),
             wanted_by: object.wanted.by.map(|by| rules.all()[by].name.clone()),
             wanted_on: object.wanted.on.iter().map(|id| rules.name_of(*id)).collect(),
+            heat,
             extents: extents.collect(),
         })
     }
@@ -247,7 +289,7 @@ impl Core {
 
 /// An outlook while it is made, by numbers.
 #[derive(Default)]
-struct Told {
+pub(crate) struct Told {
     objects: u64,
     aligned: Amount,
     moves: BTreeMap<(usize, u32, u32), Amount>,
@@ -262,24 +304,38 @@ fn told_apart<T>(known: &BTreeMap<(usize, String), T>, by: usize, reason: String
 }
 
 impl Told {
-    fn add(&mut self, standing: Standing, bytes: u64) {
+    /// Counts an object.
+    pub(crate) fn add(&mut self, object: &JudgedObject) {
+        self.objects += 1;
+        for (by, holds) in object.conditions.iter().enumerate() {
+            let Some(Err(reason)) = holds else { continue };
+            let reason = told_apart(&self.broken, by, reason.clone());
+            *self.broken.entry((by, reason)).or_default() += 1;
+        }
+        for extent in &object.extents {
+            self.add_extent(&extent.standing, extent.row.size);
+        }
+    }
+
+    fn add_extent(&mut self, standing: &Standing, bytes: u64) {
         match standing {
             Standing::Aligned => self.aligned.add(bytes),
-            Standing::Moves { from, to, by } => self.moves.entry((by, from, to)).or_default().add(bytes),
+            Standing::Moves { from, to, by } => self.moves.entry((*by, *from, *to)).or_default().add(bytes),
             Standing::Waits { by, reason } => {
-                let reason = told_apart(&self.waits, by, reason);
-                self.waits.entry((by, reason)).or_default().add(bytes);
+                let reason = told_apart(&self.waits, *by, reason.clone());
+                self.waits.entry((*by, reason)).or_default().add(bytes);
             }
         }
     }
 
-    fn outlook(self, judge: &Judge) -> Outlook {
+    pub(crate) fn outlook(self, judge: &Judge) -> Outlook {
         let name = |by: usize| judge.rules.all()[by].name.clone();
         let silo = |id| judge.rules.name_of(id);
         let moves = self.moves.into_iter().map(|((by, from, to), amount)| Moving {
             objective: name(by),
             from: silo(from),
             to: silo(to),
+            paused: judge.rules.all()[by].objective.paused,
             amount,
         });
         let waits =

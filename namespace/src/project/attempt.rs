@@ -159,7 +159,7 @@ impl Core {
         let size = opened.object.size;
         if let Some(held) = held.filter(|held| base.is_none() && held.size == size && size <= PROJECTION_READ) {
             let there = self.digest_there(place, &held).await?;
-            let ours = digest_of(Ok(opened.read(0..size).await?.map_err(SiloError::not_done).boxed())).await;
+            let ours = digest_of(Ok(opened.bytes(0..size).await?.map_err(SiloError::not_done).boxed())).await;
             if let (Some(digest), Ok(Some(ours))) = (there, ours)
                 && digest == ours
             {
@@ -169,7 +169,7 @@ impl Core {
                     .map(|()| true);
             }
         }
-        let (hasher, staging) = (Arc::new(Mutex::new(Hasher::new())), opened.read(0..size).await?);
+        let (hasher, staging) = (Arc::new(Mutex::new(Hasher::new())), opened.bytes(0..size).await?);
         let hashed = Arc::clone(&hasher);
         let body = staging.map(move |piece| match piece {
             Ok(piece) => {

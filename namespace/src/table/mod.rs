@@ -14,6 +14,7 @@ pub mod accounts;
 pub mod backups;
 pub mod buckets;
 pub mod extents;
+pub mod heat;
 pub mod jobs;
 pub mod moves;
 pub mod names;
@@ -86,7 +87,7 @@ pub mod key {
     pub const QUEUES: u8 = 0x19;
     /// Names taken over in place.
     pub const ASSIMILATED: u8 = 0x1a;
-    /// How often and how lately versions are read.
+    /// How often and how lately objects are read.
     pub const HEAT: u8 = 0x1b;
     /// Packs: how many of their bytes rows name, and how long they are.
     pub const PACKS: u8 = 0x1c;

@@ -60,6 +60,7 @@ async fn another_key_deletes_no_backup() {
         grace: Duration::ZERO,
         pack_up_to: PACK_UP_TO,
         backup: Some(DAILY),
+        align: None,
     };
     let namespace =
         Namespace::open(Arc::new(engine.clone()), Arc::new(SystemClock::new()), options, true).await.unwrap();
@@ -155,6 +156,7 @@ pub(crate) async fn up(path: &std::path::Path) -> (Arc<Redb>, Arc<Namespace>) {
         grace: Duration::ZERO,
         pack_up_to: PACK_UP_TO,
         backup: Some(DAILY),
+        align: None,
     };
     (Arc::clone(&engine), Namespace::open(engine, clock, options, true).await.unwrap())
 }
@@ -290,6 +292,7 @@ async fn a_snapshot_that_is_being_written_is_not_pruned() {
         grace: Duration::ZERO,
         pack_up_to: PACK_UP_TO,
         backup: Some(BackupOptions { every: SNAPSHOT_EVERY, keep }),
+        align: None,
     };
     let second =
         Namespace::open(Arc::new(house.engine.clone()), Arc::new(SystemClock::new()), options(BACKUPS_KEPT), false)

@@ -49,8 +49,14 @@ struct House {
 }
 
 async fn open(engine: &Memory, backup: Option<BackupOptions>) -> Arc<Namespace> {
-    let options =
-        Options { base: "/".into(), seal_key: SEAL_KEY, grace: Duration::ZERO, pack_up_to: PACK_UP_TO, backup };
+    let options = Options {
+        base: "/".into(),
+        seal_key: SEAL_KEY,
+        grace: Duration::ZERO,
+        pack_up_to: PACK_UP_TO,
+        backup,
+        align: None,
+    };
     Namespace::open(Arc::new(engine.clone()), Arc::new(SystemClock::new()), options, true).await.unwrap()
 }
 

@@ -16,6 +16,7 @@ async fn house(test: &'static str, keep: Duration, full: &[&str]) -> (House, Arc
         grace: Duration::ZERO,
         pack_up_to: PACK_UP_TO,
         backup: Some(BackupOptions { every: SNAPSHOT_EVERY, keep }),
+        align: None,
     };
     for silo in full {
         silo_of(test, silo).limit(0);
@@ -51,6 +52,7 @@ async fn the_log_is_written_to_an_end_however_much_comes_meanwhile() {
         grace: Duration::ZERO,
         pack_up_to: PACK_UP_TO,
         backup: Some(DAILY),
+        align: None,
     };
     let opened = Namespace::open(Arc::<Between>::clone(&engine), Arc::new(SystemClock::new()), options, true);
     let namespace = opened.await.unwrap();

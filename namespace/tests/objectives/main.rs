@@ -7,16 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdall_namespace::bucket::Bucket;
-use holdall_namespace::clock::SystemClock;
+use holdall_namespace::clock::{Clock, SystemClock};
 use holdall_namespace::engine::{Engine, memory::Memory};
 use holdall_namespace::inventory::{ApplyError, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::job::{JobState, Order, OrderError, Pace};
 use holdall_namespace::object::{Condition, Headers};
-use holdall_namespace::objective::{Amount, Moving, Objective, ObjectiveError, Outlook, Scope};
+use holdall_namespace::objective::{AlignOptions, Amount, Moving, Objective, ObjectiveError, Outlook, Scope};
 use holdall_namespace::remove_silo::RemoveSiloError;
 use holdall_namespace::{Namespace, Options};
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod heat;
+mod keep;
 
 /// Silos `hot` and `cold` in Frankfurt, `far` abroad; what is written goes to `hot`.
 struct House {
@@ -26,15 +30,21 @@ struct House {
     photos: Bucket,
 }
 
-async fn open(engine: &Arc<dyn Engine>) -> Arc<Namespace> {
-    let options = Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to: 64, backup: None };
-    Namespace::open(Arc::clone(engine), Arc::new(SystemClock::new()), options, true).await.unwrap()
+async fn open(engine: &Arc<dyn Engine>, clock: Arc<dyn Clock>, align: Option<AlignOptions>) -> Arc<Namespace> {
+    let (base, seal_key) = ("/".into(), [7; 32]);
+    let options = Options { base, seal_key, grace: Duration::ZERO, pack_up_to: 64, backup: None, align };
+    Namespace::open(Arc::clone(engine), clock, options, true).await.unwrap()
 }
 
 impl House {
+    /// What moves, moves by order.
     async fn new(test: &str) -> Self {
+        Self::with(test, Arc::new(SystemClock::new()), None).await
+    }
+
+    async fn with(test: &str, clock: Arc<dyn Clock>, align: Option<AlignOptions>) -> Self {
         let engine: Arc<dyn Engine> = Arc::new(Memory::new());
-        let namespace = open(&engine).await;
+        let namespace = open(&engine, clock, align).await;
         let silo = |name: &str, site: &str| {
             let labels = [("site".to_owned(), site.to_owned())].into();
             (name.to_owned(), DeclaredSilo { labels, ..DeclaredSilo::own(format!("memory:objectives-{test}-{name}")) })
@@ -60,7 +70,7 @@ impl House {
     }
 
     async fn outlook(&self) -> Outlook {
-        self.namespace.outlook(&Scope::default()).await.unwrap()
+        self.namespace.outlook(&Scope::default(), None).await.unwrap()
     }
 
     async fn align(&self, on: &str) {
@@ -85,7 +95,13 @@ impl House {
 
 fn wish(on: &str, when: Option<&str>, place: &[&str], never: &[&str]) -> Objective {
     let silos = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect();
-    Objective { on: on.parse().unwrap(), when: when.map(str::to_owned), place: silos(place), never: silos(never) }
+    Objective {
+        on: on.parse().unwrap(),
+        when: when.map(str::to_owned),
+        place: silos(place),
+        never: silos(never),
+        paused: false,
+    }
 }
 
 fn amount(extents: u64, bytes: u64) -> Amount {
@@ -108,6 +124,7 @@ async fn a_plan_says_what_aligning_then_moves() {
         objective: objective.to_owned(),
         from: from.to_owned(),
         to: to.to_owned(),
+        paused: false,
         amount,
     };
     assert_eq!(planned.moves, [moving("archive", "hot", "cold", amount(10, bytes))]);
@@ -160,7 +177,7 @@ async fn what_was_declared_outlives_a_gateway() {
     house.put(&house.photos, "a", 10).await;
     house.declare(&[("home", wish("s3://", None, &["site=frankfurt"], &["site=abroad"]))]).await.unwrap();
     house.namespace.close().await;
-    let namespace = open(&house.engine).await;
+    let namespace = open(&house.engine, Arc::new(SystemClock::new()), None).await;
     let effective = namespace.effective(&"s3://photos/a".parse().unwrap()).unwrap();
     let shown: Vec<_> = effective.into_iter().map(|one| (one.name, one.place_now, one.never_now)).collect();
     let (place, never) = (vec!["cold".to_owned(), "hot".to_owned()], vec!["far".to_owned()]);
@@ -246,7 +263,7 @@ async fn what_makes_no_sense_is_refused_with_its_place() {
     assert!(told.starts_with("objective.x: there is no `sise`: ") && told.ends_with("(line 1, column 13)"), "{told}");
     assert!(refused(wish("s3://", None, &[], &[])).await.contains("it wishes nothing"));
     assert_eq!(house.namespace.effective(&Scope::default()).unwrap(), []);
-    let nowhere = house.namespace.outlook(&"s3://nowhere/".parse().unwrap()).await;
+    let nowhere = house.namespace.outlook(&"s3://nowhere/".parse().unwrap(), None).await;
     assert_eq!(nowhere, Err(OrderError::NoSuchBucket("nowhere".to_owned())));
     house.declare(&[("x", wish("s3://", None, &["far"], &[]))]).await.unwrap();
     house.namespace.set_cordon("far", true).await.unwrap();
