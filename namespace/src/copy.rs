@@ -49,9 +49,10 @@ impl Namespace {
         let mut attributes = Attributes { headers, tags, checksum: None };
         let subject = Subject { size: source.row.size, ..Subject::default() };
         let subject = subject.of(bucket.name.as_str(), key.as_str(), storage_class.as_deref(), Some(&attributes));
-        if source.is_in_place().await? || self.core.forbids_some(&subject)? {
+        if !source.may_be_shared(&subject).await? {
             // Bytes that others may change or take away, or move to where the copy may not be, are written anew.
-            let upload = source.upload(0..source.row.size, algorithm).await?;
+            let own = source.object.checksum.as_ref().map(|own| own.algorithm);
+            let upload = source.upload(0..source.row.size, algorithm.or(own)).await?;
             let Attributes { headers, tags, .. } = attributes;
             return self.put(PutObject { bucket, key, upload, headers, tags, storage_class, condition }).await;
         }

@@ -294,9 +294,11 @@ fn compare_objectives(declared: &Declared, inventory: &Inventory) -> Result<(Vec
         objective.check().map_err(|wrong| invalid(what.as_str(), wrong.to_string()))?;
         refuse_unknown(&what, objective.named(), declared, inventory)?;
         let before = inventory.objectives.get(name).map(|(wish, _)| wish);
-        if before != Some(objective) {
+        let paused = objective.paused.or(before.and_then(|before| before.paused));
+        let objective = Objective { paused, ..objective.clone() };
+        if before != Some(&objective) {
             changes.push(Change { what, before: before.map(Objective::to_string), after: objective.to_string() });
-            writes.push(Write::Put(objectives::objective(name), objectives::encode(objective)));
+            writes.push(Write::Put(objectives::objective(name), objectives::encode(&objective)));
         }
     }
     let new = declared.objectives.keys().filter(|name| !inventory.objectives.contains_key(*name)).count();

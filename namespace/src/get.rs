@@ -14,16 +14,18 @@ use crate::engine::Key;
 use crate::extent::{Location, Replica, Slice};
 use crate::fault::Fault;
 use crate::limits::COMMIT_TRIES;
+use crate::list::read_name;
 use crate::multipart::show_part;
-use crate::name::ObjectKey;
+use crate::name::{BucketName, ObjectKey};
 use crate::namespace::{Core, Namespace};
 use crate::object::{ChecksumAlgorithm, Object, Part};
+use crate::objective::expression::Subject;
 use crate::put::Upload;
 use crate::read::read_slices;
 use crate::session::OpenRead;
 use crate::table::decode_row;
 use crate::table::extents::{ExtentRow, extent};
-use crate::table::objects::{Attributes, Data, ObjectRow, attributes, object, show};
+use crate::table::objects::{Attributes, Data, NAME_AT, ObjectRow, attributes, object, show};
 use crate::table::tag::Tag;
 
 /// Checked bytes on their way out. An error ends the stream: the client sees a broken connection, never a short 200.
@@ -45,6 +47,7 @@ pub struct Opened {
     /// What S3 shows of it.
     pub object: Object,
     pub(crate) row: ObjectRow,
+    bucket: BucketName,
     /// The row's key.
     name: Key,
     core: Arc<Core>,
@@ -57,7 +60,7 @@ impl Opened {
     pub async fn read(&self, range: Range<u64>) -> Result<Bytestream, Fault> {
         let bytes = range.end - range.start;
         let read = self.bytes(range).await?;
-        self.core.note_read(self.name.clone(), bytes, self.row.size);
+        self.core.note_read(&self.name, bytes, self.row.size);
         Ok(read)
     }
 
@@ -80,7 +83,7 @@ impl Opened {
     }
 
     /// Whether any of its bytes are where others put them.
-    pub(crate) async fn is_in_place(&self) -> Result<bool, Fault> {
+    async fn is_in_place(&self) -> Result<bool, Fault> {
         // Bytes that went through us never are.
         if !matches!(self.row.etag, Tag::Foreign { .. }) {
             return Ok(false);
@@ -95,6 +98,12 @@ impl Opened {
             }
         }
         Ok(false)
+    }
+
+    /// Whether what is about to be written may refer to its bytes: nobody else may change them, nor want them where that may not be.
+    pub(crate) async fn may_be_shared(&self, with: &Subject<'_>) -> Result<bool, Fault> {
+        let key = read_name(&self.name[NAME_AT..])?;
+        Ok(self.core.may_share(with, (self.bucket.as_str(), &key))? && !self.is_in_place().await?)
     }
 
     /// What a range is made of.
@@ -176,17 +185,28 @@ impl Core {
         key: &ObjectKey,
     ) -> Result<Option<Opened>, Fault> {
         let early = (!crate::seeded_bug!("reader-registers-late")).then(|| self.session().open_read());
-        let Some((row, object)) = self.current(bucket, key).await? else { return Ok(None) };
+        let name = object(bucket.incarnation, key);
+        let Some((row, object)) = self.current_at(bucket, key, &name).await? else { return Ok(None) };
         let guard = Arc::new(early.unwrap_or_else(|| self.session().open_read()));
-        let name = crate::table::objects::object(bucket.incarnation, key);
-        Ok(Some(Opened { object, row, name, core: Arc::clone(self), guard }))
+        let bucket = bucket.name.clone();
+        Ok(Some(Opened { object, row, bucket, name, core: Arc::clone(self), guard }))
     }
 
     /// The current version's row, and what S3 shows of it.
     pub(crate) async fn current(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Option<(ObjectRow, Object)>, Fault> {
-        let (name, mut sought) = (object(bucket.incarnation, key), false);
+        self.current_at(bucket, key, &object(bucket.incarnation, key)).await
+    }
+
+    /// The same, by its row's key.
+    async fn current_at(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        name: &Key,
+    ) -> Result<Option<(ObjectRow, Object)>, Fault> {
+        let mut sought = false;
         for _ in 0..COMMIT_TRIES {
-            let rows = self.engine.get(std::slice::from_ref(&name)).await?;
+            let rows = self.engine.get(std::slice::from_ref(name)).await?;
             let Some(mut row) = decode_row::<ObjectRow>(rows[0].as_ref())? else {
                 // Whoever was faster made it since: it is read once more in any case.
                 if !sought && self.seek(bucket, key, Sought::Lately).await? {

@@ -2,6 +2,7 @@
 
 mod choose;
 mod declared;
+mod first_byte;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -25,7 +26,8 @@ use crate::fault::Fault;
 use crate::limits::{FAILURES_UNTIL_DOWN, MAX_OBJECTIVES, SILENCE, SILO_CHECK};
 use crate::meet::{Connected, claim, connect_declared};
 use crate::namespace::{Core, Namespace, OpenError, Options};
-use crate::objective::{Objective, Objectives, Rules, SiloFact};
+use crate::objective::expression::Wrong;
+use crate::objective::{Objective, Objectives, Rules, Scope, SiloFact};
 use crate::placement::Candidate;
 use crate::stats::Stats;
 use crate::table::objectives;
@@ -33,7 +35,9 @@ use crate::table::roots::RootRow;
 use crate::table::silos::{SiloRow, read_silo, revision};
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, key};
+pub(crate) use choose::Then;
 pub use declared::{Access, ApplyError, Change, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use first_byte::FirstByte;
 
 /// Whether a silo answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,6 +116,8 @@ pub struct OpenSilo {
     /// Bytes sent since `space` was asked.
     written: AtomicU64,
     stats: Arc<Stats>,
+    /// How fast it answers reads.
+    pub(crate) first_byte: FirstByte,
 }
 
 impl OpenSilo {
@@ -263,6 +269,21 @@ impl OpenSilo {
     }
 }
 
+/// An objective that this version cannot read.
+#[derive(Debug, Clone)]
+pub struct Unread {
+    /// What it is about, where that can be read.
+    on: Option<Scope>,
+    /// Why.
+    reason: String,
+}
+
+impl Unread {
+    fn fault(&self, name: &str) -> Fault {
+        Fault::Unavailable(format!("objective `{name}` cannot be read by this version: {}", self.reason))
+    }
+}
+
 /// Silos, write policies and objectives as they stood at one revision.
 #[derive(Default)]
 pub struct Inventory {
@@ -276,12 +297,12 @@ pub struct Inventory {
     pub bucket_write: BTreeMap<String, WritePolicy>,
     /// Objectives by name, with what each `when` says.
     pub objectives: Objectives,
-    /// Those that cannot be read here, and why: a later version declared them.
-    pub unread: BTreeMap<String, String>,
+    /// Those that cannot be read here: a later version declared them.
+    pub unread: BTreeMap<String, Unread>,
     /// What is taken over in place. How far that came may be more by now.
     pub roots: Vec<RootRow>,
     /// The objectives in force, for what is written; made when they are first asked.
-    placing: OnceLock<Result<Rules, Fault>>,
+    placing: OnceLock<Rules>,
 }
 
 impl Inventory {
@@ -328,28 +349,38 @@ impl Inventory {
     /// The objectives in force, over the silos as they are now; none as long as one of them cannot be read here, since it may
     /// forbid what the others want.
     pub fn rules(&self) -> Result<Rules, Fault> {
-        let in_force = self.objectives.iter().filter(|(_, (wish, _))| !wish.paused);
+        self.refuse_unread()?;
+        Ok(self.rules_in_force())
+    }
+
+    fn rules_in_force(&self) -> Rules {
+        let in_force = self.objectives.iter().filter(|(_, (wish, _))| !wish.is_paused());
         self.rules_of(&in_force.map(|(name, wish)| (name.clone(), wish.clone())).collect())
     }
 
-    /// The same of all of them, as if none was paused, and of one more.
-    pub fn rules_with(&self, more: Option<(String, Objective)>) -> Result<Rules, Fault> {
-        let mut all = self.objectives.clone();
-        if let Some((name, wish)) = more {
-            let condition = wish.check().map_err(|wrong| Fault::Damaged(wrong.to_string()))?;
-            all.insert(name, (wish, condition));
-        }
-        self.rules_of(&all)
+    /// The same with all that are paused, as if they were not.
+    pub fn rules_unpaused(&self) -> Result<Rules, Fault> {
+        self.refuse_unread()?;
+        Ok(self.rules_of(&self.objectives))
     }
 
-    fn rules_of(&self, objectives: &Objectives) -> Result<Rules, Fault> {
-        if let Some((name, reason)) = self.unread.first_key_value() {
-            return Err(Fault::Unavailable(format!("objective `{name}` cannot be read by this version: {reason}")));
-        }
+    /// Those in force and this one, instead of one of the same name.
+    pub fn rules_with(&self, name: &str, wish: &Objective) -> Result<Rules, Wrong> {
+        let condition = wish.check()?;
+        let mut all = self.objectives.clone();
+        all.retain(|_, (wish, _)| !wish.is_paused());
+        all.insert(name.to_owned(), (wish.clone(), condition));
+        Ok(self.rules_of(&all))
+    }
+
+    pub(crate) fn refuse_unread(&self) -> Result<(), Fault> {
+        self.unread.first_key_value().map_or(Ok(()), |(name, unread)| Err(unread.fault(name)))
+    }
+
+    fn rules_of(&self, objectives: &Objectives) -> Rules {
         let fact =
             |open: &Arc<OpenSilo>| SiloFact { takes: open.candidate(), labels: open.row.declared.labels.clone() };
-        let silos = self.silos.iter().map(|(id, open)| (*id, fact(open))).collect();
-        Ok(Rules::new(objectives, silos))
+        Rules::new(objectives, self.silos.iter().map(|(id, open)| (*id, fact(open))).collect())
     }
 }
 
@@ -360,7 +391,7 @@ pub(crate) async fn load_roots(engine: &dyn Engine) -> Result<Vec<RootRow>, Faul
     rows.iter().map(|(_, row)| RootRow::decode(row)).collect()
 }
 
-async fn load_objectives(engine: &dyn Engine) -> Result<(Objectives, BTreeMap<String, String>), Fault> {
+async fn load_objectives(engine: &dyn Engine) -> Result<(Objectives, BTreeMap<String, Unread>), Fault> {
     let (mut read, mut unread) = (BTreeMap::new(), BTreeMap::new());
     for (key, row) in engine.range(objectives::all(), MAX_OBJECTIVES, usize::MAX).await? {
         let name = objectives::read_name(&key).ok_or_else(|| Fault::Damaged("an objective's key".to_owned()))?;
@@ -372,7 +403,7 @@ async fn load_objectives(engine: &dyn Engine) -> Result<(Objectives, BTreeMap<St
             Ok(known) => drop(read.insert(name, known)),
             Err(reason) => {
                 tracing::warn!(objective = %name, reason, "an objective cannot be read by this version");
-                unread.insert(name, reason);
+                unread.insert(name, Unread { on: objectives::decode_scope(&row), reason });
             }
         }
     }
@@ -427,6 +458,7 @@ async fn open_silo(
         space: Mutex::new(space),
         written: AtomicU64::new(0),
         stats: Arc::clone(stats),
+        first_byte: FirstByte::default(),
         row,
     };
     if kept.is_none() {

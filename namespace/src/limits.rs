@@ -154,6 +154,8 @@ pub const PACK_PAUSE: Duration = Duration::from_secs(30);
 pub const PACK_PAUSES: u32 = 9;
 /// Packs that one pass rewrites.
 pub const REWRITES: usize = 16;
+/// Copies that an objective may want of an object.
+pub const MAX_COPIES: u32 = 8;
 /// All objects are compared with objectives this often, unless told otherwise;
 pub const ALIGN_EVERY: Duration = Duration::from_hours(1);
 /// where something waits or failed, after this; each time after twice as long.
@@ -167,7 +169,7 @@ pub const HEAT_BEAT: Duration = Duration::from_secs(10);
 /// Objects whose reads wait to be written down.
 pub const HEAT_KEPT: usize = 1 << 17;
 /// Objects whose reads are written down in one commit.
-pub const HEAT_TOGETHER: usize = 256;
+pub const HEAT_TOGETHER: usize = 64;
 /// How often the log of the index is written to silos.
 pub const BACKUP_BEAT: Duration = Duration::from_secs(2);
 /// A run of the log that says nothing but that sessions are alive is written this often.

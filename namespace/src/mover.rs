@@ -18,7 +18,7 @@ use crate::inventory::OpenSilo;
 use crate::job::MoveInfo;
 use crate::limits::BACKGROUND_ROWS;
 use crate::namespace::Core;
-use crate::plan::Move;
+use crate::plan::{Move, Step};
 use crate::read::ExtentReader;
 use crate::reference::retire_replicas;
 use crate::session::{Session, Uncommitted, Unfinished};
@@ -105,6 +105,8 @@ pub(crate) struct Copied {
     from: (SiloId, Location),
     to: (SiloId, Location),
     job: JobId,
+    /// It counts beside its source.
+    beside: bool,
     /// Block checksums, where the row has none yet.
     sums: Option<Vec<u64>>,
 }
@@ -117,7 +119,7 @@ pub(crate) fn relocate(
     now: UnixMs,
     by: (Number, u32),
 ) -> Result<Option<Vec<Write>>, Fault> {
-    let Copied { extent: id, from, to, job, sums } = copied;
+    let Copied { extent: id, from, to, job, beside, sums } = copied;
     let row: Option<ExtentRow> = decode_row(rows.get(&extent(*id)))?;
     let live = |row: &ExtentRow| row.first.is_some() || crate::seeded_bug!("move-blind");
     let Some(mut row) = row.filter(live) else { return Ok(None) };
@@ -125,7 +127,7 @@ pub(crate) fn relocate(
     if (!holds && !crate::seeded_bug!("move-blind")) || (to.0 != from.0 && row.verified_in(to.0).is_some()) {
         return Ok(None);
     }
-    let (replicas, mut writes) = retire_replicas(&mut row, |replica| replica.silo == from.0);
+    let (replicas, mut writes) = retire_replicas(&mut row, |replica| !beside && replica.silo == from.0);
     writes.extend(usage::add(Counted::Silo(to.0), 1, row.size as i64));
     if !crate::seeded_bug!("pack-uncounted") {
         writes.extend(packs::count(to.0, &to.1, 1));
@@ -139,14 +141,37 @@ pub(crate) fn relocate(
         }
         _ => writes.push(Write::Put(extent(*id), encode(&row))),
     }
-    writes.push(Write::Put(retired(now, by.0, by.1), encode(&RetiredRow::Replicas { extent: *id, replicas })));
+    if !replicas.is_empty() {
+        writes.push(Write::Put(retired(now, by.0, by.1), encode(&RetiredRow::Replicas { extent: *id, replicas })));
+    }
     writes.push(Write::Delete(journal(*id)));
     Ok(Some(writes))
 }
 
+/// Enough others verified, extent still live? Then it is not read from there any more: what to write for it.
+fn take_off(dropped: &Move, rows: &Rows, now: UnixMs, by: (Number, u32)) -> Result<Option<Vec<Write>>, Fault> {
+    let row: Option<ExtentRow> = decode_row(rows.get(&extent(dropped.extent)))?;
+    let Some(mut row) = row.filter(|row| row.first.is_some()) else { return Ok(None) };
+    let Step::Drop { least } = dropped.step else { return Ok(None) };
+    let others = row.verified().filter(|replica| replica.silo != dropped.from).count();
+    if row.verified_in(dropped.from).is_none() || others < least.max(1) {
+        return Ok(None);
+    }
+    let (replicas, mut writes) = retire_replicas(&mut row, |replica| replica.silo == dropped.from);
+    writes.push(Write::Put(extent(dropped.extent), encode(&row)));
+    let waits = RetiredRow::Replicas { extent: dropped.extent, replicas };
+    writes.push(Write::Put(retired(now, by.0, by.1), encode(&waits)));
+    Ok(Some(writes))
+}
+
 impl Mover<'_> {
-    /// Carries out what belongs together: one move, or small ones from one silo to another.
+    /// Carries out what belongs together: one move, small ones from one silo to another, or what copies nothing.
     pub(crate) async fn carry_out_all(&self, mut planned: Vec<Move>) -> Vec<(Move, Moved)> {
+        if planned.iter().all(|planned| matches!(planned.step, Step::Drop { .. })) {
+            let dropped = self.take_off_all(&planned).await;
+            let dropped = dropped.unwrap_or_else(|fault| vec![Moved::Failed(fault.to_string()); planned.len()]);
+            return planned.into_iter().zip(dropped).collect();
+        }
         if planned.iter().all(|planned| self.core.is_packed(planned.bytes)) {
             let moved = self.carry_out_together(&planned).await;
             return planned.into_iter().zip(moved).collect();
@@ -157,6 +182,34 @@ impl Mover<'_> {
             moved.push((planned, outcome));
         }
         moved
+    }
+
+    /// Replicas that are not wanted any more, in commits of many. Nobody's bytes are touched: the sweep does that.
+    async fn take_off_all(&self, planned: &[Move]) -> Result<Vec<Moved>, Fault> {
+        let (session, mut done) = (self.core.session(), Vec::with_capacity(planned.len()));
+        for some in planned.chunks(BACKGROUND_ROWS) {
+            let (guard, some) = (Arc::new(session.take()), some.to_vec());
+            let (held, now, count) = (Arc::clone(&guard), self.core.clock.now(), some.len());
+            let reads = some.iter().map(|dropped| Read::Row(extent(dropped.extent))).collect();
+            let decide = move |rows: &Rows| -> Result<_, Fault> {
+                let (mut writes, mut outcomes) = (Vec::new(), Vec::with_capacity(some.len()));
+                for (index, dropped) in some.iter().enumerate() {
+                    let wrote = take_off(dropped, rows, now, (held.number, index as u32))?;
+                    outcomes.push(if wrote.is_some() { Moved::Done } else { Moved::Superseded });
+                    writes.extend(wrote.into_iter().flatten());
+                }
+                Ok((writes, outcomes))
+            };
+            match session.commit_as(Priority::of(count), reads, decide).await {
+                Ok(outcomes) => done.extend(outcomes),
+                // Done or not, the next pass sees it.
+                Err(Uncommitted::Unknown) => {
+                    done.extend(vec![Moved::Failed("the outcome of the commit is unknown".to_owned()); count]);
+                }
+                Err(Uncommitted::Refused(fault) | Uncommitted::Fault(fault)) => return Err(fault),
+            }
+        }
+        Ok(done)
     }
 
     /// Carries one planned move out.
@@ -340,7 +393,8 @@ impl Mover<'_> {
         guard: &Arc<Unfinished>,
     ) -> Result<(), Uncommitted<Option<Fault>>> {
         let (from, to) = ((planned.from, plan.from.clone()), (planned.to, Location::Blob(plan.to)));
-        let copied = Copied { extent: planned.extent, from, to, job: self.job, sums };
+        let beside = planned.step == Step::Copy;
+        let copied = Copied { extent: planned.extent, from, to, job: self.job, beside, sums };
         let (now, held) = (self.core.clock.now(), Arc::clone(guard));
         let decide = move |rows: &Rows| match relocate(&copied, rows, now, (held.number, 0)) {
             Ok(Some(writes)) => Ok((writes, ())),

@@ -191,6 +191,7 @@ impl Namespace {
 
     /// Ends the session in good order: background work stops between steps, the last beat says so.
     pub async fn close(&self) {
+        self.core.running.rest().await;
         let tasks = std::mem::take(&mut *self.tasks.lock().expect("no holder panics"));
         for task in tasks {
             task.abort();

@@ -16,30 +16,66 @@ pub enum Wish {
         /// The silo to go to.
         to: SiloId,
     },
+    /// On `to` as well; read from `from`.
+    Also {
+        /// A silo that has it.
+        from: SiloId,
+        /// The silo to have it, too.
+        to: SiloId,
+    },
+    /// Not on `from` any more, as long as `least` others have it.
+    Off {
+        /// The silo to leave.
+        from: SiloId,
+        /// How many have it then, at least.
+        least: usize,
+    },
 }
 
-/// One step: copy an extent, then retire where it was.
+/// What becomes of an extent and its replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It is copied, and where it was is retired.
+    Move,
+    /// It is copied, and stays where it was, too.
+    Copy,
+    /// Nothing is copied; where it was is retired, as long as so many others have it.
+    Drop {
+        /// At least one.
+        least: usize,
+    },
+}
+
+/// One step of an extent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
+    /// Which.
+    pub step: Step,
     /// The extent.
     pub extent: Number,
     /// Its bytes.
     pub bytes: u64,
     /// From.
     pub from: SiloId,
-    /// To.
+    /// To; the same where nothing is copied.
     pub to: SiloId,
 }
 
-/// The move that turns what is held into the wish; none when it is fulfilled.
+/// The step that turns what is held into the wish; none when it is fulfilled.
 pub fn plan(wish: Wish, extent: Number, held: &ExtentRow) -> Option<Move> {
     held.first?;
-    let (from, to) = match wish {
-        Wish::On(to) if held.verified_in(to).is_some() => return None,
-        Wish::On(to) => (held.verified().next()?.silo, to),
-        Wish::OffOnto { from, to } => (held.verified_in(from)?.silo, to),
+    let (step, from, to) = match wish {
+        Wish::On(to) | Wish::Also { to, .. } if held.verified_in(to).is_some() => return None,
+        Wish::On(to) => (Step::Move, held.verified().next()?.silo, to),
+        Wish::Also { from, to } => (Step::Copy, held.verified_in(from)?.silo, to),
+        // What it has already is not copied there again.
+        Wish::OffOnto { from, to } if held.verified_in(to).is_some() => {
+            (Step::Drop { least: 1 }, held.verified_in(from)?.silo, from)
+        }
+        Wish::OffOnto { from, to } => (Step::Move, held.verified_in(from)?.silo, to),
+        Wish::Off { from, least } => (Step::Drop { least: least.max(1) }, held.verified_in(from)?.silo, from),
     };
-    Some(Move { extent, bytes: held.size, from, to })
+    Some(Move { step, extent, bytes: held.size, from, to })
 }
 
 impl PlanSummary {
@@ -75,7 +111,8 @@ mod tests {
     #[test]
     fn a_wish_moves_only_what_is_elsewhere() {
         let extent = Number { session: 1, number: 1 };
-        let to = |from, to| Some(Move { extent, bytes: 9, from, to });
+        let step = |step, from, to| Some(Move { step, extent, bytes: 9, from, to });
+        let to = |from, to| step(Step::Move, from, to);
         let (hot, retired) =
             (held(&[(1, ReplicaState::Verified)]), held(&[(1, ReplicaState::Retired), (2, ReplicaState::Verified)]));
         assert_eq!(plan(Wish::On(2), extent, &hot), to(1, 2));
@@ -83,6 +120,12 @@ mod tests {
         assert_eq!(plan(Wish::OffOnto { from: 1, to: 3 }, extent, &hot), to(1, 3));
         assert_eq!(plan(Wish::OffOnto { from: 1, to: 3 }, extent, &retired), None);
         assert_eq!(plan(Wish::On(1), extent, &retired), to(2, 1));
-        assert_eq!(plan(Wish::On(2), extent, &ExtentRow { first: None, ..hot }), None);
+        assert_eq!(plan(Wish::On(2), extent, &ExtentRow { first: None, ..hot.clone() }), None);
+        let both = held(&[(1, ReplicaState::Verified), (2, ReplicaState::Verified)]);
+        assert_eq!(plan(Wish::Also { from: 1, to: 2 }, extent, &hot), step(Step::Copy, 1, 2));
+        assert_eq!(plan(Wish::Also { from: 1, to: 2 }, extent, &both), None);
+        assert_eq!(plan(Wish::OffOnto { from: 1, to: 2 }, extent, &both), step(Step::Drop { least: 1 }, 1, 1));
+        assert_eq!(plan(Wish::Off { from: 2, least: 0 }, extent, &both), step(Step::Drop { least: 1 }, 2, 2));
+        assert_eq!(plan(Wish::Off { from: 2, least: 1 }, extent, &hot), None);
     }
 }

@@ -8,6 +8,7 @@ use crate::assimilate::Sought;
 use crate::bucket::Bucket;
 use crate::extent::{Location, SiloId};
 use crate::fault::Fault;
+use crate::inventory::Then;
 use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
 use crate::object::{Checksum, ChecksumAlgorithm, ChecksumKind, Condition, ConditionFailed, Headers, Object, Pairs};
@@ -151,7 +152,12 @@ impl Namespace {
             attributes: None,
         };
         attributes.checksum.clone_from(&stored.computed.checksum);
-        self.core.publish(session, bucket, key, (row, attributes), condition, stored).await
+        let then = stored.then;
+        let done = self.core.publish(session, bucket, key, (row, attributes), condition, stored).await?;
+        if then == Then::AlignNow {
+            self.core.align_now(bucket, key).await?;
+        }
+        Ok(done)
     }
 
     /// A condition that cannot hold refuses before the body is read; only the commit says that it holds.
@@ -175,7 +181,7 @@ impl Core {
         condition: Condition,
         mut stored: StoredBytes,
     ) -> Result<PutDone, PutError> {
-        let (guards, elsewhere) = (std::mem::take(&mut stored.guards), stored.elsewhere);
+        let (guards, then, chosen_at) = (std::mem::take(&mut stored.guards), stored.then, stored.revision);
         let version = row.version;
         let places: Vec<_> = stored.extents.iter().map(|extent| (extent.silo, extent.location.clone())).collect();
         let decide: Decide<()> = Arc::new(move |_, row| Ok(stored.writes_for(version, row.modified)));
@@ -186,7 +192,8 @@ impl Core {
         match self.replace(replace).await {
             Ok(row) => {
                 crate::failpoint!("put-committed");
-                if elsewhere {
+                // What was declared while the bytes came may want them elsewhere.
+                if then != Then::Rest || chosen_at != self.inventory().revision {
                     self.align_soon(bucket, key);
                 }
                 Ok(PutDone { object: show(&row, attributes) })

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
@@ -14,7 +15,7 @@ use crate::digest::block_sum;
 use crate::extent::{Location, Number, Replica, ReplicaState, SiloId, Slice};
 use crate::fault::Fault;
 use crate::get::Bytestream;
-use crate::inventory::OpenSilo;
+use crate::inventory::{Health, OpenSilo};
 use crate::limits::{BLOCK, READ_TRIES};
 use crate::namespace::Core;
 use crate::session::OpenRead;
@@ -95,6 +96,8 @@ struct OpenReplica {
     held: BytesMut,
     /// Where in the extent the next block begins.
     block_at: u64,
+    /// When it was asked; none once the first block came.
+    asked: Option<Duration>,
 }
 
 /// The row of block checksums that was read last.
@@ -162,14 +165,25 @@ impl ExtentReader {
     async fn open_replica(&mut self) -> Result<(), Fault> {
         loop {
             let (silo, location) = self.choose()?;
-            let open = Arc::clone(self.core.inventory().silo(silo)?);
+            let inventory = self.core.inventory();
+            let open = match inventory.silo(silo) {
+                Ok(open) => Arc::clone(open),
+                Err(fault) if self.row.replicas.len() > 1 && self.tries < READ_TRIES => {
+                    self.tried.push((silo, location));
+                    self.tries += 1;
+                    tracing::debug!(%fault, extent = %self.id, "a replica is passed over");
+                    continue;
+                }
+                Err(fault) => return Err(fault),
+            };
             let start = self.at - self.at % BLOCK;
             let end = self.end.next_multiple_of(BLOCK).min(self.row.size);
+            let asked = Some(self.core.clock.monotonic());
             match open.note(pieces(&open, &location, self.row.size, start..end, self.back).await) {
                 Ok(pieces) => {
                     let held = BytesMut::new();
                     let location = (silo, location);
-                    self.open = Some(OpenReplica { silo: open, location, pieces, held, block_at: start });
+                    self.open = Some(OpenReplica { silo: open, location, pieces, held, block_at: start, asked });
                     return Ok(());
                 }
                 Err(error) => {
@@ -184,10 +198,16 @@ impl ExtentReader {
         if let Some(only) = &self.only {
             return Ok(only.clone());
         }
+        if let [only] = self.row.replicas.as_slice() {
+            return Ok((only.silo, only.location.clone()));
+        }
+        let inventory = self.core.inventory();
         let rank = |replica: &&Replica| {
             let failed =
                 self.tried.iter().filter(|(silo, at)| *silo == replica.silo && *at == replica.location).count();
-            (failed, replica.state != ReplicaState::Verified)
+            let silo = inventory.silos.get(&replica.silo);
+            let up = silo.is_some_and(|open| open.health() == Health::Up);
+            (failed, replica.state != ReplicaState::Verified, !up, silo.map(|open| open.first_byte.class()))
         };
         let best = self.row.replicas.iter().min_by_key(rank);
         let best = best.ok_or_else(|| Fault::Damaged(format!("extent {} has no replica", self.id)))?;
@@ -199,6 +219,9 @@ impl ExtentReader {
         let open = self.open.as_mut().expect("a replica is open");
         let length = (self.row.size - open.block_at).min(BLOCK) as usize;
         let block = take_block(open, length).await.map_err(Failure::Silo)?;
+        if let Some(asked) = open.asked.take() {
+            open.silo.first_byte.note(self.core.clock.monotonic().saturating_sub(asked));
+        }
         let index = open.block_at / BLOCK;
         // What nobody read yet is vouched for by its validator alone.
         let sum = if self.row.is_hashed() {

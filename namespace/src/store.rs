@@ -12,7 +12,7 @@ use crate::digest::{Hashed, StreamHasher, Tap, extent_digest, hash_at_once};
 use crate::engine::Write;
 use crate::extent::{Location, Number, Replica, ReplicaState, SiloId, Slice};
 use crate::fault::Fault;
-use crate::inventory::{Health, OpenSilo};
+use crate::inventory::{Health, OpenSilo, Then};
 use crate::limits::{BUFFERED_BODY, INDEX_RESERVE, MAX_EXTENT};
 use crate::name::BucketName;
 use crate::namespace::Core;
@@ -56,8 +56,10 @@ pub(crate) struct StoredBytes {
     /// The version's or part's own number first, then the extents' and their packs'. Held until the commit's outcome is
     /// known.
     pub guards: Vec<Arc<Unfinished>>,
-    /// An objective wants some of them elsewhere.
-    pub elsewhere: bool,
+    /// What is still to be done for objectives, as they were declared
+    pub then: Then,
+    /// at this revision.
+    pub revision: i64,
 }
 
 /// One extent of them.
@@ -141,10 +143,12 @@ impl Core {
         let hashed = hash_at_once(&bytes, upload.algorithm);
         (upload.verify)(&hashed.computed)?;
         let guards = vec![Arc::new(session.take())];
-        let mut stored = StoredBytes { computed: hashed.computed, extents: Vec::new(), guards, elsewhere: false };
+        let mut stored =
+            StoredBytes { computed: hashed.computed, extents: Vec::new(), guards, then: Then::Rest, revision: 0 };
         let Some(sums) = hashed.extents.into_iter().next() else { return Ok(stored) };
         let inventory = self.inventory();
         let mut failure = Fault::NoRoom;
+        stored.revision = inventory.revision;
         let chosen = inventory.candidates(&whose.subject(upload.size, self.clock.now()))?;
         for (attempt, open) in chosen.silos.iter().enumerate() {
             // The first attempt shares the version's number; another attempt needs a name of its own.
@@ -153,7 +157,7 @@ impl Core {
             let description = Description { digest: Some(extent_digest(&sums)), ..description };
             match self.store_at(session, open, description, bytes.clone(), &mut stored.guards).await {
                 Ok(location) => {
-                    stored.elsewhere = chosen.is_elsewhere(open.id);
+                    stored.then = chosen.then(open.id);
                     stored.extents.push(StoredExtent { id, size: upload.size, sums, silo: open.id, location });
                     return Ok(stored);
                 }
@@ -242,8 +246,7 @@ impl Core {
         drop(source);
         let Hashed { computed, .. } = hasher.finish().await.ok_or_else(hashing_died)?;
         (upload.verify)(&computed)?;
-        let elsewhere = chosen.is_elsewhere(open.id);
-        Ok(StoredBytes { computed, extents, guards, elsewhere })
+        Ok(StoredBytes { computed, extents, guards, then: chosen.then(open.id), revision: inventory.revision })
     }
 
     fn description(&self, whose: &For<'_>, extent: Number, version: Number, size: u64, offset: u64) -> Description {

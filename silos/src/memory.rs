@@ -89,6 +89,11 @@ impl Memory {
         self.lock().blobs.get(name).map(|blob| blob.payload.clone())
     }
 
+    /// The raw names of what it holds.
+    pub fn names(&self) -> Vec<String> {
+        self.lock().blobs.keys().cloned().collect()
+    }
+
     /// How many blobs it holds.
     pub fn count(&self) -> usize {
         self.lock().blobs.len()

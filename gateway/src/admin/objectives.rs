@@ -70,10 +70,10 @@ pub(super) async fn outlook(
 pub(super) async fn outlook_with(
     State(admin): State<Arc<Admin>>,
     Named(name): Named<String>,
+    Asked(about): Asked<About>,
     Sent(objective): Sent<Objective>,
 ) -> Result<Json<Outlook>, Problem> {
-    let on = objective.on.clone();
-    Ok(Json(admin.state.namespace.outlook(&on, Some((name, objective))).await?))
+    Ok(Json(admin.state.namespace.outlook(&about.on, Some((&name, &objective))).await?))
 }
 
 pub(super) async fn why(State(admin): State<Arc<Admin>>, Asked(which): Asked<Which>) -> Result<Json<Why>, Problem> {

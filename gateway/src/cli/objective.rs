@@ -1,7 +1,7 @@
 //! `holdall objective`, `holdall plan` and `holdall why`.
 
 use clap::{Args, Subcommand};
-use holdall_namespace::objective::{Effective, Objective, Outlook, Scope, Selector, Why};
+use holdall_namespace::objective::{Ack, Effective, Objective, Outlook, Scope, Selector, What, Why};
 
 use jiff::Timestamp;
 
@@ -53,6 +53,18 @@ pub struct Set {
     /// Silos that will do, by name or by label: `cold`, `site=frankfurt`.
     #[arg(long, value_name = "SILO", value_delimiter = ',')]
     place: Vec<Selector>,
+    /// On so many silos at once.
+    #[arg(long, value_name = "NUMBER")]
+    copies: Option<u32>,
+    /// Those silos differ in this label: `site`.
+    #[arg(long, value_name = "LABEL", requires = "copies")]
+    apart: Option<String>,
+    /// Answer a write once all copies are durable, and not once the first one is.
+    #[arg(long, requires = "copies")]
+    ack_all: bool,
+    /// One copy on any of these silos, beside where else they are wanted.
+    #[arg(long, value_name = "SILO", value_delimiter = ',')]
+    keep: Vec<Selector>,
     /// Silos that will not.
     #[arg(long, value_name = "SILO", value_delimiter = ',')]
     never: Vec<Selector>,
@@ -88,13 +100,14 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             let all: Vec<Effective> = admin.get(&path).await?;
             if context.global.json { print::json(&all) } else { table(all) }
         }
-        Command::Set(Set { name, on, when, place, never, paused, dry_run }) => {
-            let (name, wish) = (encode(&name), Objective { on, when, place, never, paused });
+        Command::Set(set) => {
+            let (dry_run, (name, wish)) = (set.dry_run, set.objective());
+            let name = encode(&name);
             let applied: Applied = admin.put(&format!("/v1/objective/{name}?dry_run={dry_run}"), &wish).await?;
             if !dry_run {
                 return show(context, applied);
             }
-            let outlook: Outlook = admin.post(&format!("/v1/outlook/{name}"), &wish).await?;
+            let outlook: Outlook = admin.post(&format!("/v1/outlook/{name}?on=s3://"), &wish).await?;
             if context.global.json {
                 return print::json(&serde_json::json!({ "applied": applied, "outlook": outlook }));
             }
@@ -116,14 +129,25 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
     }
 }
 
+impl Set {
+    fn objective(self) -> (String, Objective) {
+        let Self { name, on, when, place, copies, apart, ack_all, keep, never, paused, dry_run: _ } = self;
+        let ack = if ack_all { Ack::All } else { Ack::One };
+        (name, Objective { on, when, place, copies, apart, ack, keep, never, paused: Some(paused) })
+    }
+}
+
 fn table(all: Vec<Effective>) -> Result<(), Failure> {
     let rows = all.into_iter().map(|one| {
-        let Effective { name, objective, place_now, never_now } = one;
-        let when = objective.when.unwrap_or_default();
-        let state = if objective.paused { "paused" } else { "" };
-        vec![name, objective.on.to_string(), when, place_now.join(", "), never_now.join(", "), state.to_owned()]
+        let Effective { name, objective, place_now, keep_now, never_now } = one;
+        let when = objective.when.clone().unwrap_or_default();
+        let copies = objective.copies.map(|copies| copies.to_string()).unwrap_or_default();
+        let state = if objective.is_paused() { "paused" } else { "" };
+        let silos = [place_now, keep_now, never_now].map(|silos| silos.join(", "));
+        let [place, keep, never] = silos;
+        vec![name, objective.on.to_string(), when, place, copies, keep, never, state.to_owned()]
     });
-    print::table(&["NAME", "ON", "WHEN", "PLACE", "NEVER", "STATE"], rows.collect())
+    print::table(&["NAME", "ON", "WHEN", "PLACE", ">COPIES", "KEEP", "NEVER", "STATE"], rows.collect())
 }
 
 /// What objectives would move now, and what stands against it.
@@ -140,7 +164,12 @@ fn tell(outlook: Outlook) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for moving in outlook.moves {
         let paused = if moving.paused { " (paused)" } else { "" };
-        let (what, amount) = (format!("{} to {}{paused}", moving.from, moving.to), moving.amount);
+        let (from, to, amount) = (moving.from, moving.to.unwrap_or_default(), moving.amount);
+        let what = match moving.what {
+            What::Move => format!("{from} to {to}{paused}"),
+            What::Copy => format!("{from} also to {to}{paused}"),
+            What::Drop => format!("off {from}{paused}"),
+        };
         rows.push(vec![moving.objective, what, amount.extents.to_string(), print::bytes(amount.bytes)]);
     }
     for waiting in outlook.waits {
@@ -195,11 +224,13 @@ fn sentences(why: &Why) -> Vec<String> {
         lines.push(format!("last read {last}; {week} times in 7 days, {month} in 30, {share:.0} % of it each time"));
     }
     for extent in &why.extents {
-        let then = match (&extent.moves_to, &extent.waits_for) {
-            (Some(to), _) => format!("would move to {to}"),
-            (None, Some(reason)) => format!("waits: {reason}"),
-            (None, None) => "stays".to_owned(),
-        };
+        let then = [
+            extent.moves_to.as_ref().map(|to| format!("would move to {to}")),
+            extent.copies_to.as_ref().map(|to| format!("would be copied to {to}")),
+            extent.drops_from.as_ref().map(|from| format!("would leave {from}")),
+            extent.waits_for.as_ref().map(|reason| format!("waits: {reason}")),
+        ];
+        let then = then.into_iter().flatten().next().unwrap_or_else(|| "stays".to_owned());
         let bytes = print::bytes(extent.bytes);
         lines.push(format!("extent {} ({bytes}) is on {}, and {then}", extent.extent, list(&extent.on)));
     }

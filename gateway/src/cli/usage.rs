@@ -2,8 +2,9 @@
 
 use clap::Args;
 
-use holdall_namespace::job::BY_OBJECTIVES;
+use holdall_namespace::job::BY_ITSELF;
 use holdall_namespace::objective::Alignment;
+use jiff::Timestamp;
 
 use super::exit::Failure;
 use super::index::of_backup;
@@ -28,7 +29,7 @@ pub(super) async fn whereabouts(context: &Context, command: &Where) -> Result<()
     let rows = replicas.into_iter().map(|replica| {
         let job = match replica.job {
             None => "-".to_owned(),
-            Some(BY_OBJECTIVES) => "objective".to_owned(),
+            Some(BY_ITSELF) => "itself".to_owned(),
             Some(job) => job.to_string(),
         };
         let since = print::time(replica.since);
@@ -71,17 +72,23 @@ pub(super) async fn status(context: &Context) -> Result<(), Failure> {
     lines.into_iter().try_for_each(|(name, value)| print::line(format!("{name:<10} {value}")))
 }
 
-/// How much is where objectives want it, and what the rest waits for.
+/// How much of what is wished somewhere was there, and what the rest waits for.
 fn of_alignment(alignment: &Alignment) -> String {
+    let Some(compared) = alignment.compared else {
+        return format!("being compared with objectives, {} steps taken", alignment.moved);
+    };
     let outlook = &alignment.outlook;
     let elsewhere: u64 = outlook.moves.iter().map(|moving| moving.amount.bytes).sum();
     let waiting: u64 = outlook.waits.iter().map(|waiting| waiting.amount.bytes).sum();
-    let all = outlook.aligned.bytes + elsewhere + waiting;
-    let share = if all == 0 { 100.0 } else { (all - waiting) as f64 / all as f64 * 100.0 };
+    let there = outlook.aligned.bytes.saturating_sub(outlook.unwished.bytes);
+    let all = there + elsewhere + waiting;
+    let share = if all == 0 { 100.0 } else { there as f64 / all as f64 * 100.0 };
+    let when = Timestamp::from_millisecond(compared).map(print::time).unwrap_or_default();
     let most = outlook.waits.iter().max_by_key(|waiting| waiting.amount.bytes);
     let waits = most.map(|most| format!("{} wait, most of them: {}", print::bytes(waiting), most.reason));
-    let failed =
-        alignment.error.as_ref().map(|error| format!("{} moves failed, the last one: {error}", alignment.failed));
-    let wanted = format!("{share:.1} % of {} where wanted, {} extents moved", print::bytes(all), alignment.moved);
-    std::iter::once(wanted).chain(waits).chain(failed).collect::<Vec<_>>().join("; ")
+    let failed = alignment.error.as_ref();
+    let failed = failed.map(|error| format!("{} steps failed, the last one: {error}", alignment.failed));
+    let wanted = format!("{share:.1} % of {} where wanted at {when}", print::bytes(all));
+    let moved = Some(format!("{} steps taken", alignment.moved));
+    std::iter::once(wanted).chain(moved).chain(waits).chain(failed).collect::<Vec<_>>().join("; ")
 }

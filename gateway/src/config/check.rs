@@ -19,6 +19,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
     let at_least = "0, which switches it off, nor a size of 1MiB or more";
     refuse("hash_rate", &settings.hash_rate.to_string(), is_rate, at_least)?;
     check_backup(settings)?;
+    let at_least = "0, which is unlimited, nor a size of 1MiB or more";
+    refuse("align.rate", &settings.align_rate.to_string(), is_rate, at_least)?;
     let every = settings.align_every;
     if !every.is_zero() && !(SOONEST_COMPARISON..=RAREST_COMPARISON).contains(&every) {
         let wanted = "a time from 1s to 31d, nor 0s, which moves by order alone";

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use holdall_namespace::inventory::{Access, CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::name::BucketName;
-use holdall_namespace::objective::{Objective, Scope, Selector};
+use holdall_namespace::objective::{Ack, Objective, Scope, Selector};
 use jiff::SpanRelativeTo;
 use serde::{Deserialize, Deserializer, de};
 
@@ -155,10 +155,18 @@ pub struct ObjectiveFile {
     pub when: Option<String>,
     /// Any of these silos will do.
     pub place: Vec<Selector>,
+    /// So many silos at once.
+    pub copies: Option<u32>,
+    /// Those silos differ in this label.
+    pub apart: Option<String>,
+    /// When a write is answered: `one` or `all`.
+    pub ack: Ack,
+    /// One copy on any of these in any case.
+    pub keep: Vec<Selector>,
     /// None of these.
     pub never: Vec<Selector>,
-    /// It counts for nothing but plans.
-    pub paused: bool,
+    /// It counts for nothing but plans; where nothing is said it stays as it was.
+    pub paused: Option<bool>,
 }
 
 /// One entry of a write policy: a silo's name, or a table with size bounds.
@@ -332,8 +340,8 @@ impl From<SiloFile> for DeclaredSilo {
 
 impl From<ObjectiveFile> for Objective {
     fn from(file: ObjectiveFile) -> Self {
-        let ObjectiveFile { on, when, place, never, paused } = file;
-        Self { on, when, place, never, paused }
+        let ObjectiveFile { on, when, place, copies, apart, ack, keep, never, paused } = file;
+        Self { on, when, place, copies, apart, ack, keep, never, paused }
     }
 }
 

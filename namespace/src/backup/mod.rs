@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, UnixMs};
+use crate::engine::log::Changed;
 use crate::engine::{self, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::limits::{BACKUP_BEAT, LAST_SHIPMENT, SNAPSHOT_CHECK, SNAPSHOT_RATE};
@@ -104,6 +105,11 @@ impl Backups {
 /// Rows that a restored index does not need: whose sessions are all dead.
 pub(crate) fn is_of_sessions(row: &[u8]) -> bool {
     matches!(row.first(), Some(&(key::ALIVE | key::BEATS | key::ENDED)))
+}
+
+/// Whether a change only says how objects were read: snapshots have that, and the log would be most of it.
+fn is_estimate((key, row): &Changed) -> bool {
+    key.first() == Some(&key::HEAT) && row.is_some()
 }
 
 impl Core {

@@ -12,7 +12,7 @@ use holdall_silos::silo::Body;
 use super::piece::{Line, Run, What, anchor, name, push_entry};
 use super::prune::End;
 use super::shelf::{Shelf, Source};
-use super::{Progress, is_of_sessions};
+use super::{Progress, is_estimate, is_of_sessions};
 use crate::engine::log::Entry;
 use crate::engine::{self, Read, Rows, Write};
 use crate::fault::Fault;
@@ -66,7 +66,7 @@ impl Core {
             *held = None;
             return Ok(Some(0));
         }
-        let idle = entries.iter().all(|entry| entry.rows.iter().all(|(key, _)| is_of_sessions(key)));
+        let idle = entries.iter().all(|entry| entry.rows.iter().all(|row| is_of_sessions(&row.0) || is_estimate(row)));
         if idle && !all && self.clock.monotonic().saturating_sub(position.since) < BACKUP_IDLE {
             return Ok(None);
         }
@@ -86,7 +86,7 @@ impl Core {
         let mut body = Vec::with_capacity(PIECE);
         for mut entry in entries {
             entry.sequence += position.base;
-            entry.rows.retain(|(key, _)| !is_of_sessions(key));
+            entry.rows.retain(|row| !is_of_sessions(&row.0) && !is_estimate(row));
             if !entry.rows.is_empty() {
                 push_entry(&mut body, &entry);
             }

@@ -9,7 +9,7 @@ use super::{Pages, Run, read};
 use crate::engine::Key;
 use crate::extent::{Location, Number, ReplicaState, SiloId};
 use crate::fault::Fault;
-use crate::job::{BY_OBJECTIVES, JobState};
+use crate::job::JobState;
 use crate::limits::CHECK_PAGE;
 use crate::table::accounts::{self, AccessKeyRow, AccountRow};
 use crate::table::extents::{ExtentRow, extent, read_extent};
@@ -101,7 +101,7 @@ impl Run<'_> {
         })
     }
 
-    /// Moves under way belong to a job that runs, to objectives, or to a gateway that still lives and will clear them.
+    /// Moves under way belong to a job that runs, or to a gateway that still lives and will clear them.
     pub(super) async fn journal(&mut self) -> Result<(), Fault> {
         let mut pages = Pages::of(key::MOVES, CHECK_PAGE);
         loop {
@@ -116,7 +116,7 @@ impl Run<'_> {
                 };
                 let stored = self.engine().get(&[job(row.job), alive(row.owner)]).await?;
                 let job = stored[0].as_ref().and_then(|bytes| JobRow::decode(bytes).ok());
-                let runs = row.job == BY_OBJECTIVES || job.is_some_and(|job| job.info.state == JobState::Running);
+                let runs = job.is_some_and(|job| job.info.state == JobState::Running);
                 if !runs && stored[1].is_none() && self.stands(&key, &bytes).await? {
                     self.dangling(format!("a move of extent {id} for job {}, which does not run", row.job));
                 }

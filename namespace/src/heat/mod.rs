@@ -12,7 +12,7 @@ const MINUTE: i64 = 60_000;
 pub(crate) const DAY: i64 = 86_400_000;
 /// Days to a period.
 const PERIOD: i64 = 30;
-const DAYS: usize = 7;
+const DAYS: usize = 8;
 const PERIODS: usize = 9;
 
 /// Bytes of [`Heat::to_bytes`].
@@ -64,9 +64,13 @@ impl Heat {
         never.after(reads)
     }
 
-    /// After more reads. Those that seem to be from before the last one, by a clock that went back, count as of now.
+    /// After more reads. Those that seem to be from before the last one, by a clock that went back, count as of now; where that
+    /// one is more than a day ahead, by a clock that was wrong, all begins anew.
     #[must_use]
     pub fn after(mut self, reads: Reads) -> Self {
+        if self.last_read() > reads.last.saturating_add(DAY) {
+            return Self::of(reads);
+        }
         let at = u32::try_from(reads.last.max(0) / MINUTE).unwrap_or(u32::MAX).max(self.last);
         let (before, after) = (i64::from(self.last) * MINUTE / DAY, i64::from(at) * MINUTE / DAY);
         age(&mut self.days, after - before);
@@ -89,16 +93,16 @@ impl Heat {
         f64::from(self.share) / 255.0
     }
 
-    /// Reads in the last `window` milliseconds. Exact to a day within a week; what is longer is counted by periods of 30 days. The
+    /// Reads in the last `window` milliseconds. Exact to a day up to a week; what is longer is counted by periods of 30 days. The
     /// oldest day or period counts by the share of it that the window has, and the sum is rounded up: what was read is
     /// never told as not read.
     pub fn reads(&self, window: i64, now: UnixMs) -> u64 {
-        let now = now.max(self.last_read());
+        let now = now.max(self.last_read() + MINUTE);
         let counts = |all: &[u64], length: i64, newest: i64| {
             let share = |(at, count): (usize, &u64)| {
                 let (begin, end) = ((newest - at as i64) * length, ((newest - at as i64 + 1) * length).min(now));
                 let inside = (end - begin.max(now.saturating_sub(window))).clamp(0, length);
-                // The day that it is now has not ended: what is known of it lies before now.
+                // The day that it is now has not ended: what is known of it is from before now.
                 if inside == 0 || end <= begin { 0.0 } else { *count as f64 * inside as f64 / (end - begin) as f64 }
             };
             all.iter().enumerate().map(share).sum::<f64>().ceil() as u64
@@ -189,10 +193,21 @@ mod tests {
         assert!(Heat::of(Reads::one(0, 0, DAY)).share() > 0.999);
     }
 
+    /// A clock was years ahead for a minute, and what was read then never grew cold again; another one was a few minutes behind at
+    /// midnight.
+    #[test]
+    fn clocks_that_were_wrong_are_forgotten() {
+        let ahead = Heat::of(at(100_000 * DAY));
+        let heat = ahead.after(at(600 * DAY));
+        assert_eq!((heat.last_read(), heat.reads(DAY, 600 * DAY)), (600 * DAY, 1));
+        let midnight = Heat::of(at(600 * DAY));
+        assert_eq!(midnight.after(at(600 * DAY - 5 * MINUTE)).reads(DAY, 600 * DAY - 5 * MINUTE), 2);
+    }
+
     #[test]
     fn counts_stay_within_their_bounds() {
         let many = Reads { count: u32::MAX, shares: u64::MAX, last: i64::MAX };
-        let heat = Heat::of(many).after(many).after(Reads { last: i64::MIN, ..many });
+        let heat = Heat::of(many).after(many);
         assert_eq!(heat.reads(i64::MAX, heat.last_read()), 65_535);
         assert!(heat.share() <= 1.0);
     }
@@ -214,8 +229,8 @@ mod tests {
             let told = heat.reads(window, now);
             prop_assert!(told >= u64::from(within(window.min(240 * DAY)) > 0));
             prop_assert!(told <= reads.len() as u64);
-            prop_assert!(heat.reads(window + HOUR, now) >= told || window == 6 * DAY);
-            if window <= 6 * DAY {
+            prop_assert!(heat.reads(window + HOUR, now) >= told);
+            if window <= 7 * DAY {
                 prop_assert!(told >= within(window - DAY) && told <= within(window + DAY), "{told} of {window}");
             }
             prop_assert_eq!(Heat::from_bytes(&heat.to_bytes()), heat);

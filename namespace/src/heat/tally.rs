@@ -17,13 +17,17 @@ pub(crate) struct Tally(Mutex<HashMap<Key, Reads>>);
 
 impl Tally {
     /// Counts reads; false where too many objects wait to be written down.
-    fn count(&self, object: Key, reads: Reads) -> bool {
+    fn count(&self, object: &Key, reads: Reads) -> bool {
         let mut waiting = self.0.lock().expect("no holder panics");
-        if waiting.len() >= HEAT_KEPT && !waiting.contains_key(&object) {
-            return false;
+        if let Some(before) = waiting.get_mut(object) {
+            before.add(reads);
+            return true;
         }
-        waiting.entry(object).or_default().add(reads);
-        true
+        let room = waiting.len() < HEAT_KEPT;
+        if room {
+            waiting.insert(object.clone(), reads);
+        }
+        room
     }
 
     fn take(&self) -> HashMap<Key, Reads> {
@@ -40,7 +44,7 @@ impl Namespace {
 
 impl Core {
     /// Counts a read of `bytes` bytes of an object of `size` bytes.
-    pub(crate) fn note_read(&self, object: Key, bytes: u64, size: u64) {
+    pub(crate) fn note_read(&self, object: &Key, bytes: u64, size: u64) {
         let now: UnixMs = self.clock.now();
         if !self.tally.count(object, Reads::one(bytes, size, now)) {
             self.stats.add(|stats| stats.reads_uncounted += 1);
@@ -60,6 +64,9 @@ impl Core {
         let mut waiting: Vec<_> = self.tally.take().into_iter().collect();
         waiting.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for together in waiting.chunks(HEAT_TOGETHER) {
+            // What is in memory is read fast while the writer waits.
+            let warmed = self.heats(together.iter().map(|(object, _)| &object[..])).await;
+            tracing::trace!(warmed = warmed.is_ok(), objects = together.len(), "reads are written down");
             if let Err(fault) = self.commit_heat(together.to_vec()).await {
                 let lost: u64 = together.iter().map(|(_, reads)| u64::from(reads.count)).sum();
                 self.stats.add(|stats| stats.reads_uncounted += lost);
@@ -70,6 +77,7 @@ impl Core {
 
     /// What was deleted meanwhile has no heat.
     async fn commit_heat(&self, reads: Vec<(Key, Reads)>) -> Result<(), Fault> {
+        self.room_in_index()?;
         let rows = reads.iter().flat_map(|(object, _)| [Read::Row(object.clone()), Read::Row(heat_of(object))]);
         let (rows, priority) = (rows.collect(), Priority::of(reads.len()));
         let decide = move |rows: &Rows| -> Result<_, Fault> {

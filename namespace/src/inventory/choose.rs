@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::{Access, Inventory, OpenSilo, WritePolicy};
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::objective::Wanted;
 use crate::objective::expression::Subject;
+use crate::objective::{Rules, Scope, Wanted};
 use crate::placement::{Candidate, choose, down};
 
 /// Silos that take a new body.
@@ -14,23 +14,54 @@ pub(crate) struct Chosen<'a> {
     /// The best first; at least one.
     pub silos: Vec<&'a Arc<OpenSilo>>,
     wanted: Wanted,
+    /// Conditions asked how it is read, which nobody knew then.
+    unsure: bool,
+}
+
+/// What is still to be done for objectives once a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Nothing: it is where it is wanted.
+    Rest,
+    /// It is wanted elsewhere or in more copies, and nobody waits for that.
+    AlignSoon,
+    /// All copies are to be durable before the write is answered.
+    AlignNow,
 }
 
 impl Chosen<'_> {
-    /// Whether an objective wants the body elsewhere than on this silo.
-    pub(crate) fn is_elsewhere(&self, silo: SiloId) -> bool {
-        self.wanted.by.is_some() && !self.wanted.on.contains(&silo)
+    /// What is still to be done once the body is on this silo.
+    pub(crate) fn then(&self, silo: SiloId) -> Then {
+        match () {
+            () if self.wanted.all_before_answer() => Then::AlignNow,
+            () if self.wanted.is_met_by(silo) && !self.unsure => Then::Rest,
+            () => Then::AlignSoon,
+        }
     }
 }
 
 impl Inventory {
-    /// What objectives in force want of an object that is about to be written.
-    pub(crate) fn wanted(&self, subject: &Subject<'_>) -> Result<Wanted, Fault> {
-        if self.objectives.is_empty() && self.unread.is_empty() {
-            return Ok(Wanted::default());
+    /// The objectives in force that an object of this name is written by; none where nothing is wished.
+    fn placing(&self, bucket: &str, key: &str) -> Result<Option<&Rules>, Fault> {
+        let of_it = |on: &Option<Scope>| on.as_ref().is_none_or(|on| on.covers(bucket, key));
+        if let Some((name, unread)) = self.unread.iter().find(|(_, unread)| of_it(&unread.on)) {
+            return Err(unread.fault(name));
         }
-        let rules = self.placing.get_or_init(|| self.rules()).as_ref().map_err(Clone::clone)?;
-        Ok(rules.wanted(&rules.conditions(subject)))
+        if self.objectives.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.placing.get_or_init(|| self.rules_in_force())))
+    }
+
+    /// Whether an object that is about to be written may share bytes of another, of this bucket and key.
+    pub(crate) fn may_share(&self, subject: &Subject<'_>, (bucket, key): (&str, &str)) -> Result<bool, Fault> {
+        let Some(rules) = self.placing(subject.bucket, subject.key)? else { return Ok(true) };
+        let wanted = rules.wanted(&rules.conditions(subject));
+        let alike = |by: &usize| {
+            let objective = &rules.all()[*by].objective;
+            objective.when.is_none() && objective.on.covers(bucket, key)
+        };
+        Ok(wanted.never.values().all(alike))
     }
 
     /// The silos a body of this size may go to by the write policy of its bucket, whether they take any now or not.
@@ -46,7 +77,10 @@ impl Inventory {
 
     /// The silos that a new body may go to.
     pub(crate) fn candidates(&self, subject: &Subject<'_>) -> Result<Chosen<'_>, Fault> {
-        let (policy, size, wanted) = (self.policy(subject.bucket), subject.size, self.wanted(subject)?);
+        let (policy, size) = (self.policy(subject.bucket), subject.size);
+        let rules = self.placing(subject.bucket, subject.key)?;
+        let wanted = rules.map(|rules| rules.wanted(&rules.conditions(subject))).unwrap_or_default();
+        let unsure = rules.is_some_and(|rules| rules.ask_heat_of(subject.bucket, subject.key));
         let allowed = self.silos.values().filter(|open| !wanted.never.contains_key(&open.id));
         let allowed: Vec<Candidate> = allowed.map(|open| open.candidate()).collect();
         let named = |id: &SiloId| allowed.iter().find(|silo| silo.id == *id && silo.takes(size)).map(|silo| silo.id);
@@ -56,14 +90,19 @@ impl Inventory {
         chosen.extend(otherwise.into_iter().filter(|id| !wanted.on.contains(id)));
         let silos: Vec<_> = chosen.iter().filter_map(|id| self.silos.get(id)).collect();
         if !silos.is_empty() {
-            return Ok(Chosen { silos, wanted });
+            return Ok(Chosen { silos, wanted, unsure });
         }
         if let Some(open) = down(policy, &allowed, size).and_then(|id| self.silos.get(&id)) {
             return Err(Fault::Unavailable(format!("silo `{}` is down", open.row.name)));
         }
-        let forbidding = wanted.never.values().next().and_then(|by| self.placing.get()?.as_ref().ok()?.all().get(*by));
-        Err(forbidding.map_or(Fault::NoRoom, |rule| {
-            Fault::Unavailable(format!("objective `{}` leaves no silo that takes new bytes", rule.name))
-        }))
+        let all: Vec<Candidate> = self.silos.values().map(|open| open.candidate()).collect();
+        let first = choose(policy, &all, size).first().and_then(|id| wanted.never.get(id));
+        Err(match (rules, first) {
+            (Some(rules), Some(by)) => {
+                let name = &rules.all()[*by].name;
+                Fault::Unavailable(format!("objective `{name}` leaves no silo that takes new bytes"))
+            }
+            _ => Fault::NoRoom,
+        })
     }
 }

@@ -23,8 +23,8 @@ pub use run::Running;
 pub(crate) use run::Standing as StandingJob;
 pub(crate) use walk::{Walk, next_page};
 
-/// What objectives move by themselves, between orders, counts as this job: it has no row.
-pub const BY_OBJECTIVES: JobId = 0;
+/// What moves without an order, for objectives or to rewrite a pack, counts as this job: it has no row.
+pub const BY_ITSELF: JobId = 0;
 
 /// What a job was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

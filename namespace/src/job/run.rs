@@ -14,13 +14,13 @@ use crate::engine::{Key, Rows, Write};
 use crate::extent::{JobId, Number, SiloId};
 use crate::fault::Fault;
 use crate::job::walk::{Found, Walk};
-use crate::job::{BY_OBJECTIVES, JobInfo, JobState, MoveInfo, Order, OrderError, Pace};
+use crate::job::{BY_ITSELF, JobInfo, JobState, MoveInfo, Order, OrderError, Pace};
 use crate::limits::{JOB_NOTE, MOVED_BYTES, MOVED_TOGETHER, MOVES_AT_ONCE, SORTED_TOGETHER};
 use crate::mover::{Moved, Mover, Pacer};
 use crate::namespace::Core;
 use crate::objective::Scope;
 use crate::pack::Wanted;
-use crate::plan::{Move, plan};
+use crate::plan::{Move, Step, plan};
 use crate::sweep::live_sessions;
 use crate::table::moves::{MoveRow, journal};
 use crate::table::packs;
@@ -53,6 +53,16 @@ struct Live {
 }
 
 impl Live {
+    fn new(info: JobInfo) -> Self {
+        Self {
+            info: Mutex::new(info),
+            moves: Mutex::default(),
+            stop: CancellationToken::new(),
+            handed_on: AtomicBool::new(false),
+            task: Mutex::default(),
+        }
+    }
+
     fn change(&self, change: impl FnOnce(&mut JobInfo)) {
         change(&mut self.info.lock().expect("no holder panics"));
     }
@@ -73,14 +83,21 @@ impl Live {
 }
 
 impl Running {
+    /// How far came what moves without an order; none where nothing does.
+    pub(crate) fn standing(&self) -> Option<JobInfo> {
+        self.get(BY_ITSELF).map(|live| live.info())
+    }
+
+    /// Ends what moves without an order, and waits for it a while.
+    pub(crate) async fn rest(&self) {
+        if let Some(live) = self.get(BY_ITSELF) {
+            live.stop.cancel();
+            live.rest().await;
+        }
+    }
+
     fn add(&self, info: JobInfo) -> Arc<Live> {
-        let live = Arc::new(Live {
-            info: Mutex::new(info),
-            moves: Mutex::default(),
-            stop: CancellationToken::new(),
-            handed_on: AtomicBool::new(false),
-            task: Mutex::default(),
-        });
+        let live = Arc::new(Live::new(info));
         let mut all = self.0.lock().expect("no holder panics");
         all.insert(live.info().id, Arc::clone(&live));
         live
@@ -353,8 +370,13 @@ impl Core {
             if ended || small.len() >= SORTED_TOGETHER {
                 work.extend(batches(std::mem::take(&mut small)));
             }
+            let revision = walk.revision();
+            let goes_on = || {
+                let declared = revision.is_some_and(|revision| revision != self.inventory().revision);
+                !declared && !live.stop.is_cancelled()
+            };
             let mover = &mover;
-            let wanted = stream::iter(work).take_while(|_| std::future::ready(!live.stop.is_cancelled()));
+            let wanted = stream::iter(work).take_while(|_| std::future::ready(goes_on()));
             let moves = wanted.map(|work| async move { mover.carry_out_all(work).await });
             let mut moves = moves.buffer_unordered(at_once);
             while let Some(moved) = moves.next().await {
@@ -370,25 +392,31 @@ impl Core {
 
     /// What is to be moved of a page: large extents each for itself, small ones are kept until there are many.
     fn sort_out(&self, page: Vec<Found>, small: &mut Vec<Small>, pass: &mut Pass) -> Vec<Vec<Move>> {
-        let mut alone = Vec::new();
+        let (mut alone, mut dropped) = (Vec::new(), Vec::new());
         for Found { id, row, wish } in page {
             let Some(planned) = wish.and_then(|wish| plan(wish, id, &row)) else { continue };
             pass.planned += 1;
-            if self.is_packed(planned.bytes) {
+            if matches!(planned.step, Step::Drop { .. }) {
+                dropped.push(planned);
+            } else if self.is_packed(planned.bytes) {
                 let place = row.verified_in(planned.from).and_then(|own| Wanted::at(&own.location));
                 small.push(((planned.from, planned.to), place, planned));
             } else {
                 alone.push(vec![planned]);
             }
         }
+        if !dropped.is_empty() {
+            alone.push(dropped);
+        }
         alone
     }
 
     fn count_move(&self, live: &Live, outcome: &Moved, planned: &Move, pass: &mut Pass) {
+        let bytes = if matches!(planned.step, Step::Drop { .. }) { 0 } else { planned.bytes };
         live.change(|info| match outcome {
             Moved::Done => {
                 info.moved_objects += 1;
-                info.moved_bytes += planned.bytes;
+                info.moved_bytes += bytes;
                 info.planned_objects = info.planned_objects.max(info.moved_objects);
                 info.planned_bytes = info.planned_bytes.max(info.moved_bytes);
             }
@@ -401,7 +429,7 @@ impl Core {
         self.stats.add(|stats| match outcome {
             Moved::Done => {
                 stats.moves_done += 1;
-                stats.moved_bytes += planned.bytes;
+                stats.moved_bytes += bytes;
             }
             Moved::Superseded => stats.moves_superseded += 1,
             Moved::Failed(_) => stats.moves_failed += 1,
@@ -500,9 +528,17 @@ impl Core {
     /// Begins what has no row and no end.
     pub(crate) fn stand(&self, pace: Pace) -> Standing {
         let (clock, rate) = (Arc::clone(&self.clock), pace.bytes_per_second);
-        let info = JobInfo::new(BY_OBJECTIVES, Order::Align { on: Scope::default() }, pace, clock.now());
+        let info = JobInfo::new(BY_ITSELF, Order::Align { on: Scope::default() }, pace, clock.now());
         let live = self.running.add(info);
         let pacer = Arc::new(Pacer::new(clock, rate, live.stop.clone()));
+        Standing { live, pacer }
+    }
+
+    /// The same for one request.
+    pub(crate) fn stand_alone(&self) -> Standing {
+        let (clock, order) = (Arc::clone(&self.clock), Order::Align { on: Scope::default() });
+        let live = Arc::new(Live::new(JobInfo::new(BY_ITSELF, order, Pace::default(), clock.now())));
+        let pacer = Arc::new(Pacer::new(clock, None, live.stop.clone()));
         Standing { live, pacer }
     }
 }
@@ -511,6 +547,11 @@ impl Standing {
     /// Carries out what a walk finds. Answers how many moves failed.
     pub(crate) async fn carry_out(&self, core: &Arc<Core>, walk: &mut Walk) -> Result<usize, OrderError> {
         Ok(core.one_pass(&self.live, walk, &self.pacer).await?.failed)
+    }
+
+    /// All is well again.
+    pub(crate) fn forget_error(&self) {
+        self.live.change(|info| info.error = None);
     }
 
     /// Moves so far, and the last failure.

@@ -1,14 +1,14 @@
 //! Which extents an order is about, and what it wishes of each: those of the objects in a part of the namespace, or all that
 //! lie in a silo.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::engine::{Key, Page};
 use crate::extent::{Number, ReplicaState, Slice};
 use crate::fault::Fault;
 use crate::job::{Order, OrderError, PlanSummary, ReplicaInfo};
 use crate::namespace::Core;
-use crate::objective::{Judge, Outlook, Standing, Told};
+use crate::objective::{Judge, Outlook, Told};
 use crate::plan::{Wish, plan};
 use crate::table::extents::{ExtentRow, extent, read_extent};
 use crate::table::objects::{Data, ObjectRow, prefix as object_prefix};
@@ -27,11 +27,16 @@ pub(crate) struct Found {
 
 /// A walk over what an order is about, a page at a time, in constant memory.
 pub(crate) struct Walk {
-    at: Key,
-    end: Key,
-    /// These rows alone, not all from `at` to `end`.
-    some: Option<Vec<Key>>,
+    rows: Rows,
     over: Over,
+}
+
+/// Which rows.
+enum Rows {
+    /// Of these ranges, in turn.
+    Ranges(VecDeque<(Key, Key)>),
+    /// These.
+    Some(VecDeque<Key>),
 }
 
 enum Over {
@@ -45,14 +50,14 @@ enum Over {
 struct Judging {
     judge: Judge,
     told: Told,
-    /// It ends where something is declared meanwhile.
-    until_declared: bool,
+    /// It goes beside running jobs, and ends where something is declared meanwhile.
+    beside: bool,
     outdated: bool,
 }
 
 impl Judging {
-    fn by(judge: Judge, until_declared: bool) -> Over {
-        Over::Judged(Box::new(Self { judge, told: Told::default(), until_declared, outdated: false }))
+    fn by(judge: Judge, beside: bool) -> Over {
+        Over::Judged(Box::new(Self { judge, told: Told::default(), beside, outdated: false }))
     }
 }
 
@@ -74,13 +79,31 @@ impl Walk {
             (_, None) => return Err(OrderError::Invalid(format!("nothing is wished by {order}"))),
         };
         let end = after_prefix(&at);
-        Ok(Self { at, end, some: None, over })
+        Ok(Self { rows: Rows::Ranges([(at, end)].into()), over })
     }
 
-    /// Over objects, those with these rows or all, until something is declared that the judge does not know.
-    pub(crate) fn judged(judge: Judge, objects: Option<Vec<Key>>) -> Self {
-        let (at, end) = (vec![key::OBJECTS], after_prefix(&[key::OBJECTS]));
-        Self { at, end, some: objects, over: Judging::by(judge, true) }
+    /// Over all objects that the judge's rules may be about, beside running jobs, until something is declared that the judge does
+    /// not know.
+    pub(crate) fn all(judge: Judge) -> Self {
+        Self { rows: Rows::Ranges(judge.ranges()), over: Judging::by(judge, true) }
+    }
+
+    /// The same over objects with these rows.
+    pub(crate) fn some(judge: Judge, objects: Vec<Key>) -> Self {
+        Self { rows: Rows::Some(objects.into()), over: Judging::by(judge, true) }
+    }
+
+    /// Over one object.
+    pub(crate) fn one(judge: Judge, object: Key) -> Self {
+        Self { rows: Rows::Some([object].into()), over: Judging::by(judge, false) }
+    }
+
+    /// The revision that it ends with, where it does.
+    pub(crate) fn revision(&self) -> Option<i64> {
+        match &self.over {
+            Over::Judged(judging) if judging.beside => Some(judging.judge.revision()),
+            Over::Judged(_) | Over::Objects(_) | Over::Extents(_) => None,
+        }
     }
 
     /// What was said of the objects; none where nobody judged them all.
@@ -92,22 +115,35 @@ impl Walk {
     }
 
     async fn page(&mut self, core: &Core) -> Result<Option<Page>, Fault> {
-        let Some(some) = &mut self.some else { return next_page(core, &mut self.at, &self.end).await };
-        let keys: Vec<Key> = some.drain(..some.len().min(PAGE)).collect();
-        if keys.is_empty() {
-            return Ok(None);
+        match &mut self.rows {
+            Rows::Ranges(ranges) => {
+                while let Some((at, end)) = ranges.front_mut() {
+                    if let Some(page) = next_page(core, at, end).await? {
+                        return Ok(Some(page));
+                    }
+                    ranges.pop_front();
+                }
+                Ok(None)
+            }
+            Rows::Some(some) if some.is_empty() => Ok(None),
+            Rows::Some(some) => {
+                let keys: Vec<Key> = some.drain(..some.len().min(PAGE)).collect();
+                let rows = core.engine.get(&keys).await?;
+                Ok(Some(keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key.into(), row?))).collect()))
+            }
         }
-        let rows = core.engine.get(&keys).await?;
-        Ok(Some(keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key.into(), row?))).collect()))
     }
 
     /// The next extents; `None` at the end.
     pub(crate) async fn next(&mut self, core: &Core) -> Result<Option<Vec<Found>>, Fault> {
-        if let Over::Judged(judging) = &mut self.over {
-            judging.outdated = judging.until_declared && judging.judge.is_outdated(core);
+        if let Over::Judged(judging) = &mut self.over
+            && judging.beside
+        {
+            judging.outdated = core.inventory().revision != judging.judge.revision();
             if judging.outdated {
                 return Ok(None);
             }
+            judging.judge.busy = core.busy().await?;
         }
         let Some(page) = self.page(core).await? else { return Ok(None) };
         let all = |rows: Vec<(Number, ExtentRow)>, wish| {
@@ -126,10 +162,7 @@ impl Walk {
                     found.extend(object.extents.into_iter().map(|judged| Found {
                         id: judged.id,
                         row: judged.row,
-                        wish: match judged.standing {
-                            Standing::Moves { from, to, .. } => Some(Wish::OffOnto { from, to }),
-                            Standing::Aligned | Standing::Waits { .. } => None,
-                        },
+                        wish: judged.standing.wish(),
                     }));
                 }
                 Ok(Some(found))

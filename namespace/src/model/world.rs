@@ -509,7 +509,13 @@ async fn move_some(namespace: Arc<Namespace>, sim: &Arc<Sim>) {
         let row: ExtentRow = decode(bytes).expect("the row reads");
         let verified = row.replicas.iter().find(|replica| replica.state == ReplicaState::Verified);
         let from = verified.map_or(1, |replica| replica.silo);
-        Move { extent: read_extent(row_key).expect("a key of the table"), bytes: row.size, from, to: 3 - from }
+        Move {
+            step: crate::plan::Step::Move,
+            extent: read_extent(row_key).expect("a key of the table"),
+            bytes: row.size,
+            from,
+            to: 3 - from,
+        }
     };
     let drawn = planned(&rows[sim.below(rows.len() as u64) as usize]);
     let mut moves = vec![drawn.clone()];

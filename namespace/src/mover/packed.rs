@@ -16,7 +16,7 @@ use crate::job::MoveInfo;
 use crate::limits::{BACKGROUND_ROWS, MOVES_AT_ONCE};
 use crate::mover::{Copied, Moved, Mover, closed, relocate};
 use crate::pack::{Packed, Record, Wanted, fetch, unpack};
-use crate::plan::Move;
+use crate::plan::{Move, Step};
 use crate::read::ExtentReader;
 use crate::session::{Session, Uncommitted, Unfinished};
 use crate::table::decode_row;
@@ -283,6 +283,7 @@ impl Lot {
             from: (self.planned.from, self.from.clone()),
             to: (self.planned.to, packed.location.clone()),
             job: mover.job,
+            beside: self.planned.step == Step::Copy,
             sums: self.row.blocks.clone().filter(|_| self.hashed),
         }
     }

@@ -133,7 +133,7 @@ impl Namespace {
         let subject = Subject { size: range.end - range.start, ..Subject::default() };
         let subject =
             subject.of(bucket.name.as_str(), key.as_str(), open.storage_class.as_deref(), Some(&open.attributes));
-        if slices.len() > MAX_SLICES || source.is_in_place().await? || self.core.forbids_some(&subject)? {
+        if slices.len() > MAX_SLICES || !source.may_be_shared(&subject).await? {
             return self.copy_bytes(bucket, key, id, number, source, range, algorithm).await;
         }
         let computed = hash_range(source, range.clone(), algorithm).await?;

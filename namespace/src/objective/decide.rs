@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::expression::{Condition, Needs, Subject};
-use super::{Objective, Objectives, Scope};
+use super::{Ack, Objective, Objectives, Scope};
 use crate::extent::SiloId;
 use crate::placement::Candidate;
+use crate::plan::Wish;
 
 /// What objectives look at of a silo.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub struct Rule {
     condition: Option<Condition>,
     /// Silos that `place` means, in its order and then in theirs.
     place: Vec<SiloId>,
+    /// And `keep`, likewise.
+    keep: Vec<SiloId>,
     /// Silos that `never` means.
     never: BTreeSet<SiloId>,
 }
@@ -45,8 +48,25 @@ pub struct Wanted {
     pub by: Option<usize>,
     /// Silos that will do, the best first.
     pub on: Vec<SiloId>,
+    /// On how many at once; one where nobody says more.
+    pub copies: Option<Copies>,
+    /// One copy on any of each of these, and the objective that says so.
+    pub keep: Vec<(usize, Vec<SiloId>)>,
     /// Silos that will not, and the objective that says so.
     pub never: BTreeMap<SiloId, usize>,
+}
+
+/// On how many silos something is wanted at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copies {
+    /// How many.
+    pub number: usize,
+    /// They differ in this label.
+    pub apart: Option<String>,
+    /// When a write is answered.
+    pub ack: Ack,
+    /// The objective that says so.
+    pub by: usize,
 }
 
 /// Where verified replicas of an extent are, and its bytes.
@@ -72,6 +92,24 @@ pub enum Standing {
         /// For the objective's sake.
         by: usize,
     },
+    /// It is to be on one more.
+    Copies {
+        /// It is read from here.
+        from: SiloId,
+        /// Onto that one.
+        to: SiloId,
+        /// For the objective's sake.
+        by: usize,
+    },
+    /// It is on more than it is to be.
+    Drops {
+        /// Off this one.
+        from: SiloId,
+        /// As long as so many others have it.
+        least: usize,
+        /// For the objective's sake.
+        by: usize,
+    },
     /// It is not as wished, and cannot be now.
     Waits {
         /// For the objective's sake.
@@ -79,6 +117,50 @@ pub enum Standing {
         /// One sentence fragment.
         reason: String,
     },
+}
+
+impl Standing {
+    /// What is to be done for it.
+    pub fn wish(&self) -> Option<Wish> {
+        match *self {
+            Self::Moves { from, to, .. } => Some(Wish::OffOnto { from, to }),
+            Self::Copies { from, to, .. } => Some(Wish::Also { from, to }),
+            Self::Drops { from, least, .. } => Some(Wish::Off { from, least }),
+            Self::Aligned | Self::Waits { .. } => None,
+        }
+    }
+
+    /// The objective for whose sake something is to be done.
+    pub fn by(&self) -> Option<usize> {
+        match self {
+            Self::Moves { by, .. } | Self::Copies { by, .. } | Self::Drops { by, .. } => Some(*by),
+            Self::Aligned | Self::Waits { .. } => None,
+        }
+    }
+}
+
+impl Wanted {
+    /// Nobody says anything of it.
+    pub fn is_nothing(&self) -> bool {
+        self.by.is_none() && self.copies.is_none() && self.keep.is_empty() && self.never.is_empty()
+    }
+
+    /// On how many silos at once.
+    fn number(&self) -> usize {
+        self.copies.as_ref().map_or(1, |copies| copies.number)
+    }
+
+    /// Whether all copies are to be durable before a write is answered.
+    pub fn all_before_answer(&self) -> bool {
+        self.copies.as_ref().is_some_and(|copies| copies.ack == Ack::All && copies.number > 1)
+    }
+
+    /// Whether one copy on this silo, just written, is all that is wanted.
+    pub fn is_met_by(&self, silo: SiloId) -> bool {
+        self.number() == 1
+            && (self.by.is_none() || self.on.contains(&silo))
+            && self.keep.iter().all(|(_, keep)| keep.contains(&silo))
+    }
 }
 
 impl Rules {
@@ -99,6 +181,7 @@ impl Rules {
             objective: objective.clone(),
             condition: condition.clone(),
             place: means(&objective.place),
+            keep: means(&objective.keep),
             never: means(&objective.never).into_iter().collect(),
         };
         let mut all: Vec<Rule> = objectives.iter().map(rule).collect();
@@ -125,10 +208,16 @@ impl Rules {
         conditions.map(Condition::needs).fold(Needs::default(), Needs::and)
     }
 
-    /// The names of the silos that a rule's `place` and `never` mean.
-    pub fn meant_by(&self, rule: &Rule) -> (Vec<String>, Vec<String>) {
+    /// Whether a condition about an object of this name asks how it is read.
+    pub fn ask_heat_of(&self, bucket: &str, key: &str) -> bool {
+        let about = self.all.iter().filter(|rule| rule.objective.on.covers(bucket, key));
+        about.filter_map(|rule| rule.condition.as_ref()).any(|condition| condition.needs().heat)
+    }
+
+    /// The names of the silos that a rule's `place`, `keep` and `never` mean.
+    pub fn meant_by(&self, rule: &Rule) -> [Vec<String>; 3] {
         let names = |ids: &mut dyn Iterator<Item = &SiloId>| ids.map(|id| self.name_of(*id)).collect();
-        (names(&mut rule.place.iter()), names(&mut rule.never.iter()))
+        [names(&mut rule.place.iter()), names(&mut rule.keep.iter()), names(&mut rule.never.iter())]
     }
 
     /// A silo's name.
@@ -163,43 +252,168 @@ impl Rules {
             for id in &rule.never {
                 wanted.never.entry(*id).or_insert(at);
             }
+            if !rule.objective.keep.is_empty() {
+                wanted.keep.push((at, rule.keep.clone()));
+            }
             if wanted.by.is_none() && !rule.objective.place.is_empty() {
                 wanted.by = Some(at);
                 wanted.on.clone_from(&rule.place);
             }
+            if let (None, Some(number)) = (&wanted.copies, rule.objective.copies) {
+                let (apart, ack) = (rule.objective.apart.clone(), rule.objective.ack);
+                wanted.copies = Some(Copies { number: number as usize, apart, ack, by: at });
+            }
         }
         wanted.on.retain(|id| !wanted.never.contains_key(id));
+        for (_, keep) in &mut wanted.keep {
+            keep.retain(|id| !wanted.never.contains_key(id));
+        }
         wanted
     }
 
-    /// How what is held stands to what is wanted. `otherwise` are silos that take it where an objective says only where it may
-    /// not be, the best first.
+    /// How what is held stands to what is wanted: one step at a time, the one that makes it safer first. `otherwise` are silos
+    /// that take it where no objective says where, the best first.
     pub fn standing(&self, wanted: &Wanted, held: &Held, otherwise: impl FnOnce() -> Vec<SiloId>) -> Standing {
         let banned = held.on.iter().find_map(|id| wanted.never.get(id).map(|by| (*id, *by)));
-        let as_wished = held.on.iter().any(|id| wanted.by.is_none() || wanted.on.contains(id));
-        let up = |id: SiloId| self.silos.get(&id).is_some_and(|fact| fact.takes.up);
-        let (from, by) = match (banned, wanted.by) {
-            (Some(banned), _) => banned,
-            (None, Some(by)) if !as_wished => match held.on.iter().find(|id| up(**id)).or(held.on.first()) {
-                Some(from) => (*from, by),
-                None => return Standing::Waits { by, reason: "no silo has it now".to_owned() },
+        let says =
+            wanted.by.or(wanted.copies.as_ref().map(|copies| copies.by)).or(wanted.keep.first().map(|(by, _)| *by));
+        let Some(by) = says.or(banned.map(|(_, by)| by)) else { return Standing::Aligned };
+        let chosen = self.choose(wanted, held, by, otherwise);
+        let reader = held.on.iter().copied().find(|id| self.is_up(*id));
+        let surplus = held.on.iter().copied().filter(|id| !chosen.on.iter().any(|(on, _)| on == id));
+        let surplus =
+            banned.map(|(id, _)| id).or_else(|| surplus.clone().find(|id| self.is_up(*id))).or(surplus.clone().next());
+        let by_surplus = banned.map_or(by, |(_, by)| by);
+        let staying = held.on.iter().filter(|id| chosen.on.iter().any(|(on, _)| on == *id)).count();
+        let missing = chosen.on.iter().find(|(id, _)| !held.on.contains(id));
+        match (missing, surplus, chosen.lacks) {
+            (Some(_), _, _) | (None, Some(_), Some(_)) if reader.is_none() => {
+                let first = held.on.first().map(|id| format!("silo `{}`, which has it, is down", self.name_of(*id)));
+                Standing::Waits { by, reason: first.unwrap_or_else(|| "no silo has it now".to_owned()) }
+            }
+            (Some((to, for_whom)), Some(from), _) if self.is_up(from) => {
+                let by = if banned.is_some() { by_surplus } else { *for_whom };
+                Standing::Moves { from, to: *to, by }
+            }
+            (Some((to, by)), _, _) => match reader {
+                Some(from) => Standing::Copies { from, to: *to, by: *by },
+                None => Standing::Aligned,
             },
-            _ => return Standing::Aligned,
-        };
-        if !up(from) {
-            return Standing::Waits { by, reason: format!("silo `{}`, which has it, is down", self.name_of(from)) };
+            // What must not be there leaves although there are fewer then than there should be.
+            (None, Some(from), None) => Standing::Drops { from, least: staying.max(1), by: by_surplus },
+            (None, Some(from), Some(_)) if banned.is_some() && staying > 0 => {
+                Standing::Drops { from, least: staying, by: by_surplus }
+            }
+            (None, _, Some((by, reason))) => Standing::Waits { by, reason },
+            (None, None, None) => Standing::Aligned,
         }
-        let allowed = if wanted.by.is_some() { wanted.on.clone() } else { otherwise() };
-        let mut reasons = Vec::new();
-        for to in allowed.iter().filter(|to| !held.on.contains(to) && !wanted.never.contains_key(to)) {
-            match self.silos.get(to).map(|fact| refusal(&fact.takes, held.bytes)) {
-                Some(None) => return Standing::Moves { from, to: *to, by },
-                Some(Some(reason)) => reasons.push(reason),
-                None => {}
+    }
+
+    /// The silos that it should be on, as far as they take it: what is held where it may be stays.
+    fn choose(&self, wanted: &Wanted, held: &Held, by: usize, otherwise: impl FnOnce() -> Vec<SiloId>) -> Chosen {
+        let may = |id: &SiloId| !wanted.never.contains_key(id);
+        let mut candidates: Vec<SiloId> = held.on.iter().copied().filter(may).collect();
+        if wanted.by.is_some() {
+            candidates.retain(|id| wanted.on.contains(id));
+            candidates.sort_by_key(|id| wanted.on.iter().position(|on| on == id));
+            candidates.extend(&wanted.on);
+        } else {
+            candidates.extend(otherwise().into_iter().filter(may));
+            if wanted.number() > 1 {
+                candidates.extend(self.silos.keys().copied().filter(may));
             }
         }
-        let reason = if reasons.is_empty() { "no silo is allowed".to_owned() } else { reasons.join("; ") };
-        Standing::Waits { by, reason }
+        let mut chosen = Choosing { rules: self, wanted, held, on: Vec::new(), reasons: Vec::new() };
+        for (by, keep) in &wanted.keep {
+            if chosen.on.iter().any(|(id, _)| keep.contains(id)) {
+                continue;
+            }
+            let ours = |id: &&SiloId| candidates.contains(id);
+            let (both, alone): (Vec<_>, Vec<_>) = keep.iter().partition(|id| ours(&id));
+            let held_first = |all: Vec<&SiloId>| {
+                let (there, new): (Vec<_>, Vec<_>) = all.into_iter().copied().partition(|id| held.on.contains(id));
+                there.into_iter().chain(new).collect::<Vec<_>>()
+            };
+            let order = held_first(both).into_iter().chain(held_first(alone));
+            if !order.into_iter().any(|id| chosen.take(id, *by)) {
+                return chosen.lacking(*by);
+            }
+        }
+        let by = wanted.copies.as_ref().filter(|copies| copies.number > 1).map_or(by, |copies| copies.by);
+        let place = wanted.by.unwrap_or(by);
+        // Where nobody says where, the one that is kept is as good as any.
+        let counts = |on: &SiloId| wanted.by.is_none() || candidates.contains(on);
+        let placed = |chosen: &Choosing<'_>| chosen.on.iter().filter(|(on, _)| counts(on)).count();
+        for id in &candidates {
+            let so_far = placed(&chosen);
+            if so_far >= wanted.number() {
+                break;
+            }
+            chosen.take(*id, if so_far == 0 { place } else { by });
+        }
+        if placed(&chosen) >= wanted.number() { Chosen { on: chosen.on, lacks: None } } else { chosen.lacking(by) }
+    }
+
+    fn is_up(&self, id: SiloId) -> bool {
+        self.silos.get(&id).is_some_and(|fact| fact.takes.up)
+    }
+}
+
+/// Silos that something should be on, each for an objective's sake; and why there are not enough, for whose sake.
+struct Chosen {
+    on: Vec<(SiloId, usize)>,
+    lacks: Option<(usize, String)>,
+}
+
+struct Choosing<'a> {
+    rules: &'a Rules,
+    wanted: &'a Wanted,
+    held: &'a Held,
+    on: Vec<(SiloId, usize)>,
+    /// Why silos were passed over.
+    reasons: Vec<String>,
+}
+
+impl Choosing<'_> {
+    /// Takes a silo, unless it takes nothing, or is no other place than one that was taken.
+    fn take(&mut self, id: SiloId, by: usize) -> bool {
+        if self.on.iter().any(|(on, _)| *on == id) {
+            return false;
+        }
+        let Some(fact) = self.rules.silos.get(&id) else { return false };
+        let refused = if self.held.on.contains(&id) { None } else { refusal(&fact.takes, self.held.bytes) };
+        match refused.or_else(|| self.not_apart(fact)) {
+            None => self.on.push((id, by)),
+            Some(reason) => {
+                if !self.reasons.contains(&reason) {
+                    self.reasons.push(reason);
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    fn not_apart(&self, fact: &SiloFact) -> Option<String> {
+        let label = self.wanted.copies.as_ref()?.apart.as_ref()?;
+        let name = &fact.takes.name;
+        let Some(own) = fact.labels.get(label) else { return Some(format!("silo `{name}` has no label `{label}`")) };
+        let same =
+            |(id, _): &&(SiloId, usize)| self.rules.silos.get(id).and_then(|on| on.labels.get(label)) == Some(own);
+        self.on.iter().find(same).map(|_| format!("silo `{name}` is of the same {label}, {own}, as another"))
+    }
+
+    fn lacking(self, by: usize) -> Chosen {
+        let reason = if self.reasons.is_empty() {
+            let number = self.wanted.number();
+            match self.on.len() {
+                0 => "no silo is allowed".to_owned(),
+                some => format!("{number} silos are wanted, and {some} allowed"),
+            }
+        } else {
+            self.reasons.join("; ")
+        };
+        Chosen { on: self.on, lacks: Some((by, reason)) }
     }
 }
 
@@ -236,8 +450,8 @@ mod tests {
         let all = objectives.iter().map(|(name, on, when, place, never)| {
             let silos = |all: &[&str]| all.iter().map(|text| text.parse().unwrap()).collect();
             let when = when.map(str::to_owned);
-            let objective =
-                Objective { on: on.parse().unwrap(), when, place: silos(place), never: silos(never), paused: false };
+            let (on, place, never) = (on.parse().unwrap(), silos(place), silos(never));
+            let objective = Objective { on, when, place, never, ..Objective::default() };
             let condition = objective.check().unwrap();
             ((*name).to_owned(), (objective, condition))
         });
@@ -300,7 +514,128 @@ mod tests {
         assert_eq!(rules.standing(&nowhere, &held(&[1]), Vec::new), waits("no silo is allowed"));
     }
 
+    /// Rules of one objective about everything.
+    fn rules_of(objective: Objective) -> Rules {
+        let condition = objective.check().unwrap();
+        Rules::new(&[("it".to_owned(), (objective, condition))].into(), silos())
+    }
+
+    fn copies(number: u32) -> Objective {
+        Objective { copies: Some(number), ..Objective::default() }
+    }
+
+    fn silos_of(names: &[&str]) -> Vec<crate::objective::Selector> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn copies_are_made_one_by_one_and_what_is_too_much_goes() {
+        let rules = rules_of(Objective { place: silos_of(&["cold", "far", "hot"]), ..copies(2) });
+        let wanted = rules.wanted(&rules.conditions(&subject("logs", "k")));
+        let standing = |on: &[SiloId]| rules.standing(&wanted, &held(on), Vec::new);
+        assert_eq!(standing(&[1]), Standing::Copies { from: 1, to: 2, by: 0 });
+        assert_eq!(standing(&[1, 2]), Standing::Aligned);
+        assert_eq!(standing(&[1, 3]), Standing::Aligned, "any of them will do");
+        assert_eq!(standing(&[1, 2, 3]), Standing::Drops { from: 1, least: 2, by: 0 });
+    }
+
+    #[test]
+    fn copies_are_apart_or_wait() {
+        let mut rules = rules_of(Objective { apart: Some("site".to_owned()), ..copies(2) });
+        let wanted = rules.wanted(&rules.conditions(&subject("logs", "k")));
+        let standing = |rules: &Rules, on: &[SiloId]| rules.standing(&wanted, &held(on), || vec![1, 2]);
+        assert_eq!(standing(&rules, &[1]), Standing::Copies { from: 1, to: 3, by: 0 }, "cold is of the same site");
+        assert_eq!(standing(&rules, &[1, 3]), Standing::Aligned);
+        // Two of one site are one too many there, and one too few elsewhere.
+        assert_eq!(standing(&rules, &[1, 2]), Standing::Moves { from: 2, to: 3, by: 0 });
+        rules.silos.get_mut(&3).unwrap().labels.clear();
+        let reason = "silo `cold` is of the same site, eu, as another; silo `far` has no label `site`".to_owned();
+        assert_eq!(standing(&rules, &[1]), Standing::Waits { by: 0, reason });
+    }
+
+    #[test]
+    fn a_copy_is_read_from_a_silo_that_answers() {
+        let mut rules = rules_of(Objective { place: silos_of(&["cold", "far"]), ..copies(2) });
+        let wanted = rules.wanted(&rules.conditions(&subject("logs", "k")));
+        rules.silos.get_mut(&1).unwrap().takes.up = false;
+        let standing = |on: &[SiloId]| rules.standing(&wanted, &held(on), Vec::new);
+        assert_eq!(standing(&[1, 2]), Standing::Copies { from: 2, to: 3, by: 0 });
+        assert_eq!(standing(&[1, 2, 3]), Standing::Drops { from: 1, least: 2, by: 0 });
+    }
+
+    #[test]
+    fn one_is_kept_beside_where_else_it_is_wanted() {
+        let keep = |place: &[&str], number| {
+            rules_of(Objective { place: silos_of(place), keep: silos_of(&["site=us"]), ..copies(number) })
+        };
+        let standing = |rules: &Rules, on: &[SiloId]| {
+            let wanted = rules.wanted(&rules.conditions(&subject("logs", "k")));
+            rules.standing(&wanted, &held(on), || vec![1, 2])
+        };
+        let beside = keep(&["hot"], 1);
+        assert_eq!(standing(&beside, &[1]), Standing::Copies { from: 1, to: 3, by: 0 });
+        assert_eq!(standing(&beside, &[1, 3]), Standing::Aligned);
+        assert_eq!(standing(&beside, &[3]), Standing::Copies { from: 3, to: 1, by: 0 });
+        let among = keep(&["hot", "cold", "far"], 2);
+        assert_eq!(standing(&among, &[1, 2]), Standing::Moves { from: 2, to: 3, by: 0 });
+        assert_eq!(standing(&among, &[1, 3]), Standing::Aligned);
+    }
+
     proptest! {
+        /// Whatever is wanted and held: carried out step by step it comes to rest within a few steps, nothing goes onto a silo that is
+        /// forbidden, there is always one that has it, and at rest it is on as many as wanted, apart, and on one of those kept.
+        #[test]
+        fn copies_come_to_rest(
+            place in prop::sample::subsequence(vec!["hot", "cold", "far"], 0..=3),
+            keep in prop::sample::subsequence(vec!["hot", "cold", "far"], 0..=2),
+            never in prop::sample::subsequence(vec!["hot", "cold", "far"], 0..=1),
+            number in 1_u32..4,
+            apart: bool,
+            on in prop::sample::subsequence(vec![1_u32, 2, 3], 1..=3),
+            down in prop::option::of(1_u32..4),
+        ) {
+            let apart = apart.then(|| "site".to_owned());
+            let [place, keep, never] = [&place, &keep, &never].map(|names| silos_of(names));
+            let mut rules = rules_of(Objective { place, keep, never, apart: apart.clone(), ..copies(number) });
+            if let Some(down) = down {
+                rules.silos.get_mut(&down).unwrap().takes.up = false;
+            }
+            let wanted = rules.wanted(&rules.conditions(&subject("b", "k")));
+            let (mut on, mut steps) = (on, 0);
+            let rest = loop {
+                let standing = rules.standing(&wanted, &held(&on), || vec![1, 2, 3]);
+                match standing {
+                    Standing::Moves { from, to, .. } => {
+                        prop_assert!(on.contains(&from) && !on.contains(&to) && !wanted.never.contains_key(&to));
+                        on.retain(|id| *id != from);
+                        on.push(to);
+                    }
+                    Standing::Copies { from, to, .. } => {
+                        prop_assert!(on.contains(&from) && !on.contains(&to) && !wanted.never.contains_key(&to));
+                        prop_assert!(Some(from) != down);
+                        on.push(to);
+                    }
+                    Standing::Drops { from, least, .. } => {
+                        on.retain(|id| *id != from);
+                        prop_assert!(on.len() >= least && least >= 1);
+                    }
+                    rest => break rest,
+                }
+                steps += 1;
+                prop_assert!(steps < 8, "it goes on and on: {on:?}");
+            };
+            prop_assert!(!on.is_empty());
+            if rest == Standing::Aligned {
+                let placed = on.iter().filter(|id| wanted.by.is_none() || wanted.on.contains(id)).count();
+                prop_assert!(placed >= number as usize, "{on:?}");
+                prop_assert!(!on.iter().any(|id| wanted.never.contains_key(id)));
+                prop_assert!(wanted.keep.iter().all(|(_, keep)| on.iter().any(|id| keep.contains(id))));
+                if apart.is_some() {
+                    prop_assert!(on.iter().filter(|id| **id != 3).count() <= 1, "{on:?}");
+                }
+            }
+        }
+
         /// Carried out, a move is never followed by another, and never onto a silo that is forbidden.
         #[test]
         fn a_wish_comes_to_rest(

@@ -1,13 +1,13 @@
 //! Objects against objectives: rows are read, and nothing changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::expression::{Needs, Subject};
 use super::{Held, Rules, Scope, Standing, Wanted};
 use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
-use crate::extent::{JobId, Number};
+use crate::extent::{JobId, Location, Number};
 use crate::fault::Fault;
 use crate::heat::Heat;
 use crate::inventory::Inventory;
@@ -18,7 +18,7 @@ use crate::namespace::Core;
 use crate::table::extents::ExtentRow;
 use crate::table::objects::{Attributes, Data, NAME_AT, ObjectRow, attributes, prefix as object_prefix};
 use crate::table::uploads::{ManifestRow, PartRow, manifest, part as part_key};
-use crate::table::{decode, decode_row, key};
+use crate::table::{after_prefix, decode, decode_row, key};
 
 /// Objectives, and what is the same for all objects that are judged by them.
 pub(crate) struct Judge {
@@ -29,7 +29,7 @@ pub(crate) struct Judge {
     /// What is taken over and was not passed yet: in which bucket, and what its keys begin with.
     unfilled: Vec<(u64, String)>,
     /// Jobs that are about these objects now.
-    busy: Vec<(Scope, JobId)>,
+    pub busy: Vec<(Scope, JobId)>,
     needs: Needs,
     now: UnixMs,
 }
@@ -49,6 +49,9 @@ pub(crate) struct JudgedExtent {
     pub standing: Standing,
 }
 
+/// Why bytes stay that are not for the object they were written for.
+pub(crate) const SHARED: &str = "they are the bytes of another object, too, and move with that";
+
 impl Judge {
     /// The first key of the objects in a part of the namespace.
     pub(crate) fn objects(&self, on: &Scope) -> Result<Key, OrderError> {
@@ -64,14 +67,20 @@ impl Judge {
         known.map(|(incarnation, _)| *incarnation).ok_or_else(|| OrderError::NoSuchBucket(bucket.to_owned()))
     }
 
-    /// Leaves alone what running jobs are about.
-    pub(crate) fn beside(self, busy: Vec<(Scope, JobId)>) -> Self {
-        Self { busy, ..self }
+    /// What was declared when it began to judge.
+    pub(crate) fn revision(&self) -> i64 {
+        self.inventory.revision
     }
 
-    /// Whether somebody declared anything since it began to judge.
-    pub(crate) fn is_outdated(&self, core: &Core) -> bool {
-        core.inventory().revision != self.inventory.revision
+    /// The objects that rules may be about.
+    pub(crate) fn ranges(&self) -> VecDeque<(Key, Key)> {
+        let mut scopes: Vec<&Scope> = self.rules.all().iter().map(|rule| &rule.objective.on).collect();
+        scopes.sort();
+        scopes.dedup();
+        let within = |scope: &&Scope| !scopes.iter().any(|other| other != scope && other.contains(scope));
+        // A bucket that is not there has no objects.
+        let starts = scopes.iter().copied().filter(within).filter_map(|scope| self.objects(scope).ok());
+        starts.map(|start| (start.clone(), after_prefix(&start))).collect()
     }
 
     fn subject<'a>(
@@ -91,12 +100,15 @@ impl Judge {
             self.buckets.get(&bucket).map_or_else(Vec::new, |name| self.inventory.meant_for(name.as_str(), row.size))
         };
         let standing = self.rules.standing(wanted, &held, otherwise);
-        let Standing::Moves { by, .. } = standing else { return standing };
+        let Some(by) = standing.by() else { return standing };
+        let in_place = || row.verified().any(|replica| matches!(replica.location, Location::InPlace { .. }));
         let unfilled = |(of, into): &(u64, String)| *of == bucket && key.starts_with(into.as_str());
         let covers =
             |(on, _): &&(Scope, JobId)| self.buckets.get(&bucket).is_some_and(|name| on.covers(name.as_str(), key));
         let reason = if !own {
-            "they are the bytes of another object, too, and move with that".to_owned()
+            SHARED.to_owned()
+        } else if matches!(standing, Standing::Copies { .. }) && in_place() {
+            "what lies where others put it has no copies before it is moved".to_owned()
         } else if self.unfilled.iter().any(unfilled) {
             "nothing that is taken over moves before it was passed once, headers and all".to_owned()
         } else if let Some((_, job)) = self.busy.iter().find(covers) {
@@ -138,6 +150,10 @@ impl Core {
             let Some(bucket) = judge.buckets.get(&incarnation) else { continue };
             let name = read_name(&key[NAME_AT..])?;
             let own = if judge.needs.attributes { self.attributes_of(&row).await? } else { None };
+            // Written anew since the page was read, and compared with that.
+            if judge.needs.attributes && own.is_none() {
+                continue;
+            }
             let subject = judge.subject((bucket.as_str(), &name), &row, own.as_ref(), heat);
             let conditions = judge.rules.conditions(&subject);
             let wanted = judge.rules.wanted(&conditions);

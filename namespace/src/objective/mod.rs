@@ -1,9 +1,10 @@
 //! Objectives: declared wishes about where objects should be. *What*, never *how*.
 //!
 //! An objective is about a part of the namespace (`on`) and, of that, the objects its condition holds for (`when`). It
-//! says on which silos they are wanted (`place`: any of them will do) and on which never (`never`). Of several that are
-//! about an object, the one with the longest `on` says where it is wanted, and among equals the one whose name comes
-//! first; what one of them forbids is forbidden.
+//! says on which silos they are wanted (`place`: any of them will do), on how many at once (`copies`, each `apart` by a label),
+//! where one copy is to be in any case (`keep`), and where none (`never`). Of several that are about an object, the one
+//! with the longest `on` says where it is wanted, and likewise one on how many; among equals the one whose name comes first.
+//! What one of them keeps is kept, and what one of them forbids is forbidden.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,12 +22,14 @@ mod report;
 
 pub use decide::{Held, Rule, Rules, SiloFact, Standing, Wanted};
 use expression::{Condition, Wrong};
-pub(crate) use judge::Judge;
+
+use crate::limits::MAX_COPIES;
+pub(crate) use judge::{Judge, SHARED};
 pub(crate) use keep::Keeping;
 pub use keep::{AlignOptions, Alignment};
 pub(crate) use report::Told;
 pub use report::{
-    Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, Why, WhyExtent, WhyHeat, WhyObjective,
+    Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, What, Why, WhyExtent, WhyHeat, WhyObjective,
 };
 
 /// A wish, as it is declared.
@@ -42,12 +45,42 @@ pub struct Objective {
     /// Any of these silos will do; nothing said is nothing wished.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub place: Vec<Selector>,
+    /// So many silos at once; one where nobody says more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<u32>,
+    /// Those silos differ in this label, as `site`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apart: Option<String>,
+    /// When a write is answered.
+    #[serde(default, skip_serializing_if = "Ack::is_one")]
+    pub ack: Ack,
+    /// One copy on any of these, beside where else they are wanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<Selector>,
     /// None of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub never: Vec<Selector>,
-    /// It counts for nothing but plans.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub paused: bool,
+    /// It counts for nothing but plans. Where nothing is said it stays as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<bool>,
+}
+
+/// When a write of what is wanted in several copies is answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ack {
+    /// Once one copy is durable; the others follow.
+    #[default]
+    One,
+    /// Once all are.
+    All,
+}
+
+impl Ack {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks it so")]
+    fn is_one(&self) -> bool {
+        *self == Self::One
+    }
 }
 
 /// Objectives by name, with what each `when` says.
@@ -114,9 +147,14 @@ impl Selector {
 }
 
 impl Objective {
+    /// Whether it counts for nothing but plans.
+    pub fn is_paused(&self) -> bool {
+        self.paused == Some(true)
+    }
+
     /// The silos that it names.
     pub fn named(&self) -> impl Iterator<Item = &str> {
-        self.place.iter().chain(&self.never).filter_map(|selector| match selector {
+        self.place.iter().chain(&self.keep).chain(&self.never).filter_map(|selector| match selector {
             Selector::Name(name) => Some(name.as_str()),
             Selector::Label(..) => None,
         })
@@ -124,8 +162,16 @@ impl Objective {
 
     /// Whether it says anything that can be carried out; silos of its labels may come later. Answers what `when` says.
     pub fn check(&self) -> Result<Option<Condition>, Wrong> {
-        if self.place.is_empty() && self.never.is_empty() {
-            return Err(Wrong { at: None, reason: "it wishes nothing: neither `place` nor `never`".to_owned() });
+        let wrong = |reason: &str| Err(Wrong { at: None, reason: reason.to_owned() });
+        let silos = self.place.is_empty() && self.keep.is_empty() && self.never.is_empty();
+        if silos && self.copies.is_none() {
+            return wrong("it wishes nothing: neither `place`, `copies`, `keep` nor `never`");
+        }
+        if self.copies.is_some_and(|copies| !(1..=MAX_COPIES).contains(&copies)) {
+            return wrong("`copies` is a number from 1 to 8");
+        }
+        if self.copies.is_none() && (self.apart.is_some() || self.ack != Ack::One) {
+            return wrong("`apart` and `ack` are about `copies`, of which it says nothing");
         }
         self.when.as_deref().map(Condition::parse).transpose()
     }
@@ -187,10 +233,22 @@ impl fmt::Display for Objective {
         if !self.place.is_empty() {
             write!(f, ": on {}", list(&self.place))?;
         }
+        if let Some(copies) = self.copies {
+            write!(f, ": {copies} copies")?;
+        }
+        if let Some(label) = &self.apart {
+            write!(f, ", each of another {label}")?;
+        }
+        if self.ack == Ack::All {
+            f.write_str(", all before the answer")?;
+        }
+        if !self.keep.is_empty() {
+            write!(f, ": one kept on {}", list(&self.keep))?;
+        }
         if !self.never.is_empty() {
             write!(f, ": never on {}", list(&self.never))?;
         }
-        if self.paused {
+        if self.is_paused() {
             f.write_str(" (paused)")?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! What objectives wish, for people: which are about what, what aligning would move, and why an object is where it is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +9,7 @@ use super::judge::JudgedObject;
 use super::{Judge, Objective, Scope, Standing};
 use crate::clock::UnixMs;
 use crate::engine::{self, Read, Rows, Write};
+use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::heat::DAY;
 use crate::job::{OrderError, next_page};
@@ -29,6 +31,9 @@ pub struct Effective {
     pub objective: Objective,
     /// Silos that `place` means now, the best first.
     pub place_now: Vec<String>,
+    /// And `keep`.
+    #[serde(default)]
+    pub keep_now: Vec<String>,
     /// Silos that `never` means now.
     pub never_now: Vec<String>,
 }
@@ -42,15 +47,31 @@ pub struct Amount {
     pub bytes: u64,
 }
 
+/// What becomes of bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// They leave a silo for another.
+    #[default]
+    Move,
+    /// Another silo gets them, too.
+    Copy,
+    /// They leave a silo, and others have them.
+    Drop,
+}
+
 /// What would move for one objective's sake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moving {
     /// The objective.
     pub objective: String,
-    /// Off this silo.
+    /// What becomes of it.
+    #[serde(default)]
+    pub what: What,
+    /// From this silo.
     pub from: String,
-    /// Onto this one.
-    pub to: String,
+    /// Onto this one; none where it only leaves.
+    pub to: Option<String>,
     /// Not as long as the objective is paused.
     #[serde(default)]
     pub paused: bool,
@@ -89,6 +110,9 @@ pub struct Outlook {
     pub objects: u64,
     /// What is where it is wished, or of which nothing is wished.
     pub aligned: Amount,
+    /// Of that, what nothing is wished of.
+    #[serde(default)]
+    pub unwished: Amount,
     /// What would move.
     pub moves: Vec<Moving>,
     /// What waits.
@@ -149,6 +173,12 @@ pub struct WhyExtent {
     pub bytes: u64,
     /// Where it would move; none where it stays.
     pub moves_to: Option<String>,
+    /// Where it would be copied to.
+    #[serde(default)]
+    pub copies_to: Option<String>,
+    /// What would have it no more, without a move.
+    #[serde(default)]
+    pub drops_from: Option<String>,
     /// What a move waits for.
     pub waits_for: Option<String>,
 }
@@ -172,12 +202,12 @@ impl Amount {
 }
 
 impl Namespace {
-    /// The objectives that may be about objects in a part of the namespace, the closest first.
+    /// The objectives that may be about objects in a part of the namespace, paused ones too, the closest first.
     pub fn effective(&self, on: &Scope) -> Result<Vec<Effective>, Fault> {
-        let rules = self.core.inventory().rules_with(None)?;
+        let rules = self.core.inventory().rules_unpaused()?;
         let all = rules.about(on).map(|rule| {
-            let (place_now, never_now) = rules.meant_by(rule);
-            Effective { name: rule.name.clone(), objective: rule.objective.clone(), place_now, never_now }
+            let [place_now, keep_now, never_now] = rules.meant_by(rule);
+            Effective { name: rule.name.clone(), objective: rule.objective.clone(), place_now, keep_now, never_now }
         });
         Ok(all.collect())
     }
@@ -190,9 +220,12 @@ impl Namespace {
             move |rows: &Rows| -> Result<_, Fault> {
                 let Some(row) = rows.get(&key) else { return Ok((Vec::new(), None)) };
                 let wish = objectives::decode(row).map_err(Fault::Unavailable)?;
-                let wish = Objective { paused, ..wish };
-                let row = objectives::encode(&wish);
-                Ok((vec![Write::Put(key.clone(), row), Write::Add(revision(), 1)], Some(wish)))
+                let paused = Objective { paused: Some(paused), ..wish.clone() };
+                if paused.is_paused() == wish.is_paused() {
+                    return Ok((Vec::new(), Some(wish)));
+                }
+                let writes = vec![Write::Put(key.clone(), objectives::encode(&paused)), Write::Add(revision(), 1)];
+                Ok((writes, Some(paused)))
             }
         };
         let known = engine::commit(&*self.core.engine, vec![Read::Row(key)], decide).await.map_err(Fault::from)?;
@@ -218,18 +251,34 @@ impl Namespace {
         Ok(self.core.refresh_inventory(false).await?)
     }
 
-    /// What aligning a part of the namespace would do now, were nothing paused, and were there one more objective. Looks at all
-    /// objects of it, in constant memory; changes nothing.
-    pub async fn outlook(&self, on: &Scope, more: Option<(String, Objective)>) -> Result<Outlook, OrderError> {
-        let inventory = self.core.inventory();
-        let rules = inventory.rules_with(more)?;
-        let judge = self.core.judge_by(inventory, rules, on).await?;
-        let mut at = judge.objects(on)?;
-        let (end, mut told) = (after_prefix(&at), Told::default());
-        while let Some(page) = next_page(&self.core, &mut at, &end).await? {
-            self.core.judged(&judge, &page).await?.iter().for_each(|object| told.add(object));
+    /// What objectives in force would do in a part of the namespace now, and those that are paused if they were not; or, with an
+    /// objective that is not declared yet, what they and that would. Looks at all objects, in constant memory; changes nothing.
+    pub async fn outlook(&self, on: &Scope, with: Option<(&str, &Objective)>) -> Result<Outlook, OrderError> {
+        let (core, inventory) = (&self.core, self.core.inventory());
+        let mut rules = inventory.rules()?;
+        if let Some((name, wish)) = with {
+            rules = inventory.rules_with(name, wish).map_err(|wrong| OrderError::Invalid(wrong.to_string()))?;
         }
-        Ok(told.outlook(&judge))
+        let judge = core.judge_by(Arc::clone(&inventory), rules, on).await?;
+        let some_paused = with.is_none() && inventory.objectives.values().any(|(wish, _)| wish.is_paused());
+        let unpaused = if some_paused { Some(inventory.rules_unpaused()?) } else { None };
+        let unpaused = match unpaused {
+            Some(rules) => Some(core.judge_by(inventory, rules, on).await?),
+            None => None,
+        };
+        let mut at = judge.objects(on)?;
+        let (end, mut told, mut would) = (after_prefix(&at), Told::default(), Told::default());
+        while let Some(page) = next_page(core, &mut at, &end).await? {
+            core.judged(&judge, &page).await?.iter().for_each(|object| told.add(object));
+            if let Some(unpaused) = &unpaused {
+                core.judged(unpaused, &page).await?.iter().for_each(|object| would.add(object));
+            }
+        }
+        let mut outlook = told.outlook(&judge);
+        if let Some(unpaused) = unpaused {
+            outlook.moves.extend(would.outlook(&unpaused).moves.into_iter().filter(|moving| moving.paused));
+        }
+        Ok(outlook)
     }
 
     /// Why an object is where it is.
@@ -241,9 +290,7 @@ impl Namespace {
 impl Core {
     async fn why(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Why, OrderError> {
         let on = Scope { bucket: Some(bucket.to_string()), prefix: key.as_str().to_owned() };
-        let inventory = self.inventory();
-        let rules = inventory.rules_with(None)?;
-        let judge = self.judge_by(inventory, rules, &on).await?;
+        let judge = self.objectives(&on).await?;
         let incarnation = judge.incarnation(bucket.as_str())?;
         let row_key = object(incarnation, key);
         let row = self.engine.get(std::slice::from_ref(&row_key)).await.map_err(Fault::from)?.remove(0);
@@ -268,14 +315,27 @@ impl Core {
                 reason: holds.as_ref().err().cloned(),
             })
         });
+        let inventory = self.inventory();
+        let paused = inventory.objectives.iter().filter(|(_, (wish, _))| wish.is_paused() && wish.on.meets(&on));
+        let paused = paused.map(|(name, (wish, _))| WhyObjective {
+            name: name.clone(),
+            wish: wish.to_string(),
+            holds: None,
+            reason: Some("it is paused".to_owned()),
+        });
+        let about = about.chain(paused);
         let extents = object.extents.iter().map(|extent| {
-            let (moves_to, waits_for) = match &extent.standing {
-                Standing::Aligned => (None, None),
-                Standing::Moves { to, .. } => (Some(rules.name_of(*to)), None),
-                Standing::Waits { reason, .. } => (None, Some(reason.clone())),
-            };
+            let (mut moves_to, mut copies_to, mut drops_from, mut waits_for) = (None, None, None, None);
+            match &extent.standing {
+                Standing::Aligned => {}
+                Standing::Moves { to, .. } => moves_to = Some(rules.name_of(*to)),
+                Standing::Copies { to, .. } => copies_to = Some(rules.name_of(*to)),
+                Standing::Drops { from, .. } => drops_from = Some(rules.name_of(*from)),
+                Standing::Waits { reason, .. } => waits_for = Some(reason.clone()),
+            }
             let on = extent.row.verified().map(|replica| rules.name_of(replica.silo)).collect();
-            WhyExtent { extent: extent.id.to_string(), on, bytes: extent.row.size, moves_to, waits_for }
+            let (id, bytes) = (extent.id.to_string(), extent.row.size);
+            WhyExtent { extent: id, on, bytes, moves_to, copies_to, drops_from, waits_for }
         });
         Ok(Why {
             objectives: about.collect(),
@@ -292,7 +352,8 @@ impl Core {
 pub(crate) struct Told {
     objects: u64,
     aligned: Amount,
-    moves: BTreeMap<(usize, u32, u32), Amount>,
+    unwished: Amount,
+    moves: BTreeMap<(usize, What, SiloId, Option<SiloId>), Amount>,
     waits: BTreeMap<(usize, String), Amount>,
     broken: BTreeMap<(usize, String), u64>,
 }
@@ -314,13 +375,18 @@ impl Told {
         }
         for extent in &object.extents {
             self.add_extent(&extent.standing, extent.row.size);
+            if object.wanted.is_nothing() {
+                self.unwished.add(extent.row.size);
+            }
         }
     }
 
     fn add_extent(&mut self, standing: &Standing, bytes: u64) {
         match standing {
             Standing::Aligned => self.aligned.add(bytes),
-            Standing::Moves { from, to, by } => self.moves.entry((*by, *from, *to)).or_default().add(bytes),
+            Standing::Moves { from, to, by } => self.moving(*by, What::Move, *from, Some(*to)).add(bytes),
+            Standing::Copies { from, to, by } => self.moving(*by, What::Copy, *from, Some(*to)).add(bytes),
+            Standing::Drops { from, by, .. } => self.moving(*by, What::Drop, *from, None).add(bytes),
             Standing::Waits { by, reason } => {
                 let reason = told_apart(&self.waits, *by, reason.clone());
                 self.waits.entry((*by, reason)).or_default().add(bytes);
@@ -328,14 +394,19 @@ impl Told {
         }
     }
 
+    fn moving(&mut self, by: usize, what: What, from: SiloId, to: Option<SiloId>) -> &mut Amount {
+        self.moves.entry((by, what, from, to)).or_default()
+    }
+
     pub(crate) fn outlook(self, judge: &Judge) -> Outlook {
         let name = |by: usize| judge.rules.all()[by].name.clone();
         let silo = |id| judge.rules.name_of(id);
-        let moves = self.moves.into_iter().map(|((by, from, to), amount)| Moving {
+        let moves = self.moves.into_iter().map(|((by, what, from, to), amount)| Moving {
             objective: name(by),
+            what,
             from: silo(from),
-            to: silo(to),
-            paused: judge.rules.all()[by].objective.paused,
+            to: to.map(silo),
+            paused: judge.rules.all()[by].objective.is_paused(),
             amount,
         });
         let waits =
@@ -345,6 +416,7 @@ impl Told {
         Outlook {
             objects: self.objects,
             aligned: self.aligned,
+            unwished: self.unwished,
             moves: moves.collect(),
             waits: waits.collect(),
             broken: broken.collect(),

@@ -10,25 +10,23 @@ use futures_util::{StreamExt, stream};
 
 use crate::describe::Description;
 use crate::engine::{self, Read, Rows, Write};
-use crate::extent::{JobId, Location, Replica, ReplicaState};
+use crate::extent::{Location, Replica, ReplicaState};
 use crate::fault::Fault;
 use crate::inventory::{Health, OpenSilo};
+use crate::job::BY_ITSELF;
 use crate::limits::{MOVED_TOGETHER, REWRITES, SPAN, SWEEP, SWEEPS_AT_ONCE};
 use crate::mover::{Moved, Mover};
 use crate::namespace::Core;
 use crate::pack::fetch::read_span;
 use crate::pack::record::Head;
 use crate::pack::{Watched, lock};
-use crate::plan::Move;
+use crate::plan::{Move, Step};
 use crate::store::silo_failed;
 use crate::sweep::live_sessions;
 use crate::table::extents::{ExtentRow, extent};
 use crate::table::packs::{self, PackId, read_pack};
 use crate::table::sessions::BeatRow;
 use crate::table::{after_prefix, decode, decode_row, encode, key, successor, usage};
-
-/// In the journal of moves that nobody ordered.
-const NO_JOB: JobId = 0;
 
 /// Rows read in one step.
 const PAGE: usize = 1000;
@@ -244,10 +242,11 @@ impl Core {
             let Some(replica) = row.replicas.iter().find(here) else { continue };
             named += place.length();
             if replica.state == ReplicaState::Verified {
-                planned.push(Move { extent: says.extent, bytes: row.size, from: id.silo, to: id.silo });
+                let (from, to) = (id.silo, id.silo);
+                planned.push(Move { step: Step::Move, extent: says.extent, bytes: row.size, from, to });
             }
         }
-        let mover = Mover { core: self, job: NO_JOB, pacer: &self.packer.pacer, watch: &|_, _| {} };
+        let mover = Mover { core: self, job: BY_ITSELF, pacer: &self.packer.pacer, watch: &|_, _| {} };
         let moved = mover.carry_out_together(&planned).await;
         Ok((named, !moved.iter().any(|moved| matches!(moved, Moved::Failed(_)))))
     }

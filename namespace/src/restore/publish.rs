@@ -189,7 +189,7 @@ async fn read(found: &[Found]) -> Option<StoredBytes> {
         });
     }
     let computed = Computed { md5: md5.finalize().into(), checksum: None };
-    Some(StoredBytes { computed, extents, guards: Vec::new(), elsewhere: false })
+    Some(StoredBytes { computed, extents, guards: Vec::new(), then: crate::inventory::Then::Rest, revision: 0 })
 }
 
 /// What was said of headers.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{FORMAT, KeyBuilder, after_prefix, key};
 use crate::engine::Key;
-use crate::objective::Objective;
+use crate::objective::{Objective, Scope};
 
 /// The format of an objective's row: JSON, so that more can be wished later.
 const JSON: u8 = FORMAT + 1;
@@ -41,4 +41,11 @@ pub fn decode(bytes: &Bytes) -> Result<Objective, String> {
         Some((&JSON, row)) => serde_json::from_slice(row).map_err(|error| error.to_string()),
         _ => Err("another format".to_owned()),
     }
+}
+
+/// What an objective is about whose row does not read as a whole: a later version knows more to wish.
+pub fn decode_scope(bytes: &Bytes) -> Option<Scope> {
+    let (&JSON, row) = bytes.split_first()? else { return None };
+    let row: serde_json::Value = serde_json::from_slice(row).ok()?;
+    row.get("on")?.as_str()?.parse().ok()
 }

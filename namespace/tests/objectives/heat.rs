@@ -50,7 +50,12 @@ impl House {
     /// Objects that would move, by where to.
     async fn moving(&self) -> BTreeMap<String, u64> {
         self.namespace.write_heat_for_tests().await;
-        self.outlook().await.moves.into_iter().map(|moving| (moving.to, moving.amount.extents)).collect()
+        self.outlook()
+            .await
+            .moves
+            .into_iter()
+            .map(|moving| (moving.to.unwrap_or_default(), moving.amount.extents))
+            .collect()
     }
 }
 

@@ -1,12 +1,19 @@
 //! Objects are kept where objectives want them, without an order.
 
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use holdall_namespace::multipart::{Complete, CreateUpload, NamedPart};
 use holdall_namespace::objective::Alignment;
+use holdall_namespace::put::{PutObject, Upload};
+use holdall_silos::{Body, BodyError};
+
+use super::copies::blobs;
 
 use super::*;
 
 impl House {
     /// What moves, moves by itself.
-    async fn kept(test: &str) -> Self {
+    pub(super) async fn kept(test: &str) -> Self {
         let align = AlignOptions { every: Duration::from_hours(1), pace: Pace::default() };
         Self::with(test, Arc::new(SystemClock::new()), Some(align)).await
     }
@@ -22,7 +29,7 @@ impl House {
     }
 
     /// Waits until all objects were compared and it was as it should be.
-    async fn told(&self, what: impl Fn(&Alignment) -> bool) -> Alignment {
+    pub(super) async fn told(&self, what: impl Fn(&Alignment) -> bool) -> Alignment {
         for _ in 0..1000 {
             if let Some(told) = self.namespace.alignment().filter(&what) {
                 return told;
@@ -40,7 +47,7 @@ async fn what_is_declared_moves_by_itself_and_a_paused_objective_moves_nothing()
         house.put(&house.logs, &format!("{number}"), 1000).await;
     }
     house.put(&house.photos, "a", 1000).await;
-    let paused = Objective { paused: true, ..wish("s3://photos/", None, &["far"], &[]) };
+    let paused = Objective { paused: Some(true), ..wish("s3://photos/", None, &["far"], &[]) };
     house.declare(&[("archive", wish("s3://logs/", None, &["cold"], &[])), ("photos", paused)]).await.unwrap();
     for number in 0..10 {
         house.comes_to(&house.logs, &format!("{number}"), "cold").await;
@@ -128,12 +135,13 @@ async fn what_is_new_is_written_where_it_is_wanted() {
     house.namespace.set_cordon("far", false).await.unwrap();
 }
 
-/// A copy shared its source's bytes, which lay, and later moved, where the copy may not be.
+/// A copy shared its source's bytes, which lay, and later moved, where the copy may not be. Where the source must not be there
+/// either, for good, they may share.
 #[tokio::test]
-async fn a_copy_shares_no_bytes_where_something_is_forbidden() {
-    let house = House::new("copies").await;
+async fn a_copy_shares_no_bytes_where_something_is_forbidden_to_it_alone() {
+    let house = House::kept("copies").await;
     house.put(&house.logs, "source", 1000).await;
-    support::copy(&house.namespace, &house.logs, "source", "shared").await;
+    house.put(&house.logs, "home/source", 1000).await;
     house
         .declare(&[
             ("home", wish("s3://logs/home/", None, &["cold"], &["hot"])),
@@ -141,7 +149,86 @@ async fn a_copy_shares_no_bytes_where_something_is_forbidden() {
         ])
         .await
         .unwrap();
+    house.comes_to(&house.logs, "home/source", "cold").await;
     support::copy(&house.namespace, &house.logs, "source", "home/copy").await;
     assert_eq!(house.silos(&house.logs, "home/copy").await, ["cold"]);
-    assert_eq!(house.silos(&house.logs, "shared").await, ["hot"]);
+    support::copy(&house.namespace, &house.logs, "home/source", "home/shared").await;
+    support::copy(&house.namespace, &house.logs, "source", "shared").await;
+    let extent = async |key: &str| {
+        let replicas = house.namespace.where_is(&house.logs.name, &key.parse().unwrap()).await.unwrap();
+        replicas[0].extent.clone()
+    };
+    assert_eq!(extent("home/shared").await, extent("home/source").await);
+    assert_eq!(extent("shared").await, extent("source").await);
+    assert_ne!(extent("home/copy").await, extent("source").await);
+}
+
+/// Parts are written where the object may be, copied ones too; and what of its size nobody knew then moves once it is complete.
+#[tokio::test]
+async fn parts_are_written_where_the_object_is_wanted() {
+    let house = House::kept("parts").await;
+    const PART: u64 = 5 << 20;
+    house.put(&house.logs, "source", PART as usize).await;
+    house
+        .declare(&[
+            ("home", wish("s3://photos/", None, &["cold", "far"], &["hot"])),
+            ("big", wish("s3://photos/big", Some("size > MiB(5)"), &["far"], &[])),
+        ])
+        .await
+        .unwrap();
+    let (bucket, name) = (&house.photos, "big".parse().unwrap());
+    let id = house.namespace.create_upload(bucket, &name, CreateUpload::default()).await.unwrap();
+    let source = house.namespace.open_object(&house.logs, &"source".parse().unwrap()).await.unwrap();
+    let mut parts = vec![house.namespace.upload_part_copy(bucket, &name, id, 1, &source, 0..PART).await.unwrap()];
+    let upload = Upload {
+        body: stream::iter([Ok(Bytes::from_static(&[7; 500]))]).boxed(),
+        size: 500,
+        algorithm: None,
+        verify: Box::new(|_| Ok(())),
+    };
+    parts.push(house.namespace.upload_part(bucket, &name, id, 2, upload).await.unwrap());
+    assert_eq!(blobs("parts", "hot").count(), 1, "the source alone");
+    assert_eq!(blobs("parts", "far").count(), 0, "nobody knows yet how large it is");
+    let parts = (1..).zip(parts).map(|(number, part)| NamedPart { number, etag: part.etag, checksum: None }).collect();
+    let (checksum, size, condition) = (None, None, Condition::default());
+    let complete = Complete { bucket, key: &name, id, parts, checksum, size, condition };
+    house.namespace.complete_upload(complete).await.unwrap();
+    house.comes_to(bucket, "big", "far").await;
+}
+
+/// Bytes that were on their way when something was declared.
+#[tokio::test]
+async fn what_is_declared_while_a_body_comes_counts_for_it() {
+    let house = House::kept("meanwhile").await;
+    house.declare(&[("other", wish("s3://photos/", None, &["cold"], &[]))]).await.unwrap();
+    house.told(|told| told.compared.is_some()).await;
+    let (sender, body) = channel();
+    let upload = Upload { body, size: 600_000, algorithm: None, verify: Box::new(|_| Ok(())) };
+    let key = "slow".parse().unwrap();
+    let put = PutObject {
+        bucket: &house.logs,
+        key: &key,
+        upload,
+        headers: Headers::default(),
+        tags: Vec::new(),
+        storage_class: None,
+        condition: Condition::default(),
+    };
+    let sending = async {
+        sender.send(Ok(Bytes::from(vec![7; 300_000]))).await.unwrap();
+        house.declare(&[("archive", wish("s3://logs/", None, &["cold"], &["hot"]))]).await.unwrap();
+        house.told(|told| told.compared.is_some() && told.outlook.objects == 0).await;
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        sender.send(Ok(Bytes::from(vec![7; 300_000]))).await.unwrap();
+        drop(sender);
+    };
+    let (put, ()) = tokio::join!(house.namespace.put(put), sending);
+    put.unwrap();
+    house.comes_to(&house.logs, "slow", "cold").await;
+}
+
+fn channel() -> (tokio::sync::mpsc::Sender<Result<Bytes, BodyError>>, Body) {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let body = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
+    (sender, body.boxed())
 }

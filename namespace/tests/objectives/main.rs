@@ -12,13 +12,14 @@ use holdall_namespace::engine::{Engine, memory::Memory};
 use holdall_namespace::inventory::{ApplyError, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::job::{JobState, Order, OrderError, Pace};
 use holdall_namespace::object::{Condition, Headers};
-use holdall_namespace::objective::{AlignOptions, Amount, Moving, Objective, ObjectiveError, Outlook, Scope};
+use holdall_namespace::objective::{AlignOptions, Amount, Moving, Objective, ObjectiveError, Outlook, Scope, What};
 use holdall_namespace::remove_silo::RemoveSiloError;
 use holdall_namespace::{Namespace, Options};
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod copies;
 mod heat;
 mod keep;
 
@@ -100,7 +101,7 @@ fn wish(on: &str, when: Option<&str>, place: &[&str], never: &[&str]) -> Objecti
         when: when.map(str::to_owned),
         place: silos(place),
         never: silos(never),
-        paused: false,
+        ..Objective::default()
     }
 }
 
@@ -123,7 +124,8 @@ async fn a_plan_says_what_aligning_then_moves() {
     let moving = |objective: &str, from: &str, to: &str, amount| Moving {
         objective: objective.to_owned(),
         from: from.to_owned(),
-        to: to.to_owned(),
+        to: Some(to.to_owned()),
+        what: What::Move,
         paused: false,
         amount,
     };

@@ -1,0 +1,185 @@
+//! Objects in several copies: made, kept apart, read from whichever is there, and not more than are wanted.
+
+use holdall_namespace::fault::Fault;
+use holdall_namespace::objective::{Ack, Selector};
+use holdall_namespace::put::PutError;
+use holdall_silos::memory::Memory as Blobs;
+
+use super::*;
+
+fn copies(on: &str, number: u32, place: &[&str]) -> Objective {
+    Objective { copies: Some(number), ..wish(on, None, place, &[]) }
+}
+
+fn apart(on: &str) -> Objective {
+    Objective { apart: Some("site".to_owned()), ..copies(on, 2, &[]) }
+}
+
+pub(super) fn blobs(test: &str, silo: &str) -> Arc<Blobs> {
+    Blobs::named(&format!("objectives-{test}-{silo}"))
+}
+
+impl House {
+    async fn on(&self, bucket: &Bucket, key: &str, silos: &[&str]) {
+        let mut found = Vec::new();
+        for _ in 0..1000 {
+            found = self.silos(bucket, key).await;
+            found.sort();
+            if found == silos {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{key} is on {found:?} and not {silos:?}: {:?}", self.namespace.alignment());
+    }
+
+    async fn read_text(&self, bucket: &Bucket, key: &str) -> Result<String, String> {
+        let opened =
+            self.namespace.open_object(bucket, &key.parse().unwrap()).await.map_err(|error| error.to_string())?;
+        support::text(&opened).await.map_err(|error| error.to_string())
+    }
+}
+
+#[tokio::test]
+async fn copies_are_made_apart_and_read_from_whichever_is_there() {
+    let house = House::kept("copies-apart").await;
+    house.put(&house.logs, "small", 30).await;
+    house.put(&house.logs, "big", 5000).await;
+    house.declare(&[("safe", apart("s3://logs/"))]).await.unwrap();
+    house.put(&house.logs, "new", 5000).await;
+    for key in ["small", "big", "new"] {
+        house.on(&house.logs, key, &["far", "hot"]).await;
+    }
+    let told = house.told(|told| told.outlook.objects == 3 && told.outlook.moves.is_empty()).await;
+    assert_eq!((told.outlook.aligned.extents, told.failed), (3, 0));
+    for gone in ["hot", "far"] {
+        let silo = blobs("copies-apart", gone);
+        silo.fail(true);
+        for (key, bytes) in [("small", 30), ("big", 5000), ("new", 5000)] {
+            assert_eq!(house.read_text(&house.logs, key).await, Ok("x".repeat(bytes)), "{key} without {gone}");
+        }
+        silo.fail(false);
+    }
+}
+
+/// A copy that is damaged is passed over in the middle of the stream; a clean failure where all are.
+#[tokio::test]
+async fn a_damaged_copy_is_passed_over() {
+    let house = House::kept("copies-damaged").await;
+    let text: String = (0..100_000).map(|number| format!("{number:08}")).collect();
+    support::put(&house.namespace, &house.logs, "a", &text, Headers::default(), Condition::default()).await.unwrap();
+    house.declare(&[("safe", apart("s3://logs/"))]).await.unwrap();
+    house.on(&house.logs, "a", &["far", "hot"]).await;
+    let replicas = house.namespace.where_is(&house.logs.name, &"a".parse().unwrap()).await.unwrap();
+    let damage = |silo: &str| {
+        let replica = replicas.iter().find(|replica| replica.silo == silo).unwrap();
+        let silo = blobs("copies-damaged", silo);
+        let name = silo.names().into_iter().find(|name| name.contains(&replica.blob)).unwrap();
+        let mut bytes = silo.peek(&name).unwrap().to_vec();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        silo.plant(&name, bytes, b"");
+    };
+    for _ in 0..3 {
+        assert_eq!(house.read_text(&house.logs, "a").await.as_ref(), Ok(&text));
+    }
+    damage("hot");
+    for _ in 0..3 {
+        assert_eq!(house.read_text(&house.logs, "a").await.as_ref(), Ok(&text));
+    }
+    damage("far");
+    let failed = house.read_text(&house.logs, "a").await.unwrap_err();
+    assert!(failed.contains("does not match its checksum"), "{failed}");
+}
+
+/// As many as are wanted and no more; and what must not be somewhere leaves it however few there are.
+#[tokio::test]
+async fn what_is_too_much_goes_and_what_is_forbidden_too() {
+    let house = House::kept("copies-less").await;
+    house.put(&house.logs, "a", 1000).await;
+    house.declare(&[("safe", copies("s3://logs/", 3, &["hot", "cold", "far"]))]).await.unwrap();
+    house.on(&house.logs, "a", &["cold", "far", "hot"]).await;
+    house.declare(&[("safe", copies("s3://logs/", 2, &["cold", "far", "hot"]))]).await.unwrap();
+    house.on(&house.logs, "a", &["cold", "far"]).await;
+    house.declare(&[("home", wish("s3://logs/", None, &[], &["site=abroad"]))]).await.unwrap();
+    house.on(&house.logs, "a", &["cold", "hot"]).await;
+    house.declare(&[("home", wish("s3://logs/", None, &[], &["far", "cold"]))]).await.unwrap();
+    house.on(&house.logs, "a", &["hot"]).await;
+    let waits = house.told(|told| !told.outlook.waits.is_empty()).await.outlook.waits;
+    assert_eq!((waits[0].objective.as_str(), waits[0].reason.as_str()), ("safe", "2 silos are wanted, and 1 allowed"));
+}
+
+/// `place = ["cold"]` of one and `keep = ["site=abroad"]` of another: one on each.
+#[tokio::test]
+async fn one_copy_is_kept_where_somebody_says_so() {
+    let house = House::kept("copies-keep").await;
+    house.put(&house.logs, "a", 1000).await;
+    let keep: Vec<Selector> = vec!["site=abroad".parse().unwrap()];
+    let abroad = Objective { keep, ..wish("s3://", None, &[], &[]) };
+    house.declare(&[("cold", wish("s3://logs/", None, &["cold"], &[])), ("abroad", abroad)]).await.unwrap();
+    house.on(&house.logs, "a", &["cold", "far"]).await;
+    house.put(&house.photos, "b", 1000).await;
+    // Where nobody says where, that one is enough.
+    house.on(&house.photos, "b", &["far"]).await;
+}
+
+/// A write was answered while one silo had it, and that silo burnt down.
+#[tokio::test]
+async fn a_write_is_answered_once_all_copies_are_durable() {
+    let house = House::kept("copies-ack").await;
+    house.declare(&[("safe", Objective { ack: Ack::All, ..apart("s3://logs/") })]).await.unwrap();
+    for (key, bytes) in [("small", 30), ("big", 5000)] {
+        house.put(&house.logs, key, bytes).await;
+        let mut silos = house.silos(&house.logs, key).await;
+        silos.sort();
+        assert_eq!(silos, ["far", "hot"], "{key}");
+    }
+    house.namespace.set_cordon("far", true).await.unwrap();
+    let text = "x".repeat(1000);
+    let put = support::put(&house.namespace, &house.logs, "c", &text, Headers::default(), Condition::default()).await;
+    let Err(PutError::Fault(Fault::Unavailable(reason))) = put else { panic!("{put:?}") };
+    assert!(
+        reason.starts_with("not all copies that are wanted are durable: silo `cold` is of the same site"),
+        "{reason}"
+    );
+    assert_eq!(house.silos(&house.logs, "c").await, ["hot"], "it is there, and the client tries again");
+    house.namespace.set_cordon("far", false).await.unwrap();
+    house.on(&house.logs, "c", &["far", "hot"]).await;
+}
+
+/// A drain copies nothing to where a copy is already, and does not wait for ever; what is missing then is made again.
+#[tokio::test]
+async fn a_silo_with_one_of_several_copies_is_drained() {
+    let house = House::kept("copies-drain").await;
+    for number in 0..5 {
+        house.put(&house.logs, &format!("{number}"), 1000).await;
+    }
+    house.declare(&[("safe", copies("s3://logs/", 2, &[]))]).await.unwrap();
+    for number in 0..5 {
+        house.on(&house.logs, &format!("{number}"), &["cold", "hot"]).await;
+    }
+    let drain = Order::Drain { from: "cold".to_owned(), to: "hot".to_owned() };
+    let drain = house.namespace.start_job(drain, Pace::default()).await.unwrap();
+    for number in 0..5 {
+        house.on(&house.logs, &format!("{number}"), &["far", "hot"]).await;
+    }
+    for _ in 0..1000 {
+        if house.namespace.job(drain.id).await.unwrap().state == JobState::Empty {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{:?}", house.namespace.job(drain.id).await);
+}
+
+#[tokio::test]
+async fn copies_that_make_no_sense_are_refused() {
+    let house = House::new("copies-refused").await;
+    let refused = async |objective: Objective| house.declare(&[("x", objective)]).await.unwrap_err().to_string();
+    assert!(refused(copies("s3://", 9, &[])).await.contains("`copies` is a number from 1 to 8"));
+    assert!(refused(copies("s3://", 0, &[])).await.contains("`copies` is a number from 1 to 8"));
+    let apart = Objective { apart: Some("site".to_owned()), ..wish("s3://", None, &["hot"], &[]) };
+    assert!(refused(apart).await.contains("`apart` and `ack` are about `copies`"));
+    let keep = Objective { keep: vec!["hto".parse().unwrap()], ..copies("s3://", 2, &[]) };
+    assert_eq!(refused(keep).await, "objective.x: there is no silo `hto`");
+}
