@@ -328,8 +328,7 @@ impl Rules {
             if chosen.on.iter().any(|(id, _)| keep.contains(id)) {
                 continue;
             }
-            let ours = |id: &&SiloId| candidates.contains(id);
-            let (both, alone): (Vec<_>, Vec<_>) = keep.iter().partition(|id| ours(&id));
+            let (both, alone): (Vec<_>, Vec<_>) = keep.iter().partition(|id| candidates.contains(id));
             let held_first = |all: Vec<&SiloId>| {
                 let (there, new): (Vec<_>, Vec<_>) = all.into_iter().copied().partition(|id| held.on.contains(id));
                 there.into_iter().chain(new).collect::<Vec<_>>()

@@ -163,12 +163,14 @@ async fn a_copy_shares_no_bytes_where_something_is_forbidden_to_it_alone() {
     assert_ne!(extent("home/copy").await, extent("source").await);
 }
 
+/// The least a part may have that is not the last one.
+const PART: usize = 5 << 20;
+
 /// Parts are written where the object may be, copied ones too; and what of its size nobody knew then moves once it is complete.
 #[tokio::test]
 async fn parts_are_written_where_the_object_is_wanted() {
     let house = House::kept("parts").await;
-    const PART: u64 = 5 << 20;
-    house.put(&house.logs, "source", PART as usize).await;
+    house.put(&house.logs, "source", PART).await;
     house
         .declare(&[
             ("home", wish("s3://photos/", None, &["cold", "far"], &["hot"])),
@@ -179,7 +181,7 @@ async fn parts_are_written_where_the_object_is_wanted() {
     let (bucket, name) = (&house.photos, "big".parse().unwrap());
     let id = house.namespace.create_upload(bucket, &name, CreateUpload::default()).await.unwrap();
     let source = house.namespace.open_object(&house.logs, &"source".parse().unwrap()).await.unwrap();
-    let mut parts = vec![house.namespace.upload_part_copy(bucket, &name, id, 1, &source, 0..PART).await.unwrap()];
+    let mut parts = vec![house.namespace.upload_part_copy(bucket, &name, id, 1, &source, 0..PART as u64).await.unwrap()];
     let upload = Upload {
         body: stream::iter([Ok(Bytes::from_static(&[7; 500]))]).boxed(),
         size: 500,

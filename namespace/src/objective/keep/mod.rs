@@ -202,7 +202,7 @@ impl Core {
             standing.forget_error();
         }
         let (came, compared) = (Came::of(&outlook, failed), Some(self.clock.now()));
-        self.keeping.tell(|told| *told = Some(Alignment { outlook, compared, ..Alignment::default() }));
+        self.keeping.tell(|told| *told = Some(Alignment { compared, outlook, ..Alignment::default() }));
         Ok(Some(came))
     }
 
