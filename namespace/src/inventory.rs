@@ -461,6 +461,8 @@ async fn open_silo(
         first_byte: FirstByte::default(),
         row,
     };
+    // It was probed through another client, or in another life.
+    open.silo.recall(&open.row.facts);
     if kept.is_none() {
         match open.claim(namespace).await {
             Ok(()) => open.ask(namespace).await,

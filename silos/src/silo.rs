@@ -145,8 +145,13 @@ pub trait Silo: Send + Sync + 'static {
     /// earlier try left behind: the id found here is the one to remember.
     async fn marker(&self) -> Result<Option<Marker>, SiloError>;
 
-    /// Finds out what this silo promises, leaving nothing behind.
+    /// Finds out what this silo promises, leaving nothing behind, and goes by it from then on.
     async fn probe(&self) -> Result<Facts, SiloError>;
+
+    /// Goes by what an earlier probe found, through whichever client. Asks nothing.
+    fn recall(&self, facts: &Facts) {
+        let _ = facts;
+    }
 
     /// Room, where the kind can tell.
     async fn space(&self) -> Result<Option<Space>, SiloError>;

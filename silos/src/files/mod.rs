@@ -332,8 +332,12 @@ impl<S: Server> Silo for Files<S> {
     async fn probe(&self) -> Result<Facts, SiloError> {
         self.claimed()?;
         let facts = probe::probe(&*self.server).await?;
-        self.with_known(|known| known.exclusive = facts.exclusive_create);
+        self.recall(&facts);
         Ok(facts)
+    }
+
+    fn recall(&self, facts: &Facts) {
+        self.with_known(|known| known.exclusive = facts.exclusive_create);
     }
 
     async fn space(&self) -> Result<Option<Space>, SiloError> {

@@ -22,6 +22,7 @@ use object_store::gcp::GcpCredentialProvider;
 use crate::address::Address;
 use crate::connect::Credentials;
 use crate::error::SiloError;
+use crate::facts::KEEPS_VERSIONS;
 use crate::web::{
     Ask, Checksum, Client, Codes, Echo, Entry, Failure, KnownBy, Learned, Others, Place, Service, Version, Wanted,
     Words, crc32c, keys, no_credentials,
@@ -122,7 +123,7 @@ impl Service for Gcs {
         let ask = WORDS.of_version(Ask::new(Method::HEAD, key), generation);
         match client.look(&ask).await.map_err(Failure::reading) {
             Ok(_) => {
-                let note = "the bucket keeps versions: blobs are deleted by generation".to_owned();
+                let note = format!("{KEEPS_VERSIONS}blobs are deleted by generation");
                 Ok(Learned { versioned: true, notes: vec![note] })
             }
             Err(SiloError::Missing) => Ok(Learned::default()),

@@ -21,6 +21,7 @@ use serde::Deserialize;
 use crate::address::Address;
 use crate::connect::Credentials;
 use crate::error::SiloError;
+use crate::facts::KEEPS_VERSIONS;
 use crate::web::{
     Ask, Checksum, Client, Codes, Echo, Entry, KnownBy, Learned, Others, Place, Service, Version, Wanted, Words,
     crc32c, header, keys, no_credentials, whole, xml,
@@ -145,7 +146,7 @@ impl Service for S3 {
 
     async fn learn(&self, _client: &Client, _key: &str, answer: &HeaderMap) -> Result<Learned, SiloError> {
         let versioned = WORDS.version(answer).is_some();
-        let note = versioned.then(|| "the bucket keeps versions: blobs are deleted by version".to_owned());
+        let note = versioned.then(|| format!("{KEEPS_VERSIONS}blobs are deleted by version"));
         Ok(Learned { versioned, notes: note.into_iter().collect() })
     }
 }

@@ -14,6 +14,7 @@ use super::service;
 use crate::address::Address;
 use crate::connect::Credentials;
 use crate::error::{BodyError, SiloError};
+use crate::facts::Facts;
 use crate::limits::{BLOCK, READ_TRIES};
 use crate::marker::Marker;
 use crate::name::BlobName;
@@ -137,6 +138,23 @@ async fn a_put_is_one_signed_request_with_its_length() {
         assert!(seen.header("authorization").unwrap().contains("credential=key/"));
         assert!(seen.header("transfer-encoding").is_none());
     }
+}
+
+/// What a probe had found was forgotten with the client that probed: copies were read back though the bucket refuses other
+/// bytes, and where it keeps versions, a delete took none of them away.
+#[tokio::test]
+async fn what_was_found_once_is_gone_by() {
+    let server = Server::start(|_| Reply::Say(answer("200 OK", &["etag: \"e\"", "x-amz-version-id: 7"], b""))).await;
+    let silo = silo_on(&server).await;
+    let versions = "the bucket keeps versions: blobs are deleted by version".to_owned();
+    let facts = Facts { exclusive_create: true, enforces_upload_checksum: true, ..Facts::default() };
+    silo.recall(&Facts { notes: vec![versions], ..facts });
+    assert!(put(&silo, SIZES[0]).await.unwrap().checksum_enforced);
+    let seen = server.seen().pop().unwrap();
+    assert_eq!(seen.header("if-none-match"), Some("*"));
+    assert!(seen.header("x-amz-checksum-crc32c").is_some());
+    silo.delete(&name()).await.unwrap();
+    assert!(server.seen().pop().unwrap().line.to_ascii_lowercase().contains("versionid=7"));
 }
 
 /// The client breaks off in the middle: the server never sees a whole body, whatever it would make of one.

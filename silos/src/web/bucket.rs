@@ -236,6 +236,10 @@ impl Silo for Bucket {
         Ok(facts)
     }
 
+    fn recall(&self, facts: &Facts) {
+        self.with_known(|known| known.promises = Promises::of(facts));
+    }
+
     async fn space(&self) -> Result<Option<Space>, SiloError> {
         Ok(None)
     }

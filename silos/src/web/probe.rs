@@ -7,7 +7,7 @@ use http::header::{IF_MATCH, SERVER};
 use http::{HeaderMap, Method};
 
 use crate::error::SiloError;
-use crate::facts::Facts;
+use crate::facts::{Facts, NO_ECHO, STRANGE_ECHO};
 use crate::limits::MAX_EXTENT;
 use crate::web::answer::{Failure, header, whole};
 use crate::web::ask::Ask;
@@ -71,7 +71,8 @@ async fn try_out(bench: &mut Bench<'_>) -> Result<Found, SiloError> {
     if bench.get(&plain).await? != Some(Bytes::from_static(FIRST)) {
         return Err(SiloError::mismatch("the probe's bytes read back differently"));
     }
-    let strange_echo = bench.echoes_something_else(&answer);
+    let echo = (bench.client.words().echo.read)(&answer);
+    let strange_echo = echo.as_ref().is_some_and(|theirs| *theirs != bench.echo_of_first());
     let conditional_read = bench.refuses_a_read_of_another_version(&plain).await?;
     let exclusive = bench.refuses_to_replace().await?;
     let checksum = bench.refuses_a_wrong_checksum().await?;
@@ -81,7 +82,10 @@ async fn try_out(bench: &mut Bench<'_>) -> Result<Found, SiloError> {
         notes.push(format!("{} on a PUT is not honored", bench.client.words().exclusive_shown));
     }
     if strange_echo {
-        notes.push("what it says of the bytes it received is no checksum that we know".to_owned());
+        notes.push(STRANGE_ECHO.to_owned());
+    }
+    if checksum && echo.is_none() {
+        notes.push(NO_ECHO.to_owned());
     }
     notes.extend(learned.notes);
     let promises = Promises { exclusive, checksum, strange_echo, versioned: learned.versioned };
@@ -125,10 +129,9 @@ impl Bench<'_> {
     }
 
     /// What the silo said of the bytes that read back as they were sent.
-    fn echoes_something_else(&self, answer: &HeaderMap) -> bool {
+    fn echo_of_first(&self) -> String {
         let echo = &self.client.words().echo;
-        let ours = (echo.spell)(checksum(echo.algorithm, FIRST));
-        (echo.read)(answer).is_some_and(|theirs| theirs != ours)
+        (echo.spell)(checksum(echo.algorithm, FIRST))
     }
 
     async fn refuses_a_read_of_another_version(&self, key: &str) -> Result<bool, SiloError> {

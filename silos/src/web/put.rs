@@ -17,6 +17,7 @@ use reqwest::{Body, Response};
 
 use crate::error::{BodyError, SiloError};
 use crate::exact::Exact;
+use crate::facts::{Facts, KEEPS_VERSIONS, STRANGE_ECHO};
 use crate::limits::{GATHERED_BODY, MAX_DESCRIPTION_BEFORE_BODY, SEND_PIECE, STALL_TIMEOUT};
 use crate::silo::{Stored, Validator};
 use crate::web::answer::{Broken, Failure, accept, header};
@@ -35,6 +36,19 @@ pub(crate) struct Promises {
     pub(crate) strange_echo: bool,
     /// The bucket keeps versions, so that a plain DELETE would free nothing.
     pub(crate) versioned: bool,
+}
+
+impl Promises {
+    /// As a probe found them.
+    pub(crate) fn of(facts: &Facts) -> Self {
+        let noted = |note: &str| facts.notes.iter().any(|own| own.starts_with(note));
+        Self {
+            exclusive: facts.exclusive_create,
+            checksum: facts.enforces_upload_checksum,
+            strange_echo: noted(STRANGE_ECHO),
+            versioned: noted(KEEPS_VERSIONS),
+        }
+    }
 }
 
 /// Stores a body.

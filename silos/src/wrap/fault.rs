@@ -338,6 +338,10 @@ impl Silo for Faulty {
         self.inner.probe().await
     }
 
+    fn recall(&self, facts: &Facts) {
+        self.inner.recall(facts);
+    }
+
     async fn space(&self) -> Result<Option<Space>, SiloError> {
         self.inner.space().await
     }

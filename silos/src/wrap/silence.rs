@@ -185,6 +185,10 @@ impl Silo for Heard<dyn Silo> {
         self.silence.read(self.inner.probe()).await
     }
 
+    fn recall(&self, facts: &Facts) {
+        self.inner.recall(facts);
+    }
+
     async fn space(&self) -> Result<Option<Space>, SiloError> {
         self.silence.read(self.inner.space()).await
     }
