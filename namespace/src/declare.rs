@@ -15,6 +15,7 @@ use crate::limits::{COMMIT_TRIES, MAX_OBJECTIVES, MAX_SILOS};
 use crate::meet::refuse_other_kind;
 use crate::namespace::Namespace;
 use crate::objective::{Objective, Selector};
+use crate::price::Price;
 use crate::table::objectives;
 use crate::table::roots::RootRow;
 use crate::table::silos::{SiloRow, bucket_write_policy, next_silo, revision, silo as silo_key, write_policy};
@@ -69,6 +70,9 @@ fn compare_silos(
         if let Some(queue) = &silo.notifications {
             let good = refuse_notifications(silo, queue, base);
             good.map_err(|reason| invalid(format!("silo.{name}.notifications"), reason))?;
+        }
+        if let Some(Err(wrong)) = silo.price.as_ref().map(Price::card) {
+            return Err(invalid(format!("silo.{name}.price"), wrong));
         }
         let (known, renewed) = (inventory.named(name), renew == Some(name));
         if known.is_some_and(|open| open.row.declared == *silo) && !renewed {
@@ -141,7 +145,8 @@ fn show_silo(silo: &DeclaredSilo) -> String {
     let labels: Vec<String> = silo.labels.iter().map(|(label, value)| format!(", {label}={value}")).collect();
     let labels = labels.concat();
     let told = silo.notifications.as_ref().map_or_else(String::new, |queue| format!(", told of by {queue}"));
-    format!("{} {access}{credentials}{labels}{told}", silo.url)
+    let price = silo.price.as_ref().map_or_else(String::new, |price| format!(", price {price}"));
+    format!("{} {access}{credentials}{labels}{told}{price}", silo.url)
 }
 
 fn show_policy(policy: &WritePolicy) -> String {
@@ -187,6 +192,27 @@ fn refuse_overlaps(
             return Err(invalid(what(), format!("`{}` overlaps silo `{other}`, which is `{url}`", silo.url)));
         }
         others.push((name, &silo.url, root));
+    }
+    Ok(())
+}
+
+/// Amounts are added up, so that all prices are in one currency; but for those of what is free.
+fn refuse_currencies(declared: &BTreeMap<String, DeclaredSilo>, inventory: &Inventory) -> Result<(), ApplyError> {
+    let known = inventory.silos.values().map(|open| (&open.row.name, &open.row.declared));
+    let known = known.filter(|(name, _)| !declared.contains_key(*name));
+    let mut first: Option<(&String, &str)> = None;
+    for (name, silo) in known.chain(declared) {
+        let Some(price) = silo.price.as_ref().filter(|price| price.card().is_ok_and(|card| !card.is_free())) else {
+            continue;
+        };
+        match first {
+            None => first = Some((name, price.currency())),
+            Some((other, currency)) if currency != price.currency() => {
+                let reason = format!("in {}, where the price of silo `{other}` is in {currency}", price.currency());
+                return Err(invalid(format!("silo.{name}.price"), reason));
+            }
+            Some(_) => {}
+        }
     }
     Ok(())
 }
@@ -355,6 +381,7 @@ impl Namespace {
             let base = &self.options.base;
             let mut silos = compare_silos(&declared.silos, &inventory, base, how.renew)?;
             refuse_overlaps(&declared.silos, &inventory, base)?;
+            refuse_currencies(&declared.silos, &inventory)?;
             let (policies, mut writes) = compare_policies(declared, &inventory)?;
             let mut changes = std::mem::take(&mut silos.changes);
             changes.extend(policies);
@@ -508,6 +535,25 @@ mod tests {
         let silo =
             DeclaredSilo { access: Access::ReadOnly, notifications: Some(queue.to_owned()), ..silo("s3://theirs") };
         assert_eq!(show_silo(&silo), format!("s3://theirs read-only, told of by {queue}"));
+    }
+
+    #[test]
+    fn prices_are_in_one_currency() {
+        let priced = |currency: &str, storage: f64| {
+            let rate = crate::price::Rate::of(storage).ok();
+            let price = Price { currency: Some(currency.to_owned()), storage: rate, ..Price::default() };
+            DeclaredSilo { price: Some(price), ..silo("file:x") }
+        };
+        let told = |one: DeclaredSilo, other: DeclaredSilo| {
+            let declared = [("a".to_owned(), one), ("b".to_owned(), other)].into();
+            refuse_currencies(&declared, &Inventory::default()).err().map(|error| error.to_string())
+        };
+        let refused = "silo.b.price: in EUR, where the price of silo `a` is in USD";
+        assert_eq!(told(priced("USD", 1.0), priced("EUR", 0.5)).as_deref(), Some(refused));
+        assert_eq!(told(priced("EUR", 1.0), priced("EUR", 0.5)), None);
+        assert_eq!(told(priced("USD", 0.0), priced("EUR", 0.5)), None);
+        assert_eq!(told(silo("file:x"), priced("EUR", 0.5)), None);
+        assert_eq!(show_silo(&priced("EUR", 0.5)), "file:x reserve 5%, price EUR storage 0.5");
     }
 
     /// Policies that no write can ever satisfy were accepted and shown in plain bytes.

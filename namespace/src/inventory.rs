@@ -29,6 +29,7 @@ use crate::namespace::{Core, Namespace, OpenError, Options};
 use crate::objective::expression::Wrong;
 use crate::objective::{Objective, Objectives, Rules, Scope, SiloFact};
 use crate::placement::Candidate;
+use crate::price::Price;
 use crate::stats::Stats;
 use crate::table::objectives;
 use crate::table::roots::RootRow;
@@ -78,6 +79,8 @@ pub struct SiloInfo {
     pub free: Option<u64>,
     /// Bytes of them kept free.
     pub reserve: Option<u64>,
+    /// What it asks, as declared.
+    pub price: Option<Price>,
     /// When it was registered.
     pub created: UnixMs,
 }
@@ -540,6 +543,7 @@ impl Core {
             retired: count(3),
             free: space.map(|(space, _)| space.free),
             reserve: space.map(|(_, reserve)| reserve),
+            price: open.row.declared.price.clone(),
             created: open.row.created,
         })
     }

@@ -28,6 +28,7 @@ pub mod inventory;
 mod meet;
 pub mod objective;
 pub mod placement;
+pub mod price;
 pub mod probe;
 pub mod remove_silo;
 pub mod set_silo;

@@ -297,5 +297,9 @@ pub const SETTLE_OUT: Duration = Duration::from_secs(5);
 pub const SETTLE_THOROUGHLY: u64 = 6;
 /// Names that are tried for what others wrote at the same time as S3.
 pub const NAMES_BESIDE: usize = 16;
+/// The highest price of a unit of bytes, or of a thousand requests, in whatever currency: amounts stay exact below it.
+pub const MAX_RATE: u64 = 1000;
+/// The most days that a silo may ask to be paid for.
+pub const MAX_MINIMUM_DAYS: u16 = 3650;
 /// Bytes of a file's name, its folders left out.
 pub const MAX_SEGMENT: usize = holdall_silos::limits::MAX_SEGMENT;

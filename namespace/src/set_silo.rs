@@ -6,6 +6,7 @@ use crate::credentials::CredentialsFrom;
 use crate::declare::How;
 use crate::inventory::{Access, ApplyError, Change, Declared, DeclaredSilo, SiloCommandError};
 use crate::namespace::Namespace;
+use crate::price::Price;
 
 /// What is to become of a silo. What is left out stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -23,6 +24,8 @@ pub struct SetSilo {
     pub labels: Option<BTreeMap<String, String>>,
     /// The queue that tells of its changes; none any more where this is empty.
     pub notifications: Option<String>,
+    /// What it asks; not known any more where this says nothing.
+    pub price: Option<Price>,
     /// Its secrets are read anew, wherever they are.
     pub renew: bool,
 }
@@ -49,6 +52,10 @@ impl SetSilo {
             notifications: match &self.notifications {
                 Some(queue) => Some(queue.clone()).filter(|queue| !queue.is_empty()),
                 None => before.notifications.clone(),
+            },
+            price: match &self.price {
+                Some(price) => Some(price.clone()).filter(|price| !price.is_empty()),
+                None => before.price.clone(),
             },
         }
     }

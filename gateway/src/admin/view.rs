@@ -9,6 +9,7 @@ use holdall_namespace::clock::UnixMs;
 use holdall_namespace::inventory::{Access, Change, Health, SiloInfo};
 use holdall_namespace::job::{JobInfo, JobState, MoveInfo, Order, Pace, ReplicaInfo};
 use holdall_namespace::objective::Alignment;
+use holdall_namespace::price::Price;
 use holdall_namespace::probe::{Measured, Probed, Speed};
 use holdall_namespace::usage::{Usage, UsageReport};
 use holdall_silos::Facts;
@@ -108,6 +109,9 @@ pub struct SiloView {
     pub free: Option<u64>,
     /// Bytes of them kept free.
     pub reserve: Option<u64>,
+    /// What it asks, as declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
     /// When it was registered.
     pub created: Timestamp,
     /// What it was found to promise.
@@ -391,6 +395,7 @@ impl From<SiloInfo> for SiloView {
             retired: silo.retired,
             free: silo.free,
             reserve: silo.reserve,
+            price: silo.price,
             created: time(silo.created),
             facts: silo.facts,
         }

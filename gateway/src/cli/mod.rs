@@ -35,6 +35,7 @@ mod job;
 mod lines;
 mod objective;
 mod place;
+mod price;
 mod progress;
 mod restore;
 pub(crate) mod serve;
@@ -101,6 +102,9 @@ pub enum Command {
     /// Silos: the stores that hold bytes.
     #[command(subcommand)]
     Silo(silo::Command),
+    /// What silos ask for holding, reading and writing bytes.
+    #[command(subcommand)]
+    Price(price::Command),
     /// Declare silos and write policies from a TOML file. Leaving something out removes nothing.
     Apply(apply::Apply),
     /// Take over what others put into a silo: keys for its names, by metadata alone.
@@ -114,11 +118,11 @@ pub enum Command {
     /// Objectives: where objects are wanted.
     #[command(subcommand)]
     Objective(objective::Command),
-    /// Show what objectives would move, and what stands against it. Changes nothing.
+    /// Show what objectives would move, what that costs, and what stands against it. Changes nothing.
     Plan(objective::Plan),
     /// Move what exists where objectives want it.
     Align(place::Align),
-    /// Show which objectives are about an object, and what they would do with it.
+    /// Show which objectives are about an object, what they would do with it, and what it costs here and elsewhere.
     Why(objective::WhyArgs),
     /// Moves under way and past.
     #[command(subcommand)]
@@ -217,6 +221,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Account(command) => account::run(&context, command).await,
         Command::Key(command) => account::run_key(&context, command).await,
         Command::Silo(command) => silo::run(&context, command).await,
+        Command::Price(command) => price::run(&context, &command),
         Command::Apply(command) => apply::run(&context, &command).await,
         Command::Assimilate(command) => assimilate::run(&context, *command).await,
         Command::Export(command) => export::run(&context, command).await,
@@ -318,7 +323,10 @@ mod tests {
             "holdall drain hot --to cold --wait done --detach",
             "holdall objective set archive --on s3://logs/ --when age>days(30) --place cold,class=deep --never site=us",
             "holdall objective list --effective s3://logs/2024/ --json",
-            "holdall plan s3://logs/",
+            "holdall plan s3://logs/ --rate 50MiB",
+            "holdall price list --json",
+            "holdall silo set cold --price aws-s3-glacier-ir --dry-run",
+            "holdall silo set cold --no-price",
             "holdall align --rate 10MiB --detach",
             "holdall why s3://photos/a//b",
             "holdall job watch 3 --json",

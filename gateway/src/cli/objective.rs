@@ -1,15 +1,18 @@
 //! `holdall objective`, `holdall plan` and `holdall why`.
 
-use clap::{Args, Subcommand};
-use holdall_namespace::objective::{Ack, Effective, Objective, Outlook, Scope, Selector, What, Why};
+use std::time::Duration;
 
-use jiff::Timestamp;
+use clap::{Args, Subcommand};
+use holdall_namespace::objective::{Ack, Cost, Effective, Objective, Outlook, Scope, Selector, What, Why};
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
 
 use super::apply::show;
 use super::exit::Failure;
 use super::target::{Target, encode};
-use super::{Context, print};
+use super::{Context, price, print};
 use crate::admin::view::Applied;
+use crate::config::Size;
 
 /// `holdall objective`
 #[derive(Debug, Subcommand)]
@@ -82,6 +85,19 @@ pub struct Plan {
     /// Which part of the namespace.
     #[arg(value_name = "S3://BUCKET/PREFIX", default_value = "s3://")]
     on: Scope,
+    /// Show how long the bytes take at so much a second: 50MiB.
+    #[arg(long, value_name = "SIZE")]
+    rate: Option<Size>,
+}
+
+/// What `holdall plan --json` prints.
+#[derive(Serialize)]
+struct Planned {
+    #[serde(flatten)]
+    outlook: Outlook,
+    /// How long the bytes take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<u64>,
 }
 
 /// `holdall why`
@@ -152,16 +168,49 @@ fn table(all: Vec<Effective>) -> Result<(), Failure> {
 
 /// What objectives would move now, and what stands against it.
 pub(super) async fn plan(context: &Context, command: &Plan) -> Result<(), Failure> {
+    let rate = command.rate.as_ref().map(|rate| rate.0);
+    if rate == Some(0) {
+        return Err(Failure::misuse("a rate of 0 moves nothing"));
+    }
     let path = format!("/v1/outlook?on={}", encode(&command.on.to_string()));
     let outlook: Outlook = context.admin()?.get(&path).await?;
+    let bytes: u64 = outlook.moves.iter().map(|moving| moving.amount.bytes).sum();
+    let seconds = rate.map(|rate| bytes.div_ceil(rate));
     if context.global.json {
-        return print::json(&outlook);
+        return print::json(&Planned { outlook, seconds });
     }
-    tell(outlook)
+    tell(outlook)?;
+    let Some((rate, seconds)) = rate.zip(seconds) else { return Ok(()) };
+    let time = SignedDuration::try_from(Duration::from_secs(seconds)).unwrap_or(SignedDuration::MAX);
+    print::line(format!("at {} a second, {} take {time:#}", print::bytes(rate), print::bytes(bytes)))
 }
 
+/// What would move, what waits, and what it costs.
 fn tell(outlook: Outlook) -> Result<(), Failure> {
+    let (aligned, objects) = (outlook.aligned, outlook.objects);
+    let said = price::of_plan(&outlook.costs);
+    show_plan(outlook)?;
+    print::line(format!(
+        "of {objects} objects, {} extents ({}) are where they are wanted",
+        aligned.extents,
+        print::bytes(aligned.bytes)
+    ))?;
+    said.iter().try_for_each(print::line)
+}
+
+/// A row for each way, with what it costs where prices are known.
+fn show_plan(outlook: Outlook) -> Result<(), Failure> {
+    let priced = !outlook.costs.priced.is_empty();
+    let costs = |cost: Option<Cost>| {
+        let shown = cost.map(|cost| [cost.once.total(), cost.month_before, cost.month_after].map(price::amount));
+        if priced { Vec::from(shown.unwrap_or_default()) } else { Vec::new() }
+    };
     let mut rows = Vec::new();
+    let mut row = |objective: String, what: String, extents: u64, bytes: String, cost: Option<Cost>| {
+        let mut cells = vec![objective, what, extents.to_string(), bytes];
+        cells.extend(costs(cost));
+        rows.push(cells);
+    };
     for moving in outlook.moves {
         let paused = if moving.paused { " (paused)" } else { "" };
         let (from, to, amount) = (moving.from, moving.to.unwrap_or_default(), moving.amount);
@@ -170,25 +219,24 @@ fn tell(outlook: Outlook) -> Result<(), Failure> {
             What::Copy => format!("{from} also to {to}{paused}"),
             What::Drop => format!("off {from}{paused}"),
         };
-        rows.push(vec![moving.objective, what, amount.extents.to_string(), print::bytes(amount.bytes)]);
+        row(moving.objective, what, amount.extents, print::bytes(amount.bytes), Some(moving.cost));
     }
     for waiting in outlook.waits {
         let (what, amount) = (format!("waits: {}", waiting.reason), waiting.amount);
-        rows.push(vec![waiting.objective, what, amount.extents.to_string(), print::bytes(amount.bytes)]);
+        row(waiting.objective, what, amount.extents, print::bytes(amount.bytes), None);
     }
     for broken in outlook.broken {
-        let what = format!("does not apply: {}", broken.reason);
-        rows.push(vec![broken.objective, what, broken.objects.to_string(), String::new()]);
+        row(broken.objective, format!("does not apply: {}", broken.reason), broken.objects, String::new(), None);
     }
-    if !rows.is_empty() {
-        print::table(&["OBJECTIVE", "WHAT", ">EXTENTS", ">BYTES"], rows)?;
+    if rows.is_empty() {
+        return Ok(());
     }
-    let (aligned, objects) = (outlook.aligned, outlook.objects);
-    print::line(format!(
-        "of {objects} objects, {} extents ({}) are where they are wanted",
-        aligned.extents,
-        print::bytes(aligned.bytes)
-    ))
+    let money = format!(">{} ONCE", outlook.costs.currency);
+    let mut head = vec!["OBJECTIVE", "WHAT", ">EXTENTS", ">BYTES"];
+    if priced {
+        head.extend([money.as_str(), ">A MONTH NOW", ">THEN"]);
+    }
+    print::table(&head, rows)
 }
 
 /// Why an object is where it is.
@@ -234,6 +282,7 @@ fn sentences(why: &Why) -> Vec<String> {
         let bytes = print::bytes(extent.bytes);
         lines.push(format!("extent {} ({bytes}) is on {}, and {then}", extent.extent, list(&extent.on)));
     }
+    lines.extend(price::of_object(&why.alternatives));
     lines
 }
 

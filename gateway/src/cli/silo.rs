@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use holdall_namespace::inventory::{Access, CredentialsFrom, DeclaredSilo, Health};
 use holdall_namespace::objective::Selector;
+use holdall_namespace::price::Price;
 use holdall_namespace::set_silo::SetSilo;
 use holdall_silos::Facts;
 
@@ -87,6 +88,9 @@ pub struct Create {
     /// What objectives know it by beside its name; may be given several times.
     #[arg(long = "label", value_name = "LABEL=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
+    /// What it asks, as `holdall price list` has it. What differs from that is said in a file: `holdall apply`.
+    #[arg(long, value_name = "PRESET")]
+    price: Option<String>,
     /// Without any of these, credentials are found the cloud's own ways.
     #[command(flatten)]
     credentials: CredentialArgs,
@@ -130,6 +134,7 @@ impl Create {
             access: self.access.into(),
             labels: self.labels.into_iter().collect(),
             notifications: self.notifications,
+            price: self.price.map(Price::of),
         }
     }
 }
@@ -158,6 +163,12 @@ pub struct Set {
     /// It has no labels from now on.
     #[arg(long, conflicts_with = "labels")]
     no_labels: bool,
+    /// What it asks from now on, as `holdall price list` has it.
+    #[arg(long, value_name = "PRESET")]
+    price: Option<String>,
+    /// It is not known any more what it asks.
+    #[arg(long, conflicts_with = "price")]
+    no_price: bool,
     /// Where all of its credentials are from now on.
     #[command(flatten)]
     credentials: CredentialArgs,
@@ -183,10 +194,12 @@ impl Set {
         let (url, access, notifications) = (self.url, self.access.map(Access::from), self.notifications);
         let reserve_percent = self.reserve.map(|percent| percent.0);
         let labels = (self.no_labels || !self.labels.is_empty()).then(|| self.labels.into_iter().collect());
-        let set = SetSilo { url, credentials, reserve_percent, access, labels, notifications, renew: self.renew };
+        let price = self.price.map(Price::of).or(self.no_price.then(Price::default));
+        let set =
+            SetSilo { url, credentials, reserve_percent, access, labels, notifications, price, renew: self.renew };
         if set == SetSilo::default() {
             return Err(Failure::misuse(
-                "say what to set: --url, --reserve, --label, --notifications, --renew or where the credentials are",
+                "say what to set: --url, --reserve, --label, --price, --notifications, --renew or where the credentials are",
             ));
         }
         Ok(set)

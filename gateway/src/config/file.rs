@@ -13,6 +13,8 @@ use holdall_namespace::objective::{Ack, Objective, Scope, Selector};
 use jiff::SpanRelativeTo;
 use serde::{Deserialize, Deserializer, de};
 
+use super::price::PriceFile;
+
 /// The whole file: process settings, then declared state.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -128,6 +130,8 @@ pub struct SiloFile {
     pub labels: BTreeMap<String, String>,
     /// The queue that tells of changes in a bucket of others.
     pub notifications: Option<String>,
+    /// What it asks.
+    pub price: Option<PriceFile>,
 }
 
 /// `[write]`
@@ -333,8 +337,9 @@ impl From<WriteFile> for WritePolicy {
 
 impl From<SiloFile> for DeclaredSilo {
     fn from(file: SiloFile) -> Self {
-        let SiloFile { url, credentials, reserve, access, labels, notifications } = file;
-        Self { url, credentials, reserve_percent: reserve.0, access, labels, notifications }
+        let SiloFile { url, credentials, reserve, access, labels, notifications, price } = file;
+        let price = price.and_then(PriceFile::declared);
+        Self { url, credentials, reserve_percent: reserve.0, access, labels, notifications, price }
     }
 }
 

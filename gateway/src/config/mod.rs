@@ -17,6 +17,7 @@ use holdall_namespace::objective::AlignOptions;
 mod check;
 mod file;
 mod parse;
+mod price;
 
 pub use file::{File, LogFormat, Malformed, Percent, Size, Span, TlsFiles};
 pub use parse::{ConfigError, parse, read, read_declared};

@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::file::{
     AlignFile, BackupFile, BucketFile, File, LogFile, ObjectiveFile, SiloFile, TargetTable, TlsFiles, WriteFile,
 };
+use super::price::PriceTable;
 
 /// Why a configuration file was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +153,7 @@ fn known_fields(path: &[String]) -> Vec<&'static str> {
         ["log"] => fields_of::<LogFile>(),
         ["silo", _] => fields_of::<SiloFile>(),
         ["silo", _, "credentials"] => fields_of::<CredentialsFrom>(),
+        ["silo", _, "price"] => fields_of::<PriceTable>(),
         ["write"] | ["bucket", _, "write"] => fields_of::<WriteFile>(),
         ["write", "to", _] | ["bucket", _, "write", "to", _] => fields_of::<TargetTable>(),
         ["bucket", _] => fields_of::<BucketFile>(),
@@ -201,7 +203,7 @@ pub(crate) fn fields_of<T: DeserializeOwned>() -> Vec<&'static str> {
 /// Every table's fields, for the test that the sample has them all.
 #[cfg(test)]
 pub(crate) fn all_fields() -> Vec<(&'static str, Vec<&'static str>)> {
-    let tables: [(&str, &[&str]); 10] = [
+    let tables: [(&str, &[&str]); 11] = [
         ("the file", &[]),
         ("tls", &["tls"]),
         ("backup", &["backup"]),
@@ -209,6 +211,7 @@ pub(crate) fn all_fields() -> Vec<(&'static str, Vec<&'static str>)> {
         ("log", &["log"]),
         ("silo", &["silo", "x"]),
         ("credentials", &["silo", "x", "credentials"]),
+        ("price", &["silo", "x", "price"]),
         ("write", &["write"]),
         ("bucket", &["bucket", "x"]),
         ("objective", &["objective", "x"]),
@@ -241,6 +244,18 @@ mod tests {
             (
                 "[silo.hot]\nurl = \"gs://hot\"\ncredentials = { service_acount_file = \"X\" }",
                 "holdall.toml:3:17: unknown field `silo.hot.credentials.service_acount_file`; did you mean `service_account_file`?",
+            ),
+            (
+                "[silo.hot]\nurl = \"file:hot\"\nprice = { preset = \"free\", egres = 1 }",
+                "holdall.toml:3:28: unknown field `silo.hot.price.egres`; did you mean `egress`?",
+            ),
+            (
+                "[silo.hot]\nurl = \"file:hot\"\nprice = 3",
+                "holdall.toml:3:9: silo.hot.price: invalid type: integer `3`, expected a preset's name, or { preset = \"…\", storage = …, egress = … }",
+            ),
+            (
+                "[silo.hot]\nurl = \"file:hot\"\n[silo.hot.price]\nstorage = -0.01",
+                "holdall.toml:4:11: silo.hot.price.storage: invalid value: floating point `-0.01`, expected a price from 0 to 1000",
             ),
             (
                 "[write]\nto = [\"hot\", { silo = \"cold\", minsize = \"1MiB\" }]",
@@ -284,6 +299,23 @@ mod tests {
         let seen: Vec<(&str, String)> = table.iter().map(|(text, _)| (*text, refused(text))).collect();
         let wanted: Vec<(&str, String)> = table.iter().map(|(text, error)| (*text, (*error).to_owned())).collect();
         assert_eq!(seen, wanted);
+    }
+
+    #[test]
+    fn prices_are_a_name_or_a_table() {
+        let price = |text: &str| {
+            let file = parse(Path::new("x"), &format!("[silo.a]\nurl = \"file:a\"\n{text}")).unwrap();
+            file.declared().silos.remove("a").unwrap().price.map(|price| price.to_string())
+        };
+        assert_eq!(price("price = \"free\"").as_deref(), Some("free"));
+        let table = "price = { preset = \"gcs-archive\", storage = 1, egress = 0.08, minimum_size = \"1KiB\", minimum_days = 7 }";
+        let told = "gcs-archive storage 1 egress 0.08 7 days at least 1024 bytes at least";
+        assert_eq!(price(table).as_deref(), Some(told));
+        assert_eq!(
+            price("[silo.a.price]\ncurrency = \"EUR\"\nunit = \"GiB\"\nreads = 0.4").as_deref(),
+            Some("EUR by the GiB reads 0.4")
+        );
+        assert_eq!((price("price = {}"), price("")), (None, None));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 mod objectives;
+mod prices;
 mod silos;
 
 const SECRET: &str = "canary/secret+of/no+worth";
@@ -474,6 +475,12 @@ fn ctrl_c_detaches_from_a_job_that_goes_on_until_it_is_cancelled() {
 
 /// Puts objects of 100 KiB into a bucket `photos`.
 fn store(served: &Served, count: usize) {
+    let objects = (0..count).map(|number| (format!("/photos/{number}"), 100 << 10));
+    put(served, &std::iter::once(("/photos".to_owned(), 0)).chain(objects).collect::<Vec<_>>());
+}
+
+/// Puts what there is at these paths, so many bytes each; a bucket is put without any.
+fn put(served: &Served, all: &[(String, usize)]) {
     use holdall::cli::client::{Endpoint, Speak};
     use holdall::cli::credentials::KeyFile;
     let file = KeyFile::read(&served.folder.path().join("data")).unwrap().unwrap();
@@ -485,9 +492,8 @@ fn store(served: &Served, count: usize) {
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        put("/photos", Vec::new()).await;
-        for number in 0..count {
-            put(&format!("/photos/{number}"), vec![number as u8; 100 << 10]).await;
+        for (number, (path, size)) in all.iter().enumerate() {
+            put(path, vec![number as u8; *size]).await;
         }
     });
 }

@@ -9,6 +9,7 @@ use crate::fault::Fault;
 use crate::limits::DEFAULT_RESERVE_PERCENT;
 use crate::name::BucketName;
 use crate::objective::Objective;
+use crate::price::Price;
 
 /// A silo as declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub struct DeclaredSilo {
     /// The URL of the queue of SQS's that a bucket of others sends its notifications to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notifications: Option<String>,
+    /// What it asks; not known where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
 }
 
 impl DeclaredSilo {
@@ -41,6 +45,7 @@ impl DeclaredSilo {
             access: Access::Own,
             labels: BTreeMap::new(),
             notifications: None,
+            price: None,
         }
     }
 }

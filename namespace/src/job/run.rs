@@ -561,10 +561,10 @@ impl Standing {
 }
 
 /// A small extent to be moved: between which silos, and where it lies if with others.
-type Small = ((SiloId, SiloId), Option<Wanted>, Move);
+pub(crate) type Small = ((SiloId, SiloId), Option<Wanted>, Move);
 
 /// Small extents by what can be read and written together.
-fn batches(mut small: Vec<Small>) -> Vec<Vec<Move>> {
+pub(crate) fn batches(mut small: Vec<Small>) -> Vec<Vec<Move>> {
     small.sort_by_key(|(way, place, planned)| (*way, *place, planned.extent));
     // A copy on another page names the same extent.
     small.dedup_by_key(|(_, _, planned)| planned.extent);

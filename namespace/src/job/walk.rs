@@ -109,7 +109,7 @@ impl Walk {
     /// What was said of the objects; none where nobody judged them all.
     pub(crate) fn told(self) -> Option<Outlook> {
         match self.over {
-            Over::Judged(judged) if !judged.outdated => Some(judged.told.outlook(&judged.judge)),
+            Over::Judged(judged) if !judged.outdated => Some(judged.told.outlook(&judged.judge, Default::default())),
             Over::Judged(_) | Over::Objects(_) | Over::Extents(_) => None,
         }
     }

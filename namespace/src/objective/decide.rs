@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::expression::{Condition, Needs, Subject};
 use super::{Ack, Objective, Objectives, Scope};
 use crate::extent::SiloId;
@@ -119,21 +121,49 @@ pub enum Standing {
     },
 }
 
+/// What becomes of bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// They leave a silo for another.
+    #[default]
+    Move,
+    /// Another silo gets them, too.
+    Copy,
+    /// They leave a silo, and others have them.
+    Drop,
+}
+
+/// For which objective, by its place among the rules, what becomes of extents, and between which silos.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Way {
+    /// For the objective's sake.
+    pub by: usize,
+    /// What becomes of them.
+    pub what: What,
+    /// From this silo.
+    pub from: SiloId,
+    /// Onto that one; none where they only leave.
+    pub to: Option<SiloId>,
+}
+
 impl Standing {
+    /// What is to be done, and between which silos.
+    pub fn way(&self) -> Option<Way> {
+        match *self {
+            Self::Moves { from, to, by } => Some(Way { by, what: What::Move, from, to: Some(to) }),
+            Self::Copies { from, to, by } => Some(Way { by, what: What::Copy, from, to: Some(to) }),
+            Self::Drops { from, by, .. } => Some(Way { by, what: What::Drop, from, to: None }),
+            Self::Aligned | Self::Waits { .. } => None,
+        }
+    }
+
     /// What is to be done for it.
     pub fn wish(&self) -> Option<Wish> {
         match *self {
             Self::Moves { from, to, .. } => Some(Wish::OffOnto { from, to }),
             Self::Copies { from, to, .. } => Some(Wish::Also { from, to }),
             Self::Drops { from, least, .. } => Some(Wish::Off { from, least }),
-            Self::Aligned | Self::Waits { .. } => None,
-        }
-    }
-
-    /// The objective for whose sake something is to be done.
-    pub fn by(&self) -> Option<usize> {
-        match self {
-            Self::Moves { by, .. } | Self::Copies { by, .. } | Self::Drops { by, .. } => Some(*by),
             Self::Aligned | Self::Waits { .. } => None,
         }
     }

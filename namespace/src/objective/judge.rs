@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::expression::{Needs, Subject};
-use super::{Held, Rules, Scope, Standing, Wanted};
+use super::{Held, Rules, Scope, Standing, Wanted, Way};
 use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
 use crate::extent::{JobId, Location, Number};
@@ -25,13 +25,13 @@ pub(crate) struct Judge {
     pub rules: Rules,
     /// Bucket names by incarnation.
     buckets: BTreeMap<u64, BucketName>,
-    inventory: Arc<Inventory>,
+    pub inventory: Arc<Inventory>,
     /// What is taken over and was not passed yet: in which bucket, and what its keys begin with.
     unfilled: Vec<(u64, String)>,
     /// Jobs that are about these objects now.
     pub busy: Vec<(Scope, JobId)>,
-    needs: Needs,
-    now: UnixMs,
+    pub needs: Needs,
+    pub now: UnixMs,
 }
 
 /// An object, judged.
@@ -40,12 +40,17 @@ pub(crate) struct JudgedObject {
     /// What each rule's condition says; none where the rule is not about it.
     pub conditions: Vec<Option<Result<bool, String>>>,
     pub extents: Vec<JudgedExtent>,
+    /// How it is read, where that is asked.
+    pub heat: Option<Heat>,
 }
 
 /// One of its extents.
+#[derive(Debug)]
 pub(crate) struct JudgedExtent {
     pub id: Number,
     pub row: ExtentRow,
+    /// Its bytes were written for this object.
+    pub own: bool,
     pub standing: Standing,
 }
 
@@ -100,7 +105,7 @@ impl Judge {
             self.buckets.get(&bucket).map_or_else(Vec::new, |name| self.inventory.meant_for(name.as_str(), row.size))
         };
         let standing = self.rules.standing(wanted, &held, otherwise);
-        let Some(by) = standing.by() else { return standing };
+        let Some(Way { by, .. }) = standing.way() else { return standing };
         let in_place = || row.verified().any(|replica| matches!(replica.location, Location::InPlace { .. }));
         let unfilled = |(of, into): &(u64, String)| *of == bucket && key.starts_with(into.as_str());
         let covers =
@@ -162,10 +167,10 @@ impl Core {
             let extents = rows.into_iter().map(|(id, row)| {
                 let own = row.first.is_some() && row.first == referrers.get(&id).copied().flatten();
                 let standing = judge.standing((incarnation, &name), &wanted, own, &row);
-                JudgedExtent { id, row, standing }
+                JudgedExtent { id, row, own, standing }
             });
             let extents = extents.collect();
-            judged.push(JudgedObject { wanted, conditions, extents });
+            judged.push(JudgedObject { wanted, conditions, extents, heat });
         }
         Ok(judged)
     }

@@ -18,18 +18,20 @@ mod decide;
 mod grammar;
 mod judge;
 mod keep;
+mod money;
 mod report;
 
-pub use decide::{Held, Rule, Rules, SiloFact, Standing, Wanted};
+pub use decide::{Held, Rule, Rules, SiloFact, Standing, Wanted, Way, What};
 use expression::{Condition, Wrong};
 
 use crate::limits::MAX_COPIES;
 pub(crate) use judge::{Judge, SHARED};
 pub(crate) use keep::Keeping;
 pub use keep::{AlignOptions, Alignment};
+pub use money::{Alternative, Alternatives, Cost, Costs};
 pub(crate) use report::Told;
 pub use report::{
-    Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, What, Why, WhyExtent, WhyHeat, WhyObjective,
+    Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, Why, WhyExtent, WhyHeat, WhyObjective,
 };
 
 /// A wish, as it is declared.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::decide::Way;
 use super::judge::JudgedObject;
-use super::{Judge, Objective, Scope, Standing};
+use super::money::{Ledger, Prices};
+use super::{Alternatives, Cost, Costs, Judge, Objective, Scope, Standing, What};
 use crate::clock::UnixMs;
 use crate::engine::{self, Read, Rows, Write};
-use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::heat::DAY;
 use crate::job::{OrderError, next_page};
@@ -47,19 +48,6 @@ pub struct Amount {
     pub bytes: u64,
 }
 
-/// What becomes of bytes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum What {
-    /// They leave a silo for another.
-    #[default]
-    Move,
-    /// Another silo gets them, too.
-    Copy,
-    /// They leave a silo, and others have them.
-    Drop,
-}
-
 /// What would move for one objective's sake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moving {
@@ -78,6 +66,9 @@ pub struct Moving {
     /// How much.
     #[serde(flatten)]
     pub amount: Amount,
+    /// For how much.
+    #[serde(default)]
+    pub cost: Cost,
 }
 
 /// What is not as wished, and cannot be now.
@@ -119,6 +110,9 @@ pub struct Outlook {
     pub waits: Vec<Waiting>,
     /// Conditions that do not fit what they were asked about.
     pub broken: Vec<Broken>,
+    /// What all of that costs.
+    #[serde(default)]
+    pub costs: Costs,
 }
 
 /// Why an object is where it is.
@@ -134,6 +128,9 @@ pub struct Why {
     pub heat: Option<WhyHeat>,
     /// Its extents.
     pub extents: Vec<WhyExtent>,
+    /// What its bytes cost there, and elsewhere.
+    #[serde(default)]
+    pub alternatives: Alternatives,
 }
 
 /// How an object is read.
@@ -259,7 +256,7 @@ impl Namespace {
         if let Some((name, wish)) = with {
             rules = inventory.rules_with(name, wish).map_err(|wrong| OrderError::Invalid(wrong.to_string()))?;
         }
-        let judge = core.judge_by(Arc::clone(&inventory), rules, on).await?;
+        let mut judge = core.judge_by(Arc::clone(&inventory), rules, on).await?;
         let some_paused = with.is_none() && inventory.objectives.values().any(|(wish, _)| wish.is_paused());
         let unpaused = if some_paused { Some(inventory.rules_unpaused()?) } else { None };
         let unpaused = match unpaused {
@@ -268,15 +265,26 @@ impl Namespace {
         };
         let mut at = judge.objects(on)?;
         let (end, mut told, mut would) = (after_prefix(&at), Told::default(), Told::default());
+        let prices = core.prices(&judge);
+        judge.needs.heat |= prices.ask_for_reads();
+        let (mut ledger, mut would_cost) = (Ledger::new(&prices), Ledger::new(&prices));
         while let Some(page) = next_page(core, &mut at, &end).await? {
-            core.judged(&judge, &page).await?.iter().for_each(|object| told.add(object));
-            if let Some(unpaused) = &unpaused {
-                core.judged(unpaused, &page).await?.iter().for_each(|object| would.add(object));
+            for object in core.judged(&judge, &page).await? {
+                told.add(&object);
+                ledger.add(&object, judge.now);
             }
+            if let Some(unpaused) = &unpaused {
+                for object in core.judged(unpaused, &page).await? {
+                    would.add(&object);
+                    would_cost.add(&object, judge.now);
+                }
+            }
+            ledger.page();
         }
-        let mut outlook = told.outlook(&judge);
+        let mut outlook = told.outlook(&judge, ledger.finish());
         if let Some(unpaused) = unpaused {
-            outlook.moves.extend(would.outlook(&unpaused).moves.into_iter().filter(|moving| moving.paused));
+            let would = would.outlook(&unpaused, would_cost.finish());
+            outlook.moves.extend(would.moves.into_iter().filter(|moving| moving.paused));
         }
         Ok(outlook)
     }
@@ -288,23 +296,27 @@ impl Namespace {
 }
 
 impl Core {
+    fn prices(&self, judge: &Judge) -> Prices {
+        Prices::of(&judge.inventory, self.options.pack_up_to, judge.now)
+    }
+
     async fn why(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Why, OrderError> {
         let on = Scope { bucket: Some(bucket.to_string()), prefix: key.as_str().to_owned() };
-        let judge = self.objectives(&on).await?;
+        let mut judge = self.objectives(&on).await?;
+        judge.needs.heat = true;
         let incarnation = judge.incarnation(bucket.as_str())?;
         let row_key = object(incarnation, key);
         let row = self.engine.get(std::slice::from_ref(&row_key)).await.map_err(Fault::from)?.remove(0);
         let row = row.ok_or_else(|| OrderError::NoSuchKey(format!("s3://{bucket}/{key}")))?;
-        let now = self.clock.now();
-        let heat = self.heats(std::iter::once(&row_key[..])).await?.remove(0).map(|heat| WhyHeat {
-            last_read: heat.last_read(),
-            reads_7_days: heat.reads(7 * DAY, now),
-            reads_30_days: heat.reads(30 * DAY, now),
-            share: heat.share(),
-        });
         let page = vec![(bytes::Bytes::from(row_key), row)];
         let mut judged = self.judged(&judge, &page).await?;
         let object = judged.pop().ok_or_else(|| OrderError::NoSuchKey(format!("s3://{bucket}/{key}")))?;
+        let heat = object.heat.map(|heat| WhyHeat {
+            last_read: heat.last_read(),
+            reads_7_days: heat.reads(7 * DAY, judge.now),
+            reads_30_days: heat.reads(30 * DAY, judge.now),
+            share: heat.share(),
+        });
         let rules = &judge.rules;
         let about = rules.all().iter().zip(&object.conditions).filter_map(|(rule, holds)| {
             let holds = holds.as_ref()?;
@@ -343,6 +355,7 @@ impl Core {
             wanted_on: object.wanted.on.iter().map(|id| rules.name_of(*id)).collect(),
             heat,
             extents: extents.collect(),
+            alternatives: self.prices(&judge).alternatives(&object, judge.now),
         })
     }
 }
@@ -353,7 +366,7 @@ pub(crate) struct Told {
     objects: u64,
     aligned: Amount,
     unwished: Amount,
-    moves: BTreeMap<(usize, What, SiloId, Option<SiloId>), Amount>,
+    moves: BTreeMap<Way, Amount>,
     waits: BTreeMap<(usize, String), Amount>,
     broken: BTreeMap<(usize, String), u64>,
 }
@@ -382,32 +395,27 @@ impl Told {
     }
 
     fn add_extent(&mut self, standing: &Standing, bytes: u64) {
-        match standing {
-            Standing::Aligned => self.aligned.add(bytes),
-            Standing::Moves { from, to, by } => self.moving(*by, What::Move, *from, Some(*to)).add(bytes),
-            Standing::Copies { from, to, by } => self.moving(*by, What::Copy, *from, Some(*to)).add(bytes),
-            Standing::Drops { from, by, .. } => self.moving(*by, What::Drop, *from, None).add(bytes),
-            Standing::Waits { by, reason } => {
-                let reason = told_apart(&self.waits, *by, reason.clone());
-                self.waits.entry((*by, reason)).or_default().add(bytes);
-            }
+        if let Some(way) = standing.way() {
+            self.moves.entry(way).or_default().add(bytes);
+        } else if let Standing::Waits { by, reason } = standing {
+            let reason = told_apart(&self.waits, *by, reason.clone());
+            self.waits.entry((*by, reason)).or_default().add(bytes);
+        } else {
+            self.aligned.add(bytes);
         }
     }
 
-    fn moving(&mut self, by: usize, what: What, from: SiloId, to: Option<SiloId>) -> &mut Amount {
-        self.moves.entry((by, what, from, to)).or_default()
-    }
-
-    pub(crate) fn outlook(self, judge: &Judge) -> Outlook {
+    pub(crate) fn outlook(self, judge: &Judge, (ways, costs): (BTreeMap<Way, Cost>, Costs)) -> Outlook {
         let name = |by: usize| judge.rules.all()[by].name.clone();
         let silo = |id| judge.rules.name_of(id);
-        let moves = self.moves.into_iter().map(|((by, what, from, to), amount)| Moving {
-            objective: name(by),
-            what,
-            from: silo(from),
-            to: to.map(silo),
-            paused: judge.rules.all()[by].objective.is_paused(),
+        let moves = self.moves.into_iter().map(|(way, amount)| Moving {
+            objective: name(way.by),
+            what: way.what,
+            from: silo(way.from),
+            to: way.to.map(silo),
+            paused: judge.rules.all()[way.by].objective.is_paused(),
             amount,
+            cost: ways.get(&way).copied().unwrap_or_default(),
         });
         let waits =
             self.waits.into_iter().map(|((by, reason), amount)| Waiting { objective: name(by), reason, amount });
@@ -420,6 +428,7 @@ impl Told {
             moves: moves.collect(),
             waits: waits.collect(),
             broken: broken.collect(),
+            costs,
         }
     }
 }

@@ -80,6 +80,12 @@ pub(crate) async fn read_span(
     if bytes.len() as u64 == length { Ok(bytes) } else { Err(SiloError::mismatch("the pack ends early")) }
 }
 
+/// In how many reads [`fetch`] reads records, and bytes of them, what lies between included.
+pub(crate) fn reads_of(wanted: &[Wanted]) -> (u64, u64) {
+    let spans = spans(wanted);
+    (spans.len() as u64, spans.iter().map(|span| span.range.end - span.range.start).sum())
+}
+
 fn spans(wanted: &[Wanted]) -> Vec<Span> {
     let mut order: Vec<usize> = (0..wanted.len()).collect();
     order.sort_unstable_by_key(|at| wanted[*at]);
@@ -113,6 +119,8 @@ mod tests {
         let span = |pack, range, records| Span { pack: BlobName::pack(1, pack), range, records };
         let want = [span(1, 0..200, vec![3, 1]), span(1, far + 1..far + 101, vec![2]), span(2, 0..100, vec![0])];
         assert_eq!(got, want);
+        let wanted = [of(2, 0), of(1, 100), of(1, far + 1), of(1, 0)];
+        assert_eq!(reads_of(&wanted), (3, 400));
     }
 
     #[test]

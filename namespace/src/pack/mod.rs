@@ -35,11 +35,16 @@ mod fetch;
 mod record;
 mod upkeep;
 
-pub(crate) use fetch::{Wanted, fetch};
+pub(crate) use fetch::{Wanted, fetch, reads_of};
 #[cfg(test)]
 pub(crate) use record::Head;
 pub(crate) use record::{Record, unpack};
 pub(crate) use upkeep::Records;
+
+/// Whether an extent of this size goes into a pack where those up to `up_to` do.
+pub(crate) fn shares_packs(size: u64, up_to: u64) -> bool {
+    size > 0 && size <= up_to
+}
 
 /// A record that is durable, and that no row names yet.
 #[derive(Clone)]
@@ -130,7 +135,7 @@ type Group = Shared<BoxFuture<'static, Written>>;
 impl Core {
     /// Whether an extent of this size goes into a pack.
     pub(crate) fn is_packed(&self, size: u64) -> bool {
-        size > 0 && size <= self.options.pack_up_to
+        shares_packs(size, self.options.pack_up_to)
     }
 
     /// Stores a record; durable when this answers.

@@ -160,7 +160,10 @@ mod tests {
         assert_eq!((&*row.name, &*row.marker, row.cordoned, row.created), ("hot", "m", true, 9));
         assert_eq!(SiloRow::decode(&row.encode().into()).unwrap(), row);
         let text = String::from_utf8(row.encode()[1..].to_vec()).unwrap();
-        assert!(!text.contains("notifications"), "what is not declared is as it was before it could be");
+        assert!(
+            !text.contains("notifications") && !text.contains("price"),
+            "what is not declared is as it was before it could be"
+        );
         let mut later = row.encode();
         later[0] += 1;
         assert!(matches!(SiloRow::decode(&later.into()), Err(Fault::Damaged(_))));

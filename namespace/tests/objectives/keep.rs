@@ -181,7 +181,8 @@ async fn parts_are_written_where_the_object_is_wanted() {
     let (bucket, name) = (&house.photos, "big".parse().unwrap());
     let id = house.namespace.create_upload(bucket, &name, CreateUpload::default()).await.unwrap();
     let source = house.namespace.open_object(&house.logs, &"source".parse().unwrap()).await.unwrap();
-    let mut parts = vec![house.namespace.upload_part_copy(bucket, &name, id, 1, &source, 0..PART as u64).await.unwrap()];
+    let mut parts =
+        vec![house.namespace.upload_part_copy(bucket, &name, id, 1, &source, 0..PART as u64).await.unwrap()];
     let upload = Upload {
         body: stream::iter([Ok(Bytes::from_static(&[7; 500]))]).boxed(),
         size: 500,

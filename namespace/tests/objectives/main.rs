@@ -12,8 +12,12 @@ use holdall_namespace::engine::{Engine, memory::Memory};
 use holdall_namespace::inventory::{ApplyError, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::job::{JobState, Order, OrderError, Pace};
 use holdall_namespace::object::{Condition, Headers};
-use holdall_namespace::objective::{AlignOptions, Amount, Moving, Objective, ObjectiveError, Outlook, Scope, What};
+use holdall_namespace::objective::{
+    AlignOptions, Amount, Cost, Moving, Objective, ObjectiveError, Outlook, Scope, What,
+};
+use holdall_namespace::price::{Money, Price};
 use holdall_namespace::remove_silo::RemoveSiloError;
+use holdall_namespace::set_silo::SetSilo;
 use holdall_namespace::{Namespace, Options};
 
 #[path = "../support/mod.rs"]
@@ -128,7 +132,9 @@ async fn a_plan_says_what_aligning_then_moves() {
         what: What::Move,
         paused: false,
         amount,
+        cost: Cost::default(),
     };
+    assert_eq!(planned.costs.unpriced, ["cold", "hot"], "nobody said what they ask");
     assert_eq!(planned.moves, [moving("archive", "hot", "cold", amount(10, bytes))]);
     assert_eq!((planned.objects, planned.aligned.extents), (21, 11));
     assert_eq!(house.silos(&house.logs, "2024/19").await, ["hot"], "a plan changes nothing");
@@ -290,4 +296,51 @@ async fn conditions_see_what_stands_apart() {
         on.insert(key, house.silos(&house.photos, key).await);
     }
     assert_eq!(on, [("lab", vec!["cold".to_owned()]), ("other", vec!["hot".to_owned()])].into());
+}
+
+/// What silos ask is part of the index, may be said at any time, and costs are those of what lies there then.
+#[tokio::test]
+async fn a_plan_says_what_it_costs() {
+    let house = House::new("costs").await;
+    for key in ["a", "b"] {
+        house.put(&house.photos, key, 1 << 20).await;
+    }
+    support::copy(&house.namespace, &house.photos, "a", "c").await;
+    house.declare(&[("archive", wish("s3://photos/a", None, &["cold"], &[]))]).await.unwrap();
+    let set = async |silo: &str, price: Price| {
+        let set = SetSilo { price: Some(price), ..SetSilo::default() };
+        house.namespace.set_silo(silo, &set, false).await.map(|changes| changes.len())
+    };
+    assert_eq!(set("hot", Price::of("aws-s3-standard")).await, Ok(1));
+    assert_eq!(set("cold", Price::of("aws-s3-glacier-ir")).await, Ok(1));
+    let unknown = set("far", Price::of("tape")).await.unwrap_err().to_string();
+    assert_eq!(unknown, "silo.far.price: there is no preset `tape`; `holdall price list` shows them");
+    let euros = serde_json::from_str(r#"{"currency": "EUR", "storage": 0.01}"#).unwrap();
+    let euros = set("far", euros).await.unwrap_err().to_string();
+    assert!(euros.starts_with("silo.far.price: in EUR, where the price of silo `"), "{euros}");
+
+    let planned = house.outlook().await;
+    let cost = planned.moves[0].cost;
+    let mib = |rate: &str| rate.parse::<Money>().unwrap().part(1, 1024);
+    assert_eq!((cost.month_before, cost.month_after), (mib("0.023"), mib("0.004")));
+    assert_eq!((cost.once.requests.to_string(), cost.once.egress), ("0.0000208".to_owned(), mib("0.09")));
+    assert_eq!(cost.once.verification, mib("0.12") + "0.00001".parse().unwrap(), "memory enforces no checksum");
+    let all = planned.costs;
+    assert_eq!((all.currency.as_str(), all.cost.once), ("USD", cost.once));
+    assert_eq!(all.cost.month_before, mib("0.023") + mib("0.023"), "a copy of the same bytes costs nothing more");
+    let why = async |key: &str| house.namespace.why(&house.photos.name, &key.parse().unwrap()).await.unwrap();
+    let elsewhere = why("a").await.alternatives.silos;
+    let told: Vec<_> = elsewhere.iter().map(|one| (one.silo.as_str(), one.holds, one.month)).collect();
+    assert_eq!(told, [("cold", false, Some(mib("0.004"))), ("far", false, None), ("hot", true, Some(mib("0.023")))]);
+    assert_eq!(elsewhere[0].once, cost.once);
+
+    house.align("s3://").await;
+    let after = house.outlook().await;
+    assert_eq!(after.costs.cost.month_before, mib("0.023") + mib("0.004"));
+    assert_eq!(after.costs.cost.month_before, all.cost.month_after, "as it was planned");
+    let back = &why("a").await.alternatives.silos[2].once;
+    let most = mib("0.004").part(90, 30);
+    assert!(back.early_deletion > most.part(89, 90) && back.early_deletion <= most, "{back:?}");
+    assert_eq!(set("cold", Price::default()).await, Ok(1));
+    assert_eq!(house.outlook().await.costs.unpriced, ["cold"]);
 }
