@@ -156,6 +156,8 @@ pub const PACK_PAUSES: u32 = 9;
 pub const REWRITES: usize = 16;
 /// Copies that an objective may want of an object.
 pub const MAX_COPIES: u32 = 8;
+/// A write waits this long for all copies that are wanted before its answer.
+pub const ACK_PATIENCE: Duration = Duration::from_mins(1);
 /// All objects are compared with objectives this often, unless told otherwise;
 pub const ALIGN_EVERY: Duration = Duration::from_hours(1);
 /// where something waits or failed, after this; each time after twice as long.

@@ -1,6 +1,7 @@
 //! One move: journal, copy under a new name, verify, one compare-and-write, retire. After a crash or a lost answer the
 //! move is made again; the copy that was left is an orphan. An overwrite or delete during a move wins.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -188,6 +189,11 @@ impl Mover<'_> {
     async fn take_off_all(&self, planned: &[Move]) -> Result<Vec<Moved>, Fault> {
         let (session, mut done) = (self.core.session(), Vec::with_capacity(planned.len()));
         for some in planned.chunks(BACKGROUND_ROWS) {
+            // Rows may say what silos do not have.
+            if let Err(reason) = self.others_answer(some).await {
+                done.extend(vec![Moved::Failed(reason); some.len()]);
+                continue;
+            }
             let (guard, some) = (Arc::new(session.take()), some.to_vec());
             let (held, now, count) = (Arc::clone(&guard), self.core.clock.now(), some.len());
             let reads = some.iter().map(|dropped| Read::Row(extent(dropped.extent))).collect();
@@ -210,6 +216,34 @@ impl Mover<'_> {
             }
         }
         Ok(done)
+    }
+
+    /// Whether enough of the replicas that stay are there, whole as far as their length says; or why they cannot be relied on.
+    async fn others_answer(&self, planned: &[Move]) -> Result<(), String> {
+        let keys: Vec<_> = planned.iter().map(|dropped| extent(dropped.extent)).collect();
+        let rows = self.core.engine.get(&keys).await.map_err(|error| error.to_string())?;
+        let (inventory, mut asked) = (self.core.inventory(), BTreeMap::new());
+        for (dropped, row) in planned.iter().zip(rows) {
+            let Step::Drop { least } = dropped.step else { continue };
+            let row: Option<ExtentRow> = decode_row(row.as_ref()).map_err(|fault| fault.to_string())?;
+            let Some(row) = row else { continue };
+            let (mut there, mut last) = (0, "no other silo has it".to_owned());
+            for other in row.verified().filter(|replica| replica.silo != dropped.from) {
+                let Some((blob, first)) = other.location.ours(row.size) else { continue };
+                let open = inventory.silo(other.silo).map_err(|fault| fault.to_string())?;
+                if !asked.contains_key(&(other.silo, blob)) {
+                    let stat = open.note(open.silo.stat(&blob).await);
+                    asked.insert((other.silo, blob), stat.as_ref().ok().map(|stat| stat.size));
+                    last = stat.err().map_or(last, |error| format!("silo `{}`: {error}", open.row.name));
+                }
+                let length = asked[&(other.silo, blob)];
+                there += usize::from(length.is_some_and(|length| length >= first + row.size));
+            }
+            if there < least.max(1) {
+                return Err(format!("what would be left of extent {} is not there: {last}", dropped.extent));
+            }
+        }
+        Ok(())
     }
 
     /// Carries one planned move out.
@@ -317,7 +351,11 @@ impl Mover<'_> {
     /// had none.
     async fn copy(&self, planned: &Move, plan: &Plan) -> Result<Option<Vec<u64>>, String> {
         let (row, from) = (plan.row.clone(), plan.from.clone());
-        let reader = ExtentReader::copy(Arc::clone(self.core), planned.extent, row, planned.from, from);
+        let reader = match planned.step {
+            // Whichever replica gives it: one may be damaged.
+            Step::Copy if row.is_hashed() => ExtentReader::whole(Arc::clone(self.core), planned.extent, row),
+            _ => ExtentReader::copy(Arc::clone(self.core), planned.extent, row, planned.from, from),
+        };
         let failure = Arc::new(OnceLock::new());
         let mut body = paced(reader, Arc::clone(self.pacer), Arc::clone(&failure));
         let (mut digest, hashed) = (Arc::new(OnceLock::from(plan.row.digest)), Arc::new(OnceLock::new()));

@@ -193,7 +193,7 @@ impl Core {
             Ok(row) => {
                 crate::failpoint!("put-committed");
                 // What was declared while the bytes came may want them elsewhere.
-                if then != Then::Rest || chosen_at != self.inventory().revision {
+                if then == Then::AlignSoon || chosen_at != self.inventory().revision {
                     self.align_soon(bucket, key);
                 }
                 Ok(PutDone { object: show(&row, attributes) })

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -11,12 +12,13 @@ use futures_util::{StreamExt, stream};
 use holdall_silos::silo::Pieces;
 use holdall_silos::{SiloError, Validator};
 
+use crate::clock::Clock;
 use crate::digest::block_sum;
 use crate::extent::{Location, Number, Replica, ReplicaState, SiloId, Slice};
 use crate::fault::Fault;
 use crate::get::Bytestream;
 use crate::inventory::{Health, OpenSilo};
-use crate::limits::{BLOCK, READ_TRIES};
+use crate::limits::{BLOCK, READ_TRIES, SILENCE};
 use crate::namespace::Core;
 use crate::session::OpenRead;
 use crate::table::extents::{BLOCKS_PER_ROW, ExtentRow, blocks, extent};
@@ -88,6 +90,10 @@ pub(crate) struct ExtentReader {
     back: bool,
 }
 
+/// Of so many choices between replicas one is for the silo that was slower of late.
+const EXPLORE: u32 = 64;
+static TURNS: AtomicU32 = AtomicU32::new(1);
+
 struct OpenReplica {
     silo: Arc<OpenSilo>,
     location: (SiloId, Location),
@@ -122,6 +128,12 @@ impl ExtentReader {
     pub(crate) fn verify(core: Arc<Core>, id: Number, row: ExtentRow, silo: SiloId, location: Location) -> Self {
         let slice = Slice { extent: id, offset: 0, length: row.size };
         Self::new(core, slice, row, Some((silo, location)))
+    }
+
+    /// Reads the whole extent, from whichever replicas give it.
+    pub(crate) fn whole(core: Arc<Core>, id: Number, row: ExtentRow) -> Self {
+        let slice = Slice { extent: id, offset: 0, length: row.size };
+        Self::new(core, slice, row, None)
     }
 
     /// Reads a whole replica that is being moved away from.
@@ -179,7 +191,8 @@ impl ExtentReader {
             let start = self.at - self.at % BLOCK;
             let end = self.end.next_multiple_of(BLOCK).min(self.row.size);
             let asked = Some(self.core.clock.monotonic());
-            match open.note(pieces(&open, &location, self.row.size, start..end, self.back).await) {
+            let pieces = pieces(&open, &location, self.row.size, start..end, self.back);
+            match open.note(unless_it_stalls(self.impatience(), pieces).await) {
                 Ok(pieces) => {
                     let held = BytesMut::new();
                     let location = (silo, location);
@@ -201,13 +214,17 @@ impl ExtentReader {
         if let [only] = self.row.replicas.as_slice() {
             return Ok((only.silo, only.location.clone()));
         }
-        let inventory = self.core.inventory();
+        let (inventory, explores) =
+            (self.core.inventory(), TURNS.fetch_add(1, Ordering::Relaxed).is_multiple_of(EXPLORE));
         let rank = |replica: &&Replica| {
             let failed =
                 self.tried.iter().filter(|(silo, at)| *silo == replica.silo && *at == replica.location).count();
             let silo = inventory.silos.get(&replica.silo);
             let up = silo.is_some_and(|open| open.health() == Health::Up);
-            (failed, replica.state != ReplicaState::Verified, !up, silo.map(|open| open.first_byte.class()))
+            let speed = silo.map_or(u32::MAX, |open| open.first_byte.class());
+            // One that was slow may have become faster.
+            let speed = if explores { u32::MAX - speed } else { speed };
+            (failed, replica.state != ReplicaState::Verified, !up, speed)
         };
         let best = self.row.replicas.iter().min_by_key(rank);
         let best = best.ok_or_else(|| Fault::Damaged(format!("extent {} has no replica", self.id)))?;
@@ -216,9 +233,10 @@ impl ExtentReader {
 
     /// The next block, checked, cut to the slice.
     async fn next_block(&mut self) -> Result<Bytes, Failure> {
+        let clock = self.impatience();
         let open = self.open.as_mut().expect("a replica is open");
         let length = (self.row.size - open.block_at).min(BLOCK) as usize;
-        let block = take_block(open, length).await.map_err(Failure::Silo)?;
+        let block = unless_it_stalls(clock, take_block(open, length)).await.map_err(Failure::Silo)?;
         if let Some(asked) = open.asked.take() {
             open.silo.first_byte.note(self.core.clock.monotonic().saturating_sub(asked));
         }
@@ -238,7 +256,15 @@ impl ExtentReader {
         let (from, to) = (self.at - open.block_at, (self.end - open.block_at).min(length as u64));
         open.block_at += length as u64;
         self.at = open.block_at.min(self.end);
+        // It gets on: what failed before may be asked again.
+        (self.tries, self.tried) = (0, Vec::new());
         Ok(block.slice(from as usize..to as usize))
+    }
+
+    /// Where another replica is left, one that gives nothing for a while is left for that: by this clock.
+    fn impatience(&self) -> Option<Arc<dyn Clock>> {
+        let others = self.only.is_none() && self.row.verified().count() > 1;
+        others.then(|| Arc::clone(&self.core.clock))
     }
 
     /// Leaves the open replica and reads the extent's row again.
@@ -260,7 +286,7 @@ impl ExtentReader {
                 self.row = row;
                 self.row.replicas.iter().any(|replica| !self.tried.contains(&(replica.silo, replica.location.clone())))
             });
-        if again && self.tries < READ_TRIES {
+        if again && self.tries < READ_TRIES.max(self.row.replicas.len()) {
             return Ok(());
         }
         match failure {
@@ -285,6 +311,19 @@ impl ExtentReader {
                 Err(Fault::Unavailable(format!("silo `{}` does not give extent {}", silo.row.name, self.id)))
             }
         }
+    }
+}
+
+/// What comes of it, unless nothing does for as long as a silo may be silent.
+async fn unless_it_stalls<T>(
+    clock: Option<Arc<dyn Clock>>,
+    work: impl Future<Output = Result<T, SiloError>>,
+) -> Result<T, SiloError> {
+    let Some(clock) = clock else { return work.await };
+    tokio::select! {
+        biased;
+        done = work => done,
+        () = clock.sleep(SILENCE) => Err(SiloError::not_done("it gives nothing any more")),
     }
 }
 

@@ -193,7 +193,11 @@ fn retire(target: Target, guard: &[u8], key: Vec<u8>) -> Result<Vec<Write>, Faul
             row.first = None;
             let (replicas, mut writes) = retire_replicas(&mut row, |_| true);
             writes.push(Write::Put(extent(id), encode(&row)));
-            writes.push(Write::Put(key, encode(&RetiredRow::Replicas { extent: id, replicas })));
+            // A row each: what a silo that is down has waits for it, and nothing else does.
+            for (at, replica) in replicas.into_iter().enumerate() {
+                let key = if at == 0 { key.clone() } else { [&key[..], &[at as u8]].concat() };
+                writes.push(Write::Put(key, encode(&RetiredRow::Replicas { extent: id, replicas: vec![replica] })));
+            }
             Ok(writes)
         }
     }

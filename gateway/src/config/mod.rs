@@ -269,6 +269,23 @@ mod tests {
         assert_eq!(settled(&keep), options(hour * 6, day * 7));
     }
 
+    /// What the docs tell people to copy, block by block.
+    #[test]
+    fn what_the_docs_show_of_objectives_is_good() {
+        let docs = include_str!("../../../docs/objectives.md");
+        let blocks: Vec<&str> =
+            docs.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block).collect();
+        assert!(blocks.len() >= 9, "{}", blocks.len());
+        for block in blocks {
+            let file = parse(Path::new("x"), block).unwrap_or_else(|error| panic!("{block}: {error}"));
+            let objectives = file.declared().objectives;
+            assert!(!objectives.is_empty(), "{block}");
+            for (name, objective) in objectives {
+                objective.check().unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+            }
+        }
+    }
+
     #[test]
     fn domains_are_compared_in_lower_case() {
         let args = ServeArgs { domains: vec!["S3.Example.Org.".to_owned()], ..ServeArgs::default() };

@@ -61,7 +61,9 @@ impl Inventory {
             let objective = &rules.all()[*by].objective;
             objective.when.is_none() && objective.on.covers(bucket, key)
         };
-        Ok(wanted.never.values().all(alike))
+        let copies = wanted.copies.as_ref().filter(|copies| copies.number > 1).map(|copies| &copies.by);
+        let kept = wanted.keep.iter().map(|(by, _)| by);
+        Ok(wanted.never.values().chain(copies).chain(kept).all(alike))
     }
 
     /// The silos a body of this size may go to by the write policy of its bucket, whether they take any now or not.

@@ -15,7 +15,7 @@ use crate::extent::{JobId, Number, SiloId};
 use crate::fault::Fault;
 use crate::job::walk::{Found, Walk};
 use crate::job::{BY_ITSELF, JobInfo, JobState, MoveInfo, Order, OrderError, Pace};
-use crate::limits::{JOB_NOTE, MOVED_BYTES, MOVED_TOGETHER, MOVES_AT_ONCE, SORTED_TOGETHER};
+use crate::limits::{JOB_NOTE, MAX_COPIES, MOVED_BYTES, MOVED_TOGETHER, MOVES_AT_ONCE, SORTED_TOGETHER};
 use crate::mover::{Moved, Mover, Pacer};
 use crate::namespace::Core;
 use crate::objective::Scope;
@@ -33,6 +33,9 @@ const FRUITLESS: u32 = 8;
 /// How long a stopped job waits for its moves to end.
 const REST: Duration = Duration::from_secs(10);
 const REST_LOOK: Duration = Duration::from_millis(10);
+
+/// Steps that objectives may ask of an extent, one after the other.
+const STEPS: u32 = 2 * MAX_COPIES + 1;
 
 /// How long a job waits between passes that had failures.
 const BETWEEN_PASSES: Duration = Duration::from_millis(500);
@@ -317,11 +320,15 @@ impl Core {
     async fn move_all(self: &Arc<Self>, live: &Arc<Live>, order: &Order) -> Result<(), OrderError> {
         let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), live.info().pace.bytes_per_second, live.stop.clone()));
         let once = !matches!(order, Order::Drain { .. });
-        let (mut fruitless, mut settled) = (0, once);
+        let (mut fruitless, mut settled, mut passes) = (0, once, 0);
         loop {
+            passes += 1;
             let pass = self.one_pass(live, &mut Walk::begin(self, order).await?, &pacer).await?;
             if live.stop.is_cancelled() {
                 return Ok(());
+            }
+            if pass.outdated {
+                continue;
             }
             if pass.planned == 0 {
                 if settled {
@@ -331,7 +338,9 @@ impl Core {
                 settled = true;
                 continue;
             }
-            if once && pass.failed == 0 {
+            // What objectives want may take several steps, and others may want it elsewhere again.
+            let more = matches!(order, Order::Align { .. }) && passes < STEPS;
+            if once && !more && pass.failed == 0 {
                 return Ok(());
             }
             fruitless = if pass.moved == 0 && pass.failed > 0 { fruitless + 1 } else { 0 };
@@ -371,10 +380,8 @@ impl Core {
                 work.extend(batches(std::mem::take(&mut small)));
             }
             let revision = walk.revision();
-            let goes_on = || {
-                let declared = revision.is_some_and(|revision| revision != self.inventory().revision);
-                !declared && !live.stop.is_cancelled()
-            };
+            let declared = || revision.is_some_and(|revision| revision != self.inventory().revision);
+            let goes_on = || !declared() && !live.stop.is_cancelled();
             let mover = &mover;
             let wanted = stream::iter(work).take_while(|_| std::future::ready(goes_on()));
             let moves = wanted.map(|work| async move { mover.carry_out_all(work).await });
@@ -385,6 +392,7 @@ impl Core {
                 }
             }
             if ended || live.stop.is_cancelled() {
+                pass.outdated = walk.is_outdated();
                 return Ok(pass);
             }
         }
@@ -585,6 +593,8 @@ pub(crate) fn batches(mut small: Vec<Small>) -> Vec<Vec<Move>> {
 /// What a pass found and did.
 #[derive(Default)]
 struct Pass {
+    /// It ended early, since something was declared.
+    outdated: bool,
     planned: usize,
     moved: usize,
     failed: usize,

@@ -50,14 +50,16 @@ enum Over {
 struct Judging {
     judge: Judge,
     told: Told,
-    /// It goes beside running jobs, and ends where something is declared meanwhile.
+    /// It ends where something is declared meanwhile,
+    fickle: bool,
+    /// and leaves alone what running jobs are about.
     beside: bool,
     outdated: bool,
 }
 
 impl Judging {
-    fn by(judge: Judge, beside: bool) -> Over {
-        Over::Judged(Box::new(Self { judge, told: Told::default(), beside, outdated: false }))
+    fn by(judge: Judge, fickle: bool, beside: bool) -> Over {
+        Over::Judged(Box::new(Self { judge, told: Told::default(), fickle, beside, outdated: false }))
     }
 }
 
@@ -73,7 +75,7 @@ impl Walk {
             }
             (Order::Align { on }, _) => {
                 let judge = core.objectives(on).await?;
-                (judge.objects(on)?, Judging::by(judge, false))
+                (judge.objects(on)?, Judging::by(judge, true, false))
             }
             (_, Some(wish)) => (vec![key::EXTENTS], Over::Extents(wish)),
             (_, None) => return Err(OrderError::Invalid(format!("nothing is wished by {order}"))),
@@ -85,25 +87,30 @@ impl Walk {
     /// Over all objects that the judge's rules may be about, beside running jobs, until something is declared that the judge does
     /// not know.
     pub(crate) fn all(judge: Judge) -> Self {
-        Self { rows: Rows::Ranges(judge.ranges()), over: Judging::by(judge, true) }
+        Self { rows: Rows::Ranges(judge.ranges()), over: Judging::by(judge, true, true) }
     }
 
     /// The same over objects with these rows.
     pub(crate) fn some(judge: Judge, objects: Vec<Key>) -> Self {
-        Self { rows: Rows::Some(objects.into()), over: Judging::by(judge, true) }
+        Self { rows: Rows::Some(objects.into()), over: Judging::by(judge, true, true) }
     }
 
     /// Over one object.
     pub(crate) fn one(judge: Judge, object: Key) -> Self {
-        Self { rows: Rows::Some([object].into()), over: Judging::by(judge, false) }
+        Self { rows: Rows::Some([object].into()), over: Judging::by(judge, false, false) }
     }
 
     /// The revision that it ends with, where it does.
     pub(crate) fn revision(&self) -> Option<i64> {
         match &self.over {
-            Over::Judged(judging) if judging.beside => Some(judging.judge.revision()),
+            Over::Judged(judging) if judging.fickle => Some(judging.judge.revision()),
             Over::Judged(_) | Over::Objects(_) | Over::Extents(_) => None,
         }
+    }
+
+    /// Whether it ended since something was declared.
+    pub(crate) fn is_outdated(&self) -> bool {
+        matches!(&self.over, Over::Judged(judging) if judging.outdated)
     }
 
     /// What was said of the objects; none where nobody judged them all.
@@ -136,14 +143,14 @@ impl Walk {
 
     /// The next extents; `None` at the end.
     pub(crate) async fn next(&mut self, core: &Core) -> Result<Option<Vec<Found>>, Fault> {
-        if let Over::Judged(judging) = &mut self.over
-            && judging.beside
-        {
-            judging.outdated = core.inventory().revision != judging.judge.revision();
+        if let Over::Judged(judging) = &mut self.over {
+            judging.outdated = judging.fickle && core.inventory().revision != judging.judge.revision();
             if judging.outdated {
                 return Ok(None);
             }
-            judging.judge.busy = core.busy().await?;
+            if judging.beside {
+                judging.judge.busy = core.busy().await?;
+            }
         }
         let Some(page) = self.page(core).await? else { return Ok(None) };
         let all = |rows: Vec<(Number, ExtentRow)>, wish| {

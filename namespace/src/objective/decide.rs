@@ -309,30 +309,42 @@ impl Rules {
             wanted.by.or(wanted.copies.as_ref().map(|copies| copies.by)).or(wanted.keep.first().map(|(by, _)| *by));
         let Some(by) = says.or(banned.map(|(_, by)| by)) else { return Standing::Aligned };
         let chosen = self.choose(wanted, held, by, otherwise);
+        let is_chosen = |id: &SiloId| chosen.on.iter().any(|(on, _)| on == id);
         let reader = held.on.iter().copied().find(|id| self.is_up(*id));
-        let surplus = held.on.iter().copied().filter(|id| !chosen.on.iter().any(|(on, _)| on == id));
-        let surplus =
-            banned.map(|(id, _)| id).or_else(|| surplus.clone().find(|id| self.is_up(*id))).or(surplus.clone().next());
+        let surplus = held.on.iter().copied().filter(|id| !is_chosen(id));
+        let first = surplus.clone().find(|id| self.is_up(*id)).or(surplus.clone().next());
+        let surplus = banned.map(|(id, _)| id).or(first);
         let by_surplus = banned.map_or(by, |(_, by)| by);
-        let staying = held.on.iter().filter(|id| chosen.on.iter().any(|(on, _)| on == *id)).count();
         let missing = chosen.on.iter().find(|(id, _)| !held.on.contains(id));
+        // What is left must be enough, and answer: what is given up is gone for good.
+        let safe = |id: &&SiloId| Some(**id) != surplus && self.is_up(**id) && !wanted.never.contains_key(*id);
+        let staying = held.on.iter().filter(safe).filter(|id| is_chosen(id)).count();
+        let others = held.on.iter().filter(safe).count();
+        let wanted_left = chosen.on.len().min(wanted.number());
         match (missing, surplus, chosen.lacks) {
-            (Some(_), _, _) | (None, Some(_), Some(_)) if reader.is_none() => {
+            (Some(_), ..) | (None, Some(_), Some(_)) if reader.is_none() => {
                 let first = held.on.first().map(|id| format!("silo `{}`, which has it, is down", self.name_of(*id)));
                 Standing::Waits { by, reason: first.unwrap_or_else(|| "no silo has it now".to_owned()) }
             }
-            (Some((to, for_whom)), Some(from), _) if self.is_up(from) => {
+            // Nothing is given up as long as there are too few, unless it must not be there.
+            (Some((to, for_whom)), Some(from), lacks) if self.is_up(from) && (lacks.is_none() || banned.is_some()) => {
                 let by = if banned.is_some() { by_surplus } else { *for_whom };
                 Standing::Moves { from, to: *to, by }
             }
-            (Some((to, by)), _, _) => match reader {
+            (Some((to, by)), ..) => match reader {
                 Some(from) => Standing::Copies { from, to: *to, by: *by },
                 None => Standing::Aligned,
             },
-            // What must not be there leaves although there are fewer then than there should be.
-            (None, Some(from), None) => Standing::Drops { from, least: staying.max(1), by: by_surplus },
-            (None, Some(from), Some(_)) if banned.is_some() && staying > 0 => {
+            (None, Some(from), _) if banned.is_some() && others > 0 => {
+                Standing::Drops { from, least: staying.max(1), by: by_surplus }
+            }
+            (None, Some(from), None) if staying >= wanted_left.max(1) => {
                 Standing::Drops { from, least: staying, by: by_surplus }
+            }
+            (None, Some(_), None) => {
+                let down = chosen.on.iter().find(|(id, _)| !self.is_up(*id)).map(|(id, _)| self.name_of(*id));
+                let reason = format!("silo `{}`, which is to have it, is down", down.unwrap_or_default());
+                Standing::Waits { by, reason }
             }
             (None, _, Some((by, reason))) => Standing::Waits { by, reason },
             (None, None, None) => Standing::Aligned,
@@ -343,9 +355,10 @@ impl Rules {
     fn choose(&self, wanted: &Wanted, held: &Held, by: usize, otherwise: impl FnOnce() -> Vec<SiloId>) -> Chosen {
         let may = |id: &SiloId| !wanted.never.contains_key(id);
         let mut candidates: Vec<SiloId> = held.on.iter().copied().filter(may).collect();
+        candidates.sort_by_key(|id| !self.is_up(*id));
         if wanted.by.is_some() {
             candidates.retain(|id| wanted.on.contains(id));
-            candidates.sort_by_key(|id| wanted.on.iter().position(|on| on == id));
+            candidates.sort_by_key(|id| (!self.is_up(*id), wanted.on.iter().position(|on| on == id)));
             candidates.extend(&wanted.on);
         } else {
             candidates.extend(otherwise().into_iter().filter(may));
@@ -354,33 +367,34 @@ impl Rules {
             }
         }
         let mut chosen = Choosing { rules: self, wanted, held, on: Vec::new(), reasons: Vec::new() };
+        let mut lacks = None;
         for (by, keep) in &wanted.keep {
             if chosen.on.iter().any(|(id, _)| keep.contains(id)) {
                 continue;
             }
-            let (both, alone): (Vec<_>, Vec<_>) = keep.iter().partition(|id| candidates.contains(id));
-            let held_first = |all: Vec<&SiloId>| {
-                let (there, new): (Vec<_>, Vec<_>) = all.into_iter().copied().partition(|id| held.on.contains(id));
-                there.into_iter().chain(new).collect::<Vec<_>>()
-            };
-            let order = held_first(both).into_iter().chain(held_first(alone));
-            if !order.into_iter().any(|id| chosen.take(id, *by)) {
-                return chosen.lacking(*by);
+            let mut order = keep.clone();
+            order.sort_by_key(|id| (!candidates.contains(id), !held.on.contains(id), !self.is_up(*id)));
+            if !order.into_iter().any(|id| chosen.take(id, *by, None)) {
+                lacks = Some((*by, chosen.lacking()));
             }
         }
         let by = wanted.copies.as_ref().filter(|copies| copies.number > 1).map_or(by, |copies| copies.by);
         let place = wanted.by.unwrap_or(by);
         // Where nobody says where, the one that is kept is as good as any.
         let counts = |on: &SiloId| wanted.by.is_none() || candidates.contains(on);
-        let placed = |chosen: &Choosing<'_>| chosen.on.iter().filter(|(on, _)| counts(on)).count();
+        let placed =
+            |chosen: &Choosing<'_>| -> Vec<SiloId> { chosen.on.iter().map(|(on, _)| *on).filter(counts).collect() };
         for id in &candidates {
             let so_far = placed(&chosen);
-            if so_far >= wanted.number() {
+            if so_far.len() >= wanted.number() {
                 break;
             }
-            chosen.take(*id, if so_far == 0 { place } else { by });
+            chosen.take(*id, if so_far.is_empty() { place } else { by }, Some(&so_far));
         }
-        if placed(&chosen) >= wanted.number() { Chosen { on: chosen.on, lacks: None } } else { chosen.lacking(by) }
+        if placed(&chosen).len() < wanted.number() {
+            lacks = Some((by, chosen.lacking()));
+        }
+        Chosen { on: chosen.on, lacks }
     }
 
     fn is_up(&self, id: SiloId) -> bool {
@@ -404,14 +418,14 @@ struct Choosing<'a> {
 }
 
 impl Choosing<'_> {
-    /// Takes a silo, unless it takes nothing, or is no other place than one that was taken.
-    fn take(&mut self, id: SiloId, by: usize) -> bool {
+    /// Takes a silo, unless it takes nothing, or is no other place than one of those it is to be apart from.
+    fn take(&mut self, id: SiloId, by: usize, apart_from: Option<&[SiloId]>) -> bool {
         if self.on.iter().any(|(on, _)| *on == id) {
             return false;
         }
         let Some(fact) = self.rules.silos.get(&id) else { return false };
         let refused = if self.held.on.contains(&id) { None } else { refusal(&fact.takes, self.held.bytes) };
-        match refused.or_else(|| self.not_apart(fact)) {
+        match refused.or_else(|| apart_from.and_then(|from| self.not_apart(fact, from))) {
             None => self.on.push((id, by)),
             Some(reason) => {
                 if !self.reasons.contains(&reason) {
@@ -423,26 +437,21 @@ impl Choosing<'_> {
         true
     }
 
-    fn not_apart(&self, fact: &SiloFact) -> Option<String> {
+    fn not_apart(&self, fact: &SiloFact, from: &[SiloId]) -> Option<String> {
         let label = self.wanted.copies.as_ref()?.apart.as_ref()?;
         let name = &fact.takes.name;
         let Some(own) = fact.labels.get(label) else { return Some(format!("silo `{name}` has no label `{label}`")) };
-        let same =
-            |(id, _): &&(SiloId, usize)| self.rules.silos.get(id).and_then(|on| on.labels.get(label)) == Some(own);
-        self.on.iter().find(same).map(|_| format!("silo `{name}` is of the same {label}, {own}, as another"))
+        let same = |id: &&SiloId| self.rules.silos.get(id).and_then(|on| on.labels.get(label)) == Some(own);
+        from.iter().find(same).map(|_| format!("silo `{name}` is of the same {label}, {own}, as another"))
     }
 
-    fn lacking(self, by: usize) -> Chosen {
-        let reason = if self.reasons.is_empty() {
-            let number = self.wanted.number();
-            match self.on.len() {
-                0 => "no silo is allowed".to_owned(),
-                some => format!("{number} silos are wanted, and {some} allowed"),
-            }
-        } else {
-            self.reasons.join("; ")
-        };
-        Chosen { on: self.on, lacks: Some((by, reason)) }
+    /// Why there are not enough.
+    fn lacking(&self) -> String {
+        match (self.reasons.is_empty(), self.on.len()) {
+            (false, _) => self.reasons.join("; "),
+            (true, 0) => "no silo is allowed".to_owned(),
+            (true, some) => format!("{} silos are wanted, and {some} allowed", self.wanted.number()),
+        }
     }
 }
 
@@ -592,6 +601,46 @@ mod tests {
         assert_eq!(standing(&[1, 2, 3]), Standing::Drops { from: 1, least: 2, by: 0 });
     }
 
+    /// What was up was given up for what was down, and the last copy that could be read was gone.
+    #[test]
+    fn nothing_is_given_up_for_what_does_not_answer() {
+        let down = |mut rules: Rules, id: SiloId| {
+            rules.silos.get_mut(&id).unwrap().takes.up = false;
+            rules
+        };
+        let standing = |rules: &Rules, on: &[SiloId]| {
+            let wanted = rules.wanted(&rules.conditions(&subject("logs", "k")));
+            rules.standing(&wanted, &held(on), Vec::new)
+        };
+        let cold = down(rules_of(Objective { place: silos_of(&["cold"]), ..copies(1) }), 2);
+        let reason = "silo `cold`, which is to have it, is down".to_owned();
+        assert_eq!(standing(&cold, &[1, 2]), Standing::Waits { by: 0, reason });
+        let either = down(rules_of(Objective { place: silos_of(&["hot", "cold"]), ..copies(1) }), 1);
+        assert_eq!(standing(&either, &[1, 2]), Standing::Drops { from: 1, least: 1, by: 0 });
+        let three = Objective { place: silos_of(&["cold", "far", "hot"]), ..copies(3) };
+        let some = down(rules_of(Objective { place: silos_of(&["cold", "far"]), ..three }), 3);
+        // Too few can be had: what is elsewhere stays till then.
+        assert_eq!(standing(&some, &[1]), Standing::Copies { from: 1, to: 2, by: 0 });
+        assert!(matches!(standing(&some, &[1, 2]), Standing::Waits { .. }));
+        let banned = Objective { place: silos_of(&["cold"]), never: silos_of(&["far"]), ..Objective::default() };
+        let banned = down(rules_of(banned), 2);
+        assert_eq!(standing(&banned, &[1, 3]), Standing::Drops { from: 3, least: 1, by: 0 });
+        assert!(matches!(standing(&banned, &[3]), Standing::Waits { .. }), "better there than nowhere");
+    }
+
+    /// One that could not be kept stopped all else, and what was placed rightly left.
+    #[test]
+    fn one_that_cannot_be_kept_stops_nothing_else() {
+        let both = Objective { place: silos_of(&["hot", "cold"]), keep: silos_of(&["far"]), ..copies(2) };
+        let mut rules = rules_of(both);
+        rules.silos.get_mut(&3).unwrap().takes.up = false;
+        let wanted = rules.wanted(&rules.conditions(&subject("logs", "k")));
+        let standing = |on: &[SiloId]| rules.standing(&wanted, &held(on), Vec::new);
+        assert_eq!(standing(&[1]), Standing::Copies { from: 1, to: 2, by: 0 });
+        let reason = "silo `far` is down".to_owned();
+        assert_eq!(standing(&[1, 2]), Standing::Waits { by: 0, reason });
+    }
+
     #[test]
     fn one_is_kept_beside_where_else_it_is_wanted() {
         let keep = |place: &[&str], number| {
@@ -636,6 +685,7 @@ mod tests {
                 match standing {
                     Standing::Moves { from, to, .. } => {
                         prop_assert!(on.contains(&from) && !on.contains(&to) && !wanted.never.contains_key(&to));
+                        prop_assert!(Some(from) != down && Some(to) != down);
                         on.retain(|id| *id != from);
                         on.push(to);
                     }
@@ -647,6 +697,7 @@ mod tests {
                     Standing::Drops { from, least, .. } => {
                         on.retain(|id| *id != from);
                         prop_assert!(on.len() >= least && least >= 1);
+                        prop_assert!(on.iter().any(|id| Some(*id) != down), "what is left answers");
                     }
                     rest => break rest,
                 }
@@ -654,14 +705,18 @@ mod tests {
                 prop_assert!(steps < 8, "it goes on and on: {on:?}");
             };
             prop_assert!(!on.is_empty());
+            if on.iter().any(|id| Some(*id) != down && !wanted.never.contains_key(id)) {
+                prop_assert!(!on.iter().any(|id| wanted.never.contains_key(id)), "forbidden, and not needed: {on:?}");
+            }
             if rest == Standing::Aligned {
                 let placed = on.iter().filter(|id| wanted.by.is_none() || wanted.on.contains(id)).count();
                 prop_assert!(placed >= number as usize, "{on:?}");
                 prop_assert!(!on.iter().any(|id| wanted.never.contains_key(id)));
                 prop_assert!(wanted.keep.iter().all(|(_, keep)| on.iter().any(|id| keep.contains(id))));
-                if apart.is_some() {
-                    prop_assert!(on.iter().filter(|id| **id != 3).count() <= 1, "{on:?}");
-                }
+                let counts = |id: &&u32| wanted.by.is_none() || wanted.on.contains(*id);
+                let of_one_site = on.iter().filter(counts).filter(|id| **id != 3).count();
+                // More than are wanted are apart as far as they must be.
+                prop_assert!(apart.is_none() || of_one_site <= 1, "{on:?}");
             }
         }
 

@@ -3,6 +3,7 @@
 use holdall_namespace::fault::Fault;
 use holdall_namespace::objective::{Ack, Selector};
 use holdall_namespace::put::PutError;
+use holdall_silos::Silo;
 use holdall_silos::memory::Memory as Blobs;
 
 use super::*;
@@ -107,6 +108,24 @@ async fn what_is_too_much_goes_and_what_is_forbidden_too() {
     house.on(&house.logs, "a", &["hot"]).await;
     let waits = house.told(|told| !told.outlook.waits.is_empty()).await.outlook.waits;
     assert_eq!((waits[0].objective.as_str(), waits[0].reason.as_str()), ("safe", "2 silos are wanted, and 1 allowed"));
+}
+
+/// Rows said that there was another copy, its silo had lost it, and the last one was given up.
+#[tokio::test]
+async fn no_copy_is_given_up_for_one_that_is_not_there() {
+    let house = House::kept("copies-lost").await;
+    house.put(&house.logs, "a", 5000).await;
+    house.declare(&[("safe", apart("s3://logs/"))]).await.unwrap();
+    house.on(&house.logs, "a", &["far", "hot"]).await;
+    let hot = blobs("copies-lost", "hot");
+    for name in hot.names().iter().filter_map(|name| name.strip_prefix("blobs/").unwrap_or(name).parse().ok()) {
+        hot.delete(&name).await.unwrap();
+    }
+    house.declare(&[("safe", copies("s3://logs/", 1, &["hot", "far"]))]).await.unwrap();
+    let told = house.told(|told| told.failed > 0).await;
+    let error = told.error.unwrap_or_default();
+    assert!(error.starts_with("what would be left of extent ") && error.contains("silo `hot`"), "{error}");
+    assert_eq!(house.read_text(&house.logs, "a").await, Ok("x".repeat(5000)));
 }
 
 /// `place = ["cold"]` of one and `keep = ["site=abroad"]` of another: one on each.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::engine::Key;
-use crate::limits::{ALIGN_KEPT, ALIGN_SOON};
+use crate::limits::{ALIGN_EVERY, ALIGN_KEPT, ALIGN_SOON};
 use crate::objective::{Outlook, SHARED};
 
 /// What came of a comparison.
@@ -50,9 +50,9 @@ impl Came {
     }
 }
 
-/// Twice as long as before, from `ALIGN_SOON` on.
+/// Twice as long as before, from `ALIGN_SOON` to `ALIGN_EVERY`.
 fn longer(rest: Duration) -> Duration {
-    (rest * 2).max(ALIGN_SOON)
+    (rest * 2).clamp(ALIGN_SOON, ALIGN_EVERY)
 }
 
 impl Due {
@@ -76,7 +76,7 @@ impl Due {
     pub(super) fn after(&mut self, (began, ended): (Duration, Duration), every: Duration, revision: i64, came: Came) {
         let took = ended.saturating_sub(began);
         self.revision = Some(revision);
-        self.not_before = ended + took * 10;
+        self.not_before = ended + took.min(every);
         self.rest = if came == Came::ToNothing { longer(self.rest).max(took).min(every) } else { Duration::ZERO };
         self.at = match came {
             Came::ToRest => ended + every,
@@ -87,10 +87,15 @@ impl Due {
 }
 
 impl Again {
-    /// They are tried again later; those beyond what is remembered when all are.
-    pub(super) fn later(&mut self, objects: Vec<Key>, now: Duration) {
-        self.rest = longer(self.rest);
-        self.at = now + self.rest;
+    /// They are tried again later; those beyond what is remembered when all are. Of those that were tried again it is known by
+    /// now that they take longer.
+    pub(super) fn later(&mut self, objects: Vec<Key>, tried_again: bool, now: Duration) {
+        if tried_again {
+            self.rest = longer(self.rest);
+        }
+        if self.objects.is_empty() {
+            self.at = now + self.rest.max(ALIGN_SOON);
+        }
         let room = ALIGN_KEPT.saturating_sub(self.objects.len());
         self.objects.extend(objects.into_iter().take(room));
     }
@@ -100,7 +105,7 @@ impl Again {
         if now < self.at { BTreeSet::new() } else { std::mem::take(&mut self.objects) }
     }
 
-    /// All came to rest.
+    /// All that were tried again came to rest.
     pub(super) fn rest(&mut self) {
         self.rest = Duration::ZERO;
     }
@@ -120,7 +125,7 @@ mod tests {
             due.at.as_secs()
         };
         assert_eq!([Came::ToNothing; 5].map(&mut after), [11, 21, 41, 61, 61]);
-        assert_eq!([Came::ToRest, Came::ToNothing, Came::Closer].map(&mut after), [61, 11, 11]);
+        assert_eq!([Came::ToRest, Came::ToNothing, Came::Closer].map(&mut after), [61, 11, 2]);
     }
 
     /// One thing that waited for good made all that came later wait as long.
@@ -135,20 +140,30 @@ mod tests {
         assert!(!due.is(second * 2, 1, false) && due.is(second * 2, 2, false));
         due.after((Duration::ZERO, second), EVERY, 2, Came::ToNothing);
         assert!(!due.is(second * 10, 2, false) && due.is(second * 11, 2, false));
-        due.after((Duration::ZERO, second), EVERY, 2, Came::ToRest);
-        assert!(!due.is(second * 10, 2, true) && due.is(second * 11, 2, true), "too many changed");
+        due.after((Duration::ZERO, second * 4), EVERY, 2, Came::ToRest);
+        assert!(!due.is(second * 7, 2, true) && due.is(second * 8, 2, true), "too many changed");
     }
 
+    /// Each batch that came to nothing doubled the time, whether anything was tried again or not, and after a minute of writes the
+    /// next try was days away.
     #[test]
     fn what_changed_and_waits_is_tried_again() {
         let mut again = Again::default();
         let second = Duration::from_secs(1);
-        again.later(vec![vec![1]], second);
-        assert_eq!((again.take(second * 10).len(), again.take(second * 11).len()), (0, 1));
-        again.later(vec![vec![1], vec![2]], second * 11);
-        assert_eq!((again.take(second * 30).len(), again.take(second * 31).len()), (0, 2));
+        for at in 1..9 {
+            again.later(vec![vec![at]], false, second * u32::from(at));
+        }
+        assert_eq!((again.take(second * 10).len(), again.take(second * 11).len()), (0, 8));
+        again.later(vec![vec![1], vec![2]], true, second * 11);
+        assert_eq!((again.take(second * 20).len(), again.take(second * 21).len()), (0, 2));
+        again.later(vec![vec![1]], true, second * 21);
+        assert_eq!((again.take(second * 40).len(), again.take(second * 41).len()), (0, 1));
+        for _ in 0..100 {
+            again.later(vec![vec![1]], true, second);
+            again.take(second + ALIGN_EVERY);
+        }
         again.rest();
-        again.later((0..ALIGN_KEPT as u32 + 5).map(|number| number.to_be_bytes().to_vec()).collect(), second);
+        again.later((0..ALIGN_KEPT as u32 + 5).map(|number| number.to_be_bytes().to_vec()).collect(), false, second);
         assert_eq!(again.take(second * 11).len(), ALIGN_KEPT);
     }
 }

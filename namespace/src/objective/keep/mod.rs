@@ -16,7 +16,7 @@ use crate::engine::Key;
 use crate::extent::JobId;
 use crate::fault::Fault;
 use crate::job::{BY_ITSELF, JobState, Order, OrderError, Pace, StandingJob, Walk};
-use crate::limits::{ALIGN_BEAT, ALIGN_KEPT, MAX_COPIES};
+use crate::limits::{ACK_PATIENCE, ALIGN_BEAT, ALIGN_KEPT, MAX_COPIES};
 use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
 use crate::sweep::live_sessions;
@@ -105,12 +105,25 @@ impl Core {
     }
 
     /// Brings an object where objectives want it before its write is answered: in as many copies as they say. Where that cannot be,
-    /// the object is there, in fewer, and whoever wrote it is told to try again.
+    /// or takes too long, the object is there, in fewer, and whoever wrote it is told to try again. Goes on where nobody waits any more.
     pub(crate) async fn align_now(self: &Arc<Self>, bucket: &Bucket, key: &ObjectKey) -> Result<(), Fault> {
-        let (standing, row) = (self.stand_alone(), object(bucket.incarnation, key));
+        let (core, row) = (Arc::clone(self), object(bucket.incarnation, key));
+        let aligned = tokio::spawn(async move { core.align_one(row).await });
+        let aligned = tokio::select! {
+            aligned = aligned => aligned.unwrap_or_else(|_| Err(not_in_all("it broke off"))),
+            () = self.clock.sleep(ACK_PATIENCE) => Err(not_in_all("it takes too long")),
+        };
+        if aligned.is_err() {
+            self.align_soon(bucket, key);
+        }
+        aligned
+    }
+
+    async fn align_one(self: &Arc<Self>, object: Key) -> Result<(), Fault> {
+        let standing = self.stand_alone();
         for _ in 0..=2 * MAX_COPIES {
             let judge = self.objectives(&Scope::default()).await?;
-            let mut walk = Walk::one(judge, row.clone());
+            let mut walk = Walk::one(judge, object.clone());
             let failed = standing.carry_out(self, &mut walk).await.map_err(fault_of)?;
             let Some(outlook) = walk.told() else { break };
             if failed > 0 {
@@ -143,7 +156,9 @@ impl Core {
         loop {
             self.clock.sleep(ALIGN_BEAT).await;
             let (mut objects, now) = (self.keeping.take(), self.clock.monotonic());
-            objects.append(&mut again.take(now));
+            let mut tried_again = again.take(now);
+            let some_again = !tried_again.is_empty();
+            objects.append(&mut tried_again);
             if objects.is_empty() || self.inventory().objectives.is_empty() {
                 continue;
             }
@@ -158,9 +173,10 @@ impl Core {
                 }
             };
             match came {
-                Came::ToRest => again.rest(),
+                Came::ToRest if some_again => again.rest(),
+                Came::ToRest => {}
                 Came::Closer => objects.into_iter().for_each(|object| self.keeping.changed(object)),
-                Came::ToNothing => again.later(objects, self.clock.monotonic()),
+                Came::ToNothing => again.later(objects, some_again, self.clock.monotonic()),
             }
         }
     }
