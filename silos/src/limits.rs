@@ -79,6 +79,22 @@ pub const MAX_LIST: usize = 64 << 20;
 pub const LOOKS_AT_ONCE: usize = 16;
 /// Entries of one folder that is listed whole; a larger one is not listed.
 pub const MAX_FOLDER: usize = 1 << 20;
+/// Requests of one walk of a bucket that are under way at once.
+pub const LISTS_AT_ONCE: usize = 8;
+/// A walk of a bucket is cut into stretches of about so many pages, which are listed beside each other. Longer ones would not
+/// all fit into [`PAGES_AHEAD`]; of each the last page is listed in vain by half.
+pub const STRETCH_PAGES: usize = 6;
+/// A stretch that has become so long is cut again.
+pub const LONG_STRETCH: usize = 8;
+/// Before so many pages came nothing is cut: a short listing would not be done sooner.
+pub const PAGES_BEFORE_CUTS: usize = 3;
+/// Stretches that a walk of a bucket consists of at once.
+pub const MAX_STRETCHES: usize = 64;
+/// Pages that a walk of a bucket has, or has asked for, before its caller wants them, up to the end of a stretch,
+pub const PAGES_AHEAD: usize = 48;
+/// and in all: what is wanted next has room though much came early. A page takes about 300 KiB, and 1.3 MiB where names are as
+/// long as they get.
+pub const PAGES_HELD: usize = 64;
 /// A queue is waited at for so long at a time, in whole seconds (SQS),
 pub const QUEUE_WAIT: Duration = Duration::from_secs(20);
 /// and hands out so many messages at once (SQS).

@@ -116,6 +116,10 @@ impl Service for Gcs {
         keys::list(client, wanted, &[]).await
     }
 
+    fn begins_anywhere(&self) -> bool {
+        true
+    }
+
     /// Every answer names a generation; whether a deleted one stays is seen by deleting.
     async fn learn(&self, client: &Client, key: &str, answer: &HeaderMap) -> Result<Learned, SiloError> {
         let Some(generation) = WORDS.version(answer) else { return Ok(Learned::default()) };

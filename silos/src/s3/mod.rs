@@ -132,6 +132,10 @@ impl Service for S3 {
         keys::list(client, wanted, headers).await
     }
 
+    fn begins_anywhere(&self) -> bool {
+        true
+    }
+
     /// By GetBucketAcl, which not everybody may ask and not every server answers.
     async fn owner(&self, client: &Client) -> Result<Option<String>, SiloError> {
         match client.look(&Ask::new(Method::GET, "").query("acl", "")).await {

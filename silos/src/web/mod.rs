@@ -95,6 +95,11 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// end.
     async fn list(&self, client: &Client, wanted: Wanted<'_>) -> Result<Vec<Entry>, SiloError>;
 
+    /// Whether a listing begins behind any name as fast as behind those it has shown, whether or not there is such a name.
+    fn begins_anywhere(&self) -> bool {
+        false
+    }
+
     /// Who owns the bucket, where that can be told by what may read it.
     async fn owner(&self, _client: &Client) -> Result<Option<String>, SiloError> {
         Ok(None)

@@ -4,6 +4,10 @@
 //! else, and looks at what the answer says, since some servers take a condition and ignore it. What we put there
 //! ourselves is not seen.
 
+mod stretches;
+mod stride;
+mod walk;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,12 +23,12 @@ use crate::holdings::{Found, Held, Holdings, Walk};
 use crate::marker::MARKER;
 use crate::name::BlobName;
 use crate::silo::{Pieces, Validator};
-use crate::span;
 use crate::web::answer::{Failure, header};
 use crate::web::ask::Ask;
 use crate::web::client::Client;
 use crate::web::known::bare;
-use crate::web::{Entry, Service, Wanted, get, keys, probe};
+use crate::web::{Entry, Service, Wanted, get, probe};
+use walk::ShelfWalk;
 
 /// Headers that go with an object.
 const SYSTEM: [&str; 6] =
@@ -82,8 +86,7 @@ impl Holdings for Shelf {
     }
 
     fn walk(&self, prefix: &[u8], after: Option<&[u8]>) -> Box<dyn Walk> {
-        let after = after.map(<[u8]>::to_owned);
-        Box::new(ShelfWalk { client: Arc::clone(&self.client), prefix: prefix.to_owned(), after })
+        Box::new(ShelfWalk::new(&self.client, prefix, after))
     }
 
     async fn look(&self, name: &[u8]) -> Result<Held, SiloError> {
@@ -117,47 +120,6 @@ fn spelled(name: &[u8]) -> Result<&str, SiloError> {
         return Err(SiloError::Missing);
     }
     spell(name).map_err(SiloError::mismatch)
-}
-
-/// A walk of a bucket, a page of its listing at a time.
-struct ShelfWalk {
-    client: Arc<Client>,
-    prefix: Vec<u8>,
-    after: Option<Vec<u8>>,
-}
-
-#[async_trait]
-impl Walk for ShelfWalk {
-    async fn next(&mut self, limit: usize) -> Result<Vec<Found>, SiloError> {
-        loop {
-            let page = self.page(span::page(limit).max(1)).await?;
-            let Some(last) = page.last().map(|entry| entry.name.clone()) else { return Ok(Vec::new()) };
-            let wanted = page.into_iter().filter(|entry| entry.name.starts_with(&self.prefix));
-            let found: Vec<_> =
-                wanted.filter_map(|entry| found(&self.client, entry).transpose()).collect::<Result<_, _>>()?;
-            self.after = Some(last);
-            if !found.is_empty() {
-                return Ok(found);
-            }
-        }
-    }
-}
-
-impl ShelfWalk {
-    /// The next entries, in order; none at the end. A request can name nothing but UTF-8, so that it may ask for more.
-    async fn page(&self, limit: usize) -> Result<Vec<Entry>, SiloError> {
-        let after = self.after.as_deref().map(nearest);
-        let base = self.client.prefix();
-        let wanted = Wanted { base, prefix: nearest(&self.prefix), after, limit, restored: true };
-        let mut page = self.client.service.list(&self.client, wanted).await?;
-        keys::ascend(page.iter().map(|entry| entry.name.as_slice()), after.map(str::as_bytes))?;
-        let asked_for_more = !page.is_empty();
-        page.retain(|entry| self.after.as_ref().is_none_or(|after| entry.name > *after));
-        if page.is_empty() && asked_for_more {
-            return Err(SiloError::not_done("more names that are not UTF-8 than a page of the listing holds"));
-        }
-        Ok(page)
-    }
 }
 
 /// What an entry of a listing is; nothing where it is ours, or stands for the folder that is looked at.
