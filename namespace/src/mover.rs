@@ -1,7 +1,6 @@
 //! One move: journal, copy under a new name, verify, one compare-and-write, retire. After a crash or a lost answer the
 //! move is made again; the copy that was left is an orphan. An overwrite or delete during a move wins.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -30,6 +29,7 @@ use crate::table::retired::{RetiredRow, retired};
 use crate::table::usage::{self, Counted};
 use crate::table::{decode_row, encode};
 
+mod drop;
 mod packed;
 
 /// How a move ended.
@@ -149,27 +149,11 @@ pub(crate) fn relocate(
     Ok(Some(writes))
 }
 
-/// Enough others verified, extent still live? Then it is not read from there any more: what to write for it.
-fn take_off(dropped: &Move, rows: &Rows, now: UnixMs, by: (Number, u32)) -> Result<Option<Vec<Write>>, Fault> {
-    let row: Option<ExtentRow> = decode_row(rows.get(&extent(dropped.extent)))?;
-    let Some(mut row) = row.filter(|row| row.first.is_some()) else { return Ok(None) };
-    let Step::Drop { least } = dropped.step else { return Ok(None) };
-    let others = row.verified().filter(|replica| replica.silo != dropped.from).count();
-    if row.verified_in(dropped.from).is_none() || others < least.max(1) {
-        return Ok(None);
-    }
-    let (replicas, mut writes) = retire_replicas(&mut row, |replica| replica.silo == dropped.from);
-    writes.push(Write::Put(extent(dropped.extent), encode(&row)));
-    let waits = RetiredRow::Replicas { extent: dropped.extent, replicas };
-    writes.push(Write::Put(retired(now, by.0, by.1), encode(&waits)));
-    Ok(Some(writes))
-}
-
 impl Mover<'_> {
     /// Carries out what belongs together: one move, small ones from one silo to another, or what copies nothing.
     pub(crate) async fn carry_out_all(&self, mut planned: Vec<Move>) -> Vec<(Move, Moved)> {
         if planned.iter().all(|planned| matches!(planned.step, Step::Drop { .. })) {
-            let dropped = self.take_off_all(&planned).await;
+            let dropped = self.give_up(&planned).await;
             let dropped = dropped.unwrap_or_else(|fault| vec![Moved::Failed(fault.to_string()); planned.len()]);
             return planned.into_iter().zip(dropped).collect();
         }
@@ -183,67 +167,6 @@ impl Mover<'_> {
             moved.push((planned, outcome));
         }
         moved
-    }
-
-    /// Replicas that are not wanted any more, in commits of many. Nobody's bytes are touched: the sweep does that.
-    async fn take_off_all(&self, planned: &[Move]) -> Result<Vec<Moved>, Fault> {
-        let (session, mut done) = (self.core.session(), Vec::with_capacity(planned.len()));
-        for some in planned.chunks(BACKGROUND_ROWS) {
-            // Rows may say what silos do not have.
-            if let Err(reason) = self.others_answer(some).await {
-                done.extend(vec![Moved::Failed(reason); some.len()]);
-                continue;
-            }
-            let (guard, some) = (Arc::new(session.take()), some.to_vec());
-            let (held, now, count) = (Arc::clone(&guard), self.core.clock.now(), some.len());
-            let reads = some.iter().map(|dropped| Read::Row(extent(dropped.extent))).collect();
-            let decide = move |rows: &Rows| -> Result<_, Fault> {
-                let (mut writes, mut outcomes) = (Vec::new(), Vec::with_capacity(some.len()));
-                for (index, dropped) in some.iter().enumerate() {
-                    let wrote = take_off(dropped, rows, now, (held.number, index as u32))?;
-                    outcomes.push(if wrote.is_some() { Moved::Done } else { Moved::Superseded });
-                    writes.extend(wrote.into_iter().flatten());
-                }
-                Ok((writes, outcomes))
-            };
-            match session.commit_as(Priority::of(count), reads, decide).await {
-                Ok(outcomes) => done.extend(outcomes),
-                // Done or not, the next pass sees it.
-                Err(Uncommitted::Unknown) => {
-                    done.extend(vec![Moved::Failed("the outcome of the commit is unknown".to_owned()); count]);
-                }
-                Err(Uncommitted::Refused(fault) | Uncommitted::Fault(fault)) => return Err(fault),
-            }
-        }
-        Ok(done)
-    }
-
-    /// Whether enough of the replicas that stay are there, whole as far as their length says; or why they cannot be relied on.
-    async fn others_answer(&self, planned: &[Move]) -> Result<(), String> {
-        let keys: Vec<_> = planned.iter().map(|dropped| extent(dropped.extent)).collect();
-        let rows = self.core.engine.get(&keys).await.map_err(|error| error.to_string())?;
-        let (inventory, mut asked) = (self.core.inventory(), BTreeMap::new());
-        for (dropped, row) in planned.iter().zip(rows) {
-            let Step::Drop { least } = dropped.step else { continue };
-            let row: Option<ExtentRow> = decode_row(row.as_ref()).map_err(|fault| fault.to_string())?;
-            let Some(row) = row else { continue };
-            let (mut there, mut last) = (0, "no other silo has it".to_owned());
-            for other in row.verified().filter(|replica| replica.silo != dropped.from) {
-                let Some((blob, first)) = other.location.ours(row.size) else { continue };
-                let open = inventory.silo(other.silo).map_err(|fault| fault.to_string())?;
-                if !asked.contains_key(&(other.silo, blob)) {
-                    let stat = open.note(open.silo.stat(&blob).await);
-                    asked.insert((other.silo, blob), stat.as_ref().ok().map(|stat| stat.size));
-                    last = stat.err().map_or(last, |error| format!("silo `{}`: {error}", open.row.name));
-                }
-                let length = asked[&(other.silo, blob)];
-                there += usize::from(length.is_some_and(|length| length >= first + row.size));
-            }
-            if there < least.max(1) {
-                return Err(format!("what would be left of extent {} is not there: {last}", dropped.extent));
-            }
-        }
-        Ok(())
     }
 
     /// Carries one planned move out.
@@ -353,7 +276,9 @@ impl Mover<'_> {
         let (row, from) = (plan.row.clone(), plan.from.clone());
         let reader = match planned.step {
             // Whichever replica gives it: one may be damaged.
-            Step::Copy if row.is_hashed() => ExtentReader::whole(Arc::clone(self.core), planned.extent, row),
+            Step::Move | Step::Copy if row.is_hashed() && row.verified().count() > 1 => {
+                ExtentReader::whole(Arc::clone(self.core), planned.extent, row)
+            }
             _ => ExtentReader::copy(Arc::clone(self.core), planned.extent, row, planned.from, from),
         };
         let failure = Arc::new(OnceLock::new());

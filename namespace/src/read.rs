@@ -192,7 +192,7 @@ impl ExtentReader {
             let end = self.end.next_multiple_of(BLOCK).min(self.row.size);
             let asked = Some(self.core.clock.monotonic());
             let pieces = pieces(&open, &location, self.row.size, start..end, self.back);
-            match open.note(unless_it_stalls(self.impatience(), pieces).await) {
+            match open.note(unless_it_stalls(self.impatience().as_ref(), pieces).await) {
                 Ok(pieces) => {
                     let held = BytesMut::new();
                     let location = (silo, location);
@@ -236,7 +236,7 @@ impl ExtentReader {
         let clock = self.impatience();
         let open = self.open.as_mut().expect("a replica is open");
         let length = (self.row.size - open.block_at).min(BLOCK) as usize;
-        let block = unless_it_stalls(clock, take_block(open, length)).await.map_err(Failure::Silo)?;
+        let block = take_block(open, length, clock.as_ref()).await.map_err(Failure::Silo)?;
         if let Some(asked) = open.asked.take() {
             open.silo.first_byte.note(self.core.clock.monotonic().saturating_sub(asked));
         }
@@ -316,7 +316,7 @@ impl ExtentReader {
 
 /// What comes of it, unless nothing does for as long as a silo may be silent.
 async fn unless_it_stalls<T>(
-    clock: Option<Arc<dyn Clock>>,
+    clock: Option<&Arc<dyn Clock>>,
     work: impl Future<Output = Result<T, SiloError>>,
 ) -> Result<T, SiloError> {
     let Some(clock) = clock else { return work.await };
@@ -382,18 +382,22 @@ async fn sum_of(core: &Core, id: Number, row: &ExtentRow, cache: &mut SumsRow, b
 }
 
 /// Exactly the next `length` bytes; without copying where a silo's piece is the block.
-async fn take_block(open: &mut OpenReplica, length: usize) -> Result<Bytes, SiloError> {
+async fn take_block(open: &mut OpenReplica, length: usize, clock: Option<&Arc<dyn Clock>>) -> Result<Bytes, SiloError> {
     let short = || SiloError::mismatch("the silo delivered fewer bytes than asked for");
     if open.held.is_empty() {
-        let piece = open.pieces.next().await.ok_or_else(short)??;
+        let piece = next_piece(open, clock).await?.ok_or_else(short)?;
         if piece.len() == length {
             return Ok(piece);
         }
         open.held.extend_from_slice(&piece);
     }
     while open.held.len() < length {
-        let piece = open.pieces.next().await.ok_or_else(short)??;
+        let piece = next_piece(open, clock).await?.ok_or_else(short)?;
         open.held.extend_from_slice(&piece);
     }
     Ok(open.held.split_to(length).freeze())
+}
+
+async fn next_piece(open: &mut OpenReplica, clock: Option<&Arc<dyn Clock>>) -> Result<Option<Bytes>, SiloError> {
+    unless_it_stalls(clock, async { open.pieces.next().await.transpose() }).await
 }

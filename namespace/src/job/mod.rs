@@ -20,7 +20,7 @@ mod run;
 mod walk;
 
 pub use run::Running;
-pub(crate) use run::{Small, Standing as StandingJob, batches};
+pub(crate) use run::{Small, Standing as StandingJob, Steps, batches};
 pub(crate) use walk::{Walk, next_page};
 
 /// What moves without an order, for objectives or to rewrite a pack, counts as this job: it has no row.

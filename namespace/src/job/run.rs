@@ -322,7 +322,6 @@ impl Core {
         let once = !matches!(order, Order::Drain { .. });
         let (mut fruitless, mut settled, mut passes) = (0, once, 0);
         loop {
-            passes += 1;
             let pass = self.one_pass(live, &mut Walk::begin(self, order).await?, &pacer).await?;
             if live.stop.is_cancelled() {
                 return Ok(());
@@ -330,6 +329,7 @@ impl Core {
             if pass.outdated {
                 continue;
             }
+            passes += 1;
             if pass.planned == 0 {
                 if settled {
                     return Ok(());
@@ -526,6 +526,15 @@ impl Core {
     }
 }
 
+/// What came of steps that were to be taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Steps {
+    /// Taken.
+    pub taken: usize,
+    /// To be tried again.
+    pub failed: usize,
+}
+
 /// What moves without an order.
 pub(crate) struct Standing {
     live: Arc<Live>,
@@ -552,9 +561,10 @@ impl Core {
 }
 
 impl Standing {
-    /// Carries out what a walk finds. Answers how many moves failed.
-    pub(crate) async fn carry_out(&self, core: &Arc<Core>, walk: &mut Walk) -> Result<usize, OrderError> {
-        Ok(core.one_pass(&self.live, walk, &self.pacer).await?.failed)
+    /// Carries out what a walk finds.
+    pub(crate) async fn carry_out(&self, core: &Arc<Core>, walk: &mut Walk) -> Result<Steps, OrderError> {
+        let Pass { moved, failed, .. } = core.one_pass(&self.live, walk, &self.pacer).await?;
+        Ok(Steps { taken: moved, failed })
     }
 
     /// All is well again.

@@ -161,6 +161,10 @@ impl Mover<'_> {
         }
         for (at, record) in packed.into_iter().zip(fetch(&way.source, &wanted, false).await) {
             taken[at] = record.map_err(|error| error.to_string()).and_then(|record| lots[at].check(&record));
+            // Another replica may be whole.
+            if taken[at].is_err() && lots[at].row.verified().count() > 1 {
+                alone.push(at);
+            }
         }
         let alone = stream::iter(alone).map(|at| async move { (at, self.take_alone(way, &*lots[at]).await) });
         let alone: Vec<_> = alone.buffer_unordered(MOVES_AT_ONCE).collect().await;
@@ -173,7 +177,12 @@ impl Mover<'_> {
     /// Of an extent that shares nothing.
     async fn take_alone(&self, way: &Way, lot: &Lot) -> Result<(Description, Bytes), String> {
         let (id, row, at) = (lot.planned.extent, lot.row.clone(), lot.planned.from);
-        let mut reader = ExtentReader::copy(Arc::clone(self.core), id, row, at, lot.from.clone());
+        let core = Arc::clone(self.core);
+        let mut reader = if row.is_hashed() && row.verified().count() > 1 {
+            ExtentReader::whole(core, id, row)
+        } else {
+            ExtentReader::copy(core, id, row, at, lot.from.clone())
+        };
         let bytes = reader.next().await.map_err(|fault| fault.to_string())?.unwrap_or_default();
         let description = self.core.described(&way.source, &lot.from).await;
         let description = description.unwrap_or_else(|| self.plain_description(&lot.planned, &lot.row, &lot.from));

@@ -333,11 +333,12 @@ impl<'a> Ledger<'a> {
         self.silos.extend(to);
         let month_before = self.month(row, reads);
         let stays = what == What::Copy || prices.stays(replica);
-        let others = row.verified().filter(|other| other.silo != from);
+        // What is beside goes on being read where it is; what was moved is read there, whatever others leave us.
+        let others = row.verified().filter(|other| what == What::Copy || other.silo != from);
         let others = others.map(|other| (other.silo, prices.billed(other, size)));
         let held: Vec<_> = others.chain(to.map(|to| (to, prices.billed_at(to, replica, size)))).collect();
         let mut month_after = prices.month(&held, reads);
-        if stays {
+        if what != What::Copy && stays {
             month_after += prices.month(&[(from, prices.billed(replica, size))], Reads::default());
         }
         let leaves = prices.leaves(replica, size).filter(|_| !stays);

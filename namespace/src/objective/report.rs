@@ -259,14 +259,16 @@ impl Namespace {
         let mut judge = core.judge_by(Arc::clone(&inventory), rules, on).await?;
         let some_paused = with.is_none() && inventory.objectives.values().any(|(wish, _)| wish.is_paused());
         let unpaused = if some_paused { Some(inventory.rules_unpaused()?) } else { None };
-        let unpaused = match unpaused {
+        let mut unpaused = match unpaused {
             Some(rules) => Some(core.judge_by(inventory, rules, on).await?),
             None => None,
         };
         let mut at = judge.objects(on)?;
         let (end, mut told, mut would) = (after_prefix(&at), Told::default(), Told::default());
         let prices = core.prices(&judge);
-        judge.needs.heat |= prices.ask_for_reads();
+        for judge in unpaused.iter_mut().chain([&mut judge]) {
+            judge.needs.heat |= prices.ask_for_reads();
+        }
         let (mut ledger, mut would_cost) = (Ledger::new(&prices), Ledger::new(&prices));
         while let Some(page) = next_page(core, &mut at, &end).await? {
             for object in core.judged(&judge, &page).await? {
@@ -280,6 +282,7 @@ impl Namespace {
                 }
             }
             ledger.page();
+            would_cost.page();
         }
         let mut outlook = told.outlook(&judge, ledger.finish());
         if let Some(unpaused) = unpaused {

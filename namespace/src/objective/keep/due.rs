@@ -39,11 +39,11 @@ pub(super) struct Again {
 }
 
 impl Came {
-    /// From what was found, and how many moves failed.
-    pub(super) fn of(outlook: &Outlook, failed: usize) -> Self {
+    /// From what was found, and how many steps were taken and failed.
+    pub(super) fn of(outlook: &Outlook, taken: usize, failed: usize) -> Self {
         match () {
-            () if failed > 0 => Self::ToNothing,
-            () if !outlook.moves.is_empty() => Self::Closer,
+            () if taken > 0 => Self::Closer,
+            () if failed > 0 || !outlook.moves.is_empty() => Self::ToNothing,
             () if outlook.waits.iter().any(|waiting| waiting.reason != SHARED) => Self::ToNothing,
             () => Self::ToRest,
         }

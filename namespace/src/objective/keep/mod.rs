@@ -15,7 +15,7 @@ use crate::clock::UnixMs;
 use crate::engine::Key;
 use crate::extent::JobId;
 use crate::fault::Fault;
-use crate::job::{BY_ITSELF, JobState, Order, OrderError, Pace, StandingJob, Walk};
+use crate::job::{BY_ITSELF, JobState, Order, OrderError, Pace, StandingJob, Steps, Walk};
 use crate::limits::{ACK_PATIENCE, ALIGN_BEAT, ALIGN_KEPT, MAX_COPIES};
 use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
@@ -108,15 +108,17 @@ impl Core {
     /// or takes too long, the object is there, in fewer, and whoever wrote it is told to try again. Goes on where nobody waits any more.
     pub(crate) async fn align_now(self: &Arc<Self>, bucket: &Bucket, key: &ObjectKey) -> Result<(), Fault> {
         let (core, row) = (Arc::clone(self), object(bucket.incarnation, key));
-        let aligned = tokio::spawn(async move { core.align_one(row).await });
-        let aligned = tokio::select! {
+        let aligned = tokio::spawn(async move {
+            let aligned = core.align_one(row.clone()).await;
+            if aligned.is_err() {
+                core.keeping.changed(row);
+            }
+            aligned
+        });
+        tokio::select! {
             aligned = aligned => aligned.unwrap_or_else(|_| Err(not_in_all("it broke off"))),
             () = self.clock.sleep(ACK_PATIENCE) => Err(not_in_all("it takes too long")),
-        };
-        if aligned.is_err() {
-            self.align_soon(bucket, key);
         }
-        aligned
     }
 
     async fn align_one(self: &Arc<Self>, object: Key) -> Result<(), Fault> {
@@ -124,7 +126,7 @@ impl Core {
         for _ in 0..=2 * MAX_COPIES {
             let judge = self.objectives(&Scope::default()).await?;
             let mut walk = Walk::one(judge, object.clone());
-            let failed = standing.carry_out(self, &mut walk).await.map_err(fault_of)?;
+            let failed = standing.carry_out(self, &mut walk).await.map_err(fault_of)?.failed;
             let Some(outlook) = walk.told() else { break };
             if failed > 0 {
                 return Err(not_in_all(&standing.info().error.unwrap_or_default()));
@@ -164,7 +166,7 @@ impl Core {
             }
             let objects: Vec<Key> = objects.into_iter().collect();
             let came = match self.compare(standing, Some(objects.clone())).await {
-                Ok((Some(outlook), failed)) => Came::of(&outlook, failed),
+                Ok((Some(outlook), steps)) => Came::of(&outlook, steps.taken, steps.failed),
                 // What was declared meanwhile is compared with at once.
                 Ok((None, _)) => Came::Closer,
                 Err(error) => {
@@ -212,30 +214,30 @@ impl Core {
     /// None where something was declared meanwhile.
     async fn compare_all(self: &Arc<Self>, standing: &StandingJob) -> Result<Option<Came>, OrderError> {
         self.forget_moves(None).await?;
-        let (outlook, failed) = self.compare(standing, None).await?;
+        let (outlook, steps) = self.compare(standing, None).await?;
         let Some(outlook) = outlook else { return Ok(None) };
-        if failed == 0 {
+        if steps.failed == 0 {
             standing.forget_error();
         }
-        let (came, compared) = (Came::of(&outlook, failed), Some(self.clock.now()));
+        let (came, compared) = (Came::of(&outlook, steps.taken, steps.failed), Some(self.clock.now()));
         self.keeping.tell(|told| *told = Some(Alignment { compared, outlook, ..Alignment::default() }));
         Ok(Some(came))
     }
 
     /// Compares objects, all or those with these rows, with the objectives in force, and moves what is elsewhere. Answers what
-    /// was found, unless something was declared meanwhile, and how many moves failed.
+    /// was found, unless something was declared meanwhile, and what came of it.
     async fn compare(
         self: &Arc<Self>,
         standing: &StandingJob,
         objects: Option<Vec<Key>>,
-    ) -> Result<(Option<Outlook>, usize), OrderError> {
+    ) -> Result<(Option<Outlook>, Steps), OrderError> {
         let judge = self.objectives(&Scope::default()).await?;
         let mut walk = match objects {
             Some(objects) => Walk::some(judge, objects),
             None => Walk::all(judge),
         };
-        let failed = standing.carry_out(self, &mut walk).await?;
-        Ok((walk.told(), failed))
+        let steps = standing.carry_out(self, &mut walk).await?;
+        Ok((walk.told(), steps))
     }
 
     /// What orders that run now are about: they have their say first.
