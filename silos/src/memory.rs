@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
+use tokio::sync::Notify;
 
 use crate::error::SiloError;
 use crate::exact::Exact;
@@ -24,6 +25,8 @@ use crate::span::{self, Length};
 #[derive(Debug, Default, Clone)]
 pub struct Memory {
     state: Arc<Mutex<State>>,
+    /// Told when it is silent no more.
+    heard: Arc<Notify>,
     /// Packs do not grow.
     whole: bool,
 }
@@ -36,14 +39,23 @@ struct State {
     writes: u64,
     /// Bytes it may hold; without limit when `None`.
     capacity: Option<u64>,
-    /// Puts get no answer.
-    hangs: bool,
+    silent: Silent,
     /// Nothing is done.
     fails: bool,
     /// So many blobs more can be deleted; any number when `None`.
     deletes: Option<u64>,
     /// Puts are done, and their answers are lost.
     loses: bool,
+}
+
+/// What gets no answer.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Silent {
+    #[default]
+    Nothing,
+    Puts,
+    /// Claims, and the rest of what is read.
+    Reads,
 }
 
 #[derive(Debug, Clone)]
@@ -101,7 +113,13 @@ impl Memory {
 
     /// From now on puts get no answer, or they do again.
     pub fn hang(&self, hangs: bool) {
-        self.lock().hangs = hangs;
+        self.lock().silent = if hangs { Silent::Puts } else { Silent::Nothing };
+    }
+
+    /// From now on nothing more comes of what is read and claims get no answer, or they do again.
+    pub fn silence(&self, silent: bool) {
+        self.lock().silent = if silent { Silent::Reads } else { Silent::Nothing };
+        self.heard.notify_waiters();
     }
 
     /// From now on everything fails, or it does not any more.
@@ -199,8 +217,8 @@ impl Blob {
 impl Silo for Memory {
     async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError> {
         span::fits_extent(size, MAX_EXTENT)?;
-        let hangs = self.answering()?.hangs;
-        if hangs {
+        let silent = self.answering()?.silent;
+        if silent == Silent::Puts {
             std::future::pending::<()>().await;
         }
         {
@@ -243,8 +261,13 @@ impl Silo for Memory {
         Length::of(name, size).check(blob.payload.len() as u64)?;
         let (silo, name, opened) = (self.clone(), *name, blob.write);
         Ok(Box::pin(stream::try_unfold(span::blocks(size, range)?, move |mut blocks| {
-            let piece = blocks.next().map(|block| silo.piece(&name, opened, block));
-            async move { Ok(piece.transpose()?.map(|piece| (piece, blocks))) }
+            let (piece, silent) = (blocks.next().map(|block| silo.piece(&name, opened, block)), silo.lock().silent);
+            async move {
+                if silent == Silent::Reads {
+                    std::future::pending::<()>().await;
+                }
+                Ok(piece.transpose()?.map(|piece| (piece, blocks)))
+            }
         })))
     }
 
@@ -280,6 +303,13 @@ impl Silo for Memory {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<(), SiloError> {
+        loop {
+            let heard = self.heard.notified();
+            if self.answering()?.silent != Silent::Reads {
+                break;
+            }
+            heard.await;
+        }
         let mut state = self.answering()?;
         match &state.marker {
             Some(found) => claim.check(found),

@@ -1,11 +1,13 @@
 //! Objects in several copies: made, kept apart, read from whichever is there, and not more than are wanted.
 
+use futures_util::{StreamExt, TryStreamExt};
 use holdall_namespace::fault::Fault;
 use holdall_namespace::objective::{Ack, Selector};
 use holdall_namespace::put::PutError;
 use holdall_silos::Silo;
 use holdall_silos::memory::Memory as Blobs;
 
+use super::support::clock::TestClock;
 use super::*;
 
 fn copies(on: &str, number: u32, place: &[&str]) -> Objective {
@@ -91,6 +93,38 @@ async fn a_damaged_copy_is_passed_over() {
     damage("far");
     let failed = house.read_text(&house.logs, "a").await.unwrap_err();
     assert!(failed.contains("does not match its checksum"), "{failed}");
+}
+
+/// A silo stood still in the middle of a GET, and the GET with it, for longer than clients wait, though another silo had a
+/// copy: that a silo is silent was asked before a read and not while it went on.
+#[tokio::test]
+async fn a_copy_whose_silo_falls_silent_is_left_in_the_middle() {
+    let clock = Arc::new(TestClock::default());
+    let house = House::with("copies-silent", Arc::<TestClock>::clone(&clock), None).await;
+    let text = "never the same block twice; ".repeat(30_000);
+    support::put(&house.namespace, &house.logs, "a", &text, Headers::default(), Condition::default()).await.unwrap();
+    house.declare(&[("safe", apart("s3://logs/"))]).await.unwrap();
+    clock.run(house.align("s3://logs/")).await;
+    clock.run(house.on(&house.logs, "a", &["far", "hot"])).await;
+    let mut waited = Duration::ZERO;
+    // Either may be the one that is read.
+    for silo in ["hot", "far"] {
+        let opened = house.namespace.open_object(&house.logs, &"a".parse().unwrap()).await.unwrap();
+        let mut read = opened.read(0..opened.object.size).await.unwrap();
+        let mut found = read.next().await.unwrap().unwrap().to_vec();
+        blobs("copies-silent", silo).silence(true);
+        let began = clock.monotonic();
+        tokio::select! {
+            biased;
+            rest = read.try_collect::<Vec<_>>() => found.extend(rest.unwrap().concat()),
+            () = clock.pass(Duration::from_secs(20)) => panic!("nothing more comes without {silo}"),
+        }
+        waited += clock.monotonic().saturating_sub(began);
+        assert!(found == text.as_bytes(), "without {silo}");
+        blobs("copies-silent", silo).silence(false);
+        clock.pass(Duration::from_secs(20)).await;
+    }
+    assert!(waited >= Duration::from_secs(8), "the one that was read was not silent: {waited:?}");
 }
 
 /// As many as are wanted and no more; and what must not be somewhere leaves it however few there are.
