@@ -226,6 +226,7 @@ RIGS = [
     _rig("readwrite", "a tree that S3 and others write to at once, kill -9 at each step of what is done there", "readwrite"),
     _rig("small", "20,000 small objects: few requests to a bucket there and back, room given back", "small"),
     _rig("outage", "a silo that stands still, or is killed, under load: elsewhere nobody notices", "outage"),
+    _rig("failover", "a copy killed, stalled, cut or corrupted while it is read: downloads go on at the other", "failover"),
     _rig("restore", "the index lost and made again: from two silos, from one, as of a moment, with damaged backups", "restore"),
     _rig("memory", "stopped uploads, slow readers, a long listing: memory stays flat", "memory"),
 ]
@@ -257,5 +258,9 @@ SOAK = [
         "--seconds", "60", "--flips", "1000", timeout=7200,
     ),
     _rig("soak-outage", "the same five times in each way", "outage", "--pairs", "5", timeout=7200),
+    _rig(
+        "soak-failover", "1,000 downloads of 64 MiB", "failover", "--downloads", "1000", "--mib", "64", "--stall", "20",
+        "--hang", "200", "--hopeless", "60", timeout=7200,
+    ),
     _rig("soak-memory", "64 uploads and 64 readers of 5 GiB, 10^6 keys", "memory", "--full", timeout=7200),
 ]

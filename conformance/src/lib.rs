@@ -28,6 +28,7 @@ pub mod workload;
 pub mod load;
 pub mod pace;
 pub mod rig;
+pub mod tamper;
 
 /// What goes wrong in a rig ends the rig: one line for a person.
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
