@@ -14,11 +14,10 @@ use crate::engine::{Key, Rows, Write};
 use crate::extent::{JobId, Number, SiloId};
 use crate::fault::Fault;
 use crate::job::walk::{Found, Walk};
-use crate::job::{BY_ITSELF, JobInfo, JobState, MoveInfo, Order, OrderError, Pace};
+use crate::job::{BY_ITSELF, JobInfo, JobState, MoveInfo, Order, OrderError};
 use crate::limits::{JOB_NOTE, MAX_COPIES, MOVED_BYTES, MOVED_TOGETHER, MOVES_AT_ONCE, SORTED_TOGETHER};
 use crate::mover::{Moved, Mover, Pacer};
 use crate::namespace::Core;
-use crate::objective::Scope;
 use crate::pack::Wanted;
 use crate::plan::{Move, Step, plan};
 use crate::sweep::live_sessions;
@@ -26,6 +25,10 @@ use crate::table::moves::{MoveRow, journal};
 use crate::table::packs;
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, key};
+
+mod standing;
+
+pub(crate) use standing::{Standing, Steps};
 
 /// Passes in a row that moved nothing though something was left, before a job gives up.
 const FRUITLESS: u32 = 8;
@@ -523,58 +526,6 @@ impl Core {
         }
         let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
         Ok(crate::engine::commit(&*self.engine, Vec::new(), decide).await?)
-    }
-}
-
-/// What came of steps that were to be taken.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Steps {
-    /// Taken.
-    pub taken: usize,
-    /// To be tried again.
-    pub failed: usize,
-}
-
-/// What moves without an order.
-pub(crate) struct Standing {
-    live: Arc<Live>,
-    pacer: Arc<Pacer>,
-}
-
-impl Core {
-    /// Begins what has no row and no end.
-    pub(crate) fn stand(&self, pace: Pace) -> Standing {
-        let (clock, rate) = (Arc::clone(&self.clock), pace.bytes_per_second);
-        let info = JobInfo::new(BY_ITSELF, Order::Align { on: Scope::default() }, pace, clock.now());
-        let live = self.running.add(info);
-        let pacer = Arc::new(Pacer::new(clock, rate, live.stop.clone()));
-        Standing { live, pacer }
-    }
-
-    /// The same for one request.
-    pub(crate) fn stand_alone(&self) -> Standing {
-        let (clock, order) = (Arc::clone(&self.clock), Order::Align { on: Scope::default() });
-        let live = Arc::new(Live::new(JobInfo::new(BY_ITSELF, order, Pace::default(), clock.now())));
-        let pacer = Arc::new(Pacer::new(clock, None, live.stop.clone()));
-        Standing { live, pacer }
-    }
-}
-
-impl Standing {
-    /// Carries out what a walk finds.
-    pub(crate) async fn carry_out(&self, core: &Arc<Core>, walk: &mut Walk) -> Result<Steps, OrderError> {
-        let Pass { moved, failed, .. } = core.one_pass(&self.live, walk, &self.pacer).await?;
-        Ok(Steps { taken: moved, failed })
-    }
-
-    /// All is well again.
-    pub(crate) fn forget_error(&self) {
-        self.live.change(|info| info.error = None);
-    }
-
-    /// Moves so far, and the last failure.
-    pub(crate) fn info(&self) -> JobInfo {
-        self.live.info()
     }
 }
 
