@@ -103,7 +103,7 @@ impl Opened {
     /// Whether what is about to be written may refer to its bytes: nobody else may change them, nor want them where that may not be.
     pub(crate) async fn may_be_shared(&self, with: &Subject<'_>) -> Result<bool, Fault> {
         let key = read_name(&self.name[NAME_AT..])?;
-        Ok(self.core.may_share(with, (self.bucket.as_str(), &key))? && !self.is_in_place().await?)
+        Ok(self.core.inventory().may_share(with, (self.bucket.as_str(), &key))? && !self.is_in_place().await?)
     }
 
     /// What a range is made of.

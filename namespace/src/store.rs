@@ -42,8 +42,7 @@ pub(crate) struct For<'a> {
 impl For<'_> {
     /// A new object, or part of one, as objectives see it.
     fn subject(&self, size: u64, now: UnixMs) -> Subject<'_> {
-        let subject = Subject { size, modified: now, now, ..Subject::default() };
-        subject.of(self.bucket.as_str(), self.key, self.storage_class, Some(self.attributes))
+        Subject::written(size, now).of(self.bucket.as_str(), self.key, self.storage_class, Some(self.attributes))
     }
 }
 

@@ -67,14 +67,7 @@ impl House {
     async fn over(engine: Arc<dyn Engine>, test: &str, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("nas")).unwrap();
-        let options = Options {
-            base: "/".into(),
-            seal_key: [7; 32],
-            grace: Duration::ZERO,
-            pack_up_to: 64 << 10,
-            backup: None,
-            align: None,
-        };
+        let options = Options { pack_up_to: 64 << 10, ..support::options() };
         let namespace = Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap();
         let nas = DeclaredSilo {
             access: Access::ReadOnly,

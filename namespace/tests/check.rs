@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use holdall_namespace::Namespace;
 use holdall_namespace::bucket::Bucket;
 use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::SystemClock;
@@ -21,7 +22,6 @@ use holdall_namespace::object::{Condition, Headers};
 use holdall_namespace::put::{PutObject, Upload};
 use holdall_namespace::table::usage::{Counted, add};
 use holdall_namespace::table::{self, key as tables};
-use holdall_namespace::{Namespace, Options};
 use holdall_silos::{BlobName, Silo, memory::Memory as Blobs};
 
 mod support;
@@ -40,14 +40,7 @@ async fn house(test: &str) -> House {
 
 async fn house_in(urls: [String; 2], test: &str) -> House {
     let engine = Memory::new();
-    let options = Options {
-        base: "/".into(),
-        seal_key: [7; 32],
-        grace: Duration::ZERO,
-        pack_up_to: 0,
-        backup: None,
-        align: None,
-    };
+    let options = support::options();
     let shared: Arc<dyn Engine> = Arc::new(engine.clone());
     let namespace = Namespace::open(shared, Arc::new(SystemClock::new()), options, true).await.unwrap();
     let silo = |url: &String| DeclaredSilo::own(url);

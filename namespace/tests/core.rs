@@ -34,7 +34,7 @@ async fn open(engine: &Memory) -> Arc<Namespace> {
 }
 
 async fn open_with(engine: &Memory, grace: Duration) -> Arc<Namespace> {
-    let options = Options { base: "/".into(), seal_key: [7; 32], grace, pack_up_to: 0, backup: None, align: None };
+    let options = Options { grace, ..support::options() };
     let engine: Arc<dyn Engine> = Arc::new(engine.clone());
     Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap()
 }
@@ -480,14 +480,7 @@ async fn an_index_of_a_later_format_is_refused_and_one_of_an_earlier_becomes_our
     for (number, opens) in [(1, true), (INDEX_FORMAT, true), (INDEX_FORMAT + 1, false)] {
         let row = Write::Put(format.clone(), encode(&number));
         commit(&engine, Vec::new(), move |_: &Rows| Ok::<_, ()>((vec![row.clone()], ()))).await.unwrap();
-        let options = Options {
-            base: "/".into(),
-            seal_key: [7; 32],
-            grace: Duration::ZERO,
-            pack_up_to: 0,
-            backup: None,
-            align: None,
-        };
+        let options = support::options();
         let shared: Arc<dyn Engine> = Arc::new(engine.clone());
         let opened = Namespace::open(shared, Arc::new(SystemClock::new()), options, true).await;
         assert_eq!(opened.is_ok(), opens, "format {number}");

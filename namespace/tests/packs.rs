@@ -34,8 +34,7 @@ struct House {
 }
 
 async fn open(engine: &Memory, pack_up_to: u64) -> Arc<Namespace> {
-    let options =
-        Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to, backup: None, align: None };
+    let options = Options { pack_up_to, ..support::options() };
     let engine: Arc<dyn Engine> = Arc::new(engine.clone());
     Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap()
 }
@@ -402,14 +401,7 @@ async fn a_silo_that_is_taken_out_holds_no_packs() {
 async fn packs_of_a_gateway_that_ended_are_looked_after_by_another() {
     let house = house("ended").await;
     house.namespace.start_background();
-    let options = Options {
-        base: "/".into(),
-        seal_key: [7; 32],
-        grace: Duration::ZERO,
-        pack_up_to: PACK_UP_TO,
-        backup: None,
-        align: None,
-    };
+    let options = Options { pack_up_to: PACK_UP_TO, ..support::options() };
     let engine: Arc<dyn Engine> = Arc::new(house.engine.clone());
     let other = Namespace::open(engine, Arc::new(SystemClock::new()), options, false).await.unwrap();
     let (bucket, silos) = (house.bucket.clone(), house.silos.clone());

@@ -56,8 +56,7 @@ fn order() -> Assimilate {
 
 async fn open(engine: Arc<dyn Engine>) -> Arc<Namespace> {
     let grace = Duration::from_millis(50);
-    let options =
-        Options { base: "/".into(), seal_key: [7; 32], grace, pack_up_to: 64 << 10, backup: None, align: None };
+    let options = Options { grace, pack_up_to: 64 << 10, ..support::options() };
     Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap()
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use holdall_namespace::Namespace;
 use holdall_namespace::bucket::Bucket;
 use holdall_namespace::clock::SystemClock;
 use holdall_namespace::engine::{Engine, memory::Memory};
@@ -16,8 +17,9 @@ use holdall_namespace::limits::BUFFERED_BODY;
 use holdall_namespace::object::{Condition, Headers};
 use holdall_namespace::put::{PutObject, Upload};
 use holdall_namespace::remove_silo::RemoveSiloError;
-use holdall_namespace::{Namespace, Options};
 use tokio::sync::oneshot;
+
+mod support;
 
 fn to(silos: &[&str]) -> WritePolicy {
     let target = |silo: &&str| WriteTarget { silo: (*silo).to_owned(), min_size: 0, max_size: None };
@@ -27,14 +29,7 @@ fn to(silos: &[&str]) -> WritePolicy {
 /// Two silos in memory, `hot` first, and a bucket.
 async fn house(test: &str) -> (Arc<Namespace>, Bucket) {
     let engine: Arc<dyn Engine> = Arc::new(Memory::new());
-    let options = Options {
-        base: "/".into(),
-        seal_key: [7; 32],
-        grace: Duration::ZERO,
-        pack_up_to: 0,
-        backup: None,
-        align: None,
-    };
+    let options = support::options();
     let namespace = Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap();
     let silo = |name: &str| (name.to_owned(), DeclaredSilo::own(format!("memory:{test}-{name}")));
     let silos = ["hot", "cold"].map(silo).into();

@@ -45,7 +45,7 @@ async fn open(engine: &Arc<Between>, clock: &Arc<TestClock>, options: Options) -
 }
 
 fn options(pack_up_to: u64, grace: Duration) -> Options {
-    Options { base: "/".into(), seal_key: [7; 32], grace, pack_up_to, backup: None, align: None }
+    Options { grace, pack_up_to, ..support::options() }
 }
 
 /// New objects go to `hot`; what is that small goes into packs.

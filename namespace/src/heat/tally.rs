@@ -65,8 +65,7 @@ impl Core {
         waiting.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         for together in waiting.chunks(HEAT_TOGETHER) {
             // What is in memory is read fast while the writer waits.
-            let warmed = self.heats(together.iter().map(|(object, _)| &object[..])).await;
-            tracing::trace!(warmed = warmed.is_ok(), objects = together.len(), "reads are written down");
+            let _ = self.heats(together.iter().map(|(object, _)| &object[..])).await;
             if let Err(fault) = self.commit_heat(together.to_vec()).await {
                 let lost: u64 = together.iter().map(|(_, reads)| u64::from(reads.count)).sum();
                 self.stats.add(|stats| stats.reads_uncounted += lost);

@@ -53,7 +53,9 @@ impl Inventory {
         Ok(Some(self.placing.get_or_init(|| self.rules_in_force())))
     }
 
-    /// Whether an object that is about to be written may share bytes of another, of this bucket and key.
+    /// Whether an object that is about to be written may share the bytes of another, of this bucket and key: nothing is forbidden to
+    /// it, kept or wanted in copies, but by objectives without a condition that are about the other, too. Shared
+    /// bytes may go where the other is wanted.
     pub(crate) fn may_share(&self, subject: &Subject<'_>, (bucket, key): (&str, &str)) -> Result<bool, Fault> {
         let Some(rules) = self.placing(subject.bucket, subject.key)? else { return Ok(true) };
         let wanted = rules.wanted(&rules.conditions(subject));

@@ -130,7 +130,7 @@ impl Namespace {
         let open = self.core.open_upload(bucket, key, id.0).await?.ok_or(PutError::NoSuchUpload)?;
         let algorithm = open.checksum.map(|(algorithm, _)| algorithm);
         let slices = source.slices(range.clone()).await?;
-        let subject = Subject { size: range.end - range.start, ..Subject::default() };
+        let subject = Subject::written(range.end - range.start, self.clock.now());
         let subject =
             subject.of(bucket.name.as_str(), key.as_str(), open.storage_class.as_deref(), Some(&open.attributes));
         if slices.len() > MAX_SLICES || !source.may_be_shared(&subject).await? {

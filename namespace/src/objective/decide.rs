@@ -355,10 +355,9 @@ impl Rules {
     fn choose(&self, wanted: &Wanted, held: &Held, by: usize, otherwise: impl FnOnce() -> Vec<SiloId>) -> Chosen {
         let may = |id: &SiloId| !wanted.never.contains_key(id);
         let mut candidates: Vec<SiloId> = held.on.iter().copied().filter(may).collect();
-        candidates.sort_by_key(|id| !self.is_up(*id));
+        candidates.sort_by_key(|id| (!self.is_up(*id), wanted.on.iter().position(|on| on == id)));
         if wanted.by.is_some() {
             candidates.retain(|id| wanted.on.contains(id));
-            candidates.sort_by_key(|id| (!self.is_up(*id), wanted.on.iter().position(|on| on == id)));
             candidates.extend(&wanted.on);
         } else {
             candidates.extend(otherwise().into_iter().filter(may));

@@ -50,6 +50,11 @@ pub struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
+    /// Of so many bytes, written now.
+    pub fn written(size: u64, now: UnixMs) -> Self {
+        Self { size, modified: now, now, ..Self::default() }
+    }
+
     /// The same of an object with these names and attributes, as far as they are known.
     #[must_use]
     pub fn of(

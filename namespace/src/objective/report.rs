@@ -257,12 +257,11 @@ impl Namespace {
             rules = inventory.rules_with(name, wish).map_err(|wrong| OrderError::Invalid(wrong.to_string()))?;
         }
         let mut judge = core.judge_by(Arc::clone(&inventory), rules, on).await?;
-        let some_paused = with.is_none() && inventory.objectives.values().any(|(wish, _)| wish.is_paused());
-        let unpaused = if some_paused { Some(inventory.rules_unpaused()?) } else { None };
-        let mut unpaused = match unpaused {
-            Some(rules) => Some(core.judge_by(inventory, rules, on).await?),
-            None => None,
-        };
+        let mut unpaused = None;
+        if with.is_none() && inventory.objectives.values().any(|(wish, _)| wish.is_paused()) {
+            let rules = inventory.rules_unpaused()?;
+            unpaused = Some(core.judge_by(inventory, rules, on).await?);
+        }
         let mut at = judge.objects(on)?;
         let (end, mut told, mut would) = (after_prefix(&at), Told::default(), Told::default());
         let prices = core.prices(&judge);

@@ -54,14 +54,8 @@ async fn another_key_deletes_no_backup() {
     house.restored_from(&SILOS, None).await.unwrap();
     let engine = new_engine();
     begin_anew(&engine, house.sources(&SILOS).await).await.unwrap();
-    let options = Options {
-        base: "/".into(),
-        seal_key: [9; 32],
-        grace: Duration::ZERO,
-        pack_up_to: PACK_UP_TO,
-        backup: Some(DAILY),
-        align: None,
-    };
+    let options =
+        Options { seal_key: [9; 32], pack_up_to: PACK_UP_TO, backup: Some(DAILY), ..super::support::options() };
     let namespace =
         Namespace::open(Arc::new(engine.clone()), Arc::new(SystemClock::new()), options, true).await.unwrap();
     House::declare(&namespace, "attack3").await;
@@ -150,14 +144,8 @@ pub(crate) async fn up(path: &std::path::Path) -> (Arc<Redb>, Arc<Namespace>) {
             }
         }
     };
-    let options = Options {
-        base: "/".into(),
-        seal_key: SEAL_KEY,
-        grace: Duration::ZERO,
-        pack_up_to: PACK_UP_TO,
-        backup: Some(DAILY),
-        align: None,
-    };
+    let options =
+        Options { seal_key: SEAL_KEY, pack_up_to: PACK_UP_TO, backup: Some(DAILY), ..super::support::options() };
     (Arc::clone(&engine), Namespace::open(engine, clock, options, true).await.unwrap())
 }
 
@@ -287,12 +275,10 @@ async fn a_snapshot_that_is_being_written_is_not_pruned() {
     house.work(1).await;
     house.namespace.back_up(&|_| {}).await.unwrap();
     let options = |keep| Options {
-        base: "/".into(),
         seal_key: SEAL_KEY,
-        grace: Duration::ZERO,
         pack_up_to: PACK_UP_TO,
         backup: Some(BackupOptions { every: SNAPSHOT_EVERY, keep }),
-        align: None,
+        ..super::support::options()
     };
     let second =
         Namespace::open(Arc::new(house.engine.clone()), Arc::new(SystemClock::new()), options(BACKUPS_KEPT), false)

@@ -49,14 +49,7 @@ struct House {
 }
 
 async fn open(engine: &Memory, backup: Option<BackupOptions>) -> Arc<Namespace> {
-    let options = Options {
-        base: "/".into(),
-        seal_key: SEAL_KEY,
-        grace: Duration::ZERO,
-        pack_up_to: PACK_UP_TO,
-        backup,
-        align: None,
-    };
+    let options = Options { seal_key: SEAL_KEY, pack_up_to: PACK_UP_TO, backup, ..support::options() };
     Namespace::open(Arc::new(engine.clone()), Arc::new(SystemClock::new()), options, true).await.unwrap()
 }
 

@@ -11,12 +11,10 @@ async fn house(test: &'static str, keep: Duration, full: &[&str]) -> (House, Arc
     let clock = Arc::new(TestClock::default());
     let engine = Memory::with_log(Arc::<TestClock>::clone(&clock));
     let options = Options {
-        base: "/".into(),
         seal_key: SEAL_KEY,
-        grace: Duration::ZERO,
         pack_up_to: PACK_UP_TO,
         backup: Some(BackupOptions { every: SNAPSHOT_EVERY, keep }),
-        align: None,
+        ..super::support::options()
     };
     for silo in full {
         silo_of(test, silo).limit(0);
@@ -46,14 +44,8 @@ fn count(pieces: &[BlobName]) -> usize {
 #[tokio::test]
 async fn the_log_is_written_to_an_end_however_much_comes_meanwhile() {
     let engine = Arc::new(Between { inner: new_engine(), busy: true, ..Between::default() });
-    let options = Options {
-        base: "/".into(),
-        seal_key: SEAL_KEY,
-        grace: Duration::ZERO,
-        pack_up_to: PACK_UP_TO,
-        backup: Some(DAILY),
-        align: None,
-    };
+    let options =
+        Options { seal_key: SEAL_KEY, pack_up_to: PACK_UP_TO, backup: Some(DAILY), ..super::support::options() };
     let opened = Namespace::open(Arc::<Between>::clone(&engine), Arc::new(SystemClock::new()), options, true);
     let namespace = opened.await.unwrap();
     House::declare(&namespace, "busy").await;

@@ -37,7 +37,7 @@ struct House {
 
 async fn open(engine: &Arc<dyn Engine>, clock: Arc<dyn Clock>, align: Option<AlignOptions>) -> Arc<Namespace> {
     let (base, seal_key) = ("/".into(), [7; 32]);
-    let options = Options { base, seal_key, grace: Duration::ZERO, pack_up_to: 64, backup: None, align };
+    let options = Options { base, seal_key, pack_up_to: 64, align, ..support::options() };
     Namespace::open(Arc::clone(engine), clock, options, true).await.unwrap()
 }
 

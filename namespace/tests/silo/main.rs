@@ -76,14 +76,7 @@ struct House {
 }
 
 async fn open(engine: Arc<dyn Engine>, clock: Arc<dyn Clock>, base: &Path, alone: bool) -> Arc<Namespace> {
-    let options = Options {
-        base: base.to_owned(),
-        seal_key: [7; 32],
-        grace: Duration::ZERO,
-        pack_up_to: 0,
-        backup: None,
-        align: None,
-    };
+    let options = Options { base: base.to_owned(), ..support::options() };
     Namespace::open(engine, clock, options, alone).await.unwrap()
 }
 

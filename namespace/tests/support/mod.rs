@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use holdall_namespace::Namespace;
 use holdall_namespace::assimilate::RootInfo;
 use holdall_namespace::bucket::Bucket;
 use holdall_namespace::copy::CopyObject;
@@ -16,9 +15,16 @@ use holdall_namespace::get::{GetError, Opened};
 use holdall_namespace::list::List;
 use holdall_namespace::object::{Condition, Headers};
 use holdall_namespace::put::{PutError, PutObject, Upload};
+use holdall_namespace::{Namespace, Options};
 
 pub(crate) mod clock;
 pub(crate) mod engine;
+
+/// Everything that a test says nothing about: no grace, no packs, no backups, and what moves, moves by order.
+pub(crate) fn options() -> Options {
+    let (base, seal_key) = ("/".into(), [7; 32]);
+    Options { base, seal_key, grace: Duration::ZERO, pack_up_to: 0, backup: None, align: None }
+}
 
 /// Copies an object within a bucket, headers and tags as they are.
 pub(crate) async fn copy(namespace: &Namespace, bucket: &Bucket, from: &str, to: &str) {

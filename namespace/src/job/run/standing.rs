@@ -26,23 +26,27 @@ pub(crate) struct Standing {
 impl Core {
     /// Begins what has no row and no end.
     pub(crate) fn stand(&self, pace: Pace) -> Standing {
-        let (clock, rate) = (Arc::clone(&self.clock), pace.bytes_per_second);
-        let info = JobInfo::new(BY_ITSELF, Order::Align { on: Scope::default() }, pace, clock.now());
-        let live = self.running.add(info);
-        let pacer = Arc::new(Pacer::new(clock, rate, live.stop.clone()));
-        Standing { live, pacer }
+        let live = self.running.add(self.without_order(pace));
+        Standing::of(self, live)
     }
 
     /// The same for one request.
     pub(crate) fn stand_alone(&self) -> Standing {
-        let (clock, order) = (Arc::clone(&self.clock), Order::Align { on: Scope::default() });
-        let live = Arc::new(Live::new(JobInfo::new(BY_ITSELF, order, Pace::default(), clock.now())));
-        let pacer = Arc::new(Pacer::new(clock, None, live.stop.clone()));
-        Standing { live, pacer }
+        Standing::of(self, Arc::new(Live::new(self.without_order(Pace::default()))))
+    }
+
+    fn without_order(&self, pace: Pace) -> JobInfo {
+        JobInfo::new(BY_ITSELF, Order::Align { on: Scope::default() }, pace, self.clock.now())
     }
 }
 
 impl Standing {
+    fn of(core: &Core, live: Arc<Live>) -> Self {
+        let (clock, rate) = (Arc::clone(&core.clock), live.info().pace.bytes_per_second);
+        let pacer = Arc::new(Pacer::new(clock, rate, live.stop.clone()));
+        Self { live, pacer }
+    }
+
     /// Carries out what a walk finds.
     pub(crate) async fn carry_out(&self, core: &Arc<Core>, walk: &mut Walk) -> Result<Steps, OrderError> {
         let Pass { moved, failed, .. } = core.one_pass(&self.live, walk, &self.pacer).await?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::engine::Key;
+use crate::job::Steps;
 use crate::limits::{ALIGN_EVERY, ALIGN_KEPT, ALIGN_SOON};
 use crate::objective::{Outlook, SHARED};
 
@@ -39,11 +40,11 @@ pub(super) struct Again {
 }
 
 impl Came {
-    /// From what was found, and how many steps were taken and failed.
-    pub(super) fn of(outlook: &Outlook, taken: usize, failed: usize) -> Self {
+    /// From what was found, and what came of the steps.
+    pub(super) fn of(outlook: &Outlook, steps: Steps) -> Self {
         match () {
-            () if taken > 0 => Self::Closer,
-            () if failed > 0 || !outlook.moves.is_empty() => Self::ToNothing,
+            () if steps.taken > 0 => Self::Closer,
+            () if steps.failed > 0 || !outlook.moves.is_empty() => Self::ToNothing,
             () if outlook.waits.iter().any(|waiting| waiting.reason != SHARED) => Self::ToNothing,
             () => Self::ToRest,
         }

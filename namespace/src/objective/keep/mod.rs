@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::expression::Subject;
 use super::{Outlook, Scope};
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
 use crate::engine::Key;
 use crate::extent::JobId;
 use crate::fault::Fault;
-use crate::job::{BY_ITSELF, JobState, Order, OrderError, Pace, StandingJob, Steps, Walk};
+use crate::job::{JobState, Order, OrderError, Pace, StandingJob, Steps, Walk};
 use crate::limits::{ACK_PATIENCE, ALIGN_BEAT, ALIGN_KEPT, MAX_COPIES};
 use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
@@ -139,13 +138,6 @@ impl Core {
         Err(not_in_all("it is written too often"))
     }
 
-    /// Whether an object that is about to be written may share the bytes of another: nothing is forbidden to it, or by objectives
-    /// without a condition alone, which are about the other, too. Shared bytes may go where the other is wanted.
-    pub(crate) fn may_share(&self, subject: &Subject<'_>, source: (&str, &str)) -> Result<bool, Fault> {
-        let now = self.clock.now();
-        self.inventory().may_share(&Subject { modified: now, now, ..subject.clone() }, source)
-    }
-
     /// Keeps objects where objectives want them, for ever.
     pub(crate) async fn keep_aligned_forever(self: Arc<Self>) {
         let Some(options) = &self.options.align else { return };
@@ -166,7 +158,7 @@ impl Core {
             }
             let objects: Vec<Key> = objects.into_iter().collect();
             let came = match self.compare(standing, Some(objects.clone())).await {
-                Ok((Some(outlook), steps)) => Came::of(&outlook, steps.taken, steps.failed),
+                Ok((Some(outlook), steps)) => Came::of(&outlook, steps),
                 // What was declared meanwhile is compared with at once.
                 Ok((None, _)) => Came::Closer,
                 Err(error) => {
@@ -219,7 +211,7 @@ impl Core {
         if steps.failed == 0 {
             standing.forget_error();
         }
-        let (came, compared) = (Came::of(&outlook, steps.taken, steps.failed), Some(self.clock.now()));
+        let (came, compared) = (Came::of(&outlook, steps), Some(self.clock.now()));
         self.keeping.tell(|told| *told = Some(Alignment { compared, outlook, ..Alignment::default() }));
         Ok(Some(came))
     }
@@ -243,7 +235,7 @@ impl Core {
     /// What orders that run now are about: they have their say first.
     pub(crate) async fn busy(&self) -> Result<Vec<(Scope, JobId)>, Fault> {
         let running = self.job_rows().await?.into_iter().filter(|row| row.info.state == JobState::Running);
-        let placing = running.filter(|row| row.info.id != BY_ITSELF && !matches!(row.info.order, Order::Drain { .. }));
+        let placing = running.filter(|row| !matches!(row.info.order, Order::Drain { .. }));
         Ok(placing.map(|row| (row.info.order.on(), row.info.id)).collect())
     }
 
