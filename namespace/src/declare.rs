@@ -436,6 +436,7 @@ impl Namespace {
                 name,
                 declared,
                 cordoned: false,
+                paused: false,
                 facts: holdall_silos::Facts::default(),
                 created: self.clock.now(),
                 events_token: None,

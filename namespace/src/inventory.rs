@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -31,6 +32,7 @@ use crate::objective::{Objective, Objectives, Rules, Scope, SiloFact};
 use crate::placement::Candidate;
 use crate::price::Price;
 use crate::stats::Stats;
+use crate::switch::Switch;
 use crate::table::objectives;
 use crate::table::roots::RootRow;
 use crate::table::silos::{SiloRow, read_silo, revision};
@@ -63,6 +65,8 @@ pub struct SiloInfo {
     pub access: Access,
     /// Takes no new bytes by order.
     pub cordoned: bool,
+    /// Nothing moves from or to it, by order.
+    pub paused: bool,
     /// Whether it answers.
     pub health: Health,
     /// What it was found to promise.
@@ -304,6 +308,8 @@ pub struct Inventory {
     pub unread: BTreeMap<String, Unread>,
     /// What is taken over in place. How far that came may be more by now.
     pub roots: Vec<RootRow>,
+    /// Silos that others follow.
+    pub switches: Vec<Switch>,
     /// The objectives in force, for what is written; made when they are first asked.
     placing: OnceLock<Rules>,
 }
@@ -334,9 +340,9 @@ impl Inventory {
         }
         let (write, bucket_write) = load_policies(engine).await?;
         let (objectives, unread) = load_objectives(engine).await?;
-        let roots = load_roots(engine).await?;
+        let (roots, switches) = (load_roots(engine).await?, crate::switch::load(engine).await?);
         let placing = OnceLock::new();
-        Ok(Self { revision, silos, write, bucket_write, objectives, unread, roots, placing })
+        Ok(Self { revision, silos, write, bucket_write, objectives, unread, roots, switches, placing })
     }
 
     /// By name.
@@ -347,6 +353,29 @@ impl Inventory {
     /// By number; a replica in a silo that is not here cannot be read.
     pub fn silo(&self, id: SiloId) -> Result<&Arc<OpenSilo>, Fault> {
         self.silos.get(&id).ok_or_else(|| Fault::Unavailable(format!("silo {id} is not open here")))
+    }
+
+    /// Whether nobody wishes anything.
+    pub fn wishes_nothing(&self) -> bool {
+        self.objectives.is_empty() && self.switches.is_empty()
+    }
+
+    /// Whether what is read gets one more copy, somewhere.
+    pub fn copies_what_is_read(&self) -> bool {
+        self.objectives.values().any(|(wish, _)| !wish.is_paused() && !wish.copy_on_read.is_empty())
+    }
+
+    /// How long what is wished stays as it is, as far as that is a matter of time alone; none where it always does.
+    pub fn wishes_change_in(&self, now: UnixMs) -> Option<Duration> {
+        let until = |moment: Option<jiff::Timestamp>| {
+            let left = moment?.as_millisecond().checked_sub(now).filter(|left| *left > 0)?;
+            Some(Duration::from_millis(left.unsigned_abs()))
+        };
+        let of = |(wish, _): &(Objective, _)| {
+            let hours = wish.hours.map(|hours| hours.begin_in(now)).filter(|wait| !wait.is_zero());
+            [hours, until(wish.not_before), until(wish.not_after)]
+        };
+        self.objectives.values().flat_map(of).flatten().min()
     }
 
     /// The objectives in force, over the silos as they are now; none as long as one of them cannot be read here, since it may
@@ -383,7 +412,9 @@ impl Inventory {
     fn rules_of(&self, objectives: &Objectives) -> Rules {
         let fact =
             |open: &Arc<OpenSilo>| SiloFact { takes: open.candidate(), labels: open.row.declared.labels.clone() };
-        Rules::new(objectives, self.silos.iter().map(|(id, open)| (*id, fact(open))).collect())
+        let rules = Rules::new(objectives, self.silos.iter().map(|(id, open)| (*id, fact(open))).collect());
+        let following = self.switches.iter().filter(|switch| !switch.committed);
+        following.fold(rules, |rules, switch| rules.with_switch(switch.from, switch.to))
     }
 }
 
@@ -535,6 +566,7 @@ impl Core {
             url: open.row.declared.url.clone(),
             access: open.row.declared.access,
             cordoned: open.row.cordoned,
+            paused: open.row.paused,
             health: open.health(),
             facts: open.row.facts.clone(),
             extents: count(0),
@@ -568,19 +600,38 @@ impl Namespace {
     /// Cordons (takes no new bytes) or uncordons a silo. When this answers, every write that begins here obeys it.
     pub async fn set_cordon(&self, silo: &str, cordoned: bool) -> Result<SiloInfo, SiloCommandError> {
         self.core.cordon(silo, cordoned).await?;
-        let inventory = self.inventory();
-        let open = inventory.named(silo).ok_or_else(|| SiloCommandError::NoSuchSilo(silo.to_owned()))?;
-        Ok(self.silo_info(open).await?)
+        self.core.info_of(silo).await
+    }
+
+    /// Pauses a silo, or resumes it: nothing moves from or to it, by orders or by itself. Reads and writes go on.
+    pub async fn pause_silo(&self, silo: &str, paused: bool) -> Result<SiloInfo, SiloCommandError> {
+        self.core.change_silo(silo, move |row| row.paused = paused).await?;
+        tracing::info!(silo, paused, "silo pause changed");
+        self.core.info_of(silo).await
     }
 }
 
 impl Core {
     pub(crate) async fn cordon(&self, silo: &str, cordoned: bool) -> Result<(), SiloCommandError> {
-        let id = self.inventory().named(silo).map(|open| open.id);
-        let id = id.ok_or_else(|| SiloCommandError::NoSuchSilo(silo.to_owned()))?;
-        crate::declare::change_silo(&*self.engine, id, move |row| row.cordoned = cordoned).await?;
-        self.refresh_inventory(true).await?;
+        self.change_silo(silo, move |row| row.cordoned = cordoned).await?;
         tracing::info!(silo, cordoned, "silo cordon changed");
         Ok(())
+    }
+
+    async fn change_silo(
+        &self,
+        silo: &str,
+        change: impl Fn(&mut SiloRow) + Send + 'static,
+    ) -> Result<(), SiloCommandError> {
+        let id = self.inventory().named(silo).map(|open| open.id);
+        let id = id.ok_or_else(|| SiloCommandError::NoSuchSilo(silo.to_owned()))?;
+        crate::declare::change_silo(&*self.engine, id, change).await?;
+        Ok(self.refresh_inventory(true).await?)
+    }
+
+    async fn info_of(&self, silo: &str) -> Result<SiloInfo, SiloCommandError> {
+        let inventory = self.inventory();
+        let open = inventory.named(silo).ok_or_else(|| SiloCommandError::NoSuchSilo(silo.to_owned()))?;
+        Ok(self.silo_info(open).await?)
     }
 }

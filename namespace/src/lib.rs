@@ -32,6 +32,7 @@ pub mod price;
 pub mod probe;
 pub mod remove_silo;
 pub mod set_silo;
+pub mod switch;
 
 pub mod account;
 pub mod assimilate;

@@ -16,7 +16,7 @@ use crate::extent::{JobId, Location, Number, Replica, ReplicaState, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::job::MoveInfo;
-use crate::limits::BACKGROUND_ROWS;
+use crate::limits::{BACKGROUND_ROWS, BEAT};
 use crate::namespace::Core;
 use crate::plan::{Move, Step};
 use crate::read::ExtentReader;
@@ -64,6 +64,11 @@ impl Pacer {
             () = self.stop.cancelled() => false,
             () = self.wait(bytes) => true,
         }
+    }
+
+    /// Whether none may pass any more.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.is_cancelled()
     }
 
     async fn wait(&self, bytes: u64) {
@@ -152,6 +157,7 @@ pub(crate) fn relocate(
 impl Mover<'_> {
     /// Carries out what belongs together: one move, small ones from one silo to another, or what copies nothing.
     pub(crate) async fn carry_out_all(&self, mut planned: Vec<Move>) -> Vec<(Move, Moved)> {
+        self.wait_while_paused(&planned).await;
         if planned.iter().all(|planned| matches!(planned.step, Step::Drop { .. })) {
             let dropped = self.give_up(&planned).await;
             let dropped = dropped.unwrap_or_else(|fault| vec![Moved::Failed(fault.to_string()); planned.len()]);
@@ -167,6 +173,18 @@ impl Mover<'_> {
             moved.push((planned, outcome));
         }
         moved
+    }
+
+    /// Waits as long as somebody paused one of the silos, or until the job is stopped.
+    async fn wait_while_paused(&self, planned: &[Move]) {
+        let is_paused = || {
+            let inventory = self.core.inventory();
+            let paused = |id: SiloId| inventory.silos.get(&id).is_some_and(|open| open.row.paused);
+            planned.iter().any(|planned| paused(planned.from) || paused(planned.to))
+        };
+        while is_paused() && !self.pacer.is_stopped() {
+            self.core.clock.sleep(BEAT).await;
+        }
     }
 
     /// Carries one planned move out.

@@ -70,6 +70,12 @@ pub enum RemoveSiloError {
         /// The root.
         root: u32,
     },
+    /// It is switched, or switched to.
+    #[error("{switch} is under way: `holdall switch commit` or `holdall switch rollback` ends it")]
+    InSwitch {
+        /// In words.
+        switch: String,
+    },
     /// A job is at work on it.
     #[error("job {job} is about silo `{silo}`: it must end or be cancelled first")]
     InJob {
@@ -175,6 +181,9 @@ impl Core {
             return Err(RemoveSiloError::InRoot { silo: silo(), root: root.info.id });
         }
         if let Some(open) = inventory.named(name) {
+            if let Some(switch) = inventory.switches.iter().find(|switch| switch.is_about(open.id)) {
+                return Err(RemoveSiloError::InSwitch { switch: switch.in_words(inventory) });
+            }
             let count = self.kept_in_tree(open.id).await?;
             if count > 0 {
                 return Err(RemoveSiloError::Kept { silo: silo(), count });
@@ -193,7 +202,7 @@ impl Core {
         }
         let about = |order: &Order| match order {
             Order::Place { on, .. } => on == name,
-            Order::Drain { from, to } => from == name || to == name,
+            Order::Drain { from, to } | Order::Undo { from, to, .. } => from == name || to == name,
             Order::Align { .. } => false,
         };
         let rows = self.job_rows().await?;

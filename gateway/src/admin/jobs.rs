@@ -45,6 +45,14 @@ pub(super) async fn moves(State(admin): State<Arc<Admin>>, Named(id): Named<u64>
     Ok(Json(JobMoves { job, moves: namespace.job_moves(id).await? }))
 }
 
+pub(super) async fn pause(State(admin): State<Arc<Admin>>, Named(id): Named<u64>) -> Result<Json<JobView>, Problem> {
+    Ok(Json(admin.state.namespace.pause_job(id).await?.into()))
+}
+
+pub(super) async fn resume(State(admin): State<Arc<Admin>>, Named(id): Named<u64>) -> Result<Json<JobView>, Problem> {
+    Ok(Json(admin.state.namespace.resume_job(id).await?.into()))
+}
+
 pub(super) async fn cancel(State(admin): State<Arc<Admin>>, Named(id): Named<u64>) -> Result<Json<JobView>, Problem> {
     Ok(Json(admin.state.namespace.cancel_job(id).await?.into()))
 }

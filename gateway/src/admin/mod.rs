@@ -25,6 +25,7 @@ mod jobs;
 mod lines;
 mod objectives;
 mod silos;
+mod switches;
 #[cfg(test)]
 mod tests;
 
@@ -76,6 +77,8 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/silo/{name}/probe", "silo.probe", post(silos::probe)),
         route("POST", "/v1/silo/{name}/cordon", "silo.cordon", post(silos::cordon)),
         route("POST", "/v1/silo/{name}/uncordon", "silo.uncordon", post(silos::uncordon)),
+        route("POST", "/v1/silo/{name}/pause", "silo.pause", post(silos::pause)),
+        route("POST", "/v1/silo/{name}/resume", "silo.resume", post(silos::resume)),
         route("POST", "/v1/silo/{name}/token", "silo.token", post(events::create_token)),
         route("DELETE", "/v1/silo/{name}/token", "silo.token.delete", delete(events::delete_token)),
         route("POST", "/v1/apply", "apply", post(declare::apply)),
@@ -100,7 +103,13 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/job", "job.start", post(jobs::start)),
         route("GET", "/v1/job/{id}", "job.show", get(jobs::show)),
         route("GET", "/v1/job/{id}/moves", "job.moves", get(jobs::moves)),
+        route("POST", "/v1/job/{id}/pause", "job.pause", post(jobs::pause)),
+        route("POST", "/v1/job/{id}/resume", "job.resume", post(jobs::resume)),
         route("POST", "/v1/job/{id}/cancel", "job.cancel", post(jobs::cancel)),
+        route("GET", "/v1/switch", "switch.list", get(switches::list)),
+        route("POST", "/v1/switch", "switch.start", post(switches::start)),
+        route("POST", "/v1/switch/{from}/commit", "switch.commit", post(switches::commit)),
+        route("POST", "/v1/switch/{from}/rollback", "switch.rollback", post(switches::roll_back)),
         route("GET", "/v1/where", "where", get(jobs::where_is)),
         route("GET", "/v1/usage", "usage", get(silos::usage)),
         route("GET", "/v1/index", "index.show", get(index::show)),

@@ -104,6 +104,7 @@ impl From<RemoveSiloError> for Problem {
             RemoveSiloError::InObjective { .. } => "silo_in_objective",
             RemoveSiloError::InJob { .. } => "silo_in_job",
             RemoveSiloError::InRoot { .. } => "silo_in_root",
+            RemoveSiloError::InSwitch { .. } => "silo_in_switch",
             RemoveSiloError::Last { .. } => "last_silo",
             RemoveSiloError::Silo(error) => return error.clone().into(),
         };
@@ -178,6 +179,7 @@ impl From<OrderError> for Problem {
             OrderError::NoSuchKey(_) => (StatusCode::NOT_FOUND, "no_such_object"),
             OrderError::NoSuchJob(_) => (StatusCode::NOT_FOUND, "no_such_job"),
             OrderError::Cordoned(_) => (StatusCode::CONFLICT, "silo_cordoned"),
+            OrderError::Switching(_) => (StatusCode::CONFLICT, "silo_in_switch"),
             OrderError::Against(_) => (StatusCode::CONFLICT, "against_objective"),
             OrderError::Conflict { .. } => (StatusCode::CONFLICT, "conflicting_job"),
             OrderError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_order"),

@@ -82,6 +82,20 @@ pub(super) async fn uncordon(
     Ok(Json(admin.state.namespace.set_cordon(&name, false).await?.into()))
 }
 
+pub(super) async fn pause(
+    State(admin): State<Arc<Admin>>,
+    Named(name): Named<String>,
+) -> Result<Json<SiloView>, Problem> {
+    Ok(Json(admin.state.namespace.pause_silo(&name, true).await?.into()))
+}
+
+pub(super) async fn resume(
+    State(admin): State<Arc<Admin>>,
+    Named(name): Named<String>,
+) -> Result<Json<SiloView>, Problem> {
+    Ok(Json(admin.state.namespace.pause_silo(&name, false).await?.into()))
+}
+
 pub(super) async fn usage(State(admin): State<Arc<Admin>>) -> Result<Json<UsageView>, Problem> {
     Ok(Json(admin.state.namespace.usage().await?.into()))
 }

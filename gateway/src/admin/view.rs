@@ -18,8 +18,10 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 mod roots;
+mod switches;
 
 pub use roots::{ConflictView, RootView};
+pub use switches::{SwitchRequest, SwitchView};
 
 /// A gateway about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +97,9 @@ pub struct SiloView {
     pub access: Access,
     /// Takes no new bytes by order.
     pub cordoned: bool,
+    /// Nothing moves from or to it, by order.
+    #[serde(default)]
+    pub paused: bool,
     /// Whether it answers.
     pub health: Health,
     /// Extents with a verified replica here.
@@ -388,6 +393,7 @@ impl From<SiloInfo> for SiloView {
             url: silo.url,
             access: silo.access,
             cordoned: silo.cordoned,
+            paused: silo.paused,
             health: silo.health,
             extents: silo.extents,
             used: silo.used,

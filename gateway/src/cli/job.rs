@@ -28,6 +28,16 @@ pub enum Command {
         #[arg(long, value_name = "TIME", default_value = "100ms")]
         interval: Span,
     },
+    /// Stop a job until it is resumed. What was moved stays moved.
+    Pause {
+        /// The job's number.
+        id: u64,
+    },
+    /// Let a paused job go on.
+    Resume {
+        /// The job's number.
+        id: u64,
+    },
     /// Stop a job. What was moved stays moved.
     Cancel {
         /// The job's number.
@@ -54,11 +64,15 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             let mut ctrl_c = progress::CtrlC::watch()?;
             print::line(sentence(&progress::follow(&admin, id, until, &mut ctrl_c).await?))
         }
-        Command::Cancel { id } => {
-            let job: JobView = admin.act(&format!("/v1/job/{id}/cancel")).await?;
-            if context.global.json { print::json(&job) } else { print::line(sentence(&job)) }
-        }
+        Command::Pause { id } => act(context, &admin, id, "pause").await,
+        Command::Resume { id } => act(context, &admin, id, "resume").await,
+        Command::Cancel { id } => act(context, &admin, id, "cancel").await,
     }
+}
+
+async fn act(context: &Context, admin: &Endpoint, id: u64, what: &str) -> Result<(), Failure> {
+    let job: JobView = admin.act(&format!("/v1/job/{id}/{what}")).await?;
+    if context.global.json { print::json(&job) } else { print::line(sentence(&job)) }
 }
 
 async fn watch_lines(admin: &Endpoint, id: u64, until: JobState, interval: Duration) -> Result<(), Failure> {
@@ -82,6 +96,7 @@ async fn watch_lines(admin: &Endpoint, id: u64, until: JobState, interval: Durat
 pub(super) fn sentence(job: &JobView) -> String {
     let state = match job.state {
         JobState::Running => "is running",
+        JobState::Paused => "is paused",
         JobState::Done => "is done",
         JobState::Empty => "is done and the silo is empty",
         JobState::Cancelled => "was cancelled",

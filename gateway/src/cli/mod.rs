@@ -40,6 +40,7 @@ mod progress;
 mod restore;
 pub(crate) mod serve;
 mod silo;
+mod switch;
 mod usage;
 
 use client::{Endpoint, Keys, Speak};
@@ -122,6 +123,9 @@ pub enum Command {
     Plan(objective::Plan),
     /// Move what exists where objectives want it.
     Align(place::Align),
+    /// Replace a silo while it is in use, with a way back until the end.
+    #[command(subcommand)]
+    Switch(switch::Command),
     /// Show which objectives are about an object, what they would do with it, and what it costs here and elsewhere.
     Why(objective::WhyArgs),
     /// Moves under way and past.
@@ -230,6 +234,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Objective(command) => objective::run(&context, command).await,
         Command::Plan(command) => objective::plan(&context, &command).await,
         Command::Align(command) => place::align(&context, command).await,
+        Command::Switch(command) => switch::run(&context, command).await,
         Command::Why(command) => objective::why(&context, &command).await,
         Command::Job(command) => job::run(&context, command).await,
         Command::Where(command) => usage::whereabouts(&context, &command).await,
@@ -329,6 +334,13 @@ mod tests {
             "holdall silo set cold --no-price",
             "holdall align --rate 10MiB --detach",
             "holdall why s3://photos/a//b",
+            "holdall place s3://photos/p/q --on cold --hold 7d",
+            "holdall objective set night --place cold --hours 22:00-06:00 --fill 70%..85% --not-after 2027-01-01T00:00:00Z",
+            "holdall objective set near --copy-on-read near --max 10GiB",
+            "holdall silo pause cold",
+            "holdall job pause 3",
+            "holdall switch start old new --dry-run",
+            "holdall switch commit old --detach",
             "holdall job watch 3 --json",
             "holdall where s3://photos/a//b",
             "holdall check --deep --json",

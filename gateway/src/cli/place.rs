@@ -2,14 +2,16 @@
 
 use clap::{Args, ValueEnum};
 use holdall_namespace::job::{JobState, Order, Pace, PlanSummary};
-use holdall_namespace::objective::Scope;
+use holdall_namespace::objective::{Objective, Scope, Selector};
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::client::Endpoint;
 use super::exit::Failure;
 use super::target::Target;
 use super::{Context, print, progress};
-use crate::admin::view::{JobRequest, JobView};
-use crate::config::Size;
+use crate::admin::view::{Applied, JobRequest, JobView};
+use crate::config::{Size, Span};
 
 /// `holdall place`
 #[derive(Debug, Args)]
@@ -20,6 +22,9 @@ pub struct Place {
     /// The silo.
     #[arg(long, value_name = "SILO")]
     on: String,
+    /// Keep it there for so long, whatever objectives say: 7d. What one of them forbids stays forbidden.
+    #[arg(long, value_name = "TIME", conflicts_with = "dry_run")]
+    hold: Option<Span>,
     #[command(flatten)]
     how: How,
 }
@@ -75,6 +80,9 @@ struct How {
 }
 
 pub(super) async fn place(context: &Context, command: Place) -> Result<(), Failure> {
+    if let Some(time) = command.hold {
+        hold(context, &command.what, &command.on, time).await?;
+    }
     let order = Order::Place { bucket: command.what.bucket, prefix: command.what.rest, on: command.on };
     carry_out(context, order, &command.how, JobState::Done).await
 }
@@ -90,6 +98,18 @@ pub(super) async fn drain(context: &Context, command: Drain) -> Result<(), Failu
 
 pub(super) async fn align(context: &Context, command: Align) -> Result<(), Failure> {
     carry_out(context, Order::Align { on: command.on }, &command.how, JobState::Done).await
+}
+
+/// Declares what holds it there: an objective like others, which ends by itself.
+async fn hold(context: &Context, what: &Target, on: &str, time: Span) -> Result<(), Failure> {
+    let scope = Scope { bucket: Some(what.bucket.to_string()), prefix: what.rest.clone() };
+    let wrong = |error: String| Failure::misuse(error);
+    let silo = on.parse::<Selector>().map_err(wrong)?;
+    let until = Timestamp::now().checked_add(time.0).map_err(|error| wrong(format!("--hold: {error}")))?;
+    let name = format!("hold-{}", const_hex::encode(&Sha256::digest(scope.to_string())[..6]));
+    let wish = Objective { on: scope, place: vec![silo], first: true, not_after: Some(until), ..Objective::default() };
+    let _: Applied = context.admin()?.put(&format!("/v1/objective/{name}?dry_run=false"), &wish).await?;
+    if context.global.json { Ok(()) } else { print::line(format!("objective `{name}` holds it there until {until}")) }
 }
 
 async fn carry_out(context: &Context, order: Order, how: &How, until: JobState) -> Result<(), Failure> {
@@ -117,6 +137,6 @@ async fn dry_run(context: &Context, admin: &Endpoint, request: &JobRequest) -> R
     print::line(format!("would move {objects} objects, {bytes}; {} are there already", plan.in_place))
 }
 
-fn show(context: &Context, job: &JobView) -> Result<(), Failure> {
+pub(super) fn show(context: &Context, job: &JobView) -> Result<(), Failure> {
     if context.global.json { print::json(job) } else { print::line(super::job::sentence(job)) }
 }

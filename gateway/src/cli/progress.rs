@@ -68,7 +68,7 @@ async fn watch(admin: &Endpoint, id: u64, until: JobState, bar: &ProgressBar) ->
 /// Whether the job has ended as far as we wait for it.
 pub(super) fn ended(job: JobView, until: JobState) -> Option<Result<JobView, Failure>> {
     match job.state {
-        JobState::Running => None,
+        JobState::Running | JobState::Paused => None,
         JobState::Done if until == JobState::Empty => None,
         JobState::Done | JobState::Empty => Some(Ok(job)),
         JobState::Reopened if until == JobState::Done => Some(Ok(job)),
@@ -115,6 +115,7 @@ pub(super) fn draw(bar: &ProgressBar, job: &JobView) {
     bar.set_position(job.moved_bytes.min(job.planned_bytes));
     let objects = format!("{}/{} objects", job.moved_objects, job.planned_objects);
     bar.set_message(match (job.state, &job.error) {
+        (JobState::Paused, _) => format!("{objects}; paused: `holdall job resume {}`", job.id),
         (JobState::Done, _) => format!("{objects}; waiting until nobody reads the old copies and the grace is over"),
         (_, Some(error)) => format!("{objects}; {} failed and are tried again: {error}", job.failed),
         (_, None) => objects,

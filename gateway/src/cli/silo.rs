@@ -58,6 +58,16 @@ pub enum Command {
         #[arg(long)]
         revoke: bool,
     },
+    /// Pause a silo: nothing moves from or to it. Reads and writes go on.
+    Pause {
+        /// The silo.
+        name: String,
+    },
+    /// Let things move from and to a silo again.
+    Resume {
+        /// The silo.
+        name: String,
+    },
     /// Let a silo take new bytes again.
     Uncordon {
         /// The silo.
@@ -237,6 +247,8 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             if context.global.json { print::json(&made) } else { print::line(made.token) }
         }
         Command::Cordon { name } => show(context, &admin.act(&format!("/v1/silo/{}/cordon", encode(&name))).await?),
+        Command::Pause { name } => show(context, &admin.act(&format!("/v1/silo/{}/pause", encode(&name))).await?),
+        Command::Resume { name } => show(context, &admin.act(&format!("/v1/silo/{}/resume", encode(&name))).await?),
         Command::Uncordon { name } => show(context, &admin.act(&format!("/v1/silo/{}/uncordon", encode(&name))).await?),
     }
 }
@@ -251,6 +263,7 @@ fn table(silos: &[SiloView]) -> Result<(), Failure> {
             (Health::Down, _) => "down",
             (Health::Up, _) if silo.access == Access::ReadOnly => "read-only",
             (Health::Up, _) if silo.access == Access::ReadWrite => "read-write",
+            _ if silo.paused => "paused",
             (Health::Up, true) => "cordoned",
             (Health::Up, false) => "up",
         };

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::exit::Failure;
 use super::index::of_backup;
+use super::price::amount;
 use super::target::Target;
 use super::{Context, print};
 use crate::admin::view::{ReplicaView, Status, UsageLine, UsageView};
@@ -90,5 +91,7 @@ fn of_alignment(alignment: &Alignment) -> String {
     let failed = failed.map(|error| format!("{} steps failed, the last one: {error}", alignment.failed));
     let wanted = format!("{share:.1} % of {} where wanted at {when}", print::bytes(all));
     let moved = Some(format!("{} steps taken", alignment.moved));
-    std::iter::once(wanted).chain(moved).chain(waits).chain(failed).collect::<Vec<_>>().join("; ")
+    let spent = alignment.spent.as_ref().zip(alignment.budget);
+    let spent = spent.map(|(spent, budget)| format!("{} of {budget} spent in {}", amount(spent.money), spent.month));
+    std::iter::once(wanted).chain(moved).chain(spent).chain(waits).chain(failed).collect::<Vec<_>>().join("; ")
 }

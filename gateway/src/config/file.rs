@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use holdall_namespace::inventory::{Access, CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::name::BucketName;
-use holdall_namespace::objective::{Ack, Objective, Scope, Selector};
+use holdall_namespace::objective::{Ack, Fill, Hours, Objective, Scope, Selector};
+use holdall_namespace::price::Money;
 use jiff::SpanRelativeTo;
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, de};
 
 use super::price::PriceFile;
@@ -88,6 +90,8 @@ pub struct AlignFile {
     pub every: Option<Span>,
     /// Bytes a second that move by themselves.
     pub rate: Option<Size>,
+    /// What that may cost a month.
+    pub budget: Option<Money>,
 }
 
 /// `[log]`
@@ -169,6 +173,20 @@ pub struct ObjectiveFile {
     pub keep: Vec<Selector>,
     /// None of these.
     pub never: Vec<Selector>,
+    /// What moves by itself for its sake does so in these hours (UTC).
+    pub hours: Option<Hours>,
+    /// It counts from then on.
+    pub not_before: Option<Timestamp>,
+    /// It counts until then.
+    pub not_after: Option<Timestamp>,
+    /// The coldest leave a silo of `place` as it fills.
+    pub fill: Option<Fill>,
+    /// One more copy of what is read, on any of these.
+    pub copy_on_read: Vec<Selector>,
+    /// Bytes that such copies may take.
+    pub max: Option<Size>,
+    /// It counts before all others.
+    pub first: bool,
     /// It counts for nothing but plans; where nothing is said it stays as it was.
     pub paused: Option<bool>,
 }
@@ -345,8 +363,27 @@ impl From<SiloFile> for DeclaredSilo {
 
 impl From<ObjectiveFile> for Objective {
     fn from(file: ObjectiveFile) -> Self {
-        let ObjectiveFile { on, when, place, copies, apart, ack, keep, never, paused } = file;
-        Self { on, when, place, copies, apart, ack, keep, never, paused }
+        let ObjectiveFile { on, when, place, copies, apart, ack, keep, never, .. } = file;
+        let ObjectiveFile { hours, not_before, not_after, fill, copy_on_read, first, paused, .. } = file;
+        let max = file.max.map(|max| max.0);
+        Self {
+            on,
+            when,
+            place,
+            copies,
+            apart,
+            ack,
+            keep,
+            never,
+            hours,
+            not_before,
+            not_after,
+            fill,
+            copy_on_read,
+            max,
+            first,
+            paused,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use holdall_namespace::inventory::Declared;
 use holdall_namespace::job::Pace;
 use holdall_namespace::limits;
 use holdall_namespace::objective::AlignOptions;
+use holdall_namespace::price::Money;
 
 mod check;
 mod file;
@@ -96,6 +97,9 @@ pub struct ServeArgs {
     /// Bytes a second that objectives move by themselves; 0 is unlimited [default: 0].
     #[arg(long, value_name = "SIZE", env = "HOLDALL_ALIGN_RATE")]
     pub align_rate: Option<Size>,
+    /// What moves by themselves may cost a month, in the currency of silos' prices [default: unlimited].
+    #[arg(long, value_name = "MONEY", env = "HOLDALL_ALIGN_BUDGET")]
+    pub align_budget: Option<Money>,
     /// For tests: share the index's file with other processes that open it this way.
     #[cfg(feature = "faults")]
     #[arg(long, hide = true, env = "HOLDALL_SHARED_INDEX")]
@@ -143,6 +147,8 @@ pub struct Settings {
     pub align_every: Duration,
     /// Bytes a second that objectives move by themselves; 0 is unlimited.
     pub align_rate: u64,
+    /// What that may cost a month; unlimited where nothing is said.
+    pub align_budget: Option<Money>,
 }
 
 impl Settings {
@@ -160,7 +166,8 @@ impl Settings {
     /// How objects are kept where objectives want them; none where that is by order alone.
     pub fn align(&self) -> Option<AlignOptions> {
         let pace = Pace { bytes_per_second: Some(self.align_rate).filter(|rate| *rate > 0), concurrency: None };
-        (!self.align_every.is_zero()).then_some(AlignOptions { every: self.align_every, pace })
+        let (every, budget) = (self.align_every, self.align_budget);
+        (!every.is_zero()).then_some(AlignOptions { every, pace, budget })
     }
 }
 
@@ -207,6 +214,7 @@ fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file:
         backup_keep: time(args.backup_keep, file.backup.keep, limits::BACKUPS_KEPT),
         align_every: time(args.align_every, file.align.every, limits::ALIGN_EVERY),
         align_rate: args.align_rate.or(file.align.rate).map_or(0, |size| size.0),
+        align_budget: args.align_budget.or(file.align.budget),
         data,
     }
 }

@@ -71,6 +71,7 @@ impl Core {
                 self.stats.add(|stats| stats.reads_uncounted += lost);
                 tracing::debug!(%fault, lost, "reads were not written down");
             }
+            self.align_read(together.iter().map(|(object, _)| object));
         }
     }
 

@@ -47,7 +47,7 @@ impl Inventory {
         if let Some((name, unread)) = self.unread.iter().find(|(_, unread)| of_it(&unread.on)) {
             return Err(unread.fault(name));
         }
-        if self.objectives.is_empty() {
+        if self.wishes_nothing() {
             return Ok(None);
         }
         Ok(Some(self.placing.get_or_init(|| self.rules_in_force())))

@@ -46,6 +46,15 @@ pub enum Order {
         /// The silo that takes it.
         to: String,
     },
+    /// Take out of a silo what was copied there since a moment and another one still has.
+    Undo {
+        /// The silo that loses it.
+        from: String,
+        /// The silo that has it.
+        to: String,
+        /// Since when.
+        since: UnixMs,
+    },
     /// Put what exists in a part of the namespace when it starts where objectives want it.
     Align {
         /// Which part.
@@ -72,6 +81,8 @@ pub enum JobState {
     Done,
     /// `drain` only: done, and the silo holds nothing of ours any more.
     Empty,
+    /// Stopped by order, until it is resumed.
+    Paused,
     /// Stopped by order. What was moved stays moved.
     Cancelled,
     /// It gave up; `error` says why.
@@ -182,6 +193,9 @@ pub enum OrderError {
     /// An objective would undo it.
     #[error("objective `{0}` would undo that: `holdall objective list` shows it")]
     Against(String),
+    /// A switch of silos stands against it.
+    #[error("{0} is under way: `holdall switch commit` or `holdall switch rollback` ends it")]
+    Switching(String),
     /// A job that runs would undo it, or it that job.
     #[error("job {id} still runs: {order}; `holdall job cancel {id}`, or wait for it")]
     Conflict {
@@ -220,8 +234,13 @@ impl JobInfo {
         match self.state {
             JobState::Running => true,
             JobState::Done => matches!(self.order, Order::Drain { .. }),
-            JobState::Empty | JobState::Cancelled | JobState::Failed | JobState::Reopened => false,
+            JobState::Paused | JobState::Empty | JobState::Cancelled | JobState::Failed | JobState::Reopened => false,
         }
+    }
+
+    /// Whether it has ended, and does not go on.
+    fn is_over(&self) -> bool {
+        !self.is_active() && self.state != JobState::Paused
     }
 }
 
@@ -279,14 +298,47 @@ impl Namespace {
     /// Stops a job; moves under way are given up.
     pub async fn cancel_job(&self, id: JobId) -> Result<JobInfo, OrderError> {
         let now = self.clock.now();
-        let changed = self.core.change_job(id, move |row| {
-            if row.info.is_active() {
-                row.info.state = JobState::Cancelled;
-                row.info.finished = Some(now);
+        self.core
+            .halt_job(id, move |info| {
+                if !info.is_over() {
+                    info.state = JobState::Cancelled;
+                    info.finished = Some(now);
+                }
+            })
+            .await
+    }
+
+    /// Stops a job until it is resumed; moves under way are given up, and what was moved stays moved. A drain that only waits
+    /// for the sweep is not paused.
+    pub async fn pause_job(&self, id: JobId) -> Result<JobInfo, OrderError> {
+        let pause = |info: &mut JobInfo| {
+            if info.state == JobState::Running {
+                info.state = JobState::Paused;
+            }
+        };
+        let info = self.core.halt_job(id, pause).await?;
+        if info.state == JobState::Paused {
+            return Ok(info);
+        }
+        Err(OrderError::Invalid(format!("job {id} does not run: there is nothing to pause")))
+    }
+
+    /// Lets a paused job go on, unless what was ordered since contradicts it.
+    pub async fn resume_job(&self, id: JobId) -> Result<JobInfo, OrderError> {
+        let _one_at_a_time = self.core.ordering.lock().await;
+        let info = self.job(id).await?;
+        if info.state != JobState::Paused {
+            return Err(OrderError::Invalid(format!("job {id} is not paused")));
+        }
+        self.core.refuse_at_odds(&info.order).await?;
+        self.core.running.gone(id).await;
+        let changed = self.core.change_job(id, |row| {
+            if row.info.state == JobState::Paused {
+                row.info.state = JobState::Running;
             }
         });
         let info = changed.await?.ok_or(OrderError::NoSuchJob(id))?;
-        self.core.running.cancel(id);
+        self.core.job_wanted.notify_one();
         Ok(info)
     }
 
@@ -305,6 +357,7 @@ impl std::fmt::Display for Order {
         match self {
             Self::Place { bucket, prefix, on } => write!(f, "place s3://{bucket}/{prefix} on {on}"),
             Self::Drain { from, to } => write!(f, "drain {from} to {to}"),
+            Self::Undo { from, to, .. } => write!(f, "take back from {from} what {to} has"),
             Self::Align { on } => write!(f, "align {on}"),
         }
     }
@@ -316,7 +369,7 @@ impl Order {
         match self {
             Self::Place { bucket, prefix, .. } => Scope { bucket: Some(bucket.to_string()), prefix: prefix.clone() },
             Self::Align { on } => on.clone(),
-            Self::Drain { .. } => Scope::default(),
+            Self::Drain { .. } | Self::Undo { .. } => Scope::default(),
         }
     }
 
@@ -326,7 +379,7 @@ impl Order {
         match self {
             Self::Drain { from, .. } => *from == taken.silo,
             // What is not passed yet waits.
-            Self::Align { .. } => false,
+            Self::Align { .. } | Self::Undo { .. } => false,
             Self::Place { bucket, prefix, .. } => {
                 *bucket == taken.bucket && (prefix.starts_with(&taken.into) || taken.into.starts_with(prefix))
             }
@@ -339,9 +392,13 @@ impl Order {
             (Self::Drain { from, to }, Self::Drain { from: source, to: target }) => {
                 from == source || from == target || to == source
             }
-            (Self::Drain { from, .. }, Self::Place { on, .. }) | (Self::Place { on, .. }, Self::Drain { from, .. }) => {
-                from == on
+            (Self::Drain { from, .. } | Self::Undo { from, .. }, Self::Place { on, .. })
+            | (Self::Place { on, .. }, Self::Drain { from, .. } | Self::Undo { from, .. }) => from == on,
+            (Self::Undo { from, to, .. }, Self::Drain { from: source, to: target })
+            | (Self::Drain { from: source, to: target }, Self::Undo { from, to, .. }) => {
+                to == source || from == source || from == target
             }
+            (Self::Undo { from, .. }, Self::Undo { from: other, .. }) => from == other,
             // What is drained is cordoned, which objectives respect.
             (Self::Drain { .. }, Self::Align { .. })
             | (Self::Align { .. }, Self::Drain { .. })
@@ -377,25 +434,37 @@ impl Core {
                 Err(OrderError::Invalid("a silo cannot be drained into itself".to_owned()))
             }
             Order::Drain { from, to } => Ok(Some(Wish::OffOnto { from: silo(from)?, to: silo(to)? })),
+            Order::Undo { from, to, since } => {
+                Ok(Some(Wish::Undone { from: silo(from)?, since: *since, other: silo(to)? }))
+            }
+        }
+    }
+
+    /// Refuses an order that a running job stands against.
+    pub(crate) async fn refuse_running(&self, order: &Order) -> Result<(), OrderError> {
+        let rows = self.job_rows().await?;
+        let latest = rows.into_iter().map(|row| self.running.latest(row.info));
+        let running = latest.filter(|info| info.state == JobState::Running);
+        let mut against = running.filter(|info| order.contradicts(&info.order));
+        match against.next() {
+            Some(info) => Err(OrderError::Conflict { id: info.id, order: info.order }),
+            None => Ok(()),
         }
     }
 
     /// Refuses an order that a running job, or a cordon, stands against. A drain takes its target into use itself; placing
     /// does not.
     async fn refuse_at_odds(&self, order: &Order) -> Result<(), OrderError> {
-        let rows = self.job_rows().await?;
-        let latest = rows.into_iter().map(|row| self.running.latest(row.info));
-        let running = latest.filter(|info| info.state == JobState::Running);
-        let mut against = running.filter(|info| order.contradicts(&info.order));
-        if let Some(info) = against.next() {
-            return Err(OrderError::Conflict { id: info.id, order: info.order });
-        }
+        self.refuse_running(order).await?;
         let roots = crate::inventory::load_roots(&*self.engine).await?;
         if let Some(row) = roots.iter().find(|row| !row.info.filled && order.moves(row)) {
             let reason = "nothing of it moves before it was passed once, headers and all";
             return Err(OrderError::Invalid(format!("root {} ({}): {reason}", row.info.id, row.info.order)));
         }
         let inventory = self.inventory();
+        if let Some(switch) = inventory.switches.iter().find(|switch| switch.forbids(order, &inventory)) {
+            return Err(OrderError::Switching(switch.in_words(&inventory)));
+        }
         let (Order::Drain { to, .. } | Order::Place { on: to, .. }) = order else { return Ok(()) };
         let silo = inventory.named(to).ok_or_else(|| OrderError::NoSuchSilo(to.clone()))?;
         if matches!(order, Order::Place { .. }) && silo.row.cordoned {
@@ -419,6 +488,20 @@ impl Core {
             Err(Uncommitted::Refused(fault) | Uncommitted::Fault(fault)) => Err(fault.into()),
             Err(Uncommitted::Unknown) => Err(Fault::Unavailable("whether the job began is unknown".to_owned()).into()),
         }
+    }
+
+    /// Changes a job's row so that it does not go on, and ends what is under way here.
+    async fn halt_job(
+        &self,
+        id: JobId,
+        change: impl Fn(&mut JobInfo) + Send + Sync + 'static,
+    ) -> Result<JobInfo, OrderError> {
+        let changed = self.change_job(id, move |row| change(&mut row.info)).await?;
+        let info = changed.ok_or(OrderError::NoSuchJob(id))?;
+        if !info.is_active() {
+            self.running.cancel(id);
+        }
+        Ok(info)
     }
 
     /// Changes a job's row; `None` when there is no such job.
@@ -450,7 +533,7 @@ impl Core {
     async fn forget_old_jobs(&self) -> Result<(), Fault> {
         let rows = self.job_rows().await?;
         let surplus = rows.len().saturating_sub(JOBS_KEPT);
-        let old = rows.iter().filter(|row| !row.info.is_active()).take(surplus);
+        let old = rows.iter().filter(|row| row.info.is_over()).take(surplus);
         let writes: Vec<Write> = old.map(|row| Write::Delete(job_key(row.info.id))).collect();
         if !writes.is_empty() {
             let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));

@@ -15,7 +15,9 @@ use crate::extent::{JobId, Number, SiloId};
 use crate::fault::Fault;
 use crate::job::walk::{Found, Walk};
 use crate::job::{BY_ITSELF, JobInfo, JobState, MoveInfo, Order, OrderError};
-use crate::limits::{JOB_NOTE, MAX_COPIES, MOVED_BYTES, MOVED_TOGETHER, MOVES_AT_ONCE, SORTED_TOGETHER};
+use crate::limits::{
+    FAILURES_IN_A_ROW, JOB_NOTE, MAX_COPIES, MOVED_BYTES, MOVED_TOGETHER, MOVES_AT_ONCE, SORTED_TOGETHER,
+};
 use crate::mover::{Moved, Mover, Pacer};
 use crate::namespace::Core;
 use crate::pack::Wanted;
@@ -140,6 +142,13 @@ impl Running {
         jobs.iter().flat_map(moves).map(journal).collect()
     }
 
+    /// Waits until a job does not run here any more.
+    pub(crate) async fn gone(&self, id: JobId) {
+        while self.get(id).is_some() {
+            tokio::time::sleep(REST_LOOK).await;
+        }
+    }
+
     /// Tells a job to stop.
     pub(crate) fn cancel(&self, id: JobId) {
         if let Some(live) = self.get(id) {
@@ -261,25 +270,25 @@ impl Core {
             self.clock.sleep(JOB_NOTE).await;
             match self.note(live.info()).await {
                 Ok(true) => {}
-                // Cancelled through another gateway.
+                // Cancelled or paused through another gateway.
                 Ok(false) => live.stop.cancel(),
                 Err(fault) => tracing::debug!(%fault, "a job's progress was not noted"),
             }
         }
     }
 
-    /// Writes down how far a job came; a cancelled row stays cancelled. Answers whether it goes on.
+    /// Writes down how far a job came; one that was cancelled or paused stays so. Answers whether it goes on.
     async fn note(&self, info: JobInfo) -> Result<bool, Fault> {
         let noted = self.change_job(info.id, move |row| {
-            let cancelled = row.info.state == JobState::Cancelled;
+            let halted = matches!(row.info.state, JobState::Cancelled | JobState::Paused);
             let (state, finished) = (row.info.state, row.info.finished);
             row.info = info.clone();
-            if cancelled {
+            if halted {
                 row.info.state = state;
                 row.info.finished = finished;
             }
         });
-        Ok(noted.await?.is_some_and(|info| info.state != JobState::Cancelled))
+        Ok(noted.await?.is_some_and(|info| !matches!(info.state, JobState::Cancelled | JobState::Paused)))
     }
 
     async fn work(self: &Arc<Self>, live: &Arc<Live>) -> Result<JobState, OrderError> {
@@ -307,7 +316,7 @@ impl Core {
             live.change(|info| *info = done);
         }
         match &info.order {
-            Order::Place { .. } | Order::Align { .. } => Ok(JobState::Done),
+            Order::Place { .. } | Order::Align { .. } | Order::Undo { .. } => Ok(JobState::Done),
             Order::Drain { from, .. } => self.wait_empty(from).await,
         }
     }
@@ -391,6 +400,10 @@ impl Core {
             let mut moves = moves.buffer_unordered(at_once);
             while let Some(moved) = moves.next().await {
                 for (planned, outcome) in moved {
+                    // What was given up since the job was stopped did not fail.
+                    if matches!(outcome, Moved::Failed(_)) && live.stop.is_cancelled() {
+                        continue;
+                    }
                     self.count_move(live, &outcome, &planned, &mut pass);
                 }
             }
@@ -407,6 +420,10 @@ impl Core {
         for Found { id, row, wish } in page {
             let Some(planned) = wish.and_then(|wish| plan(wish, id, &row)) else { continue };
             pass.planned += 1;
+            if pass.leaves_alone(&planned) {
+                pass.failed += 1;
+                continue;
+            }
             if matches!(planned.step, Step::Drop { .. }) {
                 dropped.push(planned);
             } else if self.is_packed(planned.bytes) {
@@ -445,6 +462,7 @@ impl Core {
             Moved::Superseded => stats.moves_superseded += 1,
             Moved::Failed(_) => stats.moves_failed += 1,
         });
+        pass.note(planned, outcome);
         match outcome {
             Moved::Done => pass.moved += 1,
             Moved::Superseded => {}
@@ -559,4 +577,25 @@ struct Pass {
     planned: usize,
     moved: usize,
     failed: usize,
+    /// Moves from or to a silo that failed, one after the other.
+    in_a_row: BTreeMap<SiloId, u32>,
+}
+
+impl Pass {
+    /// Whether too many moves failed of late that were about one of its silos: this pass tries no more of them.
+    fn leaves_alone(&self, planned: &Move) -> bool {
+        [planned.from, planned.to]
+            .iter()
+            .any(|silo| self.in_a_row.get(silo).is_some_and(|row| *row >= FAILURES_IN_A_ROW))
+    }
+
+    fn note(&mut self, planned: &Move, outcome: &Moved) {
+        for silo in [planned.from, planned.to] {
+            match outcome {
+                Moved::Done => drop(self.in_a_row.remove(&silo)),
+                Moved::Superseded => {}
+                Moved::Failed(_) => *self.in_a_row.entry(silo).or_default() += 1,
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::extent::{Number, ReplicaState, Slice};
 use crate::fault::Fault;
 use crate::job::{Order, OrderError, PlanSummary, ReplicaInfo};
 use crate::namespace::Core;
-use crate::objective::{Judge, Outlook, Told};
+use crate::objective::{Filled, Judge, Outlook, Told};
 use crate::plan::{Wish, plan};
 use crate::table::extents::{ExtentRow, extent, read_extent};
 use crate::table::objects::{Data, ObjectRow, prefix as object_prefix};
@@ -54,12 +54,14 @@ struct Judging {
     fickle: bool,
     /// and leaves alone what running jobs are about.
     beside: bool,
+    /// and measures what silos are filled with.
+    measures: Option<Filled>,
     outdated: bool,
 }
 
 impl Judging {
     fn by(judge: Judge, fickle: bool, beside: bool) -> Over {
-        Over::Judged(Box::new(Self { judge, told: Told::default(), fickle, beside, outdated: false }))
+        Over::Judged(Box::new(Self { judge, told: Told::default(), fickle, beside, measures: None, outdated: false }))
     }
 }
 
@@ -87,11 +89,15 @@ impl Walk {
     /// Over all objects that the judge's rules may be about, beside running jobs, until something is declared that the judge does
     /// not know.
     pub(crate) fn all(judge: Judge) -> Self {
-        Self { rows: Rows::Ranges(judge.ranges()), over: Judging::by(judge, true, true) }
+        let judge = judge.keeping_hours();
+        let (ranges, measures) = (judge.ranges(), Some(Filled::default()));
+        let judging = Judging { judge, told: Told::default(), fickle: true, beside: true, measures, outdated: false };
+        Self { rows: Rows::Ranges(ranges), over: Over::Judged(Box::new(judging)) }
     }
 
     /// The same over objects with these rows.
     pub(crate) fn some(judge: Judge, objects: Vec<Key>) -> Self {
+        let judge = judge.keeping_hours();
         Self { rows: Rows::Some(objects.into()), over: Judging::by(judge, true, true) }
     }
 
@@ -111,6 +117,14 @@ impl Walk {
     /// Whether it ended since something was declared.
     pub(crate) fn is_outdated(&self) -> bool {
         matches!(&self.over, Over::Judged(judging) if judging.outdated)
+    }
+
+    /// What silos were found to be filled with, where that was measured.
+    pub(crate) fn take_filled(&mut self) -> Option<Filled> {
+        match &mut self.over {
+            Over::Judged(judging) if !judging.outdated => judging.measures.take(),
+            Over::Judged(_) | Over::Objects(_) | Over::Extents(_) => None,
+        }
     }
 
     /// What was said of the objects; none where nobody judged them all.
@@ -148,6 +162,7 @@ impl Walk {
             if judging.outdated {
                 return Ok(None);
             }
+            judging.judge.at(core.clock.now());
             if judging.beside {
                 judging.judge.busy = core.busy().await?;
             }
@@ -164,8 +179,15 @@ impl Walk {
             }
             Over::Judged(judged) => {
                 let mut found = Vec::new();
-                for object in core.judged(&judged.judge, &page).await? {
+                let mut objects = core.judged(&judged.judge, &page).await?;
+                if judged.beside {
+                    core.set_aside(&judged.judge, &mut objects).await?;
+                }
+                for object in objects {
                     judged.told.add(&object);
+                    if let Some(filled) = &mut judged.measures {
+                        filled.add(&judged.judge, &object);
+                    }
                     found.extend(object.extents.into_iter().map(|judged| Found {
                         id: judged.id,
                         row: judged.row,

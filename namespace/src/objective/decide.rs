@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::expression::{Condition, Needs, Subject};
-use super::{Ack, Objective, Objectives, Scope};
+use super::{Ack, Cuts, Fullness, Objective, Objectives, Scope};
+use crate::clock::UnixMs;
 use crate::extent::SiloId;
+use crate::limits::READ_LATELY;
 use crate::placement::Candidate;
 use crate::plan::Wish;
 
@@ -32,8 +34,12 @@ pub struct Rule {
     place: Vec<SiloId>,
     /// And `keep`, likewise.
     keep: Vec<SiloId>,
+    /// And `copy_on_read`.
+    copy_on_read: Vec<SiloId>,
     /// Silos that `never` means.
     never: BTreeSet<SiloId>,
+    /// No objective but a switch: what is on the first silo is wanted on the second one, too.
+    switch: Option<(SiloId, SiloId)>,
 }
 
 /// All objectives, the closest first.
@@ -56,6 +62,34 @@ pub struct Wanted {
     pub keep: Vec<(usize, Vec<SiloId>)>,
     /// Silos that will not, and the objective that says so.
     pub never: BTreeMap<SiloId, usize>,
+    /// Silos that it is too cold for, as they have to make room.
+    pub leaves: BTreeSet<SiloId>,
+    /// One more copy on any of these, and the objective that says so.
+    pub spare: Vec<(usize, Vec<Spare>)>,
+    /// What is on the first silo is wanted on the second one, too, and the switch that says so.
+    pub along: Vec<(usize, SiloId, SiloId)>,
+}
+
+/// A silo that may have one more copy of what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spare {
+    /// Which.
+    pub silo: SiloId,
+    /// It was read lately: it gets one.
+    pub gets: bool,
+    /// One that is there may stay.
+    pub stays: bool,
+}
+
+/// When an object was used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    /// Read, or written.
+    pub last: UnixMs,
+    /// Read; none where nobody did.
+    pub read: Option<UnixMs>,
+    /// Any number, which stays the same: of what is as cold as other objects, some leave.
+    pub lot: u16,
 }
 
 /// On how many silos something is wanted at once.
@@ -148,6 +182,16 @@ pub struct Way {
 }
 
 impl Standing {
+    /// For which objective's sake it is not as it is wished.
+    pub fn by(&self) -> Option<usize> {
+        match self {
+            Self::Moves { by, .. } | Self::Copies { by, .. } | Self::Drops { by, .. } | Self::Waits { by, .. } => {
+                Some(*by)
+            }
+            Self::Aligned => None,
+        }
+    }
+
     /// What is to be done, and between which silos.
     pub fn way(&self) -> Option<Way> {
         match *self {
@@ -172,7 +216,12 @@ impl Standing {
 impl Wanted {
     /// Nobody says anything of it.
     pub fn is_nothing(&self) -> bool {
-        self.by.is_none() && self.copies.is_none() && self.keep.is_empty() && self.never.is_empty()
+        self.by.is_none()
+            && self.copies.is_none()
+            && self.keep.is_empty()
+            && self.never.is_empty()
+            && self.along.is_empty()
+            && self.spare.is_empty()
     }
 
     /// On how many silos at once.
@@ -190,6 +239,14 @@ impl Wanted {
         self.number() == 1
             && (self.by.is_none() || self.on.contains(&silo))
             && self.keep.iter().all(|(_, keep)| keep.contains(&silo))
+            && self.along.iter().all(|(_, from, _)| *from != silo)
+    }
+}
+
+impl Rule {
+    /// Whether somebody declared it as an objective.
+    pub fn is_declared(&self) -> bool {
+        self.switch.is_none()
     }
 }
 
@@ -212,14 +269,31 @@ impl Rules {
             condition: condition.clone(),
             place: means(&objective.place),
             keep: means(&objective.keep),
+            copy_on_read: means(&objective.copy_on_read),
             never: means(&objective.never).into_iter().collect(),
+            switch: None,
         };
         let mut all: Vec<Rule> = objectives.iter().map(rule).collect();
         all.sort_by(|one, other| {
-            let closeness = |rule: &Rule| rule.objective.on.closeness();
+            let closeness = |rule: &Rule| (rule.objective.first, rule.objective.on.closeness());
             closeness(other).cmp(&closeness(one)).then_with(|| one.name.cmp(&other.name))
         });
         Self { all, silos }
+    }
+
+    /// The same, and what is on the first of two silos is wanted on the second one, too.
+    #[must_use]
+    pub fn with_switch(mut self, from: SiloId, to: SiloId) -> Self {
+        let name = format!("switch {} {}", self.name_of(from), self.name_of(to));
+        let (objective, switch) = (Objective::default(), Some((from, to)));
+        let (place, keep, copy_on_read, never) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
+        self.all.push(Rule { name, objective, condition: None, place, keep, copy_on_read, never, switch });
+        self
+    }
+
+    /// The place of a switch among them.
+    pub fn switch(&self, from: SiloId, to: SiloId) -> Option<usize> {
+        self.all.iter().position(|rule| rule.switch == Some((from, to)))
     }
 
     /// All of them, the closest first.
@@ -244,6 +318,12 @@ impl Rules {
         about.filter_map(|rule| rule.condition.as_ref()).any(|condition| condition.needs().heat)
     }
 
+    /// What a rule wishes, in words.
+    pub fn wish_of(&self, rule: &Rule) -> String {
+        let switch = |(from, to)| format!("what is on {} is on {}, too", self.name_of(from), self.name_of(to));
+        rule.switch.map_or_else(|| rule.objective.to_string(), switch)
+    }
+
     /// The names of the silos that a rule's `place`, `keep` and `never` mean.
     pub fn meant_by(&self, rule: &Rule) -> [Vec<String>; 3] {
         let names = |ids: &mut dyn Iterator<Item = &SiloId>| ids.map(|id| self.name_of(*id)).collect();
@@ -257,17 +337,22 @@ impl Rules {
 
     /// The rule, without a condition, that forbids a silo to some of a part of the namespace, or wants all of it elsewhere.
     pub fn against<'a>(&'a self, on: &'a Scope, silo: SiloId) -> Option<&'a Rule> {
-        let mut plain = self.about(on).filter(|rule| rule.condition.is_none());
+        let always = |rule: &Rule| rule.condition.is_none() && rule.objective.counts_always();
+        let mut plain = self.about(on).filter(|rule| always(rule));
         let mut wanted =
             self.about(on).filter(|rule| !rule.objective.place.is_empty() && rule.objective.on.contains(on));
         // One with a condition may be about all of it, and want what is ordered.
-        let elsewhere = wanted.next().filter(|rule| rule.condition.is_none() && !rule.place.contains(&silo));
+        let elsewhere = wanted.next().filter(|rule| always(rule) && !rule.place.contains(&silo));
         plain.find(|rule| rule.never.contains(&silo)).or(elsewhere)
     }
 
     /// What each rule's condition says of an object; none where the rule is not about it.
     pub fn conditions(&self, subject: &Subject<'_>) -> Vec<Option<Result<bool, String>>> {
-        let holds = |rule: &Rule| rule.condition.as_ref().map_or(Ok(true), |condition| condition.holds(subject));
+        let holds = |rule: &Rule| match &rule.condition {
+            _ if !rule.objective.counts_at(subject.now) => Ok(false),
+            Some(condition) => condition.holds(subject),
+            None => Ok(true),
+        };
         let about = |rule: &&Rule| rule.objective.on.covers(subject.bucket, subject.key);
         self.all.iter().map(|rule| Some(rule).filter(about).map(holds)).collect()
     }
@@ -279,6 +364,7 @@ impl Rules {
             if !matches!(holds, Some(Ok(true))) {
                 continue;
             }
+            wanted.along.extend(rule.switch.map(|(from, to)| (at, from, to)));
             for id in &rule.never {
                 wanted.never.entry(*id).or_insert(at);
             }
@@ -301,13 +387,77 @@ impl Rules {
         wanted
     }
 
+    /// Adds what is wanted for the sake of how it is used.
+    pub fn used(
+        &self,
+        wanted: &mut Wanted,
+        conditions: &[Option<Result<bool, String>>],
+        used: Used,
+        now: UnixMs,
+        cuts: &Cuts,
+    ) {
+        let is_cut = |rule: &Rule, silo: &SiloId, at: UnixMs| {
+            let cut = cuts.get(&rule.name).and_then(|cuts| cuts.get(silo));
+            cut.is_some_and(|cut| cut.is_above(at, used.lot))
+        };
+        if let Some(rule) = wanted.by.map(|by| &self.all[by]).filter(|rule| rule.objective.fill.is_some()) {
+            wanted.leaves = rule.place.iter().copied().filter(|silo| is_cut(rule, silo, used.last)).collect();
+        }
+        for (by, (rule, holds)) in self.all.iter().zip(conditions).enumerate() {
+            if rule.copy_on_read.is_empty() || !matches!(holds, Some(Ok(true))) {
+                continue;
+            }
+            let may = rule.copy_on_read.iter().filter(|silo| !wanted.never.contains_key(*silo));
+            let spare = may.map(|silo| {
+                let stays = !is_cut(rule, silo, used.read.unwrap_or(UnixMs::MIN));
+                let gets =
+                    stays && used.read.is_some_and(|read| now.saturating_sub(read) < READ_LATELY.as_millis() as i64);
+                Spare { silo: *silo, gets, stays }
+            });
+            wanted.spare.push((by, spare.collect()));
+        }
+    }
+
+    /// Whether anything is wanted for the sake of how it is used, of objects in a part of the namespace.
+    pub fn ask_use(&self, on: &Scope) -> bool {
+        self.about(on).any(|rule| rule.objective.fill.is_some() || !rule.copy_on_read.is_empty())
+    }
+
+    /// Bytes that a silo may have before objectives make room there: the least that any of them says.
+    pub fn bound(&self, silo: SiloId, full: &Fullness) -> Option<u64> {
+        let bound = |rule: &Rule| {
+            let wish = &rule.objective;
+            let fill = wish.fill.filter(|_| rule.place.contains(&silo)).and_then(|fill| fill.high.bytes(full.space));
+            let copies = wish.max.filter(|_| rule.copy_on_read.contains(&silo));
+            [fill, copies].into_iter().flatten().min()
+        };
+        self.all.iter().filter_map(bound).min()
+    }
+
+    /// Whether a silo has a copy only for the sake of how it is used.
+    pub fn is_spare(
+        &self,
+        wanted: &Wanted,
+        held: &Held,
+        silo: SiloId,
+        otherwise: impl FnOnce() -> Vec<SiloId>,
+    ) -> bool {
+        let without = Wanted { spare: Vec::new(), ..wanted.clone() };
+        let by = wanted.by.unwrap_or_default();
+        // It would be chosen last.
+        let held = Held { on: held.on.iter().copied().filter(|on| *on != silo).collect(), ..held.clone() };
+        !held.on.is_empty() && !self.choose(&without, &held, by, otherwise).on.iter().any(|(on, _)| *on == silo)
+    }
+
     /// How what is held stands to what is wanted: one step at a time, the one that makes it safer first. `otherwise` are silos
     /// that take it where no objective says where, the best first.
     pub fn standing(&self, wanted: &Wanted, held: &Held, otherwise: impl FnOnce() -> Vec<SiloId>) -> Standing {
         let banned = held.on.iter().find_map(|id| wanted.never.get(id).map(|by| (*id, *by)));
         let says =
             wanted.by.or(wanted.copies.as_ref().map(|copies| copies.by)).or(wanted.keep.first().map(|(by, _)| *by));
-        let Some(by) = says.or(banned.map(|(_, by)| by)) else { return Standing::Aligned };
+        let along = wanted.along.iter().find(|(_, from, _)| held.on.contains(from)).map(|(by, ..)| *by);
+        let spare = wanted.spare.first().map(|(by, _)| *by);
+        let Some(by) = says.or(banned.map(|(_, by)| by)).or(along).or(spare) else { return Standing::Aligned };
         let chosen = self.choose(wanted, held, by, otherwise);
         let is_chosen = |id: &SiloId| chosen.on.iter().any(|(on, _)| on == id);
         let reader = held.on.iter().copied().find(|id| self.is_up(*id));
@@ -355,9 +505,21 @@ impl Rules {
     fn choose(&self, wanted: &Wanted, held: &Held, by: usize, otherwise: impl FnOnce() -> Vec<SiloId>) -> Chosen {
         let may = |id: &SiloId| !wanted.never.contains_key(id);
         let mut candidates: Vec<SiloId> = held.on.iter().copied().filter(may).collect();
-        candidates.sort_by_key(|id| (!self.is_up(*id), wanted.on.iter().position(|on| on == id)));
+        // What came along, or because it was read, is never instead of what it came from.
+        let is_spare = |id: &SiloId| wanted.spare.iter().flat_map(|(_, silos)| silos).any(|spare| spare.silo == *id);
+        let along = |id: &SiloId| wanted.along.iter().any(|(_, from, to)| to == id && held.on.contains(from));
+        let came = |id: &SiloId| along(id) || (wanted.by.is_none() && is_spare(id));
+        candidates.sort_by_key(|id| (came(id), !self.is_up(*id), wanted.on.iter().position(|on| on == id)));
         if wanted.by.is_some() {
             candidates.retain(|id| wanted.on.contains(id));
+            // Off a silo that is filled, onto the next ones: never back.
+            if let Some(last) = wanted.on.iter().rposition(|id| wanted.leaves.contains(id) && held.on.contains(id)) {
+                let (leaving, staying) = candidates.into_iter().partition(|id| wanted.leaves.contains(id));
+                let leaving: Vec<SiloId> = leaving;
+                candidates = staying;
+                candidates.extend(wanted.on.iter().skip(last + 1).filter(|id| !wanted.leaves.contains(id)));
+                candidates.extend(leaving);
+            }
             candidates.extend(&wanted.on);
         } else {
             candidates.extend(otherwise().into_iter().filter(may));
@@ -392,6 +554,24 @@ impl Rules {
         }
         if placed(&chosen).len() < wanted.number() {
             lacks = Some((by, chosen.lacking()));
+        }
+        for (by, from, to) in &wanted.along {
+            let on = |silo: &SiloId| chosen.on.iter().any(|(on, _)| on == silo);
+            // What waits for another place is still there.
+            let stays = on(from) || (lacks.is_some() && held.on.contains(from));
+            if stays && !on(to) && !(may(to) && chosen.take(*to, *by, None)) {
+                lacks = lacks.or(Some((*by, chosen.lacking())));
+            }
+        }
+        for (by, silos) in &wanted.spare {
+            let on = |spare: &&Spare| chosen.on.iter().any(|(on, _)| *on == spare.silo);
+            let stays = silos.iter().find(|spare| spare.stays && held.on.contains(&spare.silo));
+            match stays {
+                _ if silos.iter().any(|spare| on(&spare)) => {}
+                Some(spare) => chosen.on.push((spare.silo, *by)),
+                // Where none takes one, there is none.
+                None => drop(silos.iter().filter(|spare| spare.gets).any(|spare| chosen.take(spare.silo, *by, None))),
+            }
         }
         Chosen { on: chosen.on, lacks }
     }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::expression::{Needs, Subject};
-use super::{Held, Rules, Scope, Standing, Wanted, Way};
+use super::{Cuts, Held, Hours, Rules, Scope, Standing, Used, Wanted, Way};
 use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
-use crate::extent::{JobId, Location, Number};
+use crate::extent::{JobId, Location, Number, SiloId};
 use crate::fault::Fault;
 use crate::heat::Heat;
 use crate::inventory::Inventory;
@@ -32,6 +32,10 @@ pub(crate) struct Judge {
     pub busy: Vec<(Scope, JobId)>,
     pub needs: Needs,
     pub now: UnixMs,
+    /// What is too cold for silos that have to make room.
+    pub cuts: Arc<Cuts>,
+    /// What objectives have hours for waits for them.
+    keeps_hours: bool,
 }
 
 /// An object, judged.
@@ -42,6 +46,10 @@ pub(crate) struct JudgedObject {
     pub extents: Vec<JudgedExtent>,
     /// How it is read, where that is asked.
     pub heat: Option<Heat>,
+    /// When it was used.
+    pub used: Used,
+    /// In which bucket, by its number.
+    pub bucket: u64,
 }
 
 /// One of its extents.
@@ -100,12 +108,9 @@ impl Judge {
     }
 
     fn standing(&self, (bucket, key): (u64, &str), wanted: &Wanted, own: bool, row: &ExtentRow) -> Standing {
-        let held = Held { on: row.verified().map(|replica| replica.silo).collect(), bytes: row.size };
-        let otherwise = || {
-            self.buckets.get(&bucket).map_or_else(Vec::new, |name| self.inventory.meant_for(name.as_str(), row.size))
-        };
-        let standing = self.rules.standing(wanted, &held, otherwise);
-        let Some(Way { by, .. }) = standing.way() else { return standing };
+        let held = held(row);
+        let standing = self.rules.standing(wanted, &held, || self.otherwise(bucket, row.size));
+        let Some(way) = standing.way() else { return standing };
         let in_place = || row.verified().any(|replica| matches!(replica.location, Location::InPlace { .. }));
         let unfilled = |(of, into): &(u64, String)| *of == bucket && key.starts_with(into.as_str());
         let covers =
@@ -118,11 +123,69 @@ impl Judge {
             "nothing that is taken over moves before it was passed once, headers and all".to_owned()
         } else if let Some((_, job)) = self.busy.iter().find(covers) {
             format!("job {job} is about them now")
+        } else if let Some(silo) = self.paused_on(way) {
+            format!("silo `{silo}` is paused")
+        } else if let Some(hours) = self.rules.all()[way.by].objective.hours.filter(|hours| self.is_too_early(*hours)) {
+            format!("it moves at {hours} (UTC)")
         } else {
             return standing;
         };
-        Standing::Waits { by, reason }
+        Standing::Waits { by: way.by, reason }
     }
+
+    /// Silos that take it where no objective says where.
+    fn otherwise(&self, bucket: u64, size: u64) -> Vec<SiloId> {
+        self.buckets.get(&bucket).map_or_else(Vec::new, |name| self.inventory.meant_for(name.as_str(), size))
+    }
+
+    /// What one of an object's own extents takes of silos for which it matters how it is used: for the sake of which
+    /// objective, where, and since when it was not used.
+    pub(crate) fn takes(&self, object: &JudgedObject, extent: &JudgedExtent) -> Vec<(usize, SiloId, UnixMs)> {
+        let (wanted, held) = (&object.wanted, held(&extent.row));
+        let rule = |by: usize| &self.rules.all()[by];
+        let fills = wanted.by.filter(|by| rule(*by).objective.fill.is_some());
+        let filled = held.on.iter().filter(|silo| wanted.on.contains(silo));
+        let filled = filled.filter_map(|silo| Some((fills?, *silo, object.used.last)));
+        let spare = wanted.spare.iter().flat_map(|(by, silos)| silos.iter().map(move |spare| (*by, spare.silo)));
+        let spare = spare.filter(|(_, silo)| {
+            let otherwise = || self.otherwise(object.bucket, extent.row.size);
+            held.on.contains(silo) && self.rules.is_spare(wanted, &held, *silo, otherwise)
+        });
+        let read = object.used.read.unwrap_or(UnixMs::MIN);
+        filled.chain(spare.map(|(by, silo)| (by, silo, read))).collect()
+    }
+
+    /// The silo of a way that nothing moves from or to, by order.
+    fn paused_on(&self, way: Way) -> Option<&str> {
+        let silos = [Some(way.from), way.to].into_iter().flatten().filter_map(|id| self.inventory.silos.get(&id));
+        silos.filter(|open| open.row.paused).map(|open| open.row.name.as_str()).next()
+    }
+
+    fn is_too_early(&self, hours: Hours) -> bool {
+        self.keeps_hours && !hours.contain(self.now)
+    }
+
+    /// The same; what objectives have hours for waits for them.
+    pub(crate) fn keeping_hours(self) -> Self {
+        Self { keeps_hours: true, ..self }
+    }
+
+    /// The time by which all that follows is judged.
+    pub(crate) fn at(&mut self, now: UnixMs) {
+        self.now = now;
+    }
+}
+
+/// Where verified replicas of an extent are.
+fn held(row: &ExtentRow) -> Held {
+    Held { on: row.verified().map(|replica| replica.silo).collect(), bytes: row.size }
+}
+
+/// When an object was used.
+fn used(key: &[u8], row: &ObjectRow, heat: Option<Heat>) -> Used {
+    let read = heat.map(|heat| heat.last_read());
+    let lot = (twox_hash::XxHash3_64::oneshot(key) >> 48) as u16;
+    Used { last: row.modified.max(read.unwrap_or(UnixMs::MIN)), read, lot }
 }
 
 impl Core {
@@ -139,8 +202,11 @@ impl Core {
         let roots = crate::inventory::load_roots(&*self.engine).await?;
         let unfilled = roots.into_iter().filter(|root| !root.info.filled);
         let unfilled = unfilled.map(|root| (root.bucket, root.info.order.into)).collect();
-        let needs = rules.need(on);
-        Ok(Judge { rules, buckets, inventory, unfilled, busy: Vec::new(), needs, now: self.clock.now() })
+        let mut needs = rules.need(on);
+        needs.heat |= rules.ask_use(on);
+        let cuts = Arc::new(self.cuts().await?);
+        let now = self.clock.now();
+        Ok(Judge { rules, buckets, inventory, unfilled, busy: Vec::new(), needs, now, cuts, keeps_hours: false })
     }
 
     /// Judges the objects of a page.
@@ -161,7 +227,9 @@ impl Core {
             }
             let subject = judge.subject((bucket.as_str(), &name), &row, own.as_ref(), heat);
             let conditions = judge.rules.conditions(&subject);
-            let wanted = judge.rules.wanted(&conditions);
+            let mut wanted = judge.rules.wanted(&conditions);
+            let used = used(key, &row, heat);
+            judge.rules.used(&mut wanted, &conditions, used, judge.now, &judge.cuts);
             let referrers = self.made_of(&row).await?;
             let rows = self.extents(referrers.keys().copied().collect::<BTreeSet<_>>()).await?;
             let extents = rows.into_iter().map(|(id, row)| {
@@ -170,7 +238,7 @@ impl Core {
                 JudgedExtent { id, row, own, standing }
             });
             let extents = extents.collect();
-            judged.push(JudgedObject { wanted, conditions, extents, heat });
+            judged.push(JudgedObject { wanted, conditions, extents, heat, used, bucket: incarnation });
         }
         Ok(judged)
     }

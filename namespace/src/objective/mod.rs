@@ -10,10 +10,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub mod expression;
 
+mod fill;
+mod hours;
+
+mod cut;
 mod decide;
 mod grammar;
 mod judge;
@@ -21,13 +26,18 @@ mod keep;
 mod money;
 mod report;
 
-pub use decide::{Held, Rule, Rules, SiloFact, Standing, Wanted, Way, What};
+pub use cut::{Cut, Cuts, Fullness, Layers};
+pub use decide::{Held, Rule, Rules, SiloFact, Spare, Standing, Used, Wanted, Way, What};
 use expression::{Condition, Wrong};
+pub use fill::{Fill, Level};
+pub use hours::Hours;
 
+use crate::clock::UnixMs;
 use crate::limits::MAX_COPIES;
 pub(crate) use judge::{Judge, SHARED};
-pub(crate) use keep::Keeping;
-pub use keep::{AlignOptions, Alignment};
+pub use keep::{AlignOptions, Alignment, Spent};
+pub(crate) use keep::{Filled, Keeping};
+pub(crate) use money::Ledger;
 pub use money::{Alternative, Alternatives, Cost, Costs};
 pub(crate) use report::Told;
 pub use report::{
@@ -62,9 +72,35 @@ pub struct Objective {
     /// None of these.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub never: Vec<Selector>,
+    /// What moves by itself for its sake does so in these hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hours: Option<Hours>,
+    /// It counts from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// It counts until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<Timestamp>,
+    /// The coldest leave a silo of `place` for the next ones as it fills.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fill: Option<Fill>,
+    /// One more copy of what is read, on any of these, until it has to make room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copy_on_read: Vec<Selector>,
+    /// Bytes that such copies may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<u64>,
+    /// It counts before all others, however long their `on`.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub first: bool,
     /// It counts for nothing but plans. Where nothing is said it stays as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<bool>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks it so")]
+fn is_not(said: &bool) -> bool {
+    !*said
 }
 
 /// When a write of what is wanted in several copies is answered.
@@ -154,9 +190,21 @@ impl Objective {
         self.paused == Some(true)
     }
 
+    /// Whether it counts at this time.
+    pub fn counts_at(&self, now: UnixMs) -> bool {
+        self.not_before.is_none_or(|from| from.as_millisecond() <= now)
+            && self.not_after.is_none_or(|until| now < until.as_millisecond())
+    }
+
+    /// Whether it counts at any time.
+    pub fn counts_always(&self) -> bool {
+        self.not_before.is_none() && self.not_after.is_none()
+    }
+
     /// The silos that it names.
     pub fn named(&self) -> impl Iterator<Item = &str> {
-        self.place.iter().chain(&self.keep).chain(&self.never).filter_map(|selector| match selector {
+        let all = self.place.iter().chain(&self.keep).chain(&self.never).chain(&self.copy_on_read);
+        all.filter_map(|selector| match selector {
             Selector::Name(name) => Some(name.as_str()),
             Selector::Label(..) => None,
         })
@@ -165,15 +213,25 @@ impl Objective {
     /// Whether it says anything that can be carried out; silos of its labels may come later. Answers what `when` says.
     pub fn check(&self) -> Result<Option<Condition>, Wrong> {
         let wrong = |reason: &str| Err(Wrong { at: None, reason: reason.to_owned() });
-        let silos = self.place.is_empty() && self.keep.is_empty() && self.never.is_empty();
+        let of_silos = [&self.place, &self.keep, &self.never, &self.copy_on_read];
+        let silos = of_silos.into_iter().all(Vec::is_empty);
         if silos && self.copies.is_none() {
-            return wrong("it wishes nothing: neither `place`, `copies`, `keep` nor `never`");
+            return wrong("it wishes nothing: neither `place`, `copies`, `keep`, `never` nor `copy_on_read`");
         }
         if self.copies.is_some_and(|copies| !(1..=MAX_COPIES).contains(&copies)) {
             return wrong("`copies` is a number from 1 to 8");
         }
         if self.copies.is_none() && (self.apart.is_some() || self.ack != Ack::One) {
             return wrong("`apart` and `ack` are about `copies`, of which it says nothing");
+        }
+        if self.fill.is_some() && self.place.is_empty() {
+            return wrong("`fill` is about the silos of `place`, of which it says nothing");
+        }
+        if self.max.is_some() && self.copy_on_read.is_empty() {
+            return wrong("`max` is about `copy_on_read`, of which it says nothing");
+        }
+        if self.not_before.zip(self.not_after).is_some_and(|(from, until)| from >= until) {
+            return wrong("`not_after` is not later than `not_before`: it would never count");
         }
         self.when.as_deref().map(Condition::parse).transpose()
     }
@@ -250,6 +308,27 @@ impl fmt::Display for Objective {
         if !self.never.is_empty() {
             write!(f, ": never on {}", list(&self.never))?;
         }
+        if let Some(fill) = self.fill {
+            write!(f, ", filled to {fill}")?;
+        }
+        if !self.copy_on_read.is_empty() {
+            write!(f, ": what is read copied to {}", list(&self.copy_on_read))?;
+        }
+        if let Some(max) = self.max {
+            write!(f, ", at most {max} bytes of such copies")?;
+        }
+        if let Some(hours) = self.hours {
+            write!(f, ", moving at {hours}")?;
+        }
+        if let Some(from) = self.not_before {
+            write!(f, ", from {from}")?;
+        }
+        if let Some(until) = self.not_after {
+            write!(f, ", until {until}")?;
+        }
+        if self.first {
+            f.write_str(", before all others")?;
+        }
         if self.is_paused() {
             f.write_str(" (paused)")?;
         }
@@ -276,7 +355,7 @@ macro_rules! as_text {
     )+};
 }
 
-as_text!(Scope, Selector);
+as_text!(Scope, Selector, Hours, Fill);
 
 #[cfg(test)]
 mod tests {

@@ -192,7 +192,8 @@ pub enum ObjectiveError {
 }
 
 impl Amount {
-    fn add(&mut self, bytes: u64) {
+    /// One more extent.
+    pub(crate) fn add(&mut self, bytes: u64) {
         self.extents += 1;
         self.bytes += bytes;
     }
@@ -202,7 +203,7 @@ impl Namespace {
     /// The objectives that may be about objects in a part of the namespace, paused ones too, the closest first.
     pub fn effective(&self, on: &Scope) -> Result<Vec<Effective>, Fault> {
         let rules = self.core.inventory().rules_unpaused()?;
-        let all = rules.about(on).map(|rule| {
+        let all = rules.about(on).filter(|rule| rule.is_declared()).map(|rule| {
             let [place_now, keep_now, never_now] = rules.meant_by(rule);
             Effective { name: rule.name.clone(), objective: rule.objective.clone(), place_now, keep_now, never_now }
         });
@@ -298,7 +299,7 @@ impl Namespace {
 }
 
 impl Core {
-    fn prices(&self, judge: &Judge) -> Prices {
+    pub(crate) fn prices(&self, judge: &Judge) -> Prices {
         Prices::of(&judge.inventory, self.options.pack_up_to, judge.now)
     }
 
@@ -324,7 +325,7 @@ impl Core {
             let holds = holds.as_ref()?;
             Some(WhyObjective {
                 name: rule.name.clone(),
-                wish: rule.objective.to_string(),
+                wish: rules.wish_of(rule),
                 holds: holds.as_ref().ok().copied(),
                 reason: holds.as_ref().err().cloned(),
             })

@@ -23,6 +23,9 @@ pub struct SiloRow {
     pub marker: String,
     /// Takes no new bytes by order.
     pub cordoned: bool,
+    /// Nothing moves from or to it, by order.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// As probed last.
     pub facts: Facts,
     /// When it was registered.
@@ -90,7 +93,8 @@ impl SiloRow {
         };
         let declared = DeclaredSilo { credentials, reserve_percent: old.reserve_percent, ..DeclaredSilo::own(old.url) };
         let Old { name, marker, cordoned, facts, created, .. } = old;
-        Ok(Self { name, declared, marker, cordoned, facts, created, events_token: None, connection: 0 })
+        let (paused, events_token, connection) = (false, None, 0);
+        Ok(Self { name, declared, marker, cordoned, paused, facts, created, events_token, connection })
     }
 }
 
@@ -122,6 +126,16 @@ pub fn bucket_write_policy(bucket: &str) -> Key {
 /// Counts every change of silos and settings, so that gateways know to read them again. An `Add` counter.
 pub fn revision() -> Key {
     KeyBuilder::new(key::META).raw(b"revision").build()
+}
+
+/// What moves by themselves cost in the month that it is: JSON.
+pub fn spent() -> Key {
+    KeyBuilder::new(key::META).raw(b"spent").build()
+}
+
+/// What is too cold for silos that have to make room: JSON.
+pub fn cuts() -> Key {
+    KeyBuilder::new(key::META).raw(b"cuts").build()
 }
 
 /// The namespace's id.

@@ -10,7 +10,7 @@ use super::*;
 const DAY: i64 = 86_400_000;
 
 /// The system's clock, and a calendar that a test turns.
-struct Calendar {
+pub(super) struct Calendar {
     clock: SystemClock,
     ahead: AtomicI64,
 }
@@ -31,18 +31,22 @@ impl Clock for Calendar {
 }
 
 impl Calendar {
-    fn pass(&self, days: i64) {
+    pub(super) fn new() -> Self {
+        Self { clock: SystemClock::new(), ahead: AtomicI64::new(0) }
+    }
+
+    pub(super) fn pass(&self, days: i64) {
         self.ahead.fetch_add(days * DAY, Ordering::Relaxed);
     }
 }
 
 async fn house(test: &str) -> (House, Arc<Calendar>) {
-    let calendar = Arc::new(Calendar { clock: SystemClock::new(), ahead: AtomicI64::new(0) });
+    let calendar = Arc::new(Calendar::new());
     (House::with(test, calendar.clone(), None).await, calendar)
 }
 
 impl House {
-    async fn read(&self, bucket: &Bucket, key: &str) {
+    pub(super) async fn read(&self, bucket: &Bucket, key: &str) {
         let opened = self.namespace.open_object(bucket, &key.parse().unwrap()).await.unwrap();
         support::text(&opened).await.unwrap();
     }

@@ -14,11 +14,11 @@ use super::*;
 impl House {
     /// What moves, moves by itself.
     pub(super) async fn kept(test: &str) -> Self {
-        let align = AlignOptions { every: Duration::from_hours(1), pace: Pace::default() };
+        let align = AlignOptions { every: Duration::from_hours(1), pace: Pace::default(), budget: None };
         Self::with(test, Arc::new(SystemClock::new()), Some(align)).await
     }
 
-    async fn comes_to(&self, bucket: &Bucket, key: &str, silo: &str) {
+    pub(super) async fn comes_to(&self, bucket: &Bucket, key: &str, silo: &str) {
         for _ in 0..1000 {
             if self.silos(bucket, key).await == [silo] {
                 return;

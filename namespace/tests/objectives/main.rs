@@ -26,6 +26,8 @@ mod support;
 mod copies;
 mod heat;
 mod keep;
+mod room;
+mod switch;
 
 /// Silos `hot` and `cold` in Frankfurt, `far` abroad; what is written goes to `hot`.
 struct House {

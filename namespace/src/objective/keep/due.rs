@@ -68,6 +68,11 @@ impl Due {
         self.revision != Some(revision) || now >= self.at
     }
 
+    /// What is wished changes then.
+    pub(super) fn at_latest(&mut self, at: Duration) {
+        self.at = self.at.min(at.max(self.not_before));
+    }
+
     /// Nothing is wished, or another gateway compares.
     pub(super) fn forget(&mut self) {
         *self = Self::default();

@@ -1,7 +1,7 @@
 //! Objects are kept where objectives want them: what changed is compared at once, everything now and then, and what is
 //! elsewhere moves by itself. Of several gateways one compares everything, and each what changed through it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,18 +12,23 @@ use super::{Outlook, Scope};
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
 use crate::engine::Key;
-use crate::extent::JobId;
+use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
 use crate::job::{JobState, Order, OrderError, Pace, StandingJob, Steps, Walk};
 use crate::limits::{ACK_PATIENCE, ALIGN_BEAT, ALIGN_KEPT, MAX_COPIES};
 use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
+use crate::price::Money;
 use crate::sweep::live_sessions;
 use crate::table::objects::object;
 
+mod budget;
 mod due;
+mod room;
 
+pub use budget::Spent;
 use due::{Again, Came, Due};
+pub(crate) use room::Filled;
 
 /// How objects are kept where objectives want them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +37,8 @@ pub struct AlignOptions {
     pub every: Duration,
     /// How fast what is elsewhere may move.
     pub pace: Pace,
+    /// What that may cost in a month, by the prices of silos; none is unlimited.
+    pub budget: Option<Money>,
 }
 
 /// How much of the namespace is where objectives want it, as this gateway last saw it.
@@ -47,6 +54,12 @@ pub struct Alignment {
     pub failed: u64,
     /// The last failure, until all objects were compared without one.
     pub error: Option<String>,
+    /// What was spent this month, where there is a budget.
+    #[serde(default)]
+    pub spent: Option<Spent>,
+    /// And that.
+    #[serde(default)]
+    pub budget: Option<Money>,
 }
 
 /// What may not be where objectives want it. Locks are held for a few instructions.
@@ -98,8 +111,15 @@ impl Namespace {
 impl Core {
     /// An object may be wanted elsewhere now, or lies elsewhere than where it is wanted.
     pub(crate) fn align_soon(&self, bucket: &Bucket, key: &ObjectKey) {
-        if self.options.align.is_some() && !self.inventory().objectives.is_empty() {
+        if self.options.align.is_some() && !self.inventory().wishes_nothing() {
             self.keeping.changed(object(bucket.incarnation, key));
+        }
+    }
+
+    /// Objects were read: what is read may get one more copy.
+    pub(crate) fn align_read<'a>(&self, objects: impl Iterator<Item = &'a Key>) {
+        if self.options.align.is_some() && self.inventory().copies_what_is_read() {
+            objects.for_each(|object| self.keeping.changed(object.clone()));
         }
     }
 
@@ -153,11 +173,11 @@ impl Core {
             let mut tried_again = again.take(now);
             let some_again = !tried_again.is_empty();
             objects.append(&mut tried_again);
-            if objects.is_empty() || self.inventory().objectives.is_empty() {
+            if objects.is_empty() || self.inventory().wishes_nothing() {
                 continue;
             }
             let objects: Vec<Key> = objects.into_iter().collect();
-            let came = match self.compare(standing, Some(objects.clone())).await {
+            let came = match self.compare(standing, objects.clone()).await {
                 Ok((Some(outlook), steps)) => Came::of(&outlook, steps),
                 // What was declared meanwhile is compared with at once.
                 Ok((None, _)) => Came::Closer,
@@ -176,10 +196,10 @@ impl Core {
     }
 
     async fn compare_all_forever(self: &Arc<Self>, standing: &StandingJob, options: &AlignOptions) {
-        let mut due = Due::default();
+        let (mut due, mut fullest) = (Due::default(), BTreeMap::new());
         loop {
             self.clock.sleep(ALIGN_BEAT).await;
-            if self.inventory().objectives.is_empty() || !self.leads().await.unwrap_or(false) {
+            if self.inventory().wishes_nothing() || !self.leads().await.unwrap_or(false) {
                 self.keeping.tell(|told| *told = None);
                 due.forget();
                 continue;
@@ -187,7 +207,8 @@ impl Core {
             self.keeping.tell(|told| *told = Some(told.take().unwrap_or_default()));
             let (began, revision) = (self.clock.monotonic(), self.inventory().revision);
             let too_many = self.keeping.too_many.swap(false, Ordering::Relaxed);
-            if !due.is(began, revision, too_many) {
+            let fuller = self.is_fuller(&mut fullest).await.unwrap_or(false);
+            if !due.is(began, revision, too_many || fuller) {
                 continue;
             }
             let came = match self.compare_all(standing).await {
@@ -200,34 +221,57 @@ impl Core {
                 }
             };
             due.after((began, self.clock.monotonic()), options.every, revision, came);
+            if let Some(change) = self.inventory().wishes_change_in(self.clock.now()) {
+                due.at_latest(self.clock.monotonic() + change);
+            }
         }
+    }
+
+    /// Whether a silo whose fill matters became much fuller since it was last asked: by an eighth of what it may have.
+    async fn is_fuller(&self, fullest: &mut BTreeMap<SiloId, u64>) -> Result<bool, Fault> {
+        let rules = self.inventory().rules()?;
+        if !rules.ask_use(&Scope::default()) {
+            return Ok(false);
+        }
+        let mut fuller = false;
+        for (silo, full) in self.fullness().await? {
+            let (known, bound) = (fullest.entry(silo).or_insert(full.live), rules.bound(silo, &full));
+            *known = (*known).min(full.live);
+            if bound.is_some_and(|bound| full.live > bound && full.live - *known > bound / 8) {
+                (*known, fuller) = (full.live, true);
+            }
+        }
+        Ok(fuller)
     }
 
     /// None where something was declared meanwhile.
     async fn compare_all(self: &Arc<Self>, standing: &StandingJob) -> Result<Option<Came>, OrderError> {
         self.forget_moves(None).await?;
-        let (outlook, steps) = self.compare(standing, None).await?;
-        let Some(outlook) = outlook else { return Ok(None) };
+        let mut walk = Walk::all(self.objectives(&Scope::default()).await?);
+        let steps = standing.carry_out(self, &mut walk).await?;
+        let colder = match walk.take_filled() {
+            Some(filled) => self.make_room(&self.inventory().rules()?, filled).await?,
+            None => false,
+        };
+        let Some(outlook) = walk.told() else { return Ok(None) };
         if steps.failed == 0 {
             standing.forget_error();
         }
-        let (came, compared) = (Came::of(&outlook, steps), Some(self.clock.now()));
-        self.keeping.tell(|told| *told = Some(Alignment { compared, outlook, ..Alignment::default() }));
+        let came = if colder { Came::Closer } else { Came::of(&outlook, steps) };
+        let (compared, budget) = (Some(self.clock.now()), self.options.align.as_ref().and_then(|align| align.budget));
+        let spent = if budget.is_some() { Some(self.spent().await?) } else { None };
+        self.keeping.tell(|told| *told = Some(Alignment { compared, outlook, spent, budget, ..Alignment::default() }));
         Ok(Some(came))
     }
 
-    /// Compares objects, all or those with these rows, with the objectives in force, and moves what is elsewhere. Answers what
-    /// was found, unless something was declared meanwhile, and what came of it.
+    /// Compares objects that have these rows with the objectives in force, and moves what is elsewhere. Answers what was found,
+    /// unless something was declared meanwhile, and what came of it.
     async fn compare(
         self: &Arc<Self>,
         standing: &StandingJob,
-        objects: Option<Vec<Key>>,
+        objects: Vec<Key>,
     ) -> Result<(Option<Outlook>, Steps), OrderError> {
-        let judge = self.objectives(&Scope::default()).await?;
-        let mut walk = match objects {
-            Some(objects) => Walk::some(judge, objects),
-            None => Walk::all(judge),
-        };
+        let mut walk = Walk::some(self.objectives(&Scope::default()).await?, objects);
         let steps = standing.carry_out(self, &mut walk).await?;
         Ok((walk.told(), steps))
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::extent::ReplicaState;
-use crate::objective::Standing;
+use crate::objective::{Standing, Used, Wanted as Wished};
 use holdall_silos::BlobName;
 use proptest::prelude::*;
 
@@ -161,7 +161,8 @@ fn alternatives_are_priced_where_a_price_is_known() {
 }
 
 fn judged(extents: Vec<JudgedExtent>, heat: Option<crate::heat::Heat>) -> JudgedObject {
-    JudgedObject { wanted: crate::objective::Wanted::default(), conditions: Vec::new(), extents, heat }
+    let used = Used { last: 0, read: None, lot: 0 };
+    JudgedObject { wanted: Wished::default(), conditions: Vec::new(), extents, heat, used, bucket: 1 }
 }
 
 /// A second copy is paid for beside the first; what leaves early pays the rest of its days, and nothing else.

@@ -1,0 +1,88 @@
+//! What moves by itself costs at most so much a month: it is set aside before anything is done.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::UnixMs;
+use crate::engine::{self, Read, Rows, Write};
+use crate::fault::Fault;
+use crate::namespace::Core;
+use crate::objective::judge::JudgedObject;
+use crate::objective::money::{Ledger, Prices};
+use crate::objective::{Judge, Standing};
+use crate::price::Money;
+use crate::table::silos::spent as spent_key;
+
+/// What moves by themselves cost in a month, by the prices of silos.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// `2026-11`, in UTC.
+    pub month: String,
+    /// Set aside for what was begun, whatever came of it.
+    pub money: Money,
+}
+
+impl Spent {
+    /// The same in the month that it is; nothing of an earlier one.
+    fn in_month(self, now: UnixMs) -> Self {
+        let month = jiff::Timestamp::from_millisecond(now).unwrap_or_default().strftime("%Y-%m").to_string();
+        if self.month == month { self } else { Self { month, money: Money::ZERO } }
+    }
+}
+
+/// What the steps of an object cost.
+fn cost_of(prices: &Prices, objects: &[JudgedObject], now: UnixMs) -> Money {
+    let mut ledger = Ledger::new(prices);
+    for object in objects {
+        ledger.add(object, now);
+    }
+    ledger.finish().1.cost.once.total()
+}
+
+impl Core {
+    /// What was spent this month.
+    pub(crate) async fn spent(&self) -> Result<Spent, Fault> {
+        let row = self.engine.get(&[spent_key()]).await?.remove(0);
+        Ok(read(row.as_ref()).in_month(self.clock.now()))
+    }
+
+    /// Sets aside what the steps of objects cost. Those that cost something wait where the budget is spent.
+    pub(crate) async fn set_aside(&self, judge: &Judge, objects: &mut [JudgedObject]) -> Result<(), Fault> {
+        let Some(budget) = self.options.align.as_ref().and_then(|align| align.budget) else { return Ok(()) };
+        let prices = self.prices(judge);
+        let cost = cost_of(&prices, objects, judge.now);
+        if cost == Money::ZERO || self.spend(cost, budget).await? {
+            return Ok(());
+        }
+        for object in objects {
+            let cost = cost_of(&prices, std::slice::from_ref(object), judge.now);
+            if cost == Money::ZERO || self.spend(cost, budget).await? {
+                continue;
+            }
+            for extent in &mut object.extents {
+                let Some(way) = extent.standing.way() else { continue };
+                let reason = format!("the budget of moves by themselves, {budget} a month, is spent");
+                extent.standing = Standing::Waits { by: way.by, reason };
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets money aside, unless that is more than there is.
+    async fn spend(&self, cost: Money, budget: Money) -> Result<bool, Fault> {
+        let now = self.clock.now();
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            let mut spent = read(rows.get(&spent_key())).in_month(now);
+            spent.money += cost;
+            if spent.money > budget {
+                return Ok((Vec::new(), false));
+            }
+            let row = serde_json::to_vec(&spent).map_err(|error| Fault::Damaged(error.to_string()))?;
+            Ok((vec![Write::Put(spent_key(), row)], true))
+        };
+        Ok(engine::commit(&*self.engine, vec![Read::Row(spent_key())], decide).await?)
+    }
+}
+
+fn read(row: Option<&bytes::Bytes>) -> Spent {
+    row.and_then(|row| serde_json::from_slice(row).ok()).unwrap_or_default()
+}

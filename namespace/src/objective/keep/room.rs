@@ -1,0 +1,94 @@
+//! Silos that have to make room: what they are filled with is measured while all objects are compared, and what is too cold for
+//! them is written down.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::engine::{self, Rows, Write};
+use crate::extent::SiloId;
+use crate::fault::Fault;
+use crate::inventory::OpenSilo;
+use crate::namespace::Core;
+use crate::objective::judge::JudgedObject;
+use crate::objective::{Cuts, Fullness, Judge, Layers, Rules};
+use crate::table::silos::cuts as cuts_key;
+use crate::table::usage::{self, Counted};
+
+/// By objective, by its place among the rules, and silo: what leaves it when there is no room.
+#[derive(Default)]
+pub(crate) struct Filled(BTreeMap<(usize, SiloId), Layers>);
+
+impl Filled {
+    /// One more object.
+    pub(crate) fn add(&mut self, judge: &Judge, object: &JudgedObject) {
+        for extent in object.extents.iter().filter(|extent| extent.own) {
+            for (by, silo, used) in judge.takes(object, extent) {
+                let layers = self.0.entry((by, silo)).or_insert_with(|| Layers::at(judge.now));
+                layers.add(used, extent.row.size);
+            }
+        }
+    }
+
+    /// What is too cold now; `before` is what was.
+    fn cuts(&self, rules: &Rules, before: &Cuts, full: &BTreeMap<SiloId, Fullness>) -> Cuts {
+        let mut cuts = Cuts::new();
+        for ((by, silo), layers) in &self.0 {
+            let (rule, Some(full)) = (&rules.all()[*by], full.get(silo)) else { continue };
+            let under_way = before.get(&rule.name).is_some_and(|cuts| cuts.contains_key(silo));
+            let wish = &rule.objective;
+            // One that fills silos and copies what is read onto one of them would be two objectives.
+            let excess = match wish.fill.filter(|_| wish.copy_on_read.is_empty()) {
+                Some(fill) => full.excess(fill, under_way),
+                None => full.excess_copies(layers.sum(), wish.max),
+            };
+            if let Some(cut) = layers.cut(excess) {
+                cuts.entry(rule.name.clone()).or_default().insert(*silo, cut);
+            }
+        }
+        cuts
+    }
+}
+
+impl Core {
+    /// What is too cold for silos that have to make room, as it was found last.
+    pub(crate) async fn cuts(&self) -> Result<Cuts, Fault> {
+        let row = self.engine.get(&[cuts_key()]).await?.remove(0);
+        // What does not read is found anew.
+        Ok(row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default())
+    }
+
+    /// Writes down what is too cold, from what silos are filled with. Answers whether that changed.
+    pub(crate) async fn make_room(&self, rules: &Rules, filled: Filled) -> Result<bool, Fault> {
+        let (before, full) = (self.cuts().await?, self.fullness().await?);
+        let after = filled.cuts(rules, &before, &full);
+        if after == before {
+            return Ok(false);
+        }
+        let row = serde_json::to_vec(&after).map_err(|error| Fault::Damaged(error.to_string()))?;
+        let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Put(cuts_key(), row.clone())], ()));
+        engine::commit(&*self.engine, Vec::new(), decide).await?;
+        Ok(true)
+    }
+
+    /// How full silos are.
+    pub(crate) async fn fullness(&self) -> Result<BTreeMap<SiloId, Fullness>, Fault> {
+        let inventory = self.inventory();
+        let mut full = BTreeMap::new();
+        for open in inventory.silos.values() {
+            full.insert(open.id, self.fullness_of(open).await?);
+        }
+        Ok(full)
+    }
+
+    async fn fullness_of(&self, open: &Arc<OpenSilo>) -> Result<Fullness, Fault> {
+        let keys = [usage::keys(Counted::Silo(open.id))[1].clone(), usage::keys(Counted::Retired(open.id))[1].clone()];
+        let rows = self.engine.get(&keys).await?;
+        let [live, retired] = [0, 1].map(|at: usize| usage::read(rows[at].as_ref()).max(0).unsigned_abs());
+        let space = open.space().map(|(space, _)| {
+            // What was retired goes by itself.
+            let others = space.total.saturating_sub(space.free).saturating_sub(live + retired);
+            (space.total, others)
+        });
+        Ok(Fullness { live, space, room: open.room() })
+    }
+}

@@ -1,0 +1,240 @@
+//! Silos that fill: the coldest leave them, and copies of what is read make room.
+
+use super::copies::blobs;
+use super::heat::Calendar;
+use super::*;
+
+const EACH: usize = 1000;
+
+impl House {
+    async fn filling(test: &str) -> (Self, Arc<Calendar>) {
+        Self::within(test, None).await
+    }
+
+    async fn within(test: &str, budget: Option<Money>) -> (Self, Arc<Calendar>) {
+        let calendar = Arc::new(Calendar::new());
+        let align = AlignOptions { every: Duration::from_secs(1), pace: Pace::default(), budget };
+        (Self::with(test, calendar.clone(), Some(align)).await, calendar)
+    }
+
+    /// Keys with a verified replica on a silo.
+    async fn held_by(&self, silo: &str) -> Vec<String> {
+        let mut keys = Vec::new();
+        for at in 0..40 {
+            let key = format!("{at:02}");
+            let Ok(replicas) = self.namespace.where_is(&self.logs.name, &key.parse().unwrap()).await else { continue };
+            if replicas.iter().any(|replica| replica.silo == silo && replica.state == "verified") {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    async fn held_by_is(&self, silo: &str, what: impl Fn(&[String]) -> bool) -> Vec<String> {
+        let mut found = Vec::new();
+        for _ in 0..1000 {
+            found = self.held_by(silo).await;
+            if what(&found) {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{silo} has {found:?}: {:?}", self.namespace.alignment());
+    }
+}
+
+fn names(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|at| format!("{at:02}")).collect()
+}
+
+#[tokio::test]
+async fn the_coldest_leave_a_silo_that_fills() {
+    let (house, calendar) = House::filling("fill").await;
+    let fill =
+        Objective { fill: Some("10KiB..16KiB".parse().unwrap()), ..wish("s3://logs/", None, &["hot", "cold"], &[]) };
+    house.declare(&[("fill", fill)]).await.unwrap();
+    for at in 0..16 {
+        house.put(&house.logs, &format!("{at:02}"), EACH).await;
+        calendar.pass(1);
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(house.held_by("cold").await.len(), 0, "16,000 bytes are no more than 16 KiB");
+    for at in [2, 3] {
+        house.read(&house.logs, &format!("{at:02}")).await;
+    }
+    house.namespace.write_heat_for_tests().await;
+    house.put(&house.logs, "16", EACH).await;
+    let left = house.held_by_is("cold", |keys| keys.len() >= 7).await;
+    assert_eq!(left, ["00", "01", "04", "05", "06", "07", "08"], "17,000 less 10 KiB are 7; two were read");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(house.held_by("cold").await, left, "and no more, and none comes back");
+    assert_eq!(house.namespace.alignment().unwrap().moved, 7);
+}
+
+/// All of one age: some go, and not all.
+#[tokio::test]
+async fn of_what_is_as_cold_as_the_rest_a_share_leaves() {
+    let (house, _) = House::filling("fill-alike").await;
+    for at in 0..40 {
+        house.put(&house.logs, &format!("{at:02}"), EACH).await;
+    }
+    blobs("fill-alike", "hot").limit(50_000);
+    house.namespace.probe_silo("hot", 1024).await.unwrap();
+    let fill = Objective { fill: Some("50%..70%".parse().unwrap()), ..wish("s3://logs/", None, &["hot", "cold"], &[]) };
+    house.declare(&[("fill", fill)]).await.unwrap();
+    // What it keeps beside their bytes is no bytes of ours.
+    house.held_by_is("cold", |keys| (10..32).contains(&keys.len())).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let left = house.held_by("cold").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!((10..32).contains(&left.len()), "{left:?}");
+    assert_eq!(house.held_by("cold").await, left);
+}
+
+#[tokio::test]
+async fn what_is_read_has_a_copy_near_until_others_need_the_room() {
+    let (house, calendar) = House::filling("copy-on-read").await;
+    for at in 0..12 {
+        house.put(&house.logs, &format!("{at:02}"), EACH).await;
+    }
+    let copy = Objective {
+        copy_on_read: vec!["cold".parse().unwrap()],
+        max: Some(5_500),
+        ..wish("s3://logs/", None, &[], &[])
+    };
+    house.declare(&[("near", copy)]).await.unwrap();
+    for at in 0..5 {
+        house.read(&house.logs, &format!("{at:02}")).await;
+    }
+    house.namespace.write_heat_for_tests().await;
+    house.held_by_is("cold", |keys| keys == names(0..5)).await;
+    calendar.pass(1);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(house.held_by("cold").await, names(0..5), "they stay though nobody reads them");
+    house.read(&house.logs, "00").await;
+    house.read(&house.logs, "05").await;
+    house.read(&house.logs, "06").await;
+    house.namespace.write_heat_for_tests().await;
+    let kept = house.held_by_is("cold", |keys| keys.contains(&"06".to_owned()) && keys.len() <= 5).await;
+    assert!(["00", "05", "06"].iter().all(|key| kept.contains(&(*key).to_owned())), "the coldest went: {kept:?}");
+    assert_eq!(house.held_by("hot").await, names(0..12), "and each is where it was");
+    house.namespace.delete_objective("near").await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(house.held_by("cold").await.len(), kept.len(), "nothing moves for an objective that is gone");
+}
+
+#[tokio::test]
+async fn an_objective_moves_in_its_hours_and_counts_in_its_time() {
+    let (house, calendar) = House::filling("hours").await;
+    house.put(&house.logs, "00", EACH).await;
+    house.put(&house.photos, "a", EACH).await;
+    let now = jiff::Timestamp::now();
+    let hour = |hours: i64| {
+        let at = now + jiff::SignedDuration::from_hours(hours);
+        at.strftime("%H:00").to_string()
+    };
+    let closed = Objective {
+        hours: Some(format!("{}-{}", hour(3), hour(5)).parse().unwrap()),
+        ..wish("s3://logs/", None, &["cold"], &[])
+    };
+    let later = Objective {
+        not_before: Some(now + jiff::SignedDuration::from_hours(24)),
+        not_after: Some(now + jiff::SignedDuration::from_hours(24 * 9)),
+        ..wish("s3://photos/", None, &["far"], &[])
+    };
+    house.declare(&[("night", closed.clone()), ("later", later)]).await.unwrap();
+    let told = house.told(|told| told.outlook.waits.len() == 1).await;
+    assert!(told.outlook.waits[0].reason.contains("it moves at"), "{told:?}");
+    assert_eq!(house.silos(&house.photos, "a").await, ["hot"]);
+    assert_eq!(house.outlook().await.moves.len(), 1, "a plan shows it at any hour");
+    calendar.pass(2);
+    house.comes_to(&house.photos, "a", "far").await;
+    assert_eq!(house.silos(&house.logs, "00").await, ["hot"], "it is two days later, at the same hour");
+    house.align("s3://logs/").await;
+    assert_eq!(house.silos(&house.logs, "00").await, ["cold"], "an order has no hours");
+    calendar.pass(20);
+    house.put(&house.photos, "a", EACH).await;
+    assert_eq!(house.silos(&house.photos, "a").await, ["hot"], "it counts no more");
+    let open = Objective { hours: Some("00:00-00:00".parse().unwrap()), ..wish("s3://logs/", None, &["hot"], &[]) };
+    house.declare(&[("night", open)]).await.unwrap();
+    house.comes_to(&house.logs, "00", "hot").await;
+}
+
+/// What comes before all others holds an object somewhere for a while.
+#[tokio::test]
+async fn what_is_held_stays_until_its_time_is_over() {
+    let (house, calendar) = House::filling("hold").await;
+    house.put(&house.logs, "2024/a", EACH).await;
+    house.declare(&[("archive", wish("s3://logs/2024/", None, &["cold"], &[]))]).await.unwrap();
+    house.comes_to(&house.logs, "2024/a", "cold").await;
+    let place = Order::Place { bucket: "logs".parse().unwrap(), prefix: String::new(), on: "far".to_owned() };
+    let hold = Objective {
+        first: true,
+        not_after: Some(jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 7)),
+        ..wish("s3://logs/", None, &["far"], &[])
+    };
+    house.declare(&[("hold", hold)]).await.unwrap();
+    house.namespace.plan(&place).await.unwrap();
+    house.comes_to(&house.logs, "2024/a", "far").await;
+    calendar.pass(8);
+    house.comes_to(&house.logs, "2024/a", "cold").await;
+}
+
+#[tokio::test]
+async fn jobs_and_silos_are_paused_and_resumed() {
+    let (house, _) = House::filling("paused").await;
+    for at in 0..20 {
+        house.put(&house.logs, &format!("{at:02}"), EACH).await;
+    }
+    let place = Order::Place { bucket: "logs".parse().unwrap(), prefix: String::new(), on: "far".to_owned() };
+    let slow = Pace { bytes_per_second: Some(4000), concurrency: Some(1) };
+    let job = house.namespace.start_job(place, slow).await.unwrap();
+    house.held_by_is("far", |keys| keys.len() >= 2).await;
+    let paused = house.namespace.pause_job(job.id).await.unwrap();
+    assert_eq!((paused.state, paused.finished), (JobState::Paused, None));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let some = house.held_by("far").await.len();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(
+        (house.held_by("far").await.len(), house.namespace.job(job.id).await.unwrap().state),
+        (some, JobState::Paused)
+    );
+    assert!(some < 20, "{some}");
+    house.namespace.pause_silo("far", true).await.unwrap();
+    house.namespace.resume_job(job.id).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(house.held_by("far").await.len(), some, "nothing moves to a silo that is paused");
+    assert_eq!(house.namespace.job(job.id).await.unwrap().failed, 0, "and nothing fails for that");
+    house.namespace.pause_silo("far", false).await.unwrap();
+    house.held_by_is("far", |keys| keys.len() == 20).await;
+    house.declare(&[("back", wish("s3://logs/", None, &["hot"], &[]))]).await.unwrap();
+    house.held_by_is("hot", |keys| keys.len() == 20).await;
+    house.namespace.pause_silo("hot", true).await.unwrap();
+    house.declare(&[("back", wish("s3://logs/", None, &["cold"], &[]))]).await.unwrap();
+    let told = house.told(|told| told.outlook.waits.iter().any(|waits| waits.reason == "silo `hot` is paused")).await;
+    assert!(told.outlook.moves.is_empty(), "{told:?}");
+}
+
+/// 40 moves of 10 cents each within a budget of one: 10 move this month, and 10 the next.
+#[tokio::test]
+async fn what_moves_by_itself_stays_within_a_budget() {
+    let (house, calendar) = House::within("budget", Some("1".parse().unwrap())).await;
+    for at in 0..40 {
+        house.put(&house.logs, &format!("{at:02}"), EACH).await;
+    }
+    let price: Price = serde_json::from_str(r#"{"writes": 100}"#).unwrap();
+    let set = SetSilo { price: Some(price), ..SetSilo::default() };
+    house.namespace.set_silo("cold", &set, false).await.unwrap();
+    house.declare(&[("archive", wish("s3://logs/", None, &["cold"], &[]))]).await.unwrap();
+    house.held_by_is("cold", |keys| keys.len() >= 10).await;
+    let told = house.told(|told| told.outlook.waits.iter().any(|waits| waits.reason.contains("is spent"))).await;
+    assert_eq!(told.outlook.waits[0].amount.extents, 30, "{told:?}");
+    assert_eq!((told.spent.map(|spent| spent.money), told.budget), (Some("1".parse().unwrap()), told.budget));
+    house.declare(&[("photos", wish("s3://photos/", None, &["far"], &[]))]).await.unwrap();
+    house.put(&house.photos, "a", EACH).await;
+    house.comes_to(&house.photos, "a", "far").await;
+    calendar.pass(31);
+    house.held_by_is("cold", |keys| keys.len() >= 20).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(house.held_by("cold").await.len(), 20);
+}

@@ -1,0 +1,195 @@
+//! A silo is replaced while it is in use, and a switch that goes wrong costs nothing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use holdall_namespace::name::ObjectKey;
+use holdall_namespace::switch::SwitchInfo;
+
+use super::copies::blobs;
+use super::*;
+
+/// What clients do meanwhile: each key is written, written over, read and deleted, in turn; nothing may fail.
+struct Traffic {
+    stop: Arc<AtomicBool>,
+    clients: Vec<tokio::task::JoinHandle<Vec<(String, String)>>>,
+}
+
+impl Traffic {
+    fn begin(house: &House) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients = (0..3).map(|client| {
+            let (namespace, bucket, stop) = (Arc::clone(&house.namespace), house.logs.clone(), Arc::clone(&stop));
+            tokio::spawn(async move { write_until(&namespace, &bucket, client, &stop).await })
+        });
+        let clients = clients.collect();
+        Self { stop, clients }
+    }
+
+    /// What there is to be, by key.
+    async fn end(self) -> BTreeMap<String, String> {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = BTreeMap::new();
+        for client in self.clients {
+            all.extend(client.await.unwrap());
+        }
+        all
+    }
+}
+
+async fn write_until(
+    namespace: &Namespace,
+    bucket: &Bucket,
+    client: usize,
+    stop: &AtomicBool,
+) -> Vec<(String, String)> {
+    let mut there = BTreeMap::new();
+    for round in 0_usize.. {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let key = format!("live/{client}/{}", round % 7);
+        let text = format!("{client} {round} ").repeat(if round % 3 == 0 { 2 } else { 400 });
+        support::put(namespace, bucket, &key, &text, Headers::default(), Condition::default()).await.unwrap();
+        let name: ObjectKey = key.parse().unwrap();
+        let opened = namespace.open_object(bucket, &name).await.unwrap();
+        assert_eq!(support::text(&opened).await.unwrap(), text);
+        there.insert(key.clone(), text);
+        if round % 5 == 4 {
+            namespace.delete(bucket, &name, Condition::default()).await.unwrap();
+            there.remove(&key);
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    there.into_iter().collect()
+}
+
+impl House {
+    async fn switch(&self) -> SwitchInfo {
+        self.namespace.switches().await.unwrap().remove(0)
+    }
+
+    async fn switched(&self, what: impl Fn(&SwitchInfo) -> bool) -> SwitchInfo {
+        let mut switch = self.switch().await;
+        for _ in 0..1000 {
+            if what(&switch) {
+                return switch;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            switch = self.switch().await;
+        }
+        panic!("it did not come to that: {switch:?}");
+    }
+
+    async fn job_is(&self, id: u64, state: JobState) {
+        for _ in 0..1000 {
+            if self.namespace.job(id).await.unwrap().state == state {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("{:?}", self.namespace.job(id).await);
+    }
+
+    async fn all_is(&self, texts: &BTreeMap<String, String>, silos: &[&str]) {
+        for (key, text) in texts {
+            let opened = self.namespace.open_object(&self.logs, &key.parse().unwrap()).await.unwrap();
+            assert_eq!(support::text(&opened).await.unwrap(), *text, "{key}");
+            assert_eq!(self.silos(&self.logs, key).await, silos, "{key}");
+        }
+    }
+}
+
+fn kept(count: usize) -> BTreeMap<String, String> {
+    (0..count).map(|at| (format!("old/{at:02}"), format!("{at} ").repeat(1 + 30 * (at % 9)))).collect()
+}
+
+async fn begun(test: &str) -> (House, BTreeMap<String, String>) {
+    let house = House::kept(test).await;
+    let old = kept(30);
+    for (key, text) in &old {
+        let put = support::put(&house.namespace, &house.logs, key, text, Headers::default(), Condition::default());
+        put.await.unwrap();
+    }
+    house.put(&house.photos, "elsewhere", 700).await;
+    house.declare(&[("photos", wish("s3://photos/", None, &["cold", "hot"], &[]))]).await.unwrap();
+    (house, old)
+}
+
+#[tokio::test]
+async fn a_silo_is_replaced_while_it_is_in_use() {
+    let (house, mut texts) = begun("switch-commit").await;
+    let traffic = Traffic::begin(&house);
+    let planned = house.namespace.start_switch("hot", "far", true).await.unwrap();
+    assert!(planned.rest.extents >= 30 && planned.done.extents == 0, "{planned:?}");
+    assert_eq!(house.namespace.switches().await.unwrap(), [], "nothing is begun by a dry run");
+    house.namespace.start_switch("hot", "far", false).await.unwrap();
+    house.switched(|switch| switch.done.extents >= 31).await;
+    assert_eq!(house.silos(&house.logs, "old/03").await, ["hot", "far"], "the old one has all as before");
+    let job = house.namespace.commit_switch("hot").await.unwrap();
+    assert_eq!(house.namespace.switches().await.unwrap(), []);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    texts.extend(traffic.end().await);
+    house.job_is(job.id, JobState::Empty).await;
+    house.all_is(&texts, &["far"]).await;
+    let wishes = house.namespace.effective(&Scope::default()).unwrap();
+    assert_eq!(wishes[0].objective.place, ["cold".parse().unwrap(), "far".parse().unwrap()], "what named it");
+    house.put(&house.logs, "new", 900).await;
+    assert_eq!(house.silos(&house.logs, "new").await, ["far"]);
+    house.namespace.remove_silo("hot").await.unwrap();
+}
+
+/// The new one fails halfway, and all goes back: no client noticed anything, and nothing of it is left.
+#[tokio::test]
+async fn a_switch_that_goes_wrong_is_rolled_back() {
+    let (house, mut texts) = begun("switch-back").await;
+    let own = house.namespace.start_job(
+        Order::Place { bucket: "photos".parse().unwrap(), prefix: String::new(), on: "cold".to_owned() },
+        Pace::default(),
+    );
+    house.job_is(own.await.unwrap().id, JobState::Done).await;
+    let traffic = Traffic::begin(&house);
+    house.namespace.start_switch("hot", "far", false).await.unwrap();
+    house.switched(|switch| switch.done.extents >= 10).await;
+    let new = blobs("switch-back", "far");
+    new.fail(true);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let refused = house.namespace.commit_switch("hot").await.unwrap_err();
+    assert!(refused.to_string().contains("are still on their way"), "{refused}");
+    assert!(matches!(
+        house
+            .namespace
+            .start_job(Order::Drain { from: "hot".to_owned(), to: "cold".to_owned() }, Pace::default())
+            .await,
+        Err(OrderError::Switching(_))
+    ));
+    house.namespace.set_cordon("far", true).await.unwrap();
+    assert!(matches!(house.namespace.remove_silo("far").await, Err(RemoveSiloError::InSwitch { .. })));
+    house.namespace.set_cordon("far", false).await.unwrap();
+    new.fail(false);
+    house.switched(|switch| switch.done.extents >= 31).await;
+    let job = house.namespace.roll_back_switch("hot").await.unwrap();
+    texts.extend(traffic.end().await);
+    house.job_is(job.id, JobState::Done).await;
+    house.all_is(&texts, &["hot"]).await;
+    assert_eq!(house.silos(&house.photos, "elsewhere").await, ["cold"]);
+    assert!(house.namespace.commit_switch("hot").await.is_err(), "there is none any more");
+}
+
+#[tokio::test]
+async fn only_one_switch_of_a_silo_at_a_time_and_only_between_silos_that_can() {
+    let (house, _) = begun("switch-refused").await;
+    let start = |from: &'static str, to: &'static str| house.namespace.start_switch(from, to, false);
+    assert!(matches!(start("hot", "hot").await, Err(OrderError::Invalid(_))));
+    assert!(matches!(start("hot", "nowhere").await, Err(OrderError::NoSuchSilo(_))));
+    house.namespace.set_cordon("far", true).await.unwrap();
+    assert!(matches!(start("hot", "far").await, Err(OrderError::Cordoned(_))));
+    house.namespace.set_cordon("far", false).await.unwrap();
+    house.declare(&[("site", wish("s3://logs/", None, &["site=frankfurt"], &[]))]).await.unwrap();
+    let begun = start("hot", "far").await.unwrap();
+    assert!(begun.notes[0].contains("`site` means `hot` by `site=frankfurt`"), "{begun:?}");
+    assert!(matches!(start("hot", "cold").await, Err(OrderError::Switching(_))));
+    assert!(matches!(start("far", "cold").await, Err(OrderError::Switching(_))));
+    let why = house.namespace.why(&house.logs.name, &"old/01".parse().unwrap()).await.unwrap();
+    assert!(why.objectives.iter().any(|one| one.wish == "what is on hot is on far, too"), "{why:?}");
+    assert_eq!(house.namespace.effective(&Scope::default()).unwrap().len(), 2, "no objective is made up");
+}
