@@ -51,7 +51,7 @@ impl FromStr for Hours {
     fn from_str(text: &str) -> Result<Self, String> {
         let minute = |text: &str| {
             let (hours, minutes) = text.split_once(':')?;
-            let number = |text: &str| text.parse::<u16>().ok().filter(|_| text.len() == 2);
+            let number = |text: &str| text.parse::<u16>().ok().filter(|_| text.len() == 2 && !text.starts_with('+'));
             let (hours, minutes) = (number(hours)?, number(minutes)?);
             (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
         };
