@@ -365,6 +365,13 @@ impl Inventory {
         self.objectives.values().any(|(wish, _)| !wish.is_paused() && !wish.copy_on_read.is_empty())
     }
 
+    /// The same of objects of this name.
+    pub fn copies_reads_of(&self, bucket: &str, key: &str) -> bool {
+        let copies =
+            |wish: &Objective| !wish.is_paused() && !wish.copy_on_read.is_empty() && wish.on.covers(bucket, key);
+        self.objectives.values().any(|(wish, _)| copies(wish))
+    }
+
     /// How long what is wished stays as it is, as far as that is a matter of time alone; none where it always does.
     pub fn wishes_change_in(&self, now: UnixMs) -> Option<Duration> {
         let until = |moment: Option<jiff::Timestamp>| {
@@ -409,12 +416,22 @@ impl Inventory {
         self.unread.first_key_value().map_or(Ok(()), |(name, unread)| Err(unread.fault(name)))
     }
 
+    /// Those in force, but for switches.
+    pub fn rules_without_switches(&self) -> Rules {
+        let in_force = self.objectives.iter().filter(|(_, (wish, _))| !wish.is_paused());
+        self.declared(&in_force.map(|(name, wish)| (name.clone(), wish.clone())).collect())
+    }
+
     fn rules_of(&self, objectives: &Objectives) -> Rules {
+        let rules = self.declared(objectives);
+        self.switches.iter().fold(rules, |rules, switch| rules.with_switch(switch.from, switch.to))
+    }
+
+    /// What these say of the silos as they are now.
+    pub(crate) fn declared(&self, objectives: &Objectives) -> Rules {
         let fact =
             |open: &Arc<OpenSilo>| SiloFact { takes: open.candidate(), labels: open.row.declared.labels.clone() };
-        let rules = Rules::new(objectives, self.silos.iter().map(|(id, open)| (*id, fact(open))).collect());
-        let following = self.switches.iter().filter(|switch| !switch.committed);
-        following.fold(rules, |rules, switch| rules.with_switch(switch.from, switch.to))
+        Rules::new(objectives, self.silos.iter().map(|(id, open)| (*id, fact(open))).collect())
     }
 }
 

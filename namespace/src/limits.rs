@@ -164,8 +164,6 @@ pub const ALIGN_EVERY: Duration = Duration::from_hours(1);
 pub const ALIGN_SOON: Duration = Duration::from_secs(10);
 /// How often it is looked whether objects or what is declared changed.
 pub const ALIGN_BEAT: Duration = Duration::from_secs(1);
-/// Moves from or to a silo that fail one after the other, before a pass tries no more of them.
-pub const FAILURES_IN_A_ROW: u32 = 32;
 /// What was read within this time gets a copy where what is read is copied.
 pub const READ_LATELY: Duration = Duration::from_hours(1);
 /// Objects that changed and wait to be compared; where there are more, all are.

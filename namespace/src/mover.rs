@@ -91,6 +91,8 @@ pub(crate) struct Mover<'a> {
     pub core: &'a Arc<Core>,
     pub job: JobId,
     pub pacer: &'a Arc<Pacer>,
+    /// A write waits for it: paused silos are of no account.
+    pub for_a_write: bool,
     /// Called when the journal row is durable, and with `None` when the move ended.
     pub watch: &'a (dyn Fn(Number, Option<MoveInfo>) + Send + Sync),
 }
@@ -182,7 +184,7 @@ impl Mover<'_> {
             let paused = |id: SiloId| inventory.silos.get(&id).is_some_and(|open| open.row.paused);
             planned.iter().any(|planned| paused(planned.from) || paused(planned.to))
         };
-        while is_paused() && !self.pacer.is_stopped() {
+        while !self.for_a_write && is_paused() && !self.pacer.is_stopped() {
             self.core.clock.sleep(BEAT).await;
         }
     }

@@ -1,6 +1,7 @@
 //! Replacing a silo, with a way back: the old one takes all writes, the new one follows, and only once it has everything is the
 //! old one given up. Until then a rollback leaves all as it was.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,12 +12,13 @@ use crate::engine::{self, Engine, Key, NotCommitted, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Access, Inventory, OpenSilo, WritePolicy};
-use crate::job::{JobInfo, Order, OrderError, Pace, next_page};
+use crate::job::{JobInfo, Order, OrderError, next_page};
 use crate::limits::BEAT;
 use crate::namespace::{Core, Namespace};
-use crate::objective::{Amount, Costs, Judge, Ledger, Objective, Scope, Selector, Standing, What};
+use crate::objective::{Amount, Costs, Judge, Ledger, Objective, Objectives, Scope, Selector, Standing, Way, What};
+use crate::table::jobs::next_job;
 use crate::table::objectives::{encode as encode_objective, objective as objective_key};
-use crate::table::silos::{bucket_write_policy, revision, write_policy};
+use crate::table::silos::{SiloRow, bucket_write_policy, revision, silo as silo_key, write_policy};
 use crate::table::{FORMAT, KeyBuilder, after_prefix, encode, key, usage};
 
 /// How long a commit waits for what was written just before it.
@@ -35,9 +37,6 @@ pub struct Switch {
     pub to: SiloId,
     /// Since when.
     pub started: UnixMs,
-    /// What named the old one names the new one, and the old one is about to be emptied: there is no way back.
-    #[serde(default)]
-    pub committed: bool,
 }
 
 /// How far a switch came.
@@ -49,8 +48,6 @@ pub struct SwitchInfo {
     pub to: String,
     /// Since when.
     pub started: UnixMs,
-    /// There is no way back any more: `commit` goes on.
-    pub committed: bool,
     /// What of the old silo's objects the new one has.
     pub done: Amount,
     /// What it has not.
@@ -77,12 +74,12 @@ impl Switch {
         format!("the switch from silo `{}` to `{}`", name(self.from), name(self.to))
     }
 
-    /// Whether an order would empty one of the two, or fill what is given up.
+    /// Whether an order would empty one of the two.
     pub(crate) fn forbids(&self, order: &Order, inventory: &Inventory) -> bool {
         let about = |name: &String| inventory.named(name).is_some_and(|open| self.is_about(open.id));
         match order {
-            Order::Drain { from, .. } => about(from) && !self.committed,
-            Order::Place { .. } | Order::Align { .. } | Order::Undo { .. } => false,
+            Order::Drain { from, .. } | Order::Undo { from, .. } => about(from),
+            Order::Place { .. } | Order::Align { .. } => false,
         }
     }
 
@@ -133,7 +130,7 @@ fn refuse(from: &OpenSilo, to: &OpenSilo, inventory: &Inventory) -> Result<(), O
 /// Labels by which objectives mean the old silo and not the new one.
 fn notes(from: &OpenSilo, to: &OpenSilo, inventory: &Inventory) -> Vec<String> {
     let selectors = inventory.objectives.iter().flat_map(|(name, (wish, _))| {
-        let all = wish.place.iter().chain(&wish.keep).chain(&wish.never);
+        let all = wish.place.iter().chain(&wish.keep).chain(&wish.never).chain(&wish.copy_on_read);
         all.map(move |selector| (name, selector))
     });
     let means = |open: &OpenSilo, selector: &Selector| selector.means(&open.row.name, &open.row.declared.labels);
@@ -147,6 +144,9 @@ fn notes(from: &OpenSilo, to: &OpenSilo, inventory: &Inventory) -> Vec<String> {
         })
         .collect();
     notes.dedup();
+    if inventory.write.is_none() {
+        notes.push("no write policy names a silo: new objects go to the first one that takes them".to_owned());
+    }
     notes
 }
 
@@ -167,36 +167,52 @@ fn renamed_policy(policy: &WritePolicy, from: &str, to: &str) -> WritePolicy {
 
 fn renamed_objective(wish: &Objective, from: &str, to: &str) -> Objective {
     let mut wish = wish.clone();
-    for selectors in [&mut wish.place, &mut wish.keep, &mut wish.never] {
+    // Where the new one is forbidden or wanted already, what is said of the old one is about the old one.
+    let names = |silo: &str, selectors: &[Selector]| {
+        selectors.iter().any(|own| matches!(own, Selector::Name(own) if own == silo))
+    };
+    let wants_new = [&wish.place, &wish.keep, &wish.copy_on_read].into_iter().any(|selectors| names(to, selectors));
+    let mut all = vec![&mut wish.place, &mut wish.keep, &mut wish.copy_on_read];
+    if wants_new {
+        wish.never.retain(|own| !matches!(own, Selector::Name(own) if own == from));
+    } else {
+        all.push(&mut wish.never);
+    }
+    for selectors in all {
         for selector in selectors.iter_mut().filter(|selector| matches!(selector, Selector::Name(own) if own == from)) {
             *selector = Selector::Name(to.to_owned());
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         selectors.retain(|selector| seen.insert(selector.clone()));
     }
     wish
 }
 
-/// What names the old silo, naming the new one.
-fn renamed(inventory: &Inventory, from: &str, to: &str) -> Vec<Write> {
+/// What names the old silo, naming the new one: what there is to write, and all objectives as they are then.
+fn renamed(inventory: &Inventory, from: &str, to: &str) -> (Vec<Write>, Objectives) {
     let policies = inventory.write.iter().map(|policy| (write_policy(), policy));
     let of_buckets = inventory.bucket_write.iter().map(|(bucket, policy)| (bucket_write_policy(bucket), policy));
     let policies = policies.chain(of_buckets).filter_map(|(key, policy)| {
         let new = renamed_policy(policy, from, to);
         (new != *policy).then(|| Write::Put(key, encode(&new)))
     });
-    let wishes = inventory.objectives.iter().filter_map(|(name, (wish, _))| {
+    let mut writes: Vec<Write> = policies.collect();
+    let mut objectives = inventory.objectives.clone();
+    for (name, (wish, _)) in &mut objectives {
         let new = renamed_objective(wish, from, to);
-        (new != *wish).then(|| Write::Put(objective_key(name), encode_objective(&new)))
-    });
-    policies.chain(wishes).collect()
+        if new != *wish {
+            writes.push(Write::Put(objective_key(name), encode_objective(&new)));
+            *wish = new;
+        }
+    }
+    (writes, objectives)
 }
 
 impl Namespace {
     /// The new silo follows the old one from now on, and gets what that has. With `dry_run` nothing changes, and what is answered
     /// is what it would begin with.
     pub async fn start_switch(&self, from: &str, to: &str, dry_run: bool) -> Result<SwitchInfo, OrderError> {
-        let _one_at_a_time = self.core.ordering.lock().await;
+        let one_at_a_time = self.core.ordering.lock().await;
         self.core.refresh_inventory(false).await?;
         let inventory = self.core.inventory();
         let named = |name: &str| inventory.named(name).ok_or_else(|| OrderError::NoSuchSilo(name.to_owned()));
@@ -209,11 +225,13 @@ impl Namespace {
             let reason = "this gateway moves nothing by itself (`[align] every` is 0s), and a switch does";
             return Err(OrderError::Invalid(reason.to_owned()));
         }
-        let switch = Switch { from: old.id, to: new.id, started: self.clock.now(), committed: false };
+        let switch = Switch { from: old.id, to: new.id, started: self.clock.now() };
         if !dry_run {
-            self.core.write_switch(&switch, inventory.revision, Vec::new()).await?;
+            let begin = Change { before: None, writes: vec![Write::Put(switch.key(), switch.encode())], job: None };
+            self.core.change_switch(&switch, inventory.revision, begin).await?;
             tracing::info!(from, to, "a switch begins");
         }
+        drop(one_at_a_time);
         self.core.switch_info(&switch).await
     }
 
@@ -226,35 +244,54 @@ impl Namespace {
         Ok(all)
     }
 
-    /// Gives the old silo up: what names it names the new one, which takes its writes, and a job empties it. Refused, and nothing
-    /// done, as long as the new one has not everything that was written before. Repeated, it goes on.
+    /// Gives the old silo up, in one commit: what names it names the new one, which takes its writes, and a job empties it. Refused,
+    /// and nothing done, as long as the new one has not everything that was written before.
     pub async fn commit_switch(&self, from: &str) -> Result<JobInfo, OrderError> {
         let (switch, to) = self.core.switch_of(from)?;
-        if !switch.committed {
-            self.core.wait_for_rest(&switch).await?;
-            let _one_at_a_time = self.core.ordering.lock().await;
-            self.core.refresh_inventory(false).await?;
-            let inventory = self.core.inventory();
-            let committed = Switch { committed: true, ..switch.clone() };
-            self.core.write_switch(&committed, inventory.revision, renamed(&inventory, from, &to)).await?;
-            tracing::info!(from, to, "a switch is committed");
+        self.core.wait_for_rest(&switch).await?;
+        let _one_at_a_time = self.core.ordering.lock().await;
+        self.core.refresh_inventory(false).await?;
+        let inventory = self.core.inventory();
+        let (mut writes, objectives) = renamed(&inventory, from, &to);
+        let drain = Order::Drain { from: from.to_owned(), to: to.clone() };
+        self.core.refuse_running(&drain).await?;
+        self.core.refuse_unfilled(&drain).await?;
+        if let Some(rule) = inventory.declared(&objectives).against(&Scope::default(), switch.to) {
+            return Err(OrderError::Against(rule.name.clone()));
         }
-        let job = self.start_job(Order::Drain { from: from.to_owned(), to }, Pace::default()).await?;
-        self.core.forget_switch(&switch).await?;
-        Ok(job)
+        for (id, cordoned) in [(switch.from, true), (switch.to, false)] {
+            let row = SiloRow { cordoned, ..inventory.silo(id)?.row.clone() };
+            writes.push(Write::Put(silo_key(id), row.encode()));
+        }
+        writes.push(Write::Delete(switch.key()));
+        let commit = Change { before: Some(&switch), writes, job: Some(drain) };
+        let job = self.core.change_switch(&switch, inventory.revision, commit).await?;
+        tracing::info!(from, to, "a switch is committed");
+        job.ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()))
     }
 
-    /// Leaves the old silo as it is, and takes back what the new one got.
+    /// Leaves the old silo as it is, and takes back what the new one got and nobody wants there, in one commit.
     pub async fn roll_back_switch(&self, from: &str) -> Result<JobInfo, OrderError> {
+        let _one_at_a_time = self.core.ordering.lock().await;
+        self.core.refresh_inventory(false).await?;
         let (switch, to) = self.core.switch_of(from)?;
-        if switch.committed {
-            return Err(OrderError::Invalid(format!("the switch from `{from}` is committed: there is no way back")));
-        }
-        self.core.forget_switch(&switch).await?;
+        let undo = Order::Undo { from: to.clone(), to: from.to_owned(), since: switch.started };
+        self.core.refuse_running(&undo).await?;
+        let writes = vec![Write::Delete(switch.key())];
+        let back = Change { before: Some(&switch), writes, job: Some(undo) };
+        let job = self.core.change_switch(&switch, self.core.inventory().revision, back).await?;
         tracing::info!(from, to, "a switch is rolled back");
-        let undo = Order::Undo { from: to, to: from.to_owned(), since: switch.started };
-        self.start_job(undo, Pace::default()).await
+        job.ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()))
     }
+}
+
+/// What becomes of a switch.
+struct Change<'a> {
+    /// As its row must be.
+    before: Option<&'a Switch>,
+    writes: Vec<Write>,
+    /// A job that begins with it.
+    job: Option<Order>,
 }
 
 /// What of an old silo's objects a new one has not.
@@ -287,47 +324,54 @@ impl Core {
         Ok((switch.clone(), inventory.silo(switch.to)?.row.name.clone()))
     }
 
-    async fn write_switch(&self, switch: &Switch, compared_at: i64, renamed: Vec<Write>) -> Result<(), OrderError> {
-        let (key, row) = (switch.key(), switch.encode());
-        let decide = move |rows: &Rows| -> Result<_, Option<Fault>> {
-            if usage::read(rows.get(&revision())) != compared_at {
-                return Err(None);
+    /// Changes a switch's row and what belongs to it, in one commit, as long as nothing that is declared was changed meanwhile.
+    async fn change_switch(
+        &self,
+        switch: &Switch,
+        compared_at: i64,
+        change: Change<'_>,
+    ) -> Result<Option<JobInfo>, OrderError> {
+        let (key, before, now) = (switch.key(), change.before.map(Switch::encode), self.clock.now());
+        let reads = vec![Read::Row(revision()), Read::Row(key.clone()), Read::Row(next_job())];
+        let (writes, order) = (change.writes, change.job);
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            let changed = || Fault::Unavailable("silos or settings changed meanwhile: try again".to_owned());
+            let same = rows.get(&key).map(|row| row.to_vec()) == before;
+            if usage::read(rows.get(&revision())) != compared_at || !same {
+                return Err(changed());
             }
-            let own = [Write::Put(key.clone(), row.clone()), Write::Add(revision(), 1)];
-            Ok((renamed.iter().cloned().chain(own).collect(), ()))
+            let mut writes = writes.clone();
+            writes.push(Write::Add(revision(), 1));
+            let job = order.clone().map(|order| crate::job::new_job(rows, order, now)).transpose()?;
+            writes.extend(job.iter().flat_map(|(_, writes)| writes.iter().cloned()));
+            Ok((writes, job.map(|(info, _)| info)))
         };
-        match engine::commit(&*self.engine, vec![Read::Row(revision())], decide).await {
-            Ok(()) => Ok(self.refresh_inventory(true).await?),
-            Err(NotCommitted::Refused(None)) => {
-                Err(Fault::Unavailable("silos or settings changed meanwhile: try again".to_owned()).into())
-            }
-            Err(NotCommitted::Refused(Some(fault))) => Err(fault.into()),
-            Err(NotCommitted::Engine(error)) => Err(Fault::from(error).into()),
-        }
-    }
-
-    async fn forget_switch(&self, switch: &Switch) -> Result<(), Fault> {
-        let key = switch.key();
-        let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Delete(key.clone()), Write::Add(revision(), 1)], ()));
-        engine::commit(&*self.engine, Vec::new(), decide).await?;
-        self.refresh_inventory(true).await
+        let job = engine::commit(&*self.engine, reads, decide).await.map_err(|error| match error {
+            NotCommitted::Refused(fault) => fault,
+            NotCommitted::Engine(error) => error.into(),
+        })?;
+        self.refresh_inventory(true).await?;
+        self.job_wanted.notify_one();
+        Ok(job)
     }
 
     /// Waits a while for what was written before now and is still on its way.
     async fn wait_for_rest(&self, switch: &Switch) -> Result<(), OrderError> {
         let (now, deadline) = (self.clock.now(), self.clock.monotonic() + PATIENCE);
-        loop {
+        for look in 0_u32.. {
             let found = self.rest_of(&self.following(switch).await?, switch).await?;
             if found.is_done_by(now) {
                 return Ok(());
             }
-            if self.clock.monotonic() >= deadline || found.waits.is_some() {
+            // One look may take longer than that.
+            if (look > 0 && self.clock.monotonic() >= deadline) || found.waits.is_some() {
                 let why = found.waits.map_or_else(String::new, |waits| format!(": {waits}"));
                 let reason = format!("{} extents are still on their way to the new silo{why}", found.missing.extents);
                 return Err(OrderError::Invalid(reason));
             }
             self.clock.sleep(BEAT).await;
         }
+        Ok(())
     }
 
     async fn following(&self, switch: &Switch) -> Result<Judge, OrderError> {
@@ -360,9 +404,9 @@ impl Core {
                     told.newest = told.newest.max(Some(new.since));
                     continue;
                 }
-                let by = extent.standing.by();
-                // What objectives want elsewhere goes there and needs not come along.
-                if by.is_none() || (by != rule && !matches!(extent.standing, Standing::Waits { .. })) {
+                // What objectives want elsewhere leaves the old one anyway.
+                let leaves = |way: Way| way.from == switch.from && way.what != What::Copy && Some(way.by) != rule;
+                if extent.standing.way().is_some_and(leaves) {
                     continue;
                 }
                 told.missing.add(extent.row.size);
@@ -388,6 +432,6 @@ impl Core {
         let lag = oldest.map_or(0, |oldest| now.saturating_sub(oldest.max(switch.started)).max(0).unsigned_abs());
         let notes = notes(old, new, &inventory);
         let (from, to, started) = (named(switch.from), named(switch.to), switch.started);
-        Ok(SwitchInfo { from, to, started, committed: switch.committed, done, rest, lag, waits, costs, notes })
+        Ok(SwitchInfo { from, to, started, done, rest, lag, waits, costs, notes })
     }
 }

@@ -77,10 +77,7 @@ fn show(context: &Context, switches: &[SwitchView]) -> Result<(), Failure> {
             format!("{} ({})", switch.done.extents, print::bytes(switch.done.bytes)),
             format!("{} ({})", switch.rest.extents, print::bytes(switch.rest.bytes)),
             format!("{}.{:03} s", switch.lag_ms / 1000, switch.lag_ms % 1000),
-            switch
-                .waits
-                .clone()
-                .unwrap_or_else(|| if switch.committed { "committed".to_owned() } else { String::new() }),
+            switch.waits.clone().unwrap_or_default(),
         ]
     });
     let head = ["OLD", "NEW", "SINCE", ">DONE", ">REST", ">LAG", "WAITS FOR"];

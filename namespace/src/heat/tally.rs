@@ -71,7 +71,9 @@ impl Core {
                 self.stats.add(|stats| stats.reads_uncounted += lost);
                 tracing::debug!(%fault, lost, "reads were not written down");
             }
-            self.align_read(together.iter().map(|(object, _)| object));
+            if let Err(fault) = self.align_read(together.iter().map(|(object, _)| object)).await {
+                tracing::debug!(%fault, "what was read was not looked at");
+            }
         }
     }
 

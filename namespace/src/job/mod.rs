@@ -400,12 +400,24 @@ impl Order {
             }
             (Self::Undo { from, .. }, Self::Undo { from: other, .. }) => from == other,
             // What is drained is cordoned, which objectives respect.
-            (Self::Drain { .. }, Self::Align { .. })
-            | (Self::Align { .. }, Self::Drain { .. })
+            (Self::Drain { .. } | Self::Undo { .. }, Self::Align { .. })
+            | (Self::Align { .. }, Self::Drain { .. } | Self::Undo { .. })
             | (Self::Place { .. }, Self::Place { .. }) => false,
             (Self::Align { .. }, _) | (_, Self::Align { .. }) => self.on().meets(&other.on()),
         }
     }
+}
+
+/// A job that begins with something else, and what to write for it; [`next_job`] is read.
+pub(crate) fn new_job(rows: &Rows, order: Order, now: UnixMs) -> Result<(JobInfo, Vec<Write>), Fault> {
+    numbered(rows, JobInfo::new(0, order, Pace::default(), now))
+}
+
+fn numbered(rows: &Rows, new: JobInfo) -> Result<(JobInfo, Vec<Write>), Fault> {
+    let id: JobId = decode_row(rows.get(&next_job()))?.unwrap_or(1);
+    let info = JobInfo { id, ..new };
+    let row = JobRow { info: info.clone(), owner: 0 };
+    Ok((info, vec![Write::Put(next_job(), encode(&(id + 1))), Write::Put(job_key(id), row.encode())]))
 }
 
 fn refused_silo(error: crate::inventory::SiloCommandError) -> OrderError {
@@ -452,15 +464,19 @@ impl Core {
         }
     }
 
+    /// Refuses an order about what is taken over and was not passed yet.
+    pub(crate) async fn refuse_unfilled(&self, order: &Order) -> Result<(), OrderError> {
+        let roots = crate::inventory::load_roots(&*self.engine).await?;
+        let Some(row) = roots.iter().find(|row| !row.info.filled && order.moves(row)) else { return Ok(()) };
+        let reason = "nothing of it moves before it was passed once, headers and all";
+        Err(OrderError::Invalid(format!("root {} ({}): {reason}", row.info.id, row.info.order)))
+    }
+
     /// Refuses an order that a running job, or a cordon, stands against. A drain takes its target into use itself; placing
     /// does not.
     async fn refuse_at_odds(&self, order: &Order) -> Result<(), OrderError> {
         self.refuse_running(order).await?;
-        let roots = crate::inventory::load_roots(&*self.engine).await?;
-        if let Some(row) = roots.iter().find(|row| !row.info.filled && order.moves(row)) {
-            let reason = "nothing of it moves before it was passed once, headers and all";
-            return Err(OrderError::Invalid(format!("root {} ({}): {reason}", row.info.id, row.info.order)));
-        }
+        self.refuse_unfilled(order).await?;
         let inventory = self.inventory();
         if let Some(switch) = inventory.switches.iter().find(|switch| switch.forbids(order, &inventory)) {
             return Err(OrderError::Switching(switch.in_words(&inventory)));
@@ -478,10 +494,8 @@ impl Core {
 
     async fn write_new_job(&self, new: JobInfo) -> Result<JobInfo, OrderError> {
         let decide = move |rows: &Rows| -> Result<_, Fault> {
-            let id: JobId = decode_row(rows.get(&next_job()))?.unwrap_or(1);
-            let info = JobInfo { id, ..new.clone() };
-            let row = JobRow { info: info.clone(), owner: 0 };
-            Ok((vec![Write::Put(next_job(), encode(&(id + 1))), Write::Put(job_key(id), row.encode())], info))
+            let (info, writes) = numbered(rows, new.clone())?;
+            Ok((writes, info))
         };
         match self.session().commit(vec![Read::Row(next_job())], decide).await {
             Ok(info) => Ok(info),
@@ -526,7 +540,13 @@ impl Core {
     pub(crate) async fn job_rows(&self) -> Result<Vec<JobRow>, Fault> {
         let table = vec![key::JOBS]..after_prefix(&[key::JOBS]);
         let rows = self.engine.range(table, usize::MAX, usize::MAX).await?;
-        rows.iter().map(|(_, bytes)| JobRow::decode(bytes)).collect()
+        let known = rows.iter().filter_map(|(_, bytes)| {
+            // One that a later version ordered is for that to carry out.
+            JobRow::decode(bytes)
+                .inspect_err(|fault| tracing::warn!(%fault, "a job cannot be read by this version"))
+                .ok()
+        });
+        Ok(known.collect())
     }
 
     /// Keeps the list of jobs short: the oldest finished ones go.

@@ -15,9 +15,7 @@ use crate::extent::{JobId, Number, SiloId};
 use crate::fault::Fault;
 use crate::job::walk::{Found, Walk};
 use crate::job::{BY_ITSELF, JobInfo, JobState, MoveInfo, Order, OrderError};
-use crate::limits::{
-    FAILURES_IN_A_ROW, JOB_NOTE, MAX_COPIES, MOVED_BYTES, MOVED_TOGETHER, MOVES_AT_ONCE, SORTED_TOGETHER,
-};
+use crate::limits::{JOB_NOTE, MAX_COPIES, MOVED_BYTES, MOVED_TOGETHER, MOVES_AT_ONCE, SORTED_TOGETHER};
 use crate::mover::{Moved, Mover, Pacer};
 use crate::namespace::Core;
 use crate::pack::Wanted;
@@ -55,6 +53,8 @@ struct Live {
     moves: Mutex<BTreeMap<Number, MoveInfo>>,
     /// Cancelled, or this gateway ends.
     stop: CancellationToken,
+    /// A write waits for it.
+    for_a_write: bool,
     /// Another life takes it up.
     handed_on: AtomicBool,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -66,6 +66,7 @@ impl Live {
             info: Mutex::new(info),
             moves: Mutex::default(),
             stop: CancellationToken::new(),
+            for_a_write: false,
             handed_on: AtomicBool::new(false),
             task: Mutex::default(),
         }
@@ -243,6 +244,8 @@ impl Core {
         }
         let mut ended = live.info();
         let now = self.clock.now();
+        // Whoever stopped it said what became of it.
+        let stopped = matches!(outcome, Ok(JobState::Cancelled));
         match outcome {
             Ok(state) => {
                 ended.state = state;
@@ -258,7 +261,7 @@ impl Core {
         if let Err(fault) = self.forget_moves(Some(id)).await {
             tracing::warn!(job = id, %fault, "a job's journal was not cleared");
         }
-        if let Err(fault) = self.note(ended).await {
+        if let Err(fault) = self.note(ended, stopped).await {
             tracing::warn!(job = id, %fault, "a job's end was not noted");
         }
         self.running.0.lock().expect("no holder panics").remove(&id);
@@ -268,7 +271,7 @@ impl Core {
     async fn note_forever(&self, live: &Live) {
         loop {
             self.clock.sleep(JOB_NOTE).await;
-            match self.note(live.info()).await {
+            match self.note(live.info(), false).await {
                 Ok(true) => {}
                 // Cancelled or paused through another gateway.
                 Ok(false) => live.stop.cancel(),
@@ -277,10 +280,11 @@ impl Core {
         }
     }
 
-    /// Writes down how far a job came; one that was cancelled or paused stays so. Answers whether it goes on.
-    async fn note(&self, info: JobInfo) -> Result<bool, Fault> {
+    /// Writes down how far a job came; one that was cancelled or paused stays so, and of one that was stopped
+    /// stands in its row what for. Answers whether it goes on.
+    async fn note(&self, info: JobInfo, stopped: bool) -> Result<bool, Fault> {
         let noted = self.change_job(info.id, move |row| {
-            let halted = matches!(row.info.state, JobState::Cancelled | JobState::Paused);
+            let halted = stopped || matches!(row.info.state, JobState::Cancelled | JobState::Paused);
             let (state, finished) = (row.info.state, row.info.finished);
             row.info = info.clone();
             if halted {
@@ -312,7 +316,7 @@ impl Core {
             }
             // Written down before anybody is told: orders are taken that contradict this one.
             let done = JobInfo { state: JobState::Done, finished: Some(self.clock.now()), ..live.info() };
-            self.note(done.clone()).await?;
+            self.note(done.clone(), false).await?;
             live.change(|info| *info = done);
         }
         match &info.order {
@@ -327,11 +331,11 @@ impl Core {
         self.inventory().named(from).is_some_and(|open| !open.row.cordoned)
     }
 
-    /// Passes until one finds nothing to move. A drain's last pass begins after every write that chose its source
-    /// before the cordon has ended.
+    /// Passes until one finds nothing to move. The last pass of a drain begins after every write that chose its source
+    /// before the cordon has ended, and likewise that of taking back what a switch copied.
     async fn move_all(self: &Arc<Self>, live: &Arc<Live>, order: &Order) -> Result<(), OrderError> {
         let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), live.info().pace.bytes_per_second, live.stop.clone()));
-        let once = !matches!(order, Order::Drain { .. });
+        let once = !matches!(order, Order::Drain { .. } | Order::Undo { .. });
         let (mut fruitless, mut settled, mut passes) = (0, once, 0);
         loop {
             let pass = self.one_pass(live, &mut Walk::begin(self, order).await?, &pacer).await?;
@@ -381,7 +385,7 @@ impl Core {
             }
         };
         let info = live.info();
-        let mover = Mover { core: self, job: info.id, pacer, watch: &watch };
+        let mover = Mover { core: self, job: info.id, pacer, for_a_write: live.for_a_write, watch: &watch };
         let (mut pass, mut small) = (Pass::default(), Vec::new());
         let at_once = info.pace.concurrency.unwrap_or(MOVES_AT_ONCE).max(1);
         loop {
@@ -420,10 +424,6 @@ impl Core {
         for Found { id, row, wish } in page {
             let Some(planned) = wish.and_then(|wish| plan(wish, id, &row)) else { continue };
             pass.planned += 1;
-            if pass.leaves_alone(&planned) {
-                pass.failed += 1;
-                continue;
-            }
             if matches!(planned.step, Step::Drop { .. }) {
                 dropped.push(planned);
             } else if self.is_packed(planned.bytes) {
@@ -462,7 +462,6 @@ impl Core {
             Moved::Superseded => stats.moves_superseded += 1,
             Moved::Failed(_) => stats.moves_failed += 1,
         });
-        pass.note(planned, outcome);
         match outcome {
             Moved::Done => pass.moved += 1,
             Moved::Superseded => {}
@@ -577,25 +576,4 @@ struct Pass {
     planned: usize,
     moved: usize,
     failed: usize,
-    /// Moves from or to a silo that failed, one after the other.
-    in_a_row: BTreeMap<SiloId, u32>,
-}
-
-impl Pass {
-    /// Whether too many moves failed of late that were about one of its silos: this pass tries no more of them.
-    fn leaves_alone(&self, planned: &Move) -> bool {
-        [planned.from, planned.to]
-            .iter()
-            .any(|silo| self.in_a_row.get(silo).is_some_and(|row| *row >= FAILURES_IN_A_ROW))
-    }
-
-    fn note(&mut self, planned: &Move, outcome: &Moved) {
-        for silo in [planned.from, planned.to] {
-            match outcome {
-                Moved::Done => drop(self.in_a_row.remove(&silo)),
-                Moved::Superseded => {}
-                Moved::Failed(_) => *self.in_a_row.entry(silo).or_default() += 1,
-            }
-        }
-    }
 }

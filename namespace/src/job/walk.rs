@@ -8,7 +8,7 @@ use crate::extent::{Number, ReplicaState, Slice};
 use crate::fault::Fault;
 use crate::job::{Order, OrderError, PlanSummary, ReplicaInfo};
 use crate::namespace::Core;
-use crate::objective::{Filled, Judge, Outlook, Told};
+use crate::objective::{Filled, Judge, JudgedExtent, Outlook, Rules as Wishes, Scope, Told};
 use crate::plan::{Wish, plan};
 use crate::table::extents::{ExtentRow, extent, read_extent};
 use crate::table::objects::{Data, ObjectRow, prefix as object_prefix};
@@ -45,6 +45,8 @@ enum Over {
     /// Objects, each judged by objectives.
     Judged(Box<Judging>),
     Extents(Wish),
+    /// Objects whose extents are to leave a silo where nobody wants them there.
+    Undone(Box<Judge>, Wish),
 }
 
 struct Judging {
@@ -79,6 +81,10 @@ impl Walk {
                 let judge = core.objectives(on).await?;
                 (judge.objects(on)?, Judging::by(judge, true, false))
             }
+            (Order::Undo { .. }, Some(wish)) => {
+                let judge = core.objectives(&Scope::default()).await?;
+                (vec![key::OBJECTS], Over::Undone(Box::new(judge), wish))
+            }
             (_, Some(wish)) => (vec![key::EXTENTS], Over::Extents(wish)),
             (_, None) => return Err(OrderError::Invalid(format!("nothing is wished by {order}"))),
         };
@@ -110,7 +116,7 @@ impl Walk {
     pub(crate) fn revision(&self) -> Option<i64> {
         match &self.over {
             Over::Judged(judging) if judging.fickle => Some(judging.judge.revision()),
-            Over::Judged(_) | Over::Objects(_) | Over::Extents(_) => None,
+            Over::Judged(_) | Over::Objects(_) | Over::Extents(_) | Over::Undone(..) => None,
         }
     }
 
@@ -119,11 +125,11 @@ impl Walk {
         matches!(&self.over, Over::Judged(judging) if judging.outdated)
     }
 
-    /// What silos were found to be filled with, where that was measured.
-    pub(crate) fn take_filled(&mut self) -> Option<Filled> {
-        match &mut self.over {
-            Over::Judged(judging) if !judging.outdated => judging.measures.take(),
-            Over::Judged(_) | Over::Objects(_) | Over::Extents(_) => None,
+    /// What silos were found to be filled with, by these rules, where that was measured.
+    pub(crate) fn filled(&self) -> Option<(&Wishes, &Filled)> {
+        match &self.over {
+            Over::Judged(judging) if !judging.outdated => Some((&judging.judge.rules, judging.measures.as_ref()?)),
+            Over::Judged(_) | Over::Objects(_) | Over::Extents(_) | Over::Undone(..) => None,
         }
     }
 
@@ -131,7 +137,7 @@ impl Walk {
     pub(crate) fn told(self) -> Option<Outlook> {
         match self.over {
             Over::Judged(judged) if !judged.outdated => Some(judged.told.outlook(&judged.judge, Default::default())),
-            Over::Judged(_) | Over::Objects(_) | Over::Extents(_) => None,
+            Over::Judged(_) | Over::Objects(_) | Over::Extents(_) | Over::Undone(..) => None,
         }
     }
 
@@ -173,6 +179,21 @@ impl Walk {
         };
         match &mut self.over {
             Over::Objects(wish) => Ok(Some(all(core.extents_of_objects(&page).await?, *wish))),
+            Over::Undone(judge, wish) => {
+                let Wish::Undone { from, other, .. } = *wish else { return Ok(None) };
+                let mut found = Vec::new();
+                for object in core.judged(judge, &page).await? {
+                    let leaves = |extent: &JudgedExtent| judge.undone(&object, extent, (from, other));
+                    let leaving: Vec<_> = object.extents.iter().map(leaves).collect();
+                    let extents = object.extents.into_iter().zip(leaving).filter(|(_, leaves)| *leaves);
+                    found.extend(extents.map(|(extent, _)| Found {
+                        id: extent.id,
+                        row: extent.row,
+                        wish: Some(*wish),
+                    }));
+                }
+                Ok(Some(found))
+            }
             Over::Extents(wish) => {
                 let rows = page.iter().filter_map(|(key, bytes)| read_extent(key).map(|id| Ok((id, decode(bytes)?))));
                 Ok(Some(all(rows.collect::<Result<_, Fault>>()?, *wish)))
@@ -180,6 +201,7 @@ impl Walk {
             Over::Judged(judged) => {
                 let mut found = Vec::new();
                 let mut objects = core.judged(&judged.judge, &page).await?;
+                judged.judge.close(&mut objects);
                 if judged.beside {
                     core.set_aside(&judged.judge, &mut objects).await?;
                 }

@@ -524,7 +524,7 @@ async fn move_some(namespace: Arc<Namespace>, sim: &Arc<Sim>) {
         moves.extend(beside);
     }
     let pacer = Arc::new(Pacer::new(Arc::clone(&namespace.core.clock), None, CancellationToken::new()));
-    let mover = Mover { core: &namespace.core, job: 1, pacer: &pacer, watch: &|_, _| {} };
+    let mover = Mover { core: &namespace.core, job: 1, pacer: &pacer, for_a_write: false, watch: &|_, _| {} };
     for (planned, outcome) in mover.carry_out_all(moves).await {
         sim.note(|| format!("moved {}: {outcome:?}", planned.extent));
     }

@@ -32,6 +32,13 @@ impl Cut {
     }
 }
 
+impl Cut {
+    /// The one that more is above.
+    pub fn higher(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        [one, other].into_iter().flatten().max_by_key(|cut| (cut.until, cut.share))
+    }
+}
+
 /// Bytes by when they were last used.
 #[derive(Debug, Clone)]
 pub struct Layers {
@@ -49,6 +56,18 @@ impl Layers {
     pub fn add(&mut self, used: UnixMs, bytes: u64) {
         let minutes = u64::try_from((self.now.saturating_sub(used)) / MINUTE).unwrap_or(0);
         *self.bytes.entry(layer_of(minutes)).or_default() += bytes;
+    }
+
+    /// All of several, of one moment.
+    pub fn together<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
+        let mut sum = Self::at(0);
+        for layers in all {
+            sum.now = layers.now;
+            for (layer, bytes) in &layers.bytes {
+                *sum.bytes.entry(*layer).or_default() += bytes;
+            }
+        }
+        sum
     }
 
     /// All of them.
@@ -103,7 +122,7 @@ pub struct Fullness {
     pub live: u64,
     /// All there is room for, and what of that is not ours, where it can tell.
     pub space: Option<(u64, u64)>,
-    /// What it takes before its reserve begins, where it can tell.
+    /// What it takes before its reserve begins, once what was retired is gone, where it can tell.
     pub room: Option<u64>,
 }
 
@@ -117,12 +136,15 @@ impl Fullness {
         if self.live > high || under_way { self.live.saturating_sub(low) } else { 0 }
     }
 
-    /// Bytes of such copies beyond what they may take, or that others need the room of. A tenth more goes, so that it lasts.
-    pub fn excess_copies(&self, copies: u64, max: Option<u64>) -> u64 {
+    /// Bytes that copies of what is read have to leave to others.
+    pub fn lacks(&self) -> u64 {
         let total = self.space.map_or(0, |(total, _)| total);
-        let lacks = self.room.map_or(0, |room| (total / LEFT_FREE).saturating_sub(room));
-        let beyond = max.map_or(0, |max| if copies > max { copies - max + max / 10 } else { 0 });
-        beyond.max(lacks).min(copies)
+        self.room.map_or(0, |room| (total / LEFT_FREE).saturating_sub(room))
+    }
+
+    /// Bytes of such copies beyond what they may take. A tenth more goes, so that it lasts.
+    pub fn beyond(copies: u64, max: Option<u64>) -> u64 {
+        max.filter(|max| copies > *max).map_or(0, |max| (copies - max + max / 10).min(copies))
     }
 }
 
@@ -148,8 +170,9 @@ mod tests {
         assert_eq!((full(700).excess(fill, true), full(600).excess(fill, true)), (100, 0));
         assert_eq!(Fullness { live: 9, ..Fullness::default() }.excess(fill, false), 0, "it cannot tell");
         let near = Fullness { live: 0, space: Some((1000, 0)), room: Some(20) };
-        assert_eq!((near.excess_copies(500, Some(400)), near.excess_copies(10, Some(400))), (140, 10));
-        assert_eq!((near.excess_copies(300, None), Fullness::default().excess_copies(300, None)), (30, 0));
+        assert_eq!((near.lacks(), Fullness::default().lacks()), (30, 0));
+        assert_eq!([500, 400, 10].map(|copies| Fullness::beyond(copies, Some(400))), [140, 0, 0]);
+        assert_eq!(Fullness::beyond(300, None), 0);
     }
 
     proptest! {

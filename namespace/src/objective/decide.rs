@@ -26,6 +26,8 @@ pub struct SiloFact {
 pub struct Rule {
     /// Its name.
     pub name: String,
+    /// What it says, in words: what was found for one that said something else counts for nothing.
+    pub said: String,
     /// As it is declared.
     pub objective: Objective,
     /// What `when` says.
@@ -46,7 +48,7 @@ pub struct Rule {
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     all: Vec<Rule>,
-    silos: BTreeMap<SiloId, SiloFact>,
+    pub(super) silos: BTreeMap<SiloId, SiloFact>,
 }
 
 /// What is wanted of an object.
@@ -224,14 +226,24 @@ impl Wanted {
             && self.spare.is_empty()
     }
 
+    /// Whether anybody says where, or on how many silos.
+    pub(super) fn says(&self) -> bool {
+        self.by.is_some() || self.copies.is_some() || !self.keep.is_empty()
+    }
+
     /// On how many silos at once.
-    fn number(&self) -> usize {
+    pub(super) fn number(&self) -> usize {
         self.copies.as_ref().map_or(1, |copies| copies.number)
     }
 
     /// Whether all copies are to be durable before a write is answered.
     pub fn all_before_answer(&self) -> bool {
         self.copies.as_ref().is_some_and(|copies| copies.ack == Ack::All && copies.number > 1)
+    }
+
+    /// Whether a silo may have one more copy, because it is read.
+    pub(super) fn has_spare(&self, id: SiloId) -> bool {
+        self.spare.iter().flat_map(|(_, silos)| silos).any(|spare| spare.silo == id)
     }
 
     /// Whether one copy on this silo, just written, is all that is wanted.
@@ -244,6 +256,11 @@ impl Wanted {
 }
 
 impl Rule {
+    /// Whether it makes what is cold leave a silo: there are others after it.
+    pub fn fills(&self, silo: SiloId) -> bool {
+        self.objective.fill.is_some() && self.place.contains(&silo) && self.place.last() != Some(&silo)
+    }
+
     /// Whether somebody declared it as an objective.
     pub fn is_declared(&self) -> bool {
         self.switch.is_none()
@@ -265,6 +282,7 @@ impl Rules {
         };
         let rule = |(name, (objective, condition)): (&String, &(Objective, Option<Condition>))| Rule {
             name: name.clone(),
+            said: format!("{name}: {objective}"),
             objective: objective.clone(),
             condition: condition.clone(),
             place: means(&objective.place),
@@ -287,7 +305,8 @@ impl Rules {
         let name = format!("switch {} {}", self.name_of(from), self.name_of(to));
         let (objective, switch) = (Objective::default(), Some((from, to)));
         let (place, keep, copy_on_read, never) = (Vec::new(), Vec::new(), Vec::new(), BTreeSet::new());
-        self.all.push(Rule { name, objective, condition: None, place, keep, copy_on_read, never, switch });
+        let said = name.clone();
+        self.all.push(Rule { name, said, objective, condition: None, place, keep, copy_on_read, never, switch });
         self
     }
 
@@ -397,24 +416,30 @@ impl Rules {
         cuts: &Cuts,
     ) {
         let is_cut = |rule: &Rule, silo: &SiloId, at: UnixMs| {
-            let cut = cuts.get(&rule.name).and_then(|cuts| cuts.get(silo));
+            let cut = cuts.get(&rule.said).and_then(|cuts| cuts.get(silo));
             cut.is_some_and(|cut| cut.is_above(at, used.lot))
         };
         if let Some(rule) = wanted.by.map(|by| &self.all[by]).filter(|rule| rule.objective.fill.is_some()) {
-            wanted.leaves = rule.place.iter().copied().filter(|silo| is_cut(rule, silo, used.last)).collect();
+            let leaves = |silo: &SiloId| rule.fills(*silo) && is_cut(rule, silo, used.last);
+            wanted.leaves = rule.place.iter().copied().filter(leaves).collect();
         }
         for (by, (rule, holds)) in self.all.iter().zip(conditions).enumerate() {
             if rule.copy_on_read.is_empty() || !matches!(holds, Some(Ok(true))) {
                 continue;
             }
-            let may = rule.copy_on_read.iter().filter(|silo| !wanted.never.contains_key(*silo));
+            // Where objectives want it anyway there is no such copy.
+            let wanted_on =
+                |silo: &SiloId| wanted.on.contains(silo) || wanted.keep.iter().any(|(_, keep)| keep.contains(silo));
+            let may = |silo: &&SiloId| !wanted.never.contains_key(*silo) && !wanted_on(silo);
+            let may = rule.copy_on_read.iter().filter(may);
             let spare = may.map(|silo| {
                 let stays = !is_cut(rule, silo, used.read.unwrap_or(UnixMs::MIN));
                 let gets =
                     stays && used.read.is_some_and(|read| now.saturating_sub(read) < READ_LATELY.as_millis() as i64);
                 Spare { silo: *silo, gets, stays }
             });
-            wanted.spare.push((by, spare.collect()));
+            let spare = (by, spare.collect());
+            wanted.spare.push(spare);
         }
     }
 
@@ -427,26 +452,9 @@ impl Rules {
     pub fn bound(&self, silo: SiloId, full: &Fullness) -> Option<u64> {
         let bound = |rule: &Rule| {
             let wish = &rule.objective;
-            let fill = wish.fill.filter(|_| rule.place.contains(&silo)).and_then(|fill| fill.high.bytes(full.space));
-            let copies = wish.max.filter(|_| rule.copy_on_read.contains(&silo));
-            [fill, copies].into_iter().flatten().min()
+            wish.fill.filter(|_| rule.fills(silo)).and_then(|fill| fill.high.bytes(full.space))
         };
         self.all.iter().filter_map(bound).min()
-    }
-
-    /// Whether a silo has a copy only for the sake of how it is used.
-    pub fn is_spare(
-        &self,
-        wanted: &Wanted,
-        held: &Held,
-        silo: SiloId,
-        otherwise: impl FnOnce() -> Vec<SiloId>,
-    ) -> bool {
-        let without = Wanted { spare: Vec::new(), ..wanted.clone() };
-        let by = wanted.by.unwrap_or_default();
-        // It would be chosen last.
-        let held = Held { on: held.on.iter().copied().filter(|on| *on != silo).collect(), ..held.clone() };
-        !held.on.is_empty() && !self.choose(&without, &held, by, otherwise).on.iter().any(|(on, _)| *on == silo)
     }
 
     /// How what is held stands to what is wanted: one step at a time, the one that makes it safer first. `otherwise` are silos
@@ -458,7 +466,7 @@ impl Rules {
         let along = wanted.along.iter().find(|(_, from, _)| held.on.contains(from)).map(|(by, ..)| *by);
         let spare = wanted.spare.first().map(|(by, _)| *by);
         let Some(by) = says.or(banned.map(|(_, by)| by)).or(along).or(spare) else { return Standing::Aligned };
-        let chosen = self.choose(wanted, held, by, otherwise);
+        let chosen = self.choose(wanted, held, by, otherwise());
         let is_chosen = |id: &SiloId| chosen.on.iter().any(|(on, _)| on == id);
         let reader = held.on.iter().copied().find(|id| self.is_up(*id));
         let surplus = held.on.iter().copied().filter(|id| !is_chosen(id));
@@ -501,149 +509,9 @@ impl Rules {
         }
     }
 
-    /// The silos that it should be on, as far as they take it: what is held where it may be stays.
-    fn choose(&self, wanted: &Wanted, held: &Held, by: usize, otherwise: impl FnOnce() -> Vec<SiloId>) -> Chosen {
-        let may = |id: &SiloId| !wanted.never.contains_key(id);
-        let mut candidates: Vec<SiloId> = held.on.iter().copied().filter(may).collect();
-        // What came along, or because it was read, is never instead of what it came from.
-        let is_spare = |id: &SiloId| wanted.spare.iter().flat_map(|(_, silos)| silos).any(|spare| spare.silo == *id);
-        let along = |id: &SiloId| wanted.along.iter().any(|(_, from, to)| to == id && held.on.contains(from));
-        let came = |id: &SiloId| along(id) || (wanted.by.is_none() && is_spare(id));
-        candidates.sort_by_key(|id| (came(id), !self.is_up(*id), wanted.on.iter().position(|on| on == id)));
-        if wanted.by.is_some() {
-            candidates.retain(|id| wanted.on.contains(id));
-            // Off a silo that is filled, onto the next ones: never back.
-            if let Some(last) = wanted.on.iter().rposition(|id| wanted.leaves.contains(id) && held.on.contains(id)) {
-                let (leaving, staying) = candidates.into_iter().partition(|id| wanted.leaves.contains(id));
-                let leaving: Vec<SiloId> = leaving;
-                candidates = staying;
-                candidates.extend(wanted.on.iter().skip(last + 1).filter(|id| !wanted.leaves.contains(id)));
-                candidates.extend(leaving);
-            }
-            candidates.extend(&wanted.on);
-        } else {
-            candidates.extend(otherwise().into_iter().filter(may));
-            if wanted.number() > 1 {
-                candidates.extend(self.silos.keys().copied().filter(may));
-            }
-        }
-        let mut chosen = Choosing { rules: self, wanted, held, on: Vec::new(), reasons: Vec::new() };
-        let mut lacks = None;
-        for (by, keep) in &wanted.keep {
-            if chosen.on.iter().any(|(id, _)| keep.contains(id)) {
-                continue;
-            }
-            let mut order = keep.clone();
-            order.sort_by_key(|id| (!candidates.contains(id), !held.on.contains(id), !self.is_up(*id)));
-            if !order.into_iter().any(|id| chosen.take(id, *by, None)) {
-                lacks = Some((*by, chosen.lacking()));
-            }
-        }
-        let by = wanted.copies.as_ref().filter(|copies| copies.number > 1).map_or(by, |copies| copies.by);
-        let place = wanted.by.unwrap_or(by);
-        // Where nobody says where, the one that is kept is as good as any.
-        let counts = |on: &SiloId| wanted.by.is_none() || candidates.contains(on);
-        let placed =
-            |chosen: &Choosing<'_>| -> Vec<SiloId> { chosen.on.iter().map(|(on, _)| *on).filter(counts).collect() };
-        for id in &candidates {
-            let so_far = placed(&chosen);
-            if so_far.len() >= wanted.number() {
-                break;
-            }
-            chosen.take(*id, if so_far.is_empty() { place } else { by }, Some(&so_far));
-        }
-        if placed(&chosen).len() < wanted.number() {
-            lacks = Some((by, chosen.lacking()));
-        }
-        for (by, from, to) in &wanted.along {
-            let on = |silo: &SiloId| chosen.on.iter().any(|(on, _)| on == silo);
-            // What waits for another place is still there.
-            let stays = on(from) || (lacks.is_some() && held.on.contains(from));
-            if stays && !on(to) && !(may(to) && chosen.take(*to, *by, None)) {
-                lacks = lacks.or(Some((*by, chosen.lacking())));
-            }
-        }
-        for (by, silos) in &wanted.spare {
-            let on = |spare: &&Spare| chosen.on.iter().any(|(on, _)| *on == spare.silo);
-            let stays = silos.iter().find(|spare| spare.stays && held.on.contains(&spare.silo));
-            match stays {
-                _ if silos.iter().any(|spare| on(&spare)) => {}
-                Some(spare) => chosen.on.push((spare.silo, *by)),
-                // Where none takes one, there is none.
-                None => drop(silos.iter().filter(|spare| spare.gets).any(|spare| chosen.take(spare.silo, *by, None))),
-            }
-        }
-        Chosen { on: chosen.on, lacks }
-    }
-
-    fn is_up(&self, id: SiloId) -> bool {
+    pub(super) fn is_up(&self, id: SiloId) -> bool {
         self.silos.get(&id).is_some_and(|fact| fact.takes.up)
     }
-}
-
-/// Silos that something should be on, each for an objective's sake; and why there are not enough, for whose sake.
-struct Chosen {
-    on: Vec<(SiloId, usize)>,
-    lacks: Option<(usize, String)>,
-}
-
-struct Choosing<'a> {
-    rules: &'a Rules,
-    wanted: &'a Wanted,
-    held: &'a Held,
-    on: Vec<(SiloId, usize)>,
-    /// Why silos were passed over.
-    reasons: Vec<String>,
-}
-
-impl Choosing<'_> {
-    /// Takes a silo, unless it takes nothing, or is no other place than one of those it is to be apart from.
-    fn take(&mut self, id: SiloId, by: usize, apart_from: Option<&[SiloId]>) -> bool {
-        if self.on.iter().any(|(on, _)| *on == id) {
-            return false;
-        }
-        let Some(fact) = self.rules.silos.get(&id) else { return false };
-        let refused = if self.held.on.contains(&id) { None } else { refusal(&fact.takes, self.held.bytes) };
-        match refused.or_else(|| apart_from.and_then(|from| self.not_apart(fact, from))) {
-            None => self.on.push((id, by)),
-            Some(reason) => {
-                if !self.reasons.contains(&reason) {
-                    self.reasons.push(reason);
-                }
-                return false;
-            }
-        }
-        true
-    }
-
-    fn not_apart(&self, fact: &SiloFact, from: &[SiloId]) -> Option<String> {
-        let label = self.wanted.copies.as_ref()?.apart.as_ref()?;
-        let name = &fact.takes.name;
-        let Some(own) = fact.labels.get(label) else { return Some(format!("silo `{name}` has no label `{label}`")) };
-        let same = |id: &&SiloId| self.rules.silos.get(id).and_then(|on| on.labels.get(label)) == Some(own);
-        from.iter().find(same).map(|_| format!("silo `{name}` is of the same {label}, {own}, as another"))
-    }
-
-    /// Why there are not enough.
-    fn lacking(&self) -> String {
-        match (self.reasons.is_empty(), self.on.len()) {
-            (false, _) => self.reasons.join("; "),
-            (true, 0) => "no silo is allowed".to_owned(),
-            (true, some) => format!("{} silos are wanted, and {some} allowed", self.wanted.number()),
-        }
-    }
-}
-
-/// Why a silo takes no bytes now.
-fn refusal(silo: &Candidate, bytes: u64) -> Option<String> {
-    let name = &silo.name;
-    if silo.cordoned {
-        return Some(format!("silo `{name}` takes no new bytes"));
-    }
-    if !silo.up {
-        return Some(format!("silo `{name}` is down"));
-    }
-    silo.room.is_some_and(|room| room < bytes).then(|| format!("silo `{name}` has no room above its reserve"))
 }
 
 #[cfg(test)]
@@ -896,6 +764,75 @@ mod tests {
                 let of_one_site = on.iter().filter(counts).filter(|id| **id != 3).count();
                 // More than are wanted are apart as far as they must be.
                 prop_assert!(apart.is_none() || of_one_site <= 1, "{on:?}");
+            }
+        }
+
+        /// A switch and copies of what is read take nothing away that nobody wished away: what is held stays, the new silo gets what the
+        /// old one has, and a copy that was read counts for nothing else.
+        #[test]
+        fn what_comes_beside_takes_nothing_away(
+            number in prop::option::of(1_u32..3),
+            place in prop::sample::subsequence(vec!["hot", "cold"], 0..=2),
+            fill in prop::sample::subsequence(vec![1_u32, 2], 0..=2),
+            on in prop::sample::subsequence(vec![1_u32, 2, 3], 1..=3),
+            down in prop::option::of(1_u32..4),
+            closed in prop::option::of(1_u32..4),
+            switch in prop::option::of((1_u32..4, 1_u32..4)),
+            (gets, stays) in (any::<bool>(), any::<bool>()),
+            spare in prop::option::of(1_u32..4),
+        ) {
+            prop_assume!(switch.is_none_or(|(from, to)| from != to));
+            let says = number.is_some() || !place.is_empty();
+            let mut rules = match (says, number) {
+                (true, Some(number)) => rules_of(Objective { place: silos_of(&place), ..copies(number) }),
+                (true, None) => rules_of(Objective { place: silos_of(&place), ..Objective::default() }),
+                (false, _) => Rules::new(&Objectives::new(), silos()),
+            };
+            if let Some((from, to)) = switch {
+                rules = rules.with_switch(from, to);
+            }
+            down.into_iter().for_each(|down| rules.silos.get_mut(&down).unwrap().takes.up = false);
+            closed.into_iter().for_each(|closed| rules.silos.get_mut(&closed).unwrap().takes.cordoned = true);
+            let mut wanted = rules.wanted(&rules.conditions(&subject("b", "k")));
+            wanted.leaves.extend(fill.iter().filter(|_| wanted.by.is_some()));
+            let spare = spare.filter(|silo| !wanted.on.contains(silo));
+            wanted.spare.extend(spare.map(|silo| (0, vec![Spare { silo, gets: gets && stays, stays }])));
+            if wanted.spare.is_empty() && rules.all().is_empty() {
+                return Ok(());
+            }
+            let (before, mut on, mut steps) = (on.clone(), on, 0);
+            loop {
+                // New objects go to another silo than the spare one.
+                let otherwise = || (1..4).filter(|id| Some(*id) != spare).collect();
+                match rules.standing(&wanted, &held(&on), otherwise) {
+                    Standing::Moves { from, to, .. } => {
+                        prop_assert!(says || Some(from) == spare, "nobody wished it away");
+                        prop_assert!(Some(to) != closed && Some(to) != down);
+                        on.retain(|id| *id != from);
+                        on.push(to);
+                    }
+                    Standing::Copies { to, .. } => {
+                        prop_assert!(Some(to) != closed && Some(to) != down);
+                        on.push(to);
+                    }
+                    Standing::Drops { from, least, .. } => {
+                        prop_assert!(says || Some(from) == spare, "nobody wished it away");
+                        on.retain(|id| *id != from);
+                        prop_assert!(on.len() >= least && least >= 1);
+                    }
+                    Standing::Aligned | Standing::Waits { .. } => break,
+                }
+                steps += 1;
+                prop_assert!(steps < 9, "it goes on and on: {on:?}");
+            }
+            let real = on.iter().filter(|id| Some(**id) != spare).count();
+            prop_assert!(real >= 1 || before.iter().all(|id| Some(*id) == spare), "what was read is all that is left");
+            if !says {
+                prop_assert!(before.iter().filter(|id| Some(**id) != spare).all(|id| on.contains(id)));
+            }
+            if let Some((from, to)) = switch.filter(|(from, to)| !says && Some(*from) != spare && Some(*to) != spare) {
+                let can = Some(to) != closed && Some(to) != down && before.iter().any(|id| Some(*id) != down);
+                prop_assert!(!can || !on.contains(&from) || on.contains(&to), "it did not come along: {on:?}");
             }
         }
 

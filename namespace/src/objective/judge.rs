@@ -10,7 +10,7 @@ use crate::engine::{Key, Page};
 use crate::extent::{JobId, Location, Number, SiloId};
 use crate::fault::Fault;
 use crate::heat::Heat;
-use crate::inventory::Inventory;
+use crate::inventory::{Health, Inventory};
 use crate::job::OrderError;
 use crate::list::read_name;
 use crate::name::BucketName;
@@ -36,6 +36,8 @@ pub(crate) struct Judge {
     pub cuts: Arc<Cuts>,
     /// What objectives have hours for waits for them.
     keeps_hours: bool,
+    /// A write waits for what is wanted: how objects are used, and that a silo is paused, is of no account.
+    for_a_write: bool,
 }
 
 /// An object, judged.
@@ -123,7 +125,7 @@ impl Judge {
             "nothing that is taken over moves before it was passed once, headers and all".to_owned()
         } else if let Some((_, job)) = self.busy.iter().find(covers) {
             format!("job {job} is about them now")
-        } else if let Some(silo) = self.paused_on(way) {
+        } else if let Some(silo) = self.paused_on(way).filter(|_| !self.for_a_write) {
             format!("silo `{silo}` is paused")
         } else if let Some(hours) = self.rules.all()[way.by].objective.hours.filter(|hours| self.is_too_early(*hours)) {
             format!("it moves at {hours} (UTC)")
@@ -143,13 +145,14 @@ impl Judge {
     pub(crate) fn takes(&self, object: &JudgedObject, extent: &JudgedExtent) -> Vec<(usize, SiloId, UnixMs)> {
         let (wanted, held) = (&object.wanted, held(&extent.row));
         let rule = |by: usize| &self.rules.all()[by];
-        let fills = wanted.by.filter(|by| rule(*by).objective.fill.is_some());
-        let filled = held.on.iter().filter(|silo| wanted.on.contains(silo));
-        let filled = filled.filter_map(|silo| Some((fills?, *silo, object.used.last)));
+        let filled = held.on.iter().filter_map(|silo| {
+            let by = wanted.by.filter(|by| rule(*by).fills(*silo))?;
+            Some((by, *silo, object.used.last))
+        });
         let spare = wanted.spare.iter().flat_map(|(by, silos)| silos.iter().map(move |spare| (*by, spare.silo)));
         let spare = spare.filter(|(_, silo)| {
-            let otherwise = || self.otherwise(object.bucket, extent.row.size);
-            held.on.contains(silo) && self.rules.is_spare(wanted, &held, *silo, otherwise)
+            let otherwise = self.otherwise(object.bucket, extent.row.size);
+            held.on.contains(silo) && self.rules.is_spare(wanted, &held, *silo, &otherwise)
         });
         let read = object.used.read.unwrap_or(UnixMs::MIN);
         filled.chain(spare.map(|(by, silo)| (by, silo, read))).collect()
@@ -168,6 +171,37 @@ impl Judge {
     /// The same; what objectives have hours for waits for them.
     pub(crate) fn keeping_hours(self) -> Self {
         Self { keeps_hours: true, ..self }
+    }
+
+    /// What a write waits for: as few as objectives say, wherever silos are switched to.
+    pub(crate) fn for_a_write(self) -> Self {
+        Self { for_a_write: true, rules: self.inventory.rules_without_switches(), ..self }
+    }
+
+    /// What a switch that is undone copied to a silo since, and nobody wants there.
+    pub(crate) fn undone(&self, object: &JudgedObject, extent: &JudgedExtent, (from, to): (SiloId, SiloId)) -> bool {
+        let (held, otherwise) = (held(&extent.row), self.otherwise(object.bucket, extent.row.size));
+        held.on.contains(&to) && extent.own && !self.rules.wants(&object.wanted, &held, from, otherwise)
+    }
+
+    /// Why a way cannot be gone at this moment: silos go down, and fill, while objects are compared.
+    pub(crate) fn closed_now(&self, way: Way, bytes: u64) -> Option<String> {
+        let open = self.inventory.silos.get(&way.to?)?;
+        let name = &open.row.name;
+        if open.health() == Health::Down {
+            return Some(format!("silo `{name}` is down"));
+        }
+        open.room().is_some_and(|room| room < bytes).then(|| format!("silo `{name}` has no room above its reserve"))
+    }
+
+    /// What cannot be done at this moment waits.
+    pub(crate) fn close(&self, objects: &mut [JudgedObject]) {
+        for extent in objects.iter_mut().flat_map(|object| &mut object.extents) {
+            let Some(way) = extent.standing.way() else { continue };
+            if let Some(reason) = self.closed_now(way, extent.row.size) {
+                extent.standing = Standing::Waits { by: way.by, reason };
+            }
+        }
     }
 
     /// The time by which all that follows is judged.
@@ -206,7 +240,18 @@ impl Core {
         needs.heat |= rules.ask_use(on);
         let cuts = Arc::new(self.cuts().await?);
         let now = self.clock.now();
-        Ok(Judge { rules, buckets, inventory, unfilled, busy: Vec::new(), needs, now, cuts, keeps_hours: false })
+        Ok(Judge {
+            rules,
+            buckets,
+            inventory,
+            unfilled,
+            busy: Vec::new(),
+            needs,
+            now,
+            cuts,
+            keeps_hours: false,
+            for_a_write: false,
+        })
     }
 
     /// Judges the objects of a page.
@@ -229,7 +274,9 @@ impl Core {
             let conditions = judge.rules.conditions(&subject);
             let mut wanted = judge.rules.wanted(&conditions);
             let used = used(key, &row, heat);
-            judge.rules.used(&mut wanted, &conditions, used, judge.now, &judge.cuts);
+            if !judge.for_a_write {
+                judge.rules.used(&mut wanted, &conditions, used, judge.now, &judge.cuts);
+            }
             let referrers = self.made_of(&row).await?;
             let rows = self.extents(referrers.keys().copied().collect::<BTreeSet<_>>()).await?;
             let extents = rows.into_iter().map(|(id, row)| {
@@ -274,7 +321,7 @@ impl Core {
     }
 }
 
-fn incarnation_of(key: &[u8]) -> Result<u64, Fault> {
+pub(super) fn incarnation_of(key: &[u8]) -> Result<u64, Fault> {
     let bytes = key.get(1..9).and_then(|bytes| bytes.try_into().ok());
     bytes.map(u64::from_be_bytes).ok_or_else(|| Fault::Damaged("an object's key".to_owned()))
 }

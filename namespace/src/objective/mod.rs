@@ -18,6 +18,7 @@ pub mod expression;
 mod fill;
 mod hours;
 
+mod choose;
 mod cut;
 mod decide;
 mod grammar;
@@ -34,7 +35,7 @@ pub use hours::Hours;
 
 use crate::clock::UnixMs;
 use crate::limits::MAX_COPIES;
-pub(crate) use judge::{Judge, SHARED};
+pub(crate) use judge::{Judge, JudgedExtent, SHARED};
 pub use keep::{AlignOptions, Alignment, Spent};
 pub(crate) use keep::{Filled, Keeping};
 pub(crate) use money::Ledger;
@@ -226,6 +227,9 @@ impl Objective {
         }
         if self.fill.is_some() && self.place.is_empty() {
             return wrong("`fill` is about the silos of `place`, of which it says nothing");
+        }
+        if self.fill.is_some() && !self.copy_on_read.is_empty() {
+            return wrong("`fill` and `copy_on_read` are two wishes, of two objectives");
         }
         if self.max.is_some() && self.copy_on_read.is_empty() {
             return wrong("`max` is about `copy_on_read`, of which it says nothing");

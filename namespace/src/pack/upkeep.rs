@@ -246,7 +246,8 @@ impl Core {
                 planned.push(Move { step: Step::Move, extent: says.extent, bytes: row.size, from, to });
             }
         }
-        let mover = Mover { core: self, job: BY_ITSELF, pacer: &self.packer.pacer, watch: &|_, _| {} };
+        let mover =
+            Mover { core: self, job: BY_ITSELF, pacer: &self.packer.pacer, for_a_write: false, watch: &|_, _| {} };
         let moved = mover.carry_out_together(&planned).await;
         Ok((named, !moved.iter().any(|moved| matches!(moved, Moved::Failed(_)))))
     }

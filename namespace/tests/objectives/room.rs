@@ -71,6 +71,43 @@ async fn the_coldest_leave_a_silo_that_fills() {
     assert_eq!(house.namespace.alignment().unwrap().moved, 7);
 }
 
+/// Two objectives that fill one silo make room together, and not each; what cannot leave does not make all be compared again and
+/// again.
+#[tokio::test]
+async fn objectives_that_fill_one_silo_make_room_together() {
+    let (house, calendar) = House::filling("fill-together").await;
+    let fill = |on: &str, when: Option<&str>| Objective {
+        fill: Some("10KiB..16KiB".parse().unwrap()),
+        ..wish(on, when, &["hot", "cold"], &[])
+    };
+    house
+        .declare(&[("even", fill("s3://logs/", Some("key < '10'"))), ("odd", fill("s3://logs/", None))])
+        .await
+        .unwrap();
+    for at in 0..20 {
+        house.put(&house.logs, &format!("{at:02}"), EACH).await;
+        calendar.pass(1);
+    }
+    house.held_by_is("cold", |keys| keys.len() >= 10).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(house.held_by("cold").await, names(0..10), "20,000 less 10 KiB, the coldest of both");
+    blobs("fill-together", "cold").fail(true);
+    for at in 20..30 {
+        house.put(&house.logs, &format!("{at:02}"), EACH).await;
+    }
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let compared = || house.namespace.alignment().unwrap().compared.unwrap();
+    let (mut seen, mut last) = (0, compared());
+    for _ in 0..400 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        seen += usize::from(last != compared());
+        last = compared();
+    }
+    assert!(seen <= 5, "{seen} comparisons in four seconds");
+    blobs("fill-together", "cold").fail(false);
+    house.held_by_is("cold", |keys| keys.len() >= 19).await;
+}
+
 /// All of one age: some go, and not all.
 #[tokio::test]
 async fn of_what_is_as_cold_as_the_rest_a_share_leaves() {

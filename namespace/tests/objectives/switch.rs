@@ -175,6 +175,65 @@ async fn a_switch_that_goes_wrong_is_rolled_back() {
     assert!(house.namespace.commit_switch("hot").await.is_err(), "there is none any more");
 }
 
+/// Two copies are wanted, and one of them is on the new silo anyway: neither a switch, nor its end, nor its way back takes one of
+/// them away; and writes that wait for both do not wait for the new silo beyond that.
+#[tokio::test]
+async fn copies_stay_copies_in_a_switch() {
+    for back in [true, false] {
+        let house = House::kept(if back { "switch-copies-back" } else { "switch-copies" }).await;
+        let names = ["hot", "cold"].map(|name| name.parse().unwrap());
+        let safe = Objective {
+            copies: Some(2),
+            ack: holdall_namespace::objective::Ack::All,
+            ..wish("s3://logs/", None, &[], &[])
+        };
+        let other = Objective { copies: Some(2), place: names.into(), ..wish("s3://photos/", None, &[], &[]) };
+        house.declare(&[("safe", safe), ("two", other)]).await.unwrap();
+        house.put(&house.logs, "before", 900).await;
+        house.put(&house.photos, "two", 900).await;
+        house.namespace.start_switch("hot", "far", false).await.unwrap();
+        let new = blobs(if back { "switch-copies-back" } else { "switch-copies" }, "far");
+        new.fail(true);
+        house.put(&house.logs, "while the new one fails", 900).await;
+        new.fail(false);
+        house.put(&house.logs, "after", 900).await;
+        house.switched(|switch| switch.rest.extents == 0 && switch.done.extents == 4).await;
+        let job = if back {
+            house.namespace.roll_back_switch("hot").await.unwrap()
+        } else {
+            house.namespace.commit_switch("hot").await.unwrap()
+        };
+        house.job_is(job.id, if back { JobState::Done } else { JobState::Empty }).await;
+        let moved = house.namespace.job(job.id).await.unwrap();
+        assert_eq!(moved.moved_bytes, 0, "nothing is copied twice: {moved:?}");
+        for key in ["before", "while the new one fails", "after"] {
+            let silos = house.silos(&house.logs, key).await;
+            let gone = if back { "far" } else { "hot" };
+            assert!(silos.len() == 2 && !silos.contains(&gone.to_owned()), "{key} is on {silos:?}");
+        }
+        let mut two = house.silos(&house.photos, "two").await;
+        two.sort();
+        assert_eq!(two, if back { ["cold", "hot"] } else { ["cold", "far"] });
+    }
+}
+
+/// What stands against the drain stands against the commit, which changes nothing then; a switch that was taken back meanwhile does not
+/// come again.
+#[tokio::test]
+async fn a_commit_that_is_refused_changes_nothing() {
+    let (house, _) = begun("switch-against").await;
+    house.declare(&[("site", wish("s3://logs/", None, &["site=frankfurt"], &[]))]).await.unwrap();
+    house.namespace.start_switch("hot", "far", false).await.unwrap();
+    house.switched(|switch| switch.rest.extents == 0).await;
+    house.declare(&[("home", wish("s3://", None, &["site=frankfurt"], &[]))]).await.unwrap();
+    assert_eq!(house.namespace.commit_switch("hot").await, Err(OrderError::Against("home".to_owned())));
+    assert_eq!(house.namespace.switches().await.unwrap().len(), 1);
+    house.namespace.delete_objective("home").await.unwrap();
+    let job = house.namespace.roll_back_switch("hot").await.unwrap();
+    house.job_is(job.id, JobState::Done).await;
+    assert_eq!(house.silos(&house.logs, "old/01").await, ["hot"]);
+}
+
 #[tokio::test]
 async fn only_one_switch_of_a_silo_at_a_time_and_only_between_silos_that_can() {
     let (house, _) = begun("switch-refused").await;

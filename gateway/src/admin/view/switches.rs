@@ -26,8 +26,6 @@ pub struct SwitchView {
     pub to: String,
     /// Since when.
     pub started: Timestamp,
-    /// There is no way back any more.
-    pub committed: bool,
     /// What of the old silo's objects the new one has.
     pub done: Amount,
     /// What it has not.
@@ -48,7 +46,6 @@ impl From<SwitchInfo> for SwitchView {
             from: info.from,
             to: info.to,
             started: time(info.started),
-            committed: info.committed,
             done: info.done,
             rest: info.rest,
             lag_ms: info.lag,

@@ -32,7 +32,8 @@ impl Core {
 
     /// The same for one request.
     pub(crate) fn stand_alone(&self) -> Standing {
-        Standing::of(self, Arc::new(Live::new(self.without_order(Pace::default()))))
+        let live = Live::new(self.without_order(Pace::default()));
+        Standing::of(self, Arc::new(Live { for_a_write: true, ..live }))
     }
 
     fn without_order(&self, pace: Pace) -> JobInfo {

@@ -22,10 +22,10 @@ pub struct Spent {
 }
 
 impl Spent {
-    /// The same in the month that it is; nothing of an earlier one.
+    /// The same in the month that it is; nothing of an earlier one. A clock that is behind begins none.
     fn in_month(self, now: UnixMs) -> Self {
         let month = jiff::Timestamp::from_millisecond(now).unwrap_or_default().strftime("%Y-%m").to_string();
-        if self.month == month { self } else { Self { month, money: Money::ZERO } }
+        if self.month >= month { self } else { Self { month, money: Money::ZERO } }
     }
 }
 
@@ -36,6 +36,15 @@ fn cost_of(prices: &Prices, objects: &[JudgedObject], now: UnixMs) -> Money {
         ledger.add(object, now);
     }
     ledger.finish().1.cost.once.total()
+}
+
+/// Nothing of it is begun.
+fn wait(object: &mut JudgedObject, budget: Money) {
+    for extent in &mut object.extents {
+        let Some(way) = extent.standing.way() else { continue };
+        let reason = format!("the budget of moves by themselves, {budget} a month, is spent");
+        extent.standing = Standing::Waits { by: way.by, reason };
+    }
 }
 
 impl Core {
@@ -49,20 +58,27 @@ impl Core {
     pub(crate) async fn set_aside(&self, judge: &Judge, objects: &mut [JudgedObject]) -> Result<(), Fault> {
         let Some(budget) = self.options.align.as_ref().and_then(|align| align.budget) else { return Ok(()) };
         let prices = self.prices(judge);
-        let cost = cost_of(&prices, objects, judge.now);
-        if cost == Money::ZERO || self.spend(cost, budget).await? {
+        let cost = |objects: &[JudgedObject]| cost_of(&prices, objects, judge.now);
+        let all = cost(objects);
+        if all == Money::ZERO || self.spend(all, budget).await? {
             return Ok(());
         }
+        let (spent, mut begun, mut paid) = (self.spent().await?.money, Money::ZERO, Vec::new());
         for object in objects {
-            let cost = cost_of(&prices, std::slice::from_ref(object), judge.now);
-            if cost == Money::ZERO || self.spend(cost, budget).await? {
+            let own = cost(std::slice::from_ref(object));
+            if own == Money::ZERO {
                 continue;
             }
-            for extent in &mut object.extents {
-                let Some(way) = extent.standing.way() else { continue };
-                let reason = format!("the budget of moves by themselves, {budget} a month, is spent");
-                extent.standing = Standing::Waits { by: way.by, reason };
+            if spent + begun + own <= budget {
+                begun += own;
+                paid.push(object);
+            } else {
+                wait(object, budget);
             }
+        }
+        // Another gateway may have been faster.
+        if begun != Money::ZERO && !self.spend(begun, budget).await? {
+            paid.into_iter().for_each(|object| wait(object, budget));
         }
         Ok(())
     }

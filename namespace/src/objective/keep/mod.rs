@@ -2,13 +2,14 @@
 //! elsewhere moves by itself. Of several gateways one compares everything, and each what changed through it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outlook, Scope};
+use super::judge::incarnation_of;
+use super::{Moving, Outlook, Scope, What};
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
 use crate::engine::Key;
@@ -16,11 +17,12 @@ use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
 use crate::job::{JobState, Order, OrderError, Pace, StandingJob, Steps, Walk};
 use crate::limits::{ACK_PATIENCE, ALIGN_BEAT, ALIGN_KEPT, MAX_COPIES};
-use crate::name::ObjectKey;
+use crate::list::read_name;
+use crate::name::{BucketName, ObjectKey};
 use crate::namespace::{Core, Namespace};
 use crate::price::Money;
 use crate::sweep::live_sessions;
-use crate::table::objects::object;
+use crate::table::objects::{NAME_AT, object};
 
 mod budget;
 mod due;
@@ -71,7 +73,12 @@ pub(crate) struct Keeping {
     too_many: AtomicBool,
     /// None where nothing is wished, or another gateway compares.
     told: Mutex<Option<Alignment>>,
+    /// Copies of what is read that were made since all were compared, in thousandths of what there may be.
+    copied: AtomicU64,
 }
+
+/// Copies of what is read, in thousandths of what there may be, until all are compared: an eighth.
+const MANY_COPIES: u64 = 125;
 
 impl Keeping {
     /// An object may be wanted elsewhere now.
@@ -82,6 +89,19 @@ impl Keeping {
         } else {
             self.too_many.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// An object was read. Those beyond what is remembered are read again, or need no copy.
+    fn read(&self, object: &Key) {
+        let mut changed = self.changed.lock().expect("no holder panics");
+        if changed.len() < ALIGN_KEPT / 2 {
+            changed.insert(object.clone());
+        }
+    }
+
+    /// Whether there may be more copies of what is read than there may be; asked once all are about to be compared.
+    fn has_many_copies(&self) -> bool {
+        self.copied.load(Ordering::Relaxed) >= MANY_COPIES && self.copied.swap(0, Ordering::Relaxed) >= MANY_COPIES
     }
 
     fn take(&self) -> BTreeSet<Key> {
@@ -117,9 +137,30 @@ impl Core {
     }
 
     /// Objects were read: what is read may get one more copy.
-    pub(crate) fn align_read<'a>(&self, objects: impl Iterator<Item = &'a Key>) {
-        if self.options.align.is_some() && self.inventory().copies_what_is_read() {
-            objects.for_each(|object| self.keeping.changed(object.clone()));
+    pub(crate) async fn align_read<'a>(&self, objects: impl Iterator<Item = &'a Key>) -> Result<(), Fault> {
+        let inventory = self.inventory();
+        if self.options.align.is_none() || !inventory.copies_what_is_read() {
+            return Ok(());
+        }
+        let buckets: BTreeMap<u64, BucketName> =
+            self.bucket_rows().await?.into_iter().map(|(name, row)| (row.incarnation, name)).collect();
+        for object in objects {
+            let (bucket, key) = (buckets.get(&incarnation_of(object)?), read_name(&object[NAME_AT..])?);
+            if bucket.is_some_and(|bucket| inventory.copies_reads_of(bucket.as_str(), &key)) {
+                self.keeping.read(object);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes what was copied because it was read.
+    fn note_copied(&self, outlook: &Outlook) {
+        let inventory = self.inventory();
+        let max = |moving: &Moving| inventory.objectives.get(&moving.objective).and_then(|(wish, _)| wish.max);
+        for moving in outlook.moves.iter().filter(|moving| moving.what == What::Copy) {
+            if let Some(max) = max(moving) {
+                self.keeping.copied.fetch_add(moving.amount.bytes.saturating_mul(1000) / max.max(1), Ordering::Relaxed);
+            }
         }
     }
 
@@ -143,7 +184,7 @@ impl Core {
     async fn align_one(self: &Arc<Self>, object: Key) -> Result<(), Fault> {
         let standing = self.stand_alone();
         for _ in 0..=2 * MAX_COPIES {
-            let judge = self.objectives(&Scope::default()).await?;
+            let judge = self.objectives(&Scope::default()).await?.for_a_write();
             let mut walk = Walk::one(judge, object.clone());
             let failed = standing.carry_out(self, &mut walk).await.map_err(fault_of)?.failed;
             let Some(outlook) = walk.told() else { break };
@@ -178,7 +219,10 @@ impl Core {
             }
             let objects: Vec<Key> = objects.into_iter().collect();
             let came = match self.compare(standing, objects.clone()).await {
-                Ok((Some(outlook), steps)) => Came::of(&outlook, steps),
+                Ok((Some(outlook), steps)) => {
+                    self.note_copied(&outlook);
+                    Came::of(&outlook, steps)
+                }
                 // What was declared meanwhile is compared with at once.
                 Ok((None, _)) => Came::Closer,
                 Err(error) => {
@@ -207,7 +251,7 @@ impl Core {
             self.keeping.tell(|told| *told = Some(told.take().unwrap_or_default()));
             let (began, revision) = (self.clock.monotonic(), self.inventory().revision);
             let too_many = self.keeping.too_many.swap(false, Ordering::Relaxed);
-            let fuller = self.is_fuller(&mut fullest).await.unwrap_or(false);
+            let fuller = self.is_fuller(&mut fullest).await.unwrap_or(false) || self.keeping.has_many_copies();
             if !due.is(began, revision, too_many || fuller) {
                 continue;
             }
@@ -249,8 +293,8 @@ impl Core {
         self.forget_moves(None).await?;
         let mut walk = Walk::all(self.objectives(&Scope::default()).await?);
         let steps = standing.carry_out(self, &mut walk).await?;
-        let colder = match walk.take_filled() {
-            Some(filled) => self.make_room(&self.inventory().rules()?, filled).await?,
+        let colder = match walk.filled() {
+            Some((rules, filled)) => self.make_room(rules, filled).await?,
             None => false,
         };
         let Some(outlook) = walk.told() else { return Ok(None) };
@@ -279,7 +323,7 @@ impl Core {
     /// What orders that run now are about: they have their say first.
     pub(crate) async fn busy(&self) -> Result<Vec<(Scope, JobId)>, Fault> {
         let running = self.job_rows().await?.into_iter().filter(|row| row.info.state == JobState::Running);
-        let placing = running.filter(|row| !matches!(row.info.order, Order::Drain { .. }));
+        let placing = running.filter(|row| !matches!(row.info.order, Order::Drain { .. } | Order::Undo { .. }));
         Ok(placing.map(|row| (row.info.order.on(), row.info.id)).collect())
     }
 

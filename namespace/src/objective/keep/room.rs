@@ -10,43 +10,55 @@ use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::namespace::Core;
 use crate::objective::judge::JudgedObject;
-use crate::objective::{Cuts, Fullness, Judge, Layers, Rules};
+use crate::objective::{Cut, Cuts, Fullness, Judge, Layers, Rules};
 use crate::table::silos::cuts as cuts_key;
 use crate::table::usage::{self, Counted};
 
-/// By objective, by its place among the rules, and silo: what leaves it when there is no room.
+/// By silo, and by objective, by its place among the rules: what leaves the silo when there is no room.
 #[derive(Default)]
-pub(crate) struct Filled(BTreeMap<(usize, SiloId), Layers>);
+pub(crate) struct Filled(BTreeMap<SiloId, BTreeMap<usize, Layers>>);
 
 impl Filled {
     /// One more object.
     pub(crate) fn add(&mut self, judge: &Judge, object: &JudgedObject) {
         for extent in object.extents.iter().filter(|extent| extent.own) {
             for (by, silo, used) in judge.takes(object, extent) {
-                let layers = self.0.entry((by, silo)).or_insert_with(|| Layers::at(judge.now));
+                let layers = self.0.entry(silo).or_default().entry(by).or_insert_with(|| Layers::at(judge.now));
                 layers.add(used, extent.row.size);
             }
         }
     }
 
-    /// What is too cold now; `before` is what was.
+    /// What is too cold now; `before` is what was. Several objectives that fill a silo, or copy what is read there, make room
+    /// together.
     fn cuts(&self, rules: &Rules, before: &Cuts, full: &BTreeMap<SiloId, Fullness>) -> Cuts {
         let mut cuts = Cuts::new();
-        for ((by, silo), layers) in &self.0 {
-            let (rule, Some(full)) = (&rules.all()[*by], full.get(silo)) else { continue };
-            let under_way = before.get(&rule.name).is_some_and(|cuts| cuts.contains_key(silo));
-            let wish = &rule.objective;
-            // One that fills silos and copies what is read onto one of them would be two objectives.
-            let excess = match wish.fill.filter(|_| wish.copy_on_read.is_empty()) {
-                Some(fill) => full.excess(fill, under_way),
-                None => full.excess_copies(layers.sum(), wish.max),
-            };
-            if let Some(cut) = layers.cut(excess) {
-                cuts.entry(rule.name.clone()).or_default().insert(*silo, cut);
+        for (silo, by_rule) in &self.0 {
+            let Some(full) = full.get(silo) else { continue };
+            let rule = |by: &usize| &rules.all()[*by];
+            let under_way = |by: &usize| before.get(&rule(by).said).is_some_and(|cuts| cuts.contains_key(silo));
+            let (fill, spare): (Vec<_>, Vec<_>) = by_rule.iter().partition(|(by, _)| rule(by).fills(*silo));
+            let excess = fill.iter().filter_map(|(by, _)| Some(full.excess(rule(by).objective.fill?, under_way(by))));
+            let of_fill = Layers::together(fill.iter().map(|(_, layers)| *layers)).cut(excess.max().unwrap_or(0));
+            let of_spare = Layers::together(spare.iter().map(|(_, layers)| *layers));
+            let of_spare = of_spare.cut(full.lacks().min(of_spare.sum()));
+            let fill = fill.iter().map(|(by, _)| (*by, of_fill));
+            let spare = spare.iter().map(|(by, layers)| {
+                let beyond = Fullness::beyond(layers.sum(), rule(by).objective.max);
+                (*by, Cut::higher(layers.cut(beyond), of_spare))
+            });
+            for (by, cut) in fill.chain(spare).filter_map(|(by, cut)| Some((by, cut?))) {
+                cuts.entry(rule(by).said.clone()).or_default().insert(*silo, cut);
             }
         }
         cuts
     }
+}
+
+/// Whether something is too cold somewhere where nothing was before.
+fn is_new(after: &Cuts, before: &Cuts) -> bool {
+    let known = |said: &String, silo: &SiloId| before.get(said).is_some_and(|cuts| cuts.contains_key(silo));
+    after.iter().any(|(said, cuts)| cuts.keys().any(|silo| !known(said, silo)))
 }
 
 impl Core {
@@ -57,17 +69,18 @@ impl Core {
         Ok(row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default())
     }
 
-    /// Writes down what is too cold, from what silos are filled with. Answers whether that changed.
-    pub(crate) async fn make_room(&self, rules: &Rules, filled: Filled) -> Result<bool, Fault> {
+    /// Writes down what is too cold, from what silos are filled with. Answers whether something is where nothing was before.
+    pub(crate) async fn make_room(&self, rules: &Rules, filled: &Filled) -> Result<bool, Fault> {
         let (before, full) = (self.cuts().await?, self.fullness().await?);
         let after = filled.cuts(rules, &before, &full);
         if after == before {
             return Ok(false);
         }
+        let is_new = is_new(&after, &before);
         let row = serde_json::to_vec(&after).map_err(|error| Fault::Damaged(error.to_string()))?;
         let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Put(cuts_key(), row.clone())], ()));
         engine::commit(&*self.engine, Vec::new(), decide).await?;
-        Ok(true)
+        Ok(is_new)
     }
 
     /// How full silos are.
@@ -89,6 +102,6 @@ impl Core {
             let others = space.total.saturating_sub(space.free).saturating_sub(live + retired);
             (space.total, others)
         });
-        Ok(Fullness { live, space, room: open.room() })
+        Ok(Fullness { live, space, room: open.room().map(|room| room + retired) })
     }
 }

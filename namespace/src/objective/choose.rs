@@ -1,0 +1,223 @@
+//! Which silos something should be on, as far as they take it. Pure.
+
+use super::Rules;
+use super::decide::{Held, SiloFact, Spare, Wanted};
+use crate::extent::SiloId;
+use crate::placement::Candidate;
+
+/// Silos that something should be on, each for an objective's sake; and why there are not enough, for whose sake.
+pub(super) struct Chosen {
+    pub on: Vec<(SiloId, usize)>,
+    pub lacks: Option<(usize, String)>,
+}
+
+struct Choosing<'a> {
+    rules: &'a Rules,
+    wanted: &'a Wanted,
+    held: &'a Held,
+    /// Silos that take it where no objective says where, the best first.
+    otherwise: Vec<SiloId>,
+    on: Vec<(SiloId, usize)>,
+    lacks: Option<(usize, String)>,
+    /// Why silos were passed over.
+    reasons: Vec<String>,
+}
+
+impl Rules {
+    /// The silos that it should be on, as far as they take it: what is held where it may be stays, and all of it where nobody
+    /// says where or how many.
+    pub(super) fn choose(&self, wanted: &Wanted, held: &Held, by: usize, otherwise: Vec<SiloId>) -> Chosen {
+        let (on, lacks, reasons) = (Vec::new(), None, Vec::new());
+        let mut choosing = Choosing { rules: self, wanted, held, otherwise, on, lacks, reasons };
+        choosing.leave(by);
+        if choosing.on.is_empty() {
+            choosing.keep();
+            choosing.place(by);
+        }
+        choosing.along();
+        choosing.spare();
+        Chosen { on: choosing.on, lacks: choosing.lacks }
+    }
+
+    /// Whether a silo has a copy only for the sake of how it is used.
+    pub(super) fn is_spare(&self, wanted: &Wanted, held: &Held, silo: SiloId, otherwise: &[SiloId]) -> bool {
+        let spare = |id: SiloId| wanted.has_spare(id) && !otherwise.contains(&id);
+        spare(silo) && held.on.iter().any(|id| *id != silo && !spare(*id))
+    }
+
+    /// Whether a silo's copy is one that somebody wants; all are wanted where nobody says where or how many.
+    pub(crate) fn wants(&self, wanted: &Wanted, held: &Held, silo: SiloId, otherwise: Vec<SiloId>) -> bool {
+        let others = held.on.iter().filter(|id| **id != silo && !wanted.never.contains_key(*id)).count();
+        let chosen = || self.choose(wanted, held, wanted.by.unwrap_or_default(), otherwise);
+        wanted.says() && (others < wanted.number() || chosen().on.iter().any(|(on, _)| *on == silo))
+    }
+}
+
+impl Choosing<'_> {
+    fn may(&self, id: SiloId) -> bool {
+        !self.wanted.never.contains_key(&id)
+    }
+
+    /// A copy there is but one more.
+    fn is_spare(&self, id: SiloId) -> bool {
+        self.wanted.has_spare(id) && !self.otherwise.contains(&id)
+    }
+
+    fn is_on(&self, id: SiloId) -> bool {
+        self.on.iter().any(|(on, _)| *on == id)
+    }
+
+    /// What is held, where it may be. What is there but because it was read counts only where nothing else does.
+    fn held(&self) -> Vec<SiloId> {
+        let mut held: Vec<SiloId> = self.held.on.iter().copied().filter(|id| self.may(*id)).collect();
+        if held.iter().any(|id| !self.is_spare(*id)) {
+            held.retain(|id| !self.is_spare(*id));
+        }
+        held
+    }
+
+    /// Nobody says where, or how many: all stays.
+    fn leave(&mut self, by: usize) {
+        if !self.wanted.says() {
+            self.on = self.held().into_iter().map(|id| (id, by)).collect();
+        }
+    }
+
+    /// Silos that it may be placed on, the best first.
+    fn candidates(&self) -> Vec<SiloId> {
+        let (wanted, mut candidates) = (self.wanted, self.held());
+        // What came along is never instead of what it came from.
+        let along = |id: &SiloId| wanted.along.iter().any(|(_, from, to)| to == id && self.held.on.contains(from));
+        let closed = |id: &SiloId| self.rules.silos.get(id).is_none_or(|fact| fact.takes.cordoned);
+        candidates.sort_by_key(|id| {
+            let place = wanted.on.iter().position(|on| on == id);
+            (along(id), !self.rules.is_up(*id), closed(id), place)
+        });
+        if wanted.by.is_some() {
+            candidates.retain(|id| wanted.on.contains(id));
+            // Off a silo that is filled, onto the next ones: never back.
+            if let Some(last) = wanted.on.iter().rposition(|id| wanted.leaves.contains(id) && self.held.on.contains(id))
+            {
+                let (leaving, staying): (Vec<_>, _) = candidates.into_iter().partition(|id| wanted.leaves.contains(id));
+                candidates = staying;
+                candidates.extend(wanted.on.iter().skip(last + 1).filter(|id| !wanted.leaves.contains(id)));
+                candidates.extend(leaving);
+            }
+            candidates.extend(&wanted.on);
+            return candidates;
+        }
+        candidates.extend(self.otherwise.iter().filter(|id| self.may(**id)));
+        if wanted.number() > 1 {
+            candidates.extend(self.rules.silos.keys().filter(|id| self.may(**id) && !self.is_spare(**id)));
+        }
+        candidates
+    }
+
+    fn keep(&mut self) {
+        let candidates = self.candidates();
+        for (by, keep) in &self.wanted.keep {
+            if self.on.iter().any(|(id, _)| keep.contains(id)) {
+                continue;
+            }
+            let mut order = keep.clone();
+            order.sort_by_key(|id| (!candidates.contains(id), !self.held.on.contains(id), !self.rules.is_up(*id)));
+            if !order.into_iter().any(|id| self.take(id, *by, None)) {
+                self.lacks = Some((*by, self.lacking()));
+            }
+        }
+    }
+
+    fn place(&mut self, by: usize) {
+        let (candidates, wanted) = (self.candidates(), self.wanted);
+        let by = wanted.copies.as_ref().filter(|copies| copies.number > 1).map_or(by, |copies| copies.by);
+        let place = wanted.by.unwrap_or(by);
+        // Where nobody says where, the one that is kept is as good as any.
+        let counts = |on: &SiloId| wanted.by.is_none() || candidates.contains(on);
+        let placed =
+            |choosing: &Self| -> Vec<SiloId> { choosing.on.iter().map(|(on, _)| *on).filter(counts).collect() };
+        for id in &candidates {
+            let so_far = placed(self);
+            if so_far.len() >= wanted.number() {
+                break;
+            }
+            self.take(*id, if so_far.is_empty() { place } else { by }, Some(&so_far));
+        }
+        if placed(self).len() < wanted.number() {
+            self.lacks = Some((by, self.lacking()));
+        }
+    }
+
+    /// What is on an old silo is wanted on the new one, too.
+    fn along(&mut self) {
+        for (by, from, to) in &self.wanted.along {
+            // What waits for another place is still there.
+            let stays = self.is_on(*from) || (self.lacks.is_some() && self.held.on.contains(from));
+            if stays && !self.is_on(*to) && !(self.may(*to) && self.take(*to, *by, None)) && self.lacks.is_none() {
+                self.lacks = Some((*by, self.lacking()));
+            }
+        }
+    }
+
+    /// One more copy of what is read.
+    fn spare(&mut self) {
+        for (by, silos) in &self.wanted.spare {
+            let silos: Vec<&Spare> = silos.iter().filter(|spare| self.is_spare(spare.silo)).collect();
+            if silos.iter().any(|spare| self.is_on(spare.silo)) {
+                continue;
+            }
+            match silos.iter().find(|spare| spare.stays && self.held.on.contains(&spare.silo)) {
+                Some(spare) => self.on.push((spare.silo, *by)),
+                // Where none takes one, there is none.
+                None => drop(silos.iter().filter(|spare| spare.gets).any(|spare| self.take(spare.silo, *by, None))),
+            }
+        }
+    }
+
+    /// Takes a silo, unless it takes nothing, or is no other place than one of those it is to be apart from.
+    fn take(&mut self, id: SiloId, by: usize, apart_from: Option<&[SiloId]>) -> bool {
+        if self.on.iter().any(|(on, _)| *on == id) {
+            return false;
+        }
+        let Some(fact) = self.rules.silos.get(&id) else { return false };
+        let refused = if self.held.on.contains(&id) { None } else { refusal(&fact.takes, self.held.bytes) };
+        match refused.or_else(|| apart_from.and_then(|from| self.not_apart(fact, from))) {
+            None => self.on.push((id, by)),
+            Some(reason) => {
+                if !self.reasons.contains(&reason) {
+                    self.reasons.push(reason);
+                }
+                return false;
+            }
+        }
+        true
+    }
+
+    fn not_apart(&self, fact: &SiloFact, from: &[SiloId]) -> Option<String> {
+        let label = self.wanted.copies.as_ref()?.apart.as_ref()?;
+        let name = &fact.takes.name;
+        let Some(own) = fact.labels.get(label) else { return Some(format!("silo `{name}` has no label `{label}`")) };
+        let same = |id: &&SiloId| self.rules.silos.get(id).and_then(|on| on.labels.get(label)) == Some(own);
+        from.iter().find(same).map(|_| format!("silo `{name}` is of the same {label}, {own}, as another"))
+    }
+
+    /// Why there are not enough.
+    fn lacking(&self) -> String {
+        match (self.reasons.is_empty(), self.on.len()) {
+            (false, _) => self.reasons.join("; "),
+            (true, 0) => "no silo is allowed".to_owned(),
+            (true, some) => format!("{} silos are wanted, and {some} allowed", self.wanted.number()),
+        }
+    }
+}
+
+/// Why a silo takes no bytes now.
+fn refusal(silo: &Candidate, bytes: u64) -> Option<String> {
+    let name = &silo.name;
+    if silo.cordoned {
+        return Some(format!("silo `{name}` takes no new bytes"));
+    }
+    if !silo.up {
+        return Some(format!("silo `{name}` is down"));
+    }
+    silo.room.is_some_and(|room| room < bytes).then(|| format!("silo `{name}` has no room above its reserve"))
+}
