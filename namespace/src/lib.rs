@@ -45,6 +45,7 @@ mod store;
 
 pub mod copy;
 pub mod delete;
+pub mod find;
 pub mod get;
 pub mod heat;
 pub mod list;

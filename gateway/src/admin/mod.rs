@@ -19,6 +19,7 @@ mod declare;
 mod door;
 mod events;
 mod extract;
+mod find;
 mod health;
 mod index;
 mod jobs;
@@ -102,6 +103,7 @@ fn routes() -> Vec<Route> {
         route("GET", "/v1/job/{id}/moves", "job.moves", get(jobs::moves)),
         route("POST", "/v1/job/{id}/cancel", "job.cancel", post(jobs::cancel)),
         route("GET", "/v1/where", "where", get(jobs::where_is)),
+        route("GET", "/v1/find", "find", get(find::find)),
         route("GET", "/v1/usage", "usage", get(silos::usage)),
         route("GET", "/v1/index", "index.show", get(index::show)),
         route("POST", "/v1/index/backup", "index.backup", post(index::back_up)),

@@ -17,8 +17,10 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
+mod found;
 mod roots;
 
+pub use found::{FindLine, FoundSum, FoundView};
 pub use roots::{ConflictView, RootView};
 
 /// A gateway about itself.

@@ -30,6 +30,7 @@ mod apply;
 mod assimilate;
 mod check;
 mod demo;
+mod find;
 mod index;
 mod job;
 mod lines;
@@ -129,6 +130,8 @@ pub enum Command {
     Job(job::Command),
     /// Show every replica of an object's bytes.
     Where(usage::Where),
+    /// Print the objects that a condition holds for.
+    Find(find::Find),
     /// Show objects and bytes by bucket, account and silo.
     Du,
     /// Compare index and silos, read-only: of a running gateway, or of a stopped data folder (`--data`).
@@ -233,6 +236,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Why(command) => objective::why(&context, &command).await,
         Command::Job(command) => job::run(&context, command).await,
         Command::Where(command) => usage::whereabouts(&context, &command).await,
+        Command::Find(command) => find::find(&context, &command).await,
         Command::Du => usage::du(&context).await,
         Command::Check(command) => check::check(&context, &command).await,
         Command::Sweep(command) => check::sweep(&context, &command).await,
@@ -331,6 +335,8 @@ mod tests {
             "holdall why s3://photos/a//b",
             "holdall job watch 3 --json",
             "holdall where s3://photos/a//b",
+            "holdall find s3://photos/2024/ --where copies<2 --limit 10 --json",
+            "holdall find --count",
             "holdall check --deep --json",
             "holdall sweep --now",
             "holdall index show --json",

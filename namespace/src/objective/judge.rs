@@ -184,7 +184,7 @@ impl Core {
 
     /// The extents of a version, each with the one that its bytes were written for where that is this version: what it shares
     /// with others moves with theirs.
-    async fn made_of(&self, row: &ObjectRow) -> Result<BTreeMap<Number, Option<Number>>, Fault> {
+    pub(crate) async fn made_of(&self, row: &ObjectRow) -> Result<BTreeMap<Number, Option<Number>>, Fault> {
         let id = match &row.data {
             Data::Slices(slices) => {
                 return Ok(slices.iter().map(|slice| (slice.extent, Some(row.version))).collect());

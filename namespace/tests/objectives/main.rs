@@ -24,6 +24,7 @@ use holdall_namespace::{Namespace, Options};
 mod support;
 
 mod copies;
+mod find;
 mod heat;
 mod keep;
 
