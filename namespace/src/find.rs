@@ -46,6 +46,8 @@ pub struct Found {
     pub tags: Pairs,
     /// `x-amz-meta-…`, without the prefix.
     pub metadata: Pairs,
+    /// What people say of it.
+    pub labels: Pairs,
     /// Silos, by name, that have a verified copy of all of its bytes.
     pub silos: Vec<String>,
     /// Verified copies of those of its bytes that have the fewest; 0 of an object without bytes.
@@ -192,6 +194,7 @@ impl Found {
             heat: self.heat,
             tags: &self.tags,
             metadata: &self.metadata,
+            labels: &self.labels,
             etag: &self.etag,
             silos: &self.silos,
             copies: self.copies,
@@ -269,6 +272,7 @@ impl Core {
     async fn know(&self, bucket: &Bucket, rows: &[Row], needs: Needs) -> Result<Vec<Option<Found>>, Fault> {
         let keys = || rows.iter().map(|(key, _)| &key[..]);
         let heats = if needs.heat { self.heats(keys()).await? } else { vec![None; rows.len()] };
+        let labels = if needs.labels { self.all_labels(keys()).await? } else { vec![Pairs::new(); rows.len()] };
         let own = if needs.attributes {
             self.all_attributes(rows).await?
         } else {
@@ -277,7 +281,7 @@ impl Core {
         let held = if needs.held { self.held(rows).await? } else { vec![Some(Held::default()); rows.len()] };
         let inventory = self.inventory();
         let mut all = Vec::with_capacity(rows.len());
-        for ((((key, row), heat), own), held) in rows.iter().zip(heats).zip(own).zip(held) {
+        for (((((key, row), heat), labels), own), held) in rows.iter().zip(heats).zip(labels).zip(own).zip(held) {
             let (Some(own), Some(held)) = (own, held) else {
                 all.push(None);
                 continue;
@@ -294,6 +298,7 @@ impl Core {
                 content_type,
                 tags: own.tags,
                 metadata: own.headers.user,
+                labels,
                 silos: held.names(&inventory),
                 copies: u32::try_from(held.copies).unwrap_or(u32::MAX),
                 heat,

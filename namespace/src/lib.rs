@@ -48,6 +48,7 @@ pub mod delete;
 pub mod find;
 pub mod get;
 pub mod heat;
+pub mod label;
 pub mod list;
 pub mod multipart;
 pub mod put;

@@ -18,6 +18,12 @@ pub const MAX_METADATA: usize = 2048;
 pub const MAX_OBJECT_TAGS: usize = 10;
 /// Tags of a bucket (S3).
 pub const MAX_BUCKET_TAGS: usize = 50;
+/// Labels of an object, as many as tags,
+pub const MAX_LABELS: usize = 10;
+/// and characters of a label's name
+pub const MAX_LABEL_NAME: usize = 128;
+/// and value.
+pub const MAX_LABEL_VALUE: usize = 256;
 /// Parts of an upload (S3).
 pub const MAX_PARTS: u32 = 10_000;
 /// Every part but the last has at least this many bytes (S3).

@@ -23,6 +23,7 @@ mod find;
 mod health;
 mod index;
 mod jobs;
+mod labels;
 mod lines;
 mod objectives;
 mod silos;
@@ -104,6 +105,9 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/job/{id}/cancel", "job.cancel", post(jobs::cancel)),
         route("GET", "/v1/where", "where", get(jobs::where_is)),
         route("GET", "/v1/find", "find", get(find::find)),
+        route("GET", "/v1/label", "label.show", get(labels::show)),
+        route("POST", "/v1/label", "label.set", post(labels::set)),
+        route("POST", "/v1/label/all", "label.set_all", post(labels::set_all)),
         route("GET", "/v1/usage", "usage", get(silos::usage)),
         route("GET", "/v1/index", "index.show", get(index::show)),
         route("POST", "/v1/index/backup", "index.backup", post(index::back_up)),

@@ -8,6 +8,7 @@ use holdall_namespace::assimilate::AssimilateError;
 use holdall_namespace::fault::Fault;
 use holdall_namespace::inventory::{ApplyError, SiloCommandError};
 use holdall_namespace::job::OrderError;
+use holdall_namespace::label::LabelError;
 use holdall_namespace::objective::ObjectiveError;
 use holdall_namespace::probe::ProbeError;
 use holdall_namespace::remove_silo::RemoveSiloError;
@@ -165,6 +166,18 @@ impl From<AssimilateError> for Problem {
             AssimilateError::Overlaps { .. } => (StatusCode::CONFLICT, "root_overlaps"),
             AssimilateError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_order"),
             AssimilateError::Fault(fault) => return fault.clone().into(),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<LabelError> for Problem {
+    fn from(error: LabelError) -> Self {
+        let (status, code) = match &error {
+            LabelError::NoSuchKey(_) => (StatusCode::NOT_FOUND, "no_such_object"),
+            LabelError::TooMany(_) => (StatusCode::CONFLICT, "too_many_labels"),
+            LabelError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_label"),
+            LabelError::Fault(fault) => return fault.clone().into(),
         };
         Self::new(status, code, error.to_string())
     }

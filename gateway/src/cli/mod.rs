@@ -33,6 +33,7 @@ mod demo;
 mod find;
 mod index;
 mod job;
+mod label;
 mod lines;
 mod objective;
 mod place;
@@ -132,6 +133,8 @@ pub enum Command {
     Where(usage::Where),
     /// Print the objects that a condition holds for.
     Find(find::Find),
+    /// Label objects, or show an object's labels.
+    Label(label::Label),
     /// Show objects and bytes by bucket, account and silo.
     Du,
     /// Compare index and silos, read-only: of a running gateway, or of a stopped data folder (`--data`).
@@ -237,6 +240,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Job(command) => job::run(&context, command).await,
         Command::Where(command) => usage::whereabouts(&context, &command).await,
         Command::Find(command) => find::find(&context, &command).await,
+        Command::Label(command) => label::run(&context, command).await,
         Command::Du => usage::du(&context).await,
         Command::Check(command) => check::check(&context, &command).await,
         Command::Sweep(command) => check::sweep(&context, &command).await,
@@ -337,6 +341,8 @@ mod tests {
             "holdall where s3://photos/a//b",
             "holdall find s3://photos/2024/ --where copies<2 --limit 10 --json",
             "holdall find --count",
+            "holdall label s3://photos/a//b team=x stage= --remove old,older --json",
+            "holdall label s3://photos/2024/ team=x --recursive --dry-run",
             "holdall check --deep --json",
             "holdall sweep --now",
             "holdall index show --json",

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 mod find;
+mod labels;
 mod objectives;
 mod prices;
 mod silos;

@@ -12,8 +12,8 @@ use crate::limits::{MAX_CONDITION, PARSER_STACK};
 use crate::table::objects::Attributes;
 
 /// What any condition may look at. `age` and `unread` are in seconds, as `days(30)` is; `size` in bytes, as `MiB(1)`.
-const VARIABLES: [&str; 9] =
-    ["bucket", "key", "size", "age", "unread", "storage_class", "content_type", "tags", "metadata"];
+const VARIABLES: [&str; 10] =
+    ["bucket", "key", "size", "age", "unread", "storage_class", "content_type", "tags", "metadata", "labels"];
 /// What only a search may look at beside, and why no objective may.
 const SEARCHED: [(&str, &str); 3] = [
     ("silos", "what moves for it would change what it says"),
@@ -22,6 +22,7 @@ const SEARCHED: [(&str, &str); 3] = [
 ];
 /// Those that say where an object's bytes are.
 const HELD: [&str; 2] = ["silos", "copies"];
+const LABELS: &str = "labels";
 /// Those that may stand in a row of their own.
 const ATTRIBUTES: [&str; 3] = ["content_type", "tags", "metadata"];
 /// Reads in the last so many seconds.
@@ -55,6 +56,8 @@ pub struct Subject<'a> {
     pub tags: &'a [(String, String)],
     /// `x-amz-meta-…`, without the prefix.
     pub metadata: &'a [(String, String)],
+    /// What people say of it.
+    pub labels: &'a [(String, String)],
     /// ETag; searches alone ask for it and what follows.
     pub etag: &'a str,
     /// Silos that have a verified copy of all of its bytes.
@@ -143,18 +146,21 @@ impl By {
 
 /// What a condition looks at beside what a list shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something else to be read")]
 pub struct Needs {
     /// What may stand in a row of its own.
     pub attributes: bool,
     /// How the object is read.
     pub heat: bool,
+    /// What people say of it.
+    pub labels: bool,
     /// Where its bytes are.
     pub held: bool,
 }
 
 impl Needs {
     /// All there is.
-    pub const ALL: Self = Self { attributes: true, heat: true, held: true };
+    pub const ALL: Self = Self { attributes: true, heat: true, labels: true, held: true };
 
     /// What both look at.
     #[must_use]
@@ -162,6 +168,7 @@ impl Needs {
         Self {
             attributes: self.attributes || other.attributes,
             heat: self.heat || other.heat,
+            labels: self.labels || other.labels,
             held: self.held || other.held,
         }
     }
@@ -235,7 +242,8 @@ impl Condition {
         }
         let any_of = |some: &[&str]| names.iter().any(|name| some.contains(name));
         let heat = any_of(&["unread"]) || program.references().has_function(READS);
-        let needs = Needs { attributes: any_of(&ATTRIBUTES), heat, held: any_of(&HELD) };
+        let (labels, held) = (any_of(&[LABELS]), any_of(&HELD));
+        let needs = Needs { attributes: any_of(&ATTRIBUTES), heat, labels, held };
         let condition = Self { program: Arc::new(program), needs, by };
         let silos = ["silo".to_owned()];
         let small = Subject { bucket: "bucket", key: "key", storage_class: "STANDARD", ..Subject::default() };
@@ -271,6 +279,9 @@ impl Condition {
             scope.add_variable_from_value("content_type", subject.content_type);
             scope.add_variable_from_value("tags", map(subject.tags));
             scope.add_variable_from_value("metadata", map(subject.metadata));
+        }
+        if self.needs.labels {
+            scope.add_variable_from_value(LABELS, map(subject.labels));
         }
         if self.by == By::Search {
             scope.add_variable_from_value("etag", subject.etag);
@@ -373,6 +384,21 @@ mod tests {
         assert_eq!(Condition::parse("'class' in tags").unwrap().holds(&Subject { tags: &tags, ..subject() }), Ok(true));
     }
 
+    #[test]
+    fn conditions_look_at_labels() {
+        let labels = [("team".to_owned(), "x".to_owned())];
+        let labelled = Subject { labels: &labels, ..subject() };
+        for (text, without, with) in [
+            ("labels['team'] == 'x'", false, true),
+            ("labels.team != 'x'", false, false),
+            ("!('team' in labels)", true, false),
+        ] {
+            let condition = Condition::parse(text).unwrap();
+            assert_eq!(condition.needs(), Needs { labels: true, ..Needs::default() }, "{text}");
+            assert_eq!((condition.holds(&subject()), condition.holds(&labelled)), (Ok(without), Ok(with)), "{text}");
+        }
+    }
+
     /// `&&` needs only one side to say no, and `!` then makes a yes of it.
     #[test]
     fn whoever_means_what_lacks_a_tag_says_so() {
@@ -401,7 +427,7 @@ mod tests {
             assert!(wrong.at.is_some(), "{wrong}");
         }
         let unknown = Condition::of_search("silo == 'hot'").unwrap_err().to_string();
-        assert!(unknown.contains("metadata, silos, copies, etag (line 1, column 1)"), "{unknown}");
+        assert!(unknown.contains("metadata, labels, silos, copies, etag (line 1, column 1)"), "{unknown}");
     }
 
     #[test]
@@ -410,7 +436,7 @@ mod tests {
             ("size >", "(line 1, column 7)"),
             (
                 "size > MiB(2) &&\n  sise < 3",
-                "there is no `sise`: a condition may look at bucket, key, size, age, unread, storage_class, content_type, tags, metadata (line 2, column 3)",
+                "there is no `sise`: a condition may look at bucket, key, size, age, unread, storage_class, content_type, tags, metadata, labels (line 2, column 3)",
             ),
             ("age > days(30) && size > Mib(1)", "there is no function `Mib` (line 1, column 26)"),
             ("age < days(1) || dayz(3) > 1", "there is no function `dayz` (line 1, column 18)"),

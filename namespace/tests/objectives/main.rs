@@ -27,6 +27,7 @@ mod copies;
 mod find;
 mod heat;
 mod keep;
+mod labels;
 
 /// Silos `hot` and `cold` in Frankfurt, `far` abroad; what is written goes to `hot`.
 struct House {

@@ -1,10 +1,11 @@
-//! What a search found.
+//! What a search found, and what was labelled.
 
 use std::collections::BTreeMap;
 
 use holdall_namespace::clock::UnixMs;
 use holdall_namespace::find::Found;
 use holdall_namespace::heat::DAY;
+use holdall_namespace::label::Labelled;
 use holdall_namespace::object::Pairs;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,8 @@ pub struct FoundView {
     pub tags: BTreeMap<String, String>,
     /// User metadata.
     pub metadata: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
     /// Silos that have a verified copy of all of its bytes.
     pub silos: Vec<String>,
     /// Verified copies of those of its bytes that have the fewest.
@@ -72,6 +75,18 @@ pub struct FoundSum {
     pub example: Option<String>,
 }
 
+/// One line of the answer when many objects are labelled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelLine {
+    /// How far it is.
+    Labelling(Labelled),
+    /// The last line: what was labelled in all.
+    Labelled(Labelled),
+    /// The last line where it broke off.
+    Error(String),
+}
+
 impl FoundView {
     /// As it was found; reads are counted up to now.
     pub fn of(found: Found, now: UnixMs) -> Self {
@@ -86,6 +101,7 @@ impl FoundView {
             content_type: found.content_type,
             tags: map(found.tags),
             metadata: map(found.metadata),
+            labels: map(found.labels),
             silos: found.silos,
             copies: found.copies,
             last_read: found.heat.map(|heat| time(heat.last_read())),
