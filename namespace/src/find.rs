@@ -134,22 +134,18 @@ impl Search {
         let Some((bucket, rows)) = self.page().await? else { return Ok(None) };
         self.looked_at += rows.len() as u64;
         let enough = if self.only_size { Needs::default() } else { Needs::ALL };
-        let Some(condition) = &self.condition else {
-            let (found, _) = self.core.facts_of(&bucket, rows, enough).await?;
-            return Ok(Some(found.into_iter().map(|(_, found)| found).collect()));
-        };
-        let needs = condition.needs();
+        let needs = self.condition.as_ref().map_or(enough, Condition::needs);
         let (known, restless) = self.core.facts_of(&bucket, rows, needs).await?;
+        for key in restless {
+            self.unclear.add(bucket.name.as_str(), &key, "it is written too often".to_owned());
+        }
         let mut meant = Vec::new();
         for (row, known) in known {
-            match condition.holds(&known.subject(self.now)) {
+            match self.condition.as_ref().map_or(Ok(true), |condition| condition.holds(&known.subject(self.now))) {
                 Ok(true) => meant.push((row, known)),
                 Ok(false) => {}
                 Err(reason) => self.unclear.add(&known.bucket, &known.key, reason),
             }
-        }
-        for key in restless {
-            self.unclear.add(bucket.name.as_str(), &key, "it is written too often".to_owned());
         }
         if needs.and(enough) != needs && !meant.is_empty() {
             let rows = meant.into_iter().map(|(row, _)| row).collect();

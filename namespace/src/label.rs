@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::assimilate::Sought;
 use crate::bucket::Bucket;
 use crate::engine::{self, Key, NotCommitted, Priority, Read, Rows, Write};
 use crate::fault::Fault;
@@ -141,7 +142,9 @@ impl Namespace {
     /// An object's labels, in the order of their names.
     pub async fn labels(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Pairs, LabelError> {
         let name = || LabelError::NoSuchKey(format!("s3://{}/{key}", bucket.name));
-        self.core.current(bucket, key).await?.ok_or_else(name)?;
+        if !self.core.is_there(bucket, key).await? {
+            return Err(name());
+        }
         let labels = self.core.all_labels([&object(bucket.incarnation, key)[..]].into_iter()).await?;
         Ok(labels.into_iter().next().unwrap_or_default())
     }
@@ -150,8 +153,9 @@ impl Namespace {
     pub async fn label(&self, bucket: &Bucket, key: &ObjectKey, relabel: Relabel) -> Result<Pairs, LabelError> {
         relabel.check()?;
         let name = || format!("s3://{}/{key}", bucket.name);
-        // What others put somewhere may not have been seen yet.
-        self.core.current(bucket, key).await?.ok_or_else(|| LabelError::NoSuchKey(name()))?;
+        if !self.core.is_there(bucket, key).await? {
+            return Err(LabelError::NoSuchKey(name()));
+        }
         let objects = vec![object(bucket.incarnation, key)];
         match self.core.relabel(&Arc::new(relabel), objects, false).await?.remove(0) {
             Outcome::Gone => Err(LabelError::NoSuchKey(name())),
@@ -216,6 +220,12 @@ impl Labelling {
 }
 
 impl Core {
+    /// Whether there is such an object; what others put somewhere may not have been seen yet.
+    async fn is_there(&self, bucket: &Bucket, key: &ObjectKey) -> Result<bool, Fault> {
+        let rows = self.engine.get(&[object(bucket.incarnation, key)]).await?;
+        Ok(rows[0].is_some() || self.seek(bucket, key, Sought::Lately).await?)
+    }
+
     /// The labels of objects, in their order.
     pub(crate) async fn all_labels(&self, objects: impl Iterator<Item = &[u8]>) -> Result<Vec<Pairs>, Fault> {
         let keys: Vec<Key> = objects.map(labels_of).collect();
