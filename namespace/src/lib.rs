@@ -55,6 +55,7 @@ pub mod put;
 pub mod tag;
 
 pub mod backup;
+pub mod census;
 pub mod check;
 pub mod job;
 pub mod mover;

@@ -22,6 +22,7 @@ mod extract;
 mod find;
 mod health;
 mod index;
+mod inventory;
 mod jobs;
 mod labels;
 mod lines;
@@ -108,6 +109,7 @@ fn routes() -> Vec<Route> {
         route("GET", "/v1/label", "label.show", get(labels::show)),
         route("POST", "/v1/label", "label.set", post(labels::set)),
         route("POST", "/v1/label/all", "label.set_all", post(labels::set_all)),
+        route("POST", "/v1/inventory/refresh", "inventory.refresh", post(inventory::refresh)),
         route("GET", "/v1/usage", "usage", get(silos::usage)),
         route("GET", "/v1/index", "index.show", get(index::show)),
         route("POST", "/v1/index/backup", "index.backup", post(index::back_up)),

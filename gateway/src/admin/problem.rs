@@ -5,6 +5,7 @@
 use axum::response::{IntoResponse, Response};
 use holdall_namespace::account::AccountError;
 use holdall_namespace::assimilate::AssimilateError;
+use holdall_namespace::census::CensusError;
 use holdall_namespace::fault::Fault;
 use holdall_namespace::inventory::{ApplyError, SiloCommandError};
 use holdall_namespace::job::OrderError;
@@ -168,6 +169,17 @@ impl From<AssimilateError> for Problem {
             AssimilateError::Fault(fault) => return fault.clone().into(),
         };
         Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<CensusError> for Problem {
+    fn from(error: CensusError) -> Self {
+        let code = match &error {
+            CensusError::UnderWay => "inventory_under_way",
+            CensusError::Foreign => "bucket_taken",
+            CensusError::Fault(fault) => return fault.clone().into(),
+        };
+        Self::new(StatusCode::CONFLICT, code, error.to_string())
     }
 }
 

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 mod found;
 mod roots;
 
-pub use found::{FindLine, FoundSum, FoundView, LabelLine};
+pub use found::{CensusLine, FindLine, FoundSum, FoundView, LabelLine};
 pub use roots::{ConflictView, RootView};
 
 /// A gateway about itself.

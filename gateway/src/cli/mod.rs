@@ -32,6 +32,7 @@ mod check;
 mod demo;
 mod find;
 mod index;
+mod inventory;
 mod job;
 mod label;
 mod lines;
@@ -135,6 +136,9 @@ pub enum Command {
     Find(find::Find),
     /// Label objects, or show an object's labels.
     Label(label::Label),
+    /// A table of all objects, for tools that read Parquet.
+    #[command(subcommand)]
+    Inventory(inventory::Command),
     /// Show objects and bytes by bucket, account and silo.
     Du,
     /// Compare index and silos, read-only: of a running gateway, or of a stopped data folder (`--data`).
@@ -241,6 +245,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Where(command) => usage::whereabouts(&context, &command).await,
         Command::Find(command) => find::find(&context, &command).await,
         Command::Label(command) => label::run(&context, command).await,
+        Command::Inventory(command) => inventory::run(&context, &command).await,
         Command::Du => usage::du(&context).await,
         Command::Check(command) => check::check(&context, &command).await,
         Command::Sweep(command) => check::sweep(&context, &command).await,
@@ -343,6 +348,8 @@ mod tests {
             "holdall find --count",
             "holdall label s3://photos/a//b team=x stage= --remove old,older --json",
             "holdall label s3://photos/2024/ team=x --recursive --dry-run",
+            "holdall inventory refresh --json",
+            "holdall serve --inventory-every 1h",
             "holdall check --deep --json",
             "holdall sweep --now",
             "holdall index show --json",

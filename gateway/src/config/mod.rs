@@ -96,6 +96,9 @@ pub struct ServeArgs {
     /// Bytes a second that objectives move by themselves; 0 is unlimited [default: 0].
     #[arg(long, value_name = "SIZE", env = "HOLDALL_ALIGN_RATE")]
     pub align_rate: Option<Size>,
+    /// How often the inventory is written, a table of all objects in a bucket of its own; 0s for by order alone [default: 0s].
+    #[arg(long, value_name = "TIME", env = "HOLDALL_INVENTORY_EVERY")]
+    pub inventory_every: Option<Span>,
     /// For tests: share the index's file with other processes that open it this way.
     #[cfg(feature = "faults")]
     #[arg(long, hide = true, env = "HOLDALL_SHARED_INDEX")]
@@ -143,6 +146,8 @@ pub struct Settings {
     pub align_every: Duration,
     /// Bytes a second that objectives move by themselves; 0 is unlimited.
     pub align_rate: u64,
+    /// How often the inventory is written; by order alone where this is zero.
+    pub inventory_every: Duration,
 }
 
 impl Settings {
@@ -207,6 +212,7 @@ fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file:
         backup_keep: time(args.backup_keep, file.backup.keep, limits::BACKUPS_KEPT),
         align_every: time(args.align_every, file.align.every, limits::ALIGN_EVERY),
         align_rate: args.align_rate.or(file.align.rate).map_or(0, |size| size.0),
+        inventory_every: time(args.inventory_every, file.inventory.every, Duration::ZERO),
         data,
     }
 }

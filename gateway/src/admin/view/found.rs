@@ -1,7 +1,8 @@
-//! What a search found, and what was labelled.
+//! What a search found, what was labelled, and what is in the inventory.
 
 use std::collections::BTreeMap;
 
+use holdall_namespace::census::Taken;
 use holdall_namespace::clock::UnixMs;
 use holdall_namespace::find::Found;
 use holdall_namespace::heat::DAY;
@@ -83,6 +84,18 @@ pub enum LabelLine {
     Labelling(Labelled),
     /// The last line: what was labelled in all.
     Labelled(Labelled),
+    /// The last line where it broke off.
+    Error(String),
+}
+
+/// One line of the answer when the inventory is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CensusLine {
+    /// How far it is.
+    Taking(Taken),
+    /// The last line: what was written in all.
+    Taken(Taken),
     /// The last line where it broke off.
     Error(String),
 }
