@@ -153,6 +153,19 @@ def _notifications(report, only):
         lines("notifications", report, program)
 
 
+def _inventory(report, only):
+    """DuckDB is installed for this alone."""
+
+    def program(gateway):
+        env = gateway.program_env(
+            **{name: value for name, value in gateway.env().items() if name.startswith("HOLDALL_")}, HOLDALL_BIN=str(HOLDALL),
+        )
+        clients = CONFORMANCE / "clients"
+        return [python(clients / "inventory.txt") / "python", clients / "inventory.py", *only], env
+
+    lines("inventory", report, program)
+
+
 def lines(name, report, program, start=None, afterwards=None):
     """Runs a program that prints `passed NAME` or `failed NAME: WHY` for each of its tests."""
 
@@ -194,5 +207,6 @@ PARTS = [
     rust.Part("aws-sdk-js", "AWS's SDK for JavaScript, version 3", _sdk),
     rust.Part("pitfalls", "how others lost data with lists, trees and what they took over", _pitfalls),
     rust.Part("notifications", "a bucket of others tells of its changes by a queue", _notifications),
+    rust.Part("inventory", "the inventory's Parquet files, as DuckDB reads them", _inventory),
     _python_part("rclone", "rclone as its users set it", "rclone"),
 ]

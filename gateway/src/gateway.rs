@@ -179,6 +179,7 @@ impl Gateway {
         let s3_limits = Limits { open: metrics.connections.clone(), ..limits.clone() };
         let (s3, admin) = (listening("S3", s3, settings.listen)?, listening("admin", admin, settings.admin_listen)?);
         namespace.start_background();
+        namespace.keep_inventory(settings.inventory_every);
         let router = admin::router(Arc::new(Admin { state: Arc::clone(&state), metrics, endpoint: endpoint.clone() }));
         let admin_service = move |request, _peer| {
             let router = router.clone();

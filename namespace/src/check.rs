@@ -155,6 +155,7 @@ impl Namespace {
         run.retired().await?;
         run.journal().await?;
         run.block_sums().await?;
+        run.labels().await?;
         run.accounts().await?;
         run.stray_counters().await?;
         run.name_the_rest();

@@ -47,7 +47,8 @@ impl Namespace {
         let headers = headers.unwrap_or_else(|| source.object.headers.clone());
         let tags = tags.unwrap_or_else(|| source.object.tags.clone());
         let mut attributes = Attributes { headers, tags, checksum: None };
-        let subject = Subject::written(source.row.size, self.clock.now());
+        let labels = self.core.labels_asked(bucket, key).await?;
+        let subject = Subject { labels: &labels, ..Subject::written(source.row.size, self.clock.now()) };
         let subject = subject.of(bucket.name.as_str(), key.as_str(), storage_class.as_deref(), Some(&attributes));
         if !source.may_be_shared(&subject).await? {
             // Bytes that others may change or take away, or move to where the copy may not be, are written anew.

@@ -46,14 +46,17 @@ mod store;
 
 pub mod copy;
 pub mod delete;
+pub mod find;
 pub mod get;
 pub mod heat;
+pub mod label;
 pub mod list;
 pub mod multipart;
 pub mod put;
 pub mod tag;
 
 pub mod backup;
+pub mod census;
 pub mod check;
 pub mod job;
 pub mod mover;

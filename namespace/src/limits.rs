@@ -18,6 +18,12 @@ pub const MAX_METADATA: usize = 2048;
 pub const MAX_OBJECT_TAGS: usize = 10;
 /// Tags of a bucket (S3).
 pub const MAX_BUCKET_TAGS: usize = 50;
+/// Labels of an object, as many as tags,
+pub const MAX_LABELS: usize = 10;
+/// and characters of a label's name
+pub const MAX_LABEL_NAME: usize = 128;
+/// and value.
+pub const MAX_LABEL_VALUE: usize = 256;
 /// Parts of an upload (S3).
 pub const MAX_PARTS: u32 = 10_000;
 /// Every part but the last has at least this many bytes (S3).
@@ -114,6 +120,16 @@ pub const JOB_NOTE: Duration = Duration::from_secs(1);
 pub const JOBS_KEPT: usize = 1000;
 /// Access keys of one account: its row names them all.
 pub const MAX_ACCESS_KEYS: usize = 100;
+/// Rows of a group in the inventory's files: of each group a reader takes the columns it needs.
+pub const CENSUS_GROUP_ROWS: usize = 100_000;
+/// A group ends earlier where about so much text is in it: it is in memory until then.
+pub const CENSUS_GROUP_BYTES: usize = 16 << 20;
+/// A file of the inventory ends once it has so many bytes: it is in memory until then, and a silo is asked to take it whole.
+pub const CENSUS_FILE: usize = 32 << 20;
+/// Runs of the inventory that are kept, the latest included.
+pub const CENSUS_KEPT: usize = 2;
+/// The first run begins this long after the start.
+pub const CENSUS_SOON: Duration = Duration::from_mins(1);
 /// Rows that a complete reading of a table takes at once.
 pub const LIST_PAGE: usize = 1000;
 /// Rows that a check reads at a time.

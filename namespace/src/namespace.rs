@@ -106,6 +106,8 @@ pub struct Core {
     pub(crate) tally: Tally,
     /// What may not be where objectives want it.
     pub(crate) keeping: Keeping,
+    /// Held by the one who writes the inventory that people read.
+    pub(crate) taking_census: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// One gateway's view of all buckets and objects.
@@ -163,8 +165,19 @@ impl Namespace {
             projecting: Projecting::default(),
             tally: Tally::default(),
             keeping: Keeping::default(),
+            taking_census: Arc::default(),
         };
         Ok(Arc::new(Self { core: Arc::new(core), tasks: Mutex::default() }))
+    }
+
+    /// Requests' operations for what runs beside them. It has no tasks of its own.
+    pub(crate) fn of(core: &Arc<Core>) -> Self {
+        Self { core: Arc::clone(core), tasks: Mutex::default() }
+    }
+
+    /// A task that ends with the namespace.
+    pub(crate) fn keep(&self, task: JoinHandle<()>) {
+        self.tasks.lock().expect("no holder panics").push(task);
     }
 
     /// Starts what runs beside requests (beats, jobs, sweeps, health) on the current tokio runtime.

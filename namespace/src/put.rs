@@ -131,6 +131,7 @@ impl Namespace {
             self.check_early(bucket, key, &condition).await?;
         }
         let mut attributes = Attributes { headers, tags, checksum: None };
+        let labels = self.core.labels_asked(bucket, key).await?;
         let whose = For {
             bucket: &bucket.name,
             key: key.as_str(),
@@ -138,6 +139,7 @@ impl Namespace {
             part: 0,
             attributes: &attributes,
             storage_class: storage_class.as_deref(),
+            labels: &labels,
         };
         let stored = self.core.store(&session, whose, upload).await?;
         crate::failpoint!("put-stored");

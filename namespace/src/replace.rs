@@ -21,6 +21,7 @@ use crate::reference::{Adding, Dropping, Stale};
 use crate::session::{Session, Uncommitted, Unfinished};
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
 use crate::table::heat::heat_of;
+use crate::table::labels::labels_of;
 use crate::table::objects::{Attributes, ObjectRow, attributes, object, store};
 use crate::table::refs::Target;
 use crate::table::usage::{self, Counted};
@@ -222,6 +223,7 @@ impl Core {
                 if old.is_some() {
                     writes.push(Write::Delete(plan.key.clone()));
                     writes.push(Write::Delete(heat_of(&plan.key)));
+                    writes.push(Write::Delete(labels_of(&plan.key)));
                     writes.extend(also.iter().cloned());
                 }
                 Ok((writes, ()))

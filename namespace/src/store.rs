@@ -16,7 +16,7 @@ use crate::inventory::{Health, OpenSilo, Then};
 use crate::limits::{BUFFERED_BODY, INDEX_RESERVE, MAX_EXTENT};
 use crate::name::BucketName;
 use crate::namespace::Core;
-use crate::object::Headers;
+use crate::object::{Headers, Pairs};
 use crate::objective::expression::Subject;
 use crate::pack::Record;
 use crate::put::{Computed, PutError, Upload};
@@ -37,12 +37,15 @@ pub(crate) struct For<'a> {
     pub attributes: &'a Attributes,
     /// When not STANDARD.
     pub storage_class: Option<&'a str>,
+    /// The key's, where objectives ask for them.
+    pub labels: &'a Pairs,
 }
 
 impl For<'_> {
     /// A new object, or part of one, as objectives see it.
     fn subject(&self, size: u64, now: UnixMs) -> Subject<'_> {
-        Subject::written(size, now).of(self.bucket.as_str(), self.key, self.storage_class, Some(self.attributes))
+        let subject = Subject { labels: self.labels, ..Subject::written(size, now) };
+        subject.of(self.bucket.as_str(), self.key, self.storage_class, Some(self.attributes))
     }
 }
 

@@ -30,6 +30,8 @@ use holdall_namespace::{Namespace, Options};
 mod hash;
 #[path = "support/held.rs"]
 mod held;
+#[path = "assimilate/labels.rs"]
+mod labels;
 #[path = "assimilate/told.rs"]
 mod told;
 

@@ -5,18 +5,26 @@ use std::convert::Infallible;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, StreamExt, stream};
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 /// Everything that is sent, until the last sender is gone.
 pub(super) fn answer<T: Serialize + Send + 'static>(receiver: mpsc::Receiver<T>) -> Response {
-    let lines = stream::unfold(receiver, |mut receiver| async move {
-        let line = receiver.recv().await?;
-        let mut text = serde_json::to_vec(&line).unwrap_or_default();
-        text.push(b'\n');
-        Some((Ok::<_, Infallible>(Bytes::from(text)), receiver))
+    flow(stream::unfold(receiver, |mut receiver| async move { Some((vec![receiver.recv().await?], receiver)) }))
+}
+
+/// Everything that a stream makes, some lines at a time. It is asked for more only as fast as the answer is read, and dropped
+/// where nobody reads it any more.
+pub(super) fn flow<T: Serialize>(lines: impl Stream<Item = Vec<T>> + Send + 'static) -> Response {
+    let text = lines.map(|lines| {
+        let mut text = Vec::new();
+        for line in lines {
+            text.extend(serde_json::to_vec(&line).unwrap_or_default());
+            text.push(b'\n');
+        }
+        Ok::<_, Infallible>(Bytes::from(text))
     });
-    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+    ([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(text)).into_response()
 }

@@ -19,9 +19,12 @@ mod declare;
 mod door;
 mod events;
 mod extract;
+mod find;
 mod health;
 mod index;
+mod inventory;
 mod jobs;
+mod labels;
 mod lines;
 mod objectives;
 mod silos;
@@ -111,6 +114,11 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/switch/{from}/commit", "switch.commit", post(switches::commit)),
         route("POST", "/v1/switch/{from}/rollback", "switch.rollback", post(switches::roll_back)),
         route("GET", "/v1/where", "where", get(jobs::where_is)),
+        route("GET", "/v1/find", "find", get(find::find)),
+        route("GET", "/v1/label", "label.show", get(labels::show)),
+        route("POST", "/v1/label", "label.set", post(labels::set)),
+        route("POST", "/v1/label/all", "label.set_all", post(labels::set_all)),
+        route("POST", "/v1/inventory/refresh", "inventory.refresh", post(inventory::refresh)),
         route("GET", "/v1/usage", "usage", get(silos::usage)),
         route("GET", "/v1/index", "index.show", get(index::show)),
         route("POST", "/v1/index/backup", "index.backup", post(index::back_up)),

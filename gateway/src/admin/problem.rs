@@ -5,9 +5,11 @@
 use axum::response::{IntoResponse, Response};
 use holdall_namespace::account::AccountError;
 use holdall_namespace::assimilate::AssimilateError;
+use holdall_namespace::census::CensusError;
 use holdall_namespace::fault::Fault;
 use holdall_namespace::inventory::{ApplyError, SiloCommandError};
 use holdall_namespace::job::OrderError;
+use holdall_namespace::label::LabelError;
 use holdall_namespace::objective::ObjectiveError;
 use holdall_namespace::probe::ProbeError;
 use holdall_namespace::remove_silo::RemoveSiloError;
@@ -166,6 +168,29 @@ impl From<AssimilateError> for Problem {
             AssimilateError::Overlaps { .. } => (StatusCode::CONFLICT, "root_overlaps"),
             AssimilateError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_order"),
             AssimilateError::Fault(fault) => return fault.clone().into(),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<CensusError> for Problem {
+    fn from(error: CensusError) -> Self {
+        let code = match &error {
+            CensusError::UnderWay => "inventory_under_way",
+            CensusError::Foreign => "bucket_taken",
+            CensusError::Fault(fault) => return fault.clone().into(),
+        };
+        Self::new(StatusCode::CONFLICT, code, error.to_string())
+    }
+}
+
+impl From<LabelError> for Problem {
+    fn from(error: LabelError) -> Self {
+        let (status, code) = match &error {
+            LabelError::NoSuchKey(_) => (StatusCode::NOT_FOUND, "no_such_object"),
+            LabelError::TooMany(_) => (StatusCode::CONFLICT, "too_many_labels"),
+            LabelError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_label"),
+            LabelError::Fault(fault) => return fault.clone().into(),
         };
         Self::new(status, code, error.to_string())
     }

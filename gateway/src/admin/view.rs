@@ -17,9 +17,11 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
+mod found;
 mod roots;
 mod switches;
 
+pub use found::{CensusLine, FindLine, FoundSum, FoundView, LabelLine};
 pub use roots::{ConflictView, RootView};
 pub use switches::{SwitchRequest, SwitchView};
 

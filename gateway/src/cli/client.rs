@@ -138,6 +138,13 @@ impl Endpoint {
         Ok(refused(response).await?.into_body())
     }
 
+    /// The same for what is posted as JSON.
+    pub async fn post_stream(&self, path: &str, body: &impl Serialize) -> Result<Incoming, Failure> {
+        let body = serde_json::to_vec(body).map_err(|error| Failure::failed(error.to_string()))?;
+        let response = self.send(Method::POST, path, &[], body.into()).await?;
+        Ok(refused(response).await?.into_body())
+    }
+
     async fn json<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, Failure> {
         let response = refused(self.send(method, path, &[], body).await?).await?;
         let bytes = whole(response.into_body()).await?;

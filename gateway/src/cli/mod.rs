@@ -30,8 +30,11 @@ mod apply;
 mod assimilate;
 mod check;
 mod demo;
+mod find;
 mod index;
+mod inventory;
 mod job;
+mod label;
 mod lines;
 mod objective;
 mod place;
@@ -133,6 +136,13 @@ pub enum Command {
     Job(job::Command),
     /// Show every replica of an object's bytes.
     Where(usage::Where),
+    /// Print the objects that a condition holds for.
+    Find(find::Find),
+    /// Label objects, or show an object's labels.
+    Label(label::Label),
+    /// A table of all objects, for tools that read Parquet.
+    #[command(subcommand)]
+    Inventory(inventory::Command),
     /// Show objects and bytes by bucket, account and silo.
     Du,
     /// Compare index and silos, read-only: of a running gateway, or of a stopped data folder (`--data`).
@@ -238,6 +248,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Why(command) => objective::why(&context, &command).await,
         Command::Job(command) => job::run(&context, command).await,
         Command::Where(command) => usage::whereabouts(&context, &command).await,
+        Command::Find(command) => find::find(&context, &command).await,
+        Command::Label(command) => label::run(&context, command).await,
+        Command::Inventory(command) => inventory::run(&context, &command).await,
         Command::Du => usage::du(&context).await,
         Command::Check(command) => check::check(&context, &command).await,
         Command::Sweep(command) => check::sweep(&context, &command).await,
@@ -343,6 +356,12 @@ mod tests {
             "holdall switch commit old --detach",
             "holdall job watch 3 --json",
             "holdall where s3://photos/a//b",
+            "holdall find s3://photos/2024/ --where copies<2 --limit 10 --json",
+            "holdall find --count",
+            "holdall label s3://photos/a//b team=x stage= --remove old,older --json",
+            "holdall label s3://photos/2024/ team=x --recursive --dry-run",
+            "holdall inventory refresh --json",
+            "holdall serve --inventory-every 1h",
             "holdall check --deep --json",
             "holdall sweep --now",
             "holdall index show --json",

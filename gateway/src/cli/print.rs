@@ -65,6 +65,11 @@ pub(crate) fn counted(count: i64) -> String {
     u64::try_from(count).map_or_else(|_| count.to_string(), bytes)
 }
 
+/// A name of others without what a terminal obeys.
+pub(crate) fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 /// To the second.
 pub(crate) fn time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()

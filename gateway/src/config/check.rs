@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::Settings;
 use super::parse::ConfigError;
-use crate::limits::{LONGEST_KEPT, RAREST_COMPARISON, RAREST_SNAPSHOT, SOONEST_COMPARISON, SOONEST_SNAPSHOT};
+use crate::limits::{
+    LONGEST_KEPT, RAREST_COMPARISON, RAREST_SNAPSHOT, SOONEST_COMPARISON, SOONEST_INVENTORY, SOONEST_SNAPSHOT,
+};
 
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
@@ -25,6 +27,11 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
     if !every.is_zero() && !(SOONEST_COMPARISON..=RAREST_COMPARISON).contains(&every) {
         let wanted = "a time from 1s to 31d, nor 0s, which moves by order alone";
         return Err(ConfigError::Setting { what: "align.every", value: time(every), wanted });
+    }
+    let every = settings.inventory_every;
+    if !every.is_zero() && !(SOONEST_INVENTORY..=RAREST_COMPARISON).contains(&every) {
+        let wanted = "a time from 10s to 31d, nor 0s, which writes it by order alone";
+        return Err(ConfigError::Setting { what: "inventory.every", value: time(every), wanted });
     }
     let levels = "`error`, `warn`, `info`, `debug` or `trace`, nor a list such as `info,holdall=debug`";
     refuse("log level", &settings.log_level, is_log_filter, levels)

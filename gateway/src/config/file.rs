@@ -51,6 +51,8 @@ pub struct File {
     pub backup: BackupFile,
     /// How objects are kept where objectives want them.
     pub align: AlignFile,
+    /// How the inventory is written.
+    pub inventory: InventoryFile,
     /// The process's own log, on stderr.
     pub log: LogFile,
     /// Silos by name.
@@ -92,6 +94,14 @@ pub struct AlignFile {
     pub rate: Option<Size>,
     /// What that may cost a month.
     pub budget: Option<Money>,
+}
+
+/// `[inventory]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct InventoryFile {
+    /// How often the inventory is written; `0s` for by order alone.
+    pub every: Option<Span>,
 }
 
 /// `[log]`

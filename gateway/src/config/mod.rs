@@ -100,6 +100,9 @@ pub struct ServeArgs {
     /// What moves by themselves may cost a month, in the currency of silos' prices [default: unlimited].
     #[arg(long, value_name = "MONEY", env = "HOLDALL_ALIGN_BUDGET")]
     pub align_budget: Option<Money>,
+    /// How often the inventory is written, a table of all objects in a bucket of its own; 0s for by order alone [default: 0s].
+    #[arg(long, value_name = "TIME", env = "HOLDALL_INVENTORY_EVERY")]
+    pub inventory_every: Option<Span>,
     /// For tests: share the index's file with other processes that open it this way.
     #[cfg(feature = "faults")]
     #[arg(long, hide = true, env = "HOLDALL_SHARED_INDEX")]
@@ -149,6 +152,8 @@ pub struct Settings {
     pub align_rate: u64,
     /// What that may cost a month; unlimited where nothing is said.
     pub align_budget: Option<Money>,
+    /// How often the inventory is written; by order alone where this is zero.
+    pub inventory_every: Duration,
 }
 
 impl Settings {
@@ -215,6 +220,7 @@ fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file:
         align_every: time(args.align_every, file.align.every, limits::ALIGN_EVERY),
         align_rate: args.align_rate.or(file.align.rate).map_or(0, |size| size.0),
         align_budget: args.align_budget.or(file.align.budget),
+        inventory_every: time(args.inventory_every, file.inventory.every, Duration::ZERO),
         data,
     }
 }

@@ -79,6 +79,9 @@ pub(super) async fn create(call: &Call, name: &BucketName, body: VerifiedBody) -
     if let Some(location) = request.location.filter(|location| *location != call.state.region) {
         return Err(S3Error::new(Code::IllegalLocationConstraintException).detail("LocationConstraint", location));
     }
+    if name.as_str() == holdall_namespace::census::BUCKET {
+        return Err(Code::BucketAlreadyExists.into());
+    }
     let tags = tagging::of_bucket(request.tags)?;
     let namespace = &call.state.namespace;
     match namespace.create_bucket(name, call.principal.account.id).await {

@@ -139,6 +139,10 @@ async fn answer(call: &mut Call, body: VerifiedBody, address: &mut Address, subj
     }
     let bucket = call.bucket(name, "x-amz-expected-bucket-owner").await?;
     subject.owner.clone_from(&subject.requester);
+    // It is there to be read.
+    if !call.parts.method.is_safe() && call.state.namespace.is_inventory(&bucket).await? {
+        return Err(Code::AccessDenied.into());
+    }
     match &address.key {
         None => on_bucket(call, row, &bucket, body).await,
         Some(key) => on_object(call, row, &bucket, key, body).await,

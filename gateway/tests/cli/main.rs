@@ -9,6 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
+mod find;
+mod labels;
 mod objectives;
 mod prices;
 mod silos;

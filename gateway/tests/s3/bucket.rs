@@ -96,6 +96,39 @@ async fn one_sees_ones_own_buckets() {
     }
 }
 
+/// `holdall-inventory` is a bucket of Holdall's own, which the first account reads. Nobody creates a bucket of that name
+/// (BucketAlreadyExists), and every write to it is AccessDenied.
+#[tokio::test]
+async fn the_inventory_is_read_and_not_written_to() {
+    let house = House::with_bucket().await;
+    house.put("/holdall-inventory").await.refused(409, "BucketAlreadyExists");
+    house.put("/abc/k").body("mine").await.expect(200);
+    house.take_inventory().await;
+    let file = "/holdall-inventory/abc/latest/part-00000.parquet";
+    let table = house.get(file).await.expect(200);
+    assert!(table.body.starts_with(b"PAR1") && table.body.ends_with(b"PAR1"));
+    assert_eq!(table.header("content-type"), "application/vnd.apache.parquet");
+    assert_eq!(house.get("/holdall-inventory?prefix=abc/latest/").await.expect(200).elements("Key").len(), 1);
+    house.put("/abc/copy").header("x-amz-copy-source", &file[1..]).await.expect(200);
+    for (method, target) in [
+        ("PUT", "/holdall-inventory"),
+        ("PUT", "/holdall-inventory?tagging"),
+        ("DELETE", "/holdall-inventory"),
+        ("POST", "/holdall-inventory?delete"),
+        ("PUT", file),
+        ("DELETE", file),
+        ("PUT", "/holdall-inventory/other?tagging"),
+        ("POST", "/holdall-inventory/other?uploads"),
+    ] {
+        let code =
+            if target == "/holdall-inventory" && method == "PUT" { "BucketAlreadyExists" } else { "AccessDenied" };
+        let answer = house.ask(method, target).await;
+        assert_eq!(answer.element("Code"), code, "{method} {target}");
+    }
+    assert_eq!(house.get(file).await.expect(200).body, table.body);
+    house.get(file).by(2).await.refused(403, "AccessDenied");
+}
+
 /// `x-amz-expected-bucket-owner` is compared with the owner's canonical id and number; another one is AccessDenied,
 /// and nothing is done.
 #[tokio::test]

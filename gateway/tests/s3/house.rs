@@ -82,6 +82,12 @@ impl House {
         house
     }
 
+    /// Writes the inventory, as the first account may order.
+    pub(crate) async fn take_inventory(&self) {
+        let mut census = self.state.namespace.census().await.unwrap();
+        while census.next().await.unwrap().is_some() {}
+    }
+
     /// The first account or the second.
     pub(crate) fn account(&self, number: usize) -> &Account {
         &self.accounts[number - 1]

@@ -32,6 +32,9 @@ impl Namespace {
         self.core.refuse_overlap(&order)?;
         let bucket = self.bucket(&order.bucket).await;
         let bucket = bucket.map_err(|_| AssimilateError::NoSuchBucket(order.bucket.to_string()))?;
+        if self.is_inventory(&bucket).await? {
+            return Err(AssimilateError::Invalid(format!("`{}` is for the inventory alone", order.bucket)));
+        }
         let unreachable = |error| Fault::Unavailable(format!("silo `{}`: {error}", order.silo));
         holdings.identity().await.map_err(unreachable)?;
         // What an earlier root of these names knew is not this one's.

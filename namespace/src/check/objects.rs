@@ -295,7 +295,7 @@ fn say(target: Target) -> String {
     }
 }
 
-fn object_name(bucket: &str, key: &[u8]) -> String {
+pub(super) fn object_name(bucket: &str, key: &[u8]) -> String {
     let name = key.get(NAME_AT..).and_then(unescape).map(|(name, _)| name).unwrap_or_default();
     format!("{bucket}/{}", String::from_utf8_lossy(&name))
 }

@@ -5,15 +5,18 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::ledger::{Tie, tie_of_attributes, tie_of_reference, ties_of_retired};
+use super::objects::object_name;
 use super::{Pages, Run, read};
 use crate::engine::Key;
 use crate::extent::{Location, Number, ReplicaState, SiloId};
 use crate::fault::Fault;
 use crate::job::JobState;
 use crate::limits::CHECK_PAGE;
+use crate::object::Pairs;
 use crate::table::accounts::{self, AccessKeyRow, AccountRow};
 use crate::table::extents::{ExtentRow, extent, read_extent};
 use crate::table::jobs::{JobRow, job};
+use crate::table::labels::labelled_by;
 use crate::table::moves::MoveRow;
 use crate::table::refs::Target;
 use crate::table::retired::RetiredRow;
@@ -144,6 +147,36 @@ impl Run<'_> {
                 }
             }
         }
+    }
+
+    /// What has labels is there.
+    pub(super) async fn labels(&mut self) -> Result<(), Fault> {
+        let mut pages = Pages::of(key::LABELS, CHECK_PAGE);
+        loop {
+            let page = pages.next(self.engine()).await?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            let objects: Vec<Key> = page.iter().map(|(key, _)| labelled_by(key)).collect();
+            let rows = self.engine().get(&objects).await?;
+            for ((labels, bytes), row) in page.iter().zip(rows) {
+                let wrong = match row {
+                    Some(_) if decode::<Pairs>(bytes).is_ok() => continue,
+                    Some(_) => "do not read",
+                    None => "which is none",
+                };
+                if self.stands(labels, bytes).await? {
+                    let name = object_name(self.bucket_of(labels).await?.as_deref().unwrap_or("?"), labels);
+                    self.dangling(format!("labels of `{name}`, {wrong}"));
+                }
+            }
+        }
+    }
+
+    async fn bucket_of(&self, object: &[u8]) -> Result<Option<String>, Fault> {
+        let incarnation = read_number(object, 1);
+        let buckets = self.core.bucket_rows().await?.into_iter();
+        Ok(buckets.filter(|(_, row)| Some(row.incarnation) == incarnation).map(|(name, _)| name.to_string()).next())
     }
 
     /// Accounts, their names and their keys.

@@ -9,7 +9,7 @@ pub(crate) use tally::Tally;
 
 const MINUTE: i64 = 60_000;
 /// Milliseconds.
-pub(crate) const DAY: i64 = 86_400_000;
+pub const DAY: i64 = 86_400_000;
 /// Days to a period.
 const PERIOD: i64 = 30;
 const DAYS: usize = 8;

@@ -14,7 +14,7 @@ pub(crate) struct Chosen<'a> {
     /// The best first; at least one.
     pub silos: Vec<&'a Arc<OpenSilo>>,
     wanted: Wanted,
-    /// Conditions asked how it is read, which nobody knew then.
+    /// Conditions asked how it is read, which nobody knew then, or for its labels, which may have changed since.
     unsure: bool,
 }
 
@@ -68,6 +68,12 @@ impl Inventory {
         Ok(wanted.never.values().chain(copies).chain(kept).all(alike))
     }
 
+    /// Whether an objective asks for the labels of an object of this name.
+    pub(crate) fn asks_labels_of(&self, bucket: &str, key: &str) -> bool {
+        // Where one cannot be read, the write is refused in any case.
+        matches!(self.placing(bucket, key), Ok(Some(rules)) if rules.need_of(bucket, key).labels)
+    }
+
     /// The silos a body of this size may go to by the write policy of its bucket, whether they take any now or not.
     pub(crate) fn meant_for(&self, bucket: &str, size: u64) -> Vec<SiloId> {
         let own = self.silos.values().filter(|open| open.row.declared.access == Access::Own);
@@ -84,7 +90,8 @@ impl Inventory {
         let (policy, size) = (self.policy(subject.bucket), subject.size);
         let rules = self.placing(subject.bucket, subject.key)?;
         let wanted = rules.map(|rules| rules.wanted(&rules.conditions(subject))).unwrap_or_default();
-        let unsure = rules.is_some_and(|rules| rules.ask_heat_of(subject.bucket, subject.key));
+        let needs = rules.map(|rules| rules.need_of(subject.bucket, subject.key)).unwrap_or_default();
+        let unsure = needs.heat || needs.labels;
         let allowed = self.silos.values().filter(|open| !wanted.never.contains_key(&open.id));
         let allowed: Vec<Candidate> = allowed.map(|open| open.candidate()).collect();
         let named = |id: &SiloId| allowed.iter().find(|silo| silo.id == *id && silo.takes(size)).map(|silo| silo.id);

@@ -80,6 +80,7 @@ impl Namespace {
         let session = self.session();
         let open = self.core.open_upload(bucket, key, id.0).await?.ok_or(PutError::NoSuchUpload)?;
         let (size, algorithm) = (upload.size, upload.algorithm);
+        let labels = self.core.labels_asked(bucket, key).await?;
         let whose = For {
             bucket: &bucket.name,
             key: key.as_str(),
@@ -87,6 +88,7 @@ impl Namespace {
             part: number,
             attributes: &open.attributes,
             storage_class: open.storage_class.as_deref(),
+            labels: &labels,
         };
         let mut stored = self.core.store(&session, whose, upload).await?;
         crate::failpoint!("part-stored");
@@ -130,7 +132,8 @@ impl Namespace {
         let open = self.core.open_upload(bucket, key, id.0).await?.ok_or(PutError::NoSuchUpload)?;
         let algorithm = open.checksum.map(|(algorithm, _)| algorithm);
         let slices = source.slices(range.clone()).await?;
-        let subject = Subject::written(range.end - range.start, self.clock.now());
+        let labels = self.core.labels_asked(bucket, key).await?;
+        let subject = Subject { labels: &labels, ..Subject::written(range.end - range.start, self.clock.now()) };
         let subject =
             subject.of(bucket.name.as_str(), key.as_str(), open.storage_class.as_deref(), Some(&open.attributes));
         if slices.len() > MAX_SLICES || !source.may_be_shared(&subject).await? {

@@ -331,10 +331,11 @@ impl Rules {
         conditions.map(Condition::needs).fold(Needs::default(), Needs::and)
     }
 
-    /// Whether a condition about an object of this name asks how it is read.
-    pub fn ask_heat_of(&self, bucket: &str, key: &str) -> bool {
+    /// What conditions about an object of this name look at, beside what a list shows.
+    pub fn need_of(&self, bucket: &str, key: &str) -> Needs {
         let about = self.all.iter().filter(|rule| rule.objective.on.covers(bucket, key));
-        about.filter_map(|rule| rule.condition.as_ref()).any(|condition| condition.needs().heat)
+        let conditions = about.filter_map(|rule| rule.condition.as_ref());
+        conditions.map(Condition::needs).fold(Needs::default(), Needs::and)
     }
 
     /// What a rule wishes, in words.

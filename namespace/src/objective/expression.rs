@@ -11,10 +11,19 @@ use crate::heat::Heat;
 use crate::limits::{MAX_CONDITION, PARSER_STACK};
 use crate::table::objects::Attributes;
 
-/// What a condition may look at. `age` and `unread` are in seconds, as `days(30)` is; `size` in bytes, as `MiB(1)`.
-const VARIABLES: [&str; 9] =
-    ["bucket", "key", "size", "age", "unread", "storage_class", "content_type", "tags", "metadata"];
-/// Those of them that may stand in a row of their own.
+/// What any condition may look at. `age` and `unread` are in seconds, as `days(30)` is; `size` in bytes, as `MiB(1)`.
+const VARIABLES: [&str; 10] =
+    ["bucket", "key", "size", "age", "unread", "storage_class", "content_type", "tags", "metadata", "labels"];
+/// What only a search may look at beside, and why no objective may.
+const SEARCHED: [(&str, &str); 3] = [
+    ("silos", "what moves for it would change what it says"),
+    ("copies", "what is copied for it would change what it says"),
+    ("etag", "nobody knows it before an object is written"),
+];
+/// Those that say where an object's bytes are.
+const HELD: [&str; 2] = ["silos", "copies"];
+const LABELS: &str = "labels";
+/// Those that may stand in a row of their own.
 const ATTRIBUTES: [&str; 3] = ["content_type", "tags", "metadata"];
 /// Reads in the last so many seconds.
 const READS: &str = "reads";
@@ -47,6 +56,14 @@ pub struct Subject<'a> {
     pub tags: &'a [(String, String)],
     /// `x-amz-meta-…`, without the prefix.
     pub metadata: &'a [(String, String)],
+    /// What people say of it.
+    pub labels: &'a [(String, String)],
+    /// ETag; searches alone ask for it and what follows.
+    pub etag: &'a str,
+    /// Silos that have a verified copy of all of its bytes.
+    pub silos: &'a [String],
+    /// Verified copies of those of its bytes that have the fewest.
+    pub copies: u32,
 }
 
 impl<'a> Subject<'a> {
@@ -96,22 +113,64 @@ fn place(at: Option<(u32, u32)>) -> String {
 pub struct Condition {
     program: Arc<Program>,
     needs: Needs,
+    by: By,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Objective,
+    Search,
+}
+
+impl By {
+    /// What it may look at.
+    fn variables(self) -> Vec<&'static str> {
+        let searched = SEARCHED.iter().map(|(name, _)| *name).filter(|_| self == Self::Search);
+        VARIABLES.into_iter().chain(searched).collect()
+    }
+
+    /// Why it may not look at something.
+    fn refuse(self, name: &str) -> Option<String> {
+        let variables = self.variables();
+        if variables.contains(&name) {
+            return None;
+        }
+        let searched = SEARCHED.iter().find(|(searched, _)| *searched == name);
+        Some(searched.map_or_else(
+            || format!("there is no `{name}`: a condition may look at {}", variables.join(", ")),
+            |(_, why)| format!("no objective may look at `{name}`, as `holdall find` does: {why}"),
+        ))
+    }
 }
 
 /// What a condition looks at beside what a list shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is something else to be read")]
 pub struct Needs {
     /// What may stand in a row of its own.
     pub attributes: bool,
     /// How the object is read.
     pub heat: bool,
+    /// What people say of it.
+    pub labels: bool,
+    /// Where its bytes are.
+    pub held: bool,
 }
 
 impl Needs {
+    /// All there is.
+    pub const ALL: Self = Self { attributes: true, heat: true, labels: true, held: true };
+
     /// What both look at.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { attributes: self.attributes || other.attributes, heat: self.heat || other.heat }
+        Self {
+            attributes: self.attributes || other.attributes,
+            heat: self.heat || other.heat,
+            labels: self.labels || other.labels,
+            held: self.held || other.held,
+        }
     }
 }
 
@@ -145,21 +204,31 @@ fn too_much(name: &str) -> ExecutionError {
 }
 
 impl Condition {
-    /// Reads a condition. On a stack of its own: how deep it is nested is known once it is read.
+    /// Reads an objective's condition.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
+        Self::read(text, By::Objective)
+    }
+
+    /// Reads the condition of a search, which may also look at where objects are now.
+    pub fn of_search(text: &str) -> Result<Self, Wrong> {
+        Self::read(text, By::Search)
+    }
+
+    /// On a stack of its own: how deep it is nested is known once it is read.
+    fn read(text: &str, by: By) -> Result<Self, Wrong> {
         let wrong = |reason: String| Wrong { at: None, reason };
         if text.len() > MAX_CONDITION {
             return Err(wrong(format!("a condition has at most {MAX_CONDITION} bytes")));
         }
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(PARSER_STACK);
-            let read = thread.spawn_scoped(scope, || Self::parse_here(text));
+            let read = thread.spawn_scoped(scope, || Self::read_here(text, by));
             let read = read.map_err(|error| wrong(error.to_string()))?;
             read.join().unwrap_or_else(|_| Err(wrong("it cannot be read".to_owned())))
         })
     }
 
-    fn parse_here(text: &str) -> Result<Self, Wrong> {
+    fn read_here(text: &str, by: By) -> Result<Self, Wrong> {
         let program = Program::compile(text).map_err(|errors| {
             let Some(first) = errors.errors.first() else { return Wrong { at: None, reason: errors.to_string() } };
             let number = |at: isize| u32::try_from(at).ok().filter(|at| *at > 0);
@@ -168,14 +237,17 @@ impl Condition {
         let ours = |name: &str| name == READS || SECONDS.iter().chain(&BYTES).any(|(own, _)| *own == name);
         let names: Vec<&str> = grammar::names(program.expression(), &ours)
             .map_err(|(reason, word)| Wrong { at: word.and_then(|word| position(text, word)), reason })?;
-        if let Some(unknown) = names.iter().find(|name| !VARIABLES.contains(name)) {
-            let reason = format!("there is no `{unknown}`: a condition may look at {}", VARIABLES.join(", "));
-            return Err(Wrong { at: position(text, unknown), reason });
+        if let Some((name, reason)) = names.iter().find_map(|name| Some((name, by.refuse(name)?))) {
+            return Err(Wrong { at: position(text, name), reason });
         }
-        let attributes = names.iter().any(|name| ATTRIBUTES.contains(name));
-        let heat = names.contains(&"unread") || program.references().has_function(READS);
-        let condition = Self { program: Arc::new(program), needs: Needs { attributes, heat } };
+        let any_of = |some: &[&str]| names.iter().any(|name| some.contains(name));
+        let heat = any_of(&["unread"]) || program.references().has_function(READS);
+        let (labels, held) = (any_of(&[LABELS]), any_of(&HELD));
+        let needs = Needs { attributes: any_of(&ATTRIBUTES), heat, labels, held };
+        let condition = Self { program: Arc::new(program), needs, by };
+        let silos = ["silo".to_owned()];
         let small = Subject { bucket: "bucket", key: "key", storage_class: "STANDARD", ..Subject::default() };
+        let small = Subject { silos: &silos, copies: 1, ..small };
         let large = Subject { size: 1 << 50, now: i64::MAX, ..small.clone() };
         for sample in [small, large] {
             condition.holds(&sample).map_err(|reason| Wrong { at: None, reason })?;
@@ -207,6 +279,14 @@ impl Condition {
             scope.add_variable_from_value("content_type", subject.content_type);
             scope.add_variable_from_value("tags", map(subject.tags));
             scope.add_variable_from_value("metadata", map(subject.metadata));
+        }
+        if self.needs.labels {
+            scope.add_variable_from_value(LABELS, map(subject.labels));
+        }
+        if self.by == By::Search {
+            scope.add_variable_from_value("etag", subject.etag);
+            scope.add_variable_from_value("silos", subject.silos.to_vec());
+            scope.add_variable_from_value("copies", i64::from(subject.copies));
         }
         match self.program.execute(&scope) {
             Ok(Value::Bool(holds)) => Ok(holds),
@@ -304,6 +384,21 @@ mod tests {
         assert_eq!(Condition::parse("'class' in tags").unwrap().holds(&Subject { tags: &tags, ..subject() }), Ok(true));
     }
 
+    #[test]
+    fn conditions_look_at_labels() {
+        let labels = [("team".to_owned(), "x".to_owned())];
+        let labelled = Subject { labels: &labels, ..subject() };
+        for (text, without, with) in [
+            ("labels['team'] == 'x'", false, true),
+            ("labels.team != 'x'", false, false),
+            ("!('team' in labels)", true, false),
+        ] {
+            let condition = Condition::parse(text).unwrap();
+            assert_eq!(condition.needs(), Needs { labels: true, ..Needs::default() }, "{text}");
+            assert_eq!((condition.holds(&subject()), condition.holds(&labelled)), (Ok(without), Ok(with)), "{text}");
+        }
+    }
+
     /// `&&` needs only one side to say no, and `!` then makes a yes of it.
     #[test]
     fn whoever_means_what_lacks_a_tag_says_so() {
@@ -315,12 +410,33 @@ mod tests {
     }
 
     #[test]
+    fn searches_look_at_where_an_object_is_and_objectives_may_not() {
+        let silos = ["cold".to_owned(), "hot".to_owned()];
+        let held = Subject { silos: &silos, copies: 2, etag: "abc-2", ..subject() };
+        for (text, expected) in [
+            ("'cold' in silos && !('far' in silos)", true),
+            ("silos == ['hot']", false),
+            ("copies < 2", false),
+            ("etag.endsWith('-2') && size > 1", true),
+        ] {
+            let condition = Condition::of_search(text).unwrap();
+            assert_eq!(condition.holds(&held), Ok(expected), "{text}");
+            assert_eq!(condition.needs().held, !text.contains("etag"), "{text}");
+            let wrong = Condition::parse(text).unwrap_err();
+            assert!(wrong.to_string().starts_with("no objective may look at `"), "{wrong}");
+            assert!(wrong.at.is_some(), "{wrong}");
+        }
+        let unknown = Condition::of_search("silo == 'hot'").unwrap_err().to_string();
+        assert!(unknown.contains("metadata, labels, silos, copies, etag (line 1, column 1)"), "{unknown}");
+    }
+
+    #[test]
     fn a_mistake_is_told_with_its_place() {
         for (text, told) in [
             ("size >", "(line 1, column 7)"),
             (
                 "size > MiB(2) &&\n  sise < 3",
-                "there is no `sise`: a condition may look at bucket, key, size, age, unread, storage_class, content_type, tags, metadata (line 2, column 3)",
+                "there is no `sise`: a condition may look at bucket, key, size, age, unread, storage_class, content_type, tags, metadata, labels (line 2, column 3)",
             ),
             ("age > days(30) && size > Mib(1)", "there is no function `Mib` (line 1, column 26)"),
             ("age < days(1) || dayz(3) > 1", "there is no function `dayz` (line 1, column 18)"),

@@ -15,6 +15,7 @@ use crate::job::OrderError;
 use crate::list::read_name;
 use crate::name::BucketName;
 use crate::namespace::Core;
+use crate::object::Pairs;
 use crate::table::extents::ExtentRow;
 use crate::table::objects::{Attributes, Data, NAME_AT, ObjectRow, attributes, prefix as object_prefix};
 use crate::table::uploads::{ManifestRow, PartRow, manifest, part as part_key};
@@ -103,9 +104,10 @@ impl Judge {
         (bucket, key): (&'a str, &'a str),
         row: &'a ObjectRow,
         own: Option<&'a Attributes>,
-        heat: Option<Heat>,
+        (heat, labels): (Option<Heat>, &'a Pairs),
     ) -> Subject<'a> {
-        let subject = Subject { size: row.size, modified: row.modified, now: self.now, heat, ..Subject::default() };
+        let subject =
+            Subject { size: row.size, modified: row.modified, now: self.now, heat, labels, ..Subject::default() };
         subject.of(bucket, key, row.storage_class.as_deref(), own)
     }
 
@@ -258,8 +260,9 @@ impl Core {
     pub(crate) async fn judged(&self, judge: &Judge, page: &Page) -> Result<Vec<JudgedObject>, Fault> {
         let mut judged = Vec::with_capacity(page.len());
         let keys = page.iter().map(|(key, _)| &key[..]);
-        let heats = if judge.needs.heat { self.heats(keys).await? } else { vec![None; page.len()] };
-        for ((key, bytes), heat) in page.iter().zip(heats) {
+        let heats = if judge.needs.heat { self.heats(keys.clone()).await? } else { vec![None; page.len()] };
+        let labels = if judge.needs.labels { self.all_labels(keys).await? } else { vec![Pairs::new(); page.len()] };
+        for (((key, bytes), heat), labels) in page.iter().zip(heats).zip(labels) {
             let row: ObjectRow = decode(bytes)?;
             let incarnation = incarnation_of(key)?;
             // One that is being deleted.
@@ -270,7 +273,7 @@ impl Core {
             if judge.needs.attributes && own.is_none() {
                 continue;
             }
-            let subject = judge.subject((bucket.as_str(), &name), &row, own.as_ref(), heat);
+            let subject = judge.subject((bucket.as_str(), &name), &row, own.as_ref(), (heat, &labels));
             let conditions = judge.rules.conditions(&subject);
             let mut wanted = judge.rules.wanted(&conditions);
             let used = used(key, &row, heat);
@@ -299,7 +302,7 @@ impl Core {
 
     /// The extents of a version, each with the one that its bytes were written for where that is this version: what it shares
     /// with others moves with theirs.
-    async fn made_of(&self, row: &ObjectRow) -> Result<BTreeMap<Number, Option<Number>>, Fault> {
+    pub(crate) async fn made_of(&self, row: &ObjectRow) -> Result<BTreeMap<Number, Option<Number>>, Fault> {
         let id = match &row.data {
             Data::Slices(slices) => {
                 return Ok(slices.iter().map(|slice| (slice.extent, Some(row.version))).collect());

@@ -16,6 +16,7 @@ pub mod buckets;
 pub mod extents;
 pub mod heat;
 pub mod jobs;
+pub mod labels;
 pub mod moves;
 pub mod names;
 pub mod objectives;
@@ -97,6 +98,8 @@ pub mod key {
     pub const INTENTS: u8 = 0x1e;
     /// What came out of trees of others.
     pub const TAKEN_OUT: u8 = 0x1f;
+    /// What people say of objects.
+    pub const LABELS: u8 = 0x22;
 }
 
 /// The format of single rows that this version writes.

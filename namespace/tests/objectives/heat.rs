@@ -10,7 +10,7 @@ use super::*;
 const DAY: i64 = 86_400_000;
 
 /// The system's clock, and a calendar that a test turns.
-pub(super) struct Calendar {
+pub(crate) struct Calendar {
     clock: SystemClock,
     ahead: AtomicI64,
 }
@@ -31,16 +31,16 @@ impl Clock for Calendar {
 }
 
 impl Calendar {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { clock: SystemClock::new(), ahead: AtomicI64::new(0) }
     }
 
-    pub(super) fn pass(&self, days: i64) {
+    pub(crate) fn pass(&self, days: i64) {
         self.ahead.fetch_add(days * DAY, Ordering::Relaxed);
     }
 }
 
-async fn house(test: &str) -> (House, Arc<Calendar>) {
+pub(crate) async fn house(test: &str) -> (House, Arc<Calendar>) {
     let calendar = Arc::new(Calendar::new());
     (House::with(test, calendar.clone(), None).await, calendar)
 }

@@ -23,9 +23,12 @@ use holdall_namespace::{Namespace, Options};
 #[path = "../support/mod.rs"]
 mod support;
 
+mod census;
 mod copies;
+mod find;
 mod heat;
 mod keep;
+mod labels;
 mod room;
 mod switch;
 

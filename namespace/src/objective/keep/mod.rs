@@ -328,7 +328,7 @@ impl Core {
     }
 
     /// Of several gateways, whether this one began first.
-    async fn leads(&self) -> Result<bool, Fault> {
+    pub(crate) async fn leads(&self) -> Result<bool, Fault> {
         let first = live_sessions(&*self.engine).await?.into_iter().map(|(id, _)| id).min();
         Ok(first == Some(self.session().id))
     }

@@ -1,0 +1,403 @@
+//! The inventory that people read: a table of all objects, as Parquet files in a bucket of our own, which clients read like any other
+//! and do not write to. What is called inventory in this crate are the silos; this is the census.
+//!
+//! Of each bucket a run makes `BUCKET/YYYY-MM-DDTHH-MMZ/part-00000.parquet` and so on, and then the same under `BUCKET/latest/`.
+//! Until they are all there they are under `BUCKET/.writing/`. The newest two runs are kept.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::account::FIRST;
+use crate::bucket::{Bucket, BucketError, CreateBucketError};
+use crate::clock::UnixMs;
+use crate::copy::CopyObject;
+use crate::delete::DeleteError;
+use crate::engine::{self, Key, Read, Rows, Write};
+use crate::fault::Fault;
+use crate::find::{Question, Search};
+use crate::get::GetError;
+use crate::job::OrderError;
+use crate::limits::{CENSUS_FILE, CENSUS_KEPT, CENSUS_SOON, LIST_PAGE};
+use crate::list::{Line, List};
+use crate::name::{BucketName, ObjectKey};
+use crate::namespace::{Core, Namespace};
+use crate::object::{Condition, Headers};
+use crate::objective::Scope;
+use crate::put::{PutError, PutObject, Upload};
+use crate::table::{KeyBuilder, decode_row, encode, key};
+
+mod file;
+
+use file::File;
+
+/// The bucket's name. Clients cannot create it, nor write to it once it is ours.
+pub const BUCKET: &str = "holdall-inventory";
+
+const LATEST: &str = "latest";
+const WRITING: &str = ".writing";
+/// Bytes of a body's piece.
+const PIECE: usize = 256 << 10;
+
+/// Why no run began.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CensusError {
+    /// One is under way.
+    #[error("the inventory is being written")]
+    UnderWay,
+    /// A client made a bucket of that name before it was reserved.
+    #[error("bucket `{BUCKET}` is somebody's, and not empty: the inventory is written once it is gone")]
+    Foreign,
+    /// See [`Fault`].
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// Buckets that are done.
+    pub buckets: u64,
+    /// Objects in what was written.
+    pub objects: u64,
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Buckets whose inventory stays as it was, and why.
+    pub skipped: Vec<(String, String)>,
+}
+
+/// A run under way. It goes on as it is asked; where it is not asked any more, what is under way stays unfinished.
+pub struct Census {
+    namespace: Namespace,
+    _alone: OwnedMutexGuard<()>,
+    home: Bucket,
+    /// What this run is called.
+    moment: String,
+    now: UnixMs,
+    left: VecDeque<String>,
+    all: BTreeSet<String>,
+    under_way: Option<UnderWay>,
+    done: Taken,
+    /// A file ends at about so many bytes.
+    cut: usize,
+}
+
+/// A bucket that is being written.
+struct UnderWay {
+    bucket: String,
+    search: Search,
+    file: File,
+    objects: u64,
+    bytes: u64,
+    files: usize,
+}
+
+impl Namespace {
+    /// Begins a run.
+    pub async fn census(&self) -> Result<Census, CensusError> {
+        self.core.census().await
+    }
+
+    /// Writes the inventory again and again, beside requests; by order alone where `every` is zero.
+    pub fn keep_inventory(self: &Arc<Self>, every: Duration) {
+        if !every.is_zero() {
+            self.keep(tokio::spawn(Arc::clone(&self.core).take_census_forever(every)));
+        }
+    }
+
+    /// Whether a bucket is the inventory's, which clients do not write to.
+    pub async fn is_inventory(&self, bucket: &Bucket) -> Result<bool, Fault> {
+        Ok(bucket.name.as_str() == BUCKET && self.core.census_home().await? == Some(bucket.incarnation))
+    }
+}
+
+impl Core {
+    async fn census(self: &Arc<Self>) -> Result<Census, CensusError> {
+        let alone = Arc::clone(&self.taking_census).try_lock_owned().map_err(|_| CensusError::UnderWay)?;
+        let (namespace, now) = (Namespace::of(self), self.clock.now());
+        let home = home(&namespace).await?;
+        let names = self.bucket_rows().await?.into_iter().map(|(name, _)| name.to_string());
+        let left: VecDeque<String> = names.filter(|name| name != BUCKET).collect();
+        let (all, moment) = (left.iter().cloned().collect(), moment(now));
+        let (under_way, done, cut) = (None, Taken::default(), CENSUS_FILE);
+        Ok(Census { namespace, _alone: alone, home, moment, now, left, all, under_way, done, cut })
+    }
+
+    async fn census_home(&self) -> Result<Option<u64>, Fault> {
+        decode_row(self.engine.get(&[row()]).await?[0].as_ref())
+    }
+
+    async fn take_census_forever(self: Arc<Self>, every: Duration) {
+        let mut rest = CENSUS_SOON.min(every);
+        loop {
+            self.clock.sleep(rest).await;
+            rest = every;
+            if !self.leads().await.unwrap_or(false) {
+                continue;
+            }
+            match self.take_census().await {
+                Ok(Taken { objects, files, bytes, .. }) => tracing::info!(objects, files, bytes, "inventory written"),
+                Err(CensusError::UnderWay) => {}
+                Err(error) => tracing::warn!(%error, "the inventory was not written"),
+            }
+        }
+    }
+
+    async fn take_census(self: &Arc<Self>) -> Result<Taken, CensusError> {
+        let (mut census, mut taken) = (self.census().await?, Taken::default());
+        while let Some(now) = census.next().await? {
+            taken = now;
+        }
+        for (bucket, reason) in &taken.skipped {
+            tracing::warn!(bucket, reason, "the inventory of a bucket stays as it was");
+        }
+        Ok(taken)
+    }
+}
+
+/// Which bucket is ours, by its incarnation.
+fn row() -> Key {
+    KeyBuilder::new(key::META).raw(b"inventory").build()
+}
+
+/// What a run is called: `2026-11-30T19-00Z`.
+fn moment(now: UnixMs) -> String {
+    let now = jiff::Timestamp::from_millisecond(now).unwrap_or_default();
+    now.strftime("%Y-%m-%dT%H-%MZ").to_string()
+}
+
+/// Whether a folder's name is a run's.
+fn is_moment(name: &str) -> bool {
+    name.len() == 17 && name.ends_with('Z') && name.as_bytes()[10] == b'T'
+}
+
+/// The bucket; made where there is none.
+async fn home(namespace: &Namespace) -> Result<Bucket, CensusError> {
+    let name: BucketName = BUCKET.parse().map_err(|_| Fault::Damaged(format!("`{BUCKET}` is no name")))?;
+    let bucket = match namespace.bucket(&name).await {
+        Err(BucketError::NoSuchBucket) => namespace.create_bucket(&name, FIRST).await.map_err(not_created)?,
+        known => known.map_err(|error| Fault::Unavailable(error.to_string()))?,
+    };
+    if namespace.census_home().await? == Some(bucket.incarnation) {
+        return Ok(bucket);
+    }
+    // Ours from before a crash, or somebody's from before the name was reserved.
+    if !keys(namespace, &bucket, "", "").await?.is_empty() {
+        return Err(CensusError::Foreign);
+    }
+    let incarnation = bucket.incarnation;
+    let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Put(row(), encode(&incarnation))], ()));
+    engine::commit(&*namespace.engine, vec![Read::Row(row())], decide).await.map_err(Fault::from)?;
+    Ok(bucket)
+}
+
+fn not_created(error: CreateBucketError) -> Fault {
+    match error {
+        CreateBucketError::Fault(fault) => fault,
+        other => Fault::Unavailable(format!("bucket `{BUCKET}`: {other}")),
+    }
+}
+
+/// Keys, or names of folders, that follow `after`: a page of them.
+async fn keys(namespace: &Namespace, home: &Bucket, prefix: &str, after: &str) -> Result<Vec<String>, Fault> {
+    let list = List { prefix: prefix.to_owned(), after: after.to_owned(), limit: LIST_PAGE, ..List::default() };
+    let page = namespace.list(home, list).await?;
+    Ok(page.lines.iter().map(|line| line.text().to_owned()).collect())
+}
+
+impl Census {
+    /// Goes on by a page, at the pace that leaves half of the time to others, and says how far it is; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Taken>, Fault> {
+        let clock = Arc::clone(&self.namespace.clock);
+        let began = clock.monotonic();
+        let ended = match self.under_way.take() {
+            None => match self.left.pop_front() {
+                Some(bucket) => self.begin(bucket).await.map(|()| false)?,
+                None => self.all.is_empty() || self.forget_buckets().await.map(|()| true)?,
+            },
+            Some(under_way) => self.go_on(under_way).await.map(|()| false)?,
+        };
+        clock.sleep(clock.monotonic().saturating_sub(began)).await;
+        Ok((!ended).then(|| self.done.clone()))
+    }
+
+    /// Makes short files, for tests.
+    pub fn cut_files_for_tests(&mut self, bytes: usize) {
+        self.cut = bytes;
+    }
+
+    async fn begin(&mut self, bucket: String) -> Result<(), Fault> {
+        self.clear(&format!("{bucket}/{WRITING}/"), |_| false).await?;
+        let on = Scope { bucket: Some(bucket.clone()), prefix: String::new() };
+        match self.namespace.search(&Question { on, ..Question::default() }).await {
+            Ok(search) => {
+                let file = File::begin(self.now)?;
+                self.under_way = Some(UnderWay { bucket, search, file, objects: 0, bytes: 0, files: 0 });
+                Ok(())
+            }
+            Err(OrderError::Fault(fault)) => Err(fault),
+            // It was deleted meanwhile.
+            Err(_) => {
+                self.all.remove(&bucket);
+                Ok(())
+            }
+        }
+    }
+
+    async fn go_on(&mut self, mut under_way: UnderWay) -> Result<(), Fault> {
+        match under_way.search.next().await {
+            Ok(Some(found)) => {
+                under_way.objects += found.len() as u64;
+                found.into_iter().try_for_each(|found| under_way.file.add(found))?;
+                if under_way.file.bytes() >= self.cut {
+                    self.end_file(&mut under_way).await?;
+                }
+                self.under_way = Some(under_way);
+            }
+            Ok(None) => {
+                self.end_file(&mut under_way).await?;
+                self.publish(&under_way).await?;
+                self.done.buckets += 1;
+                self.done.objects += under_way.objects;
+                self.done.files += under_way.files as u64;
+                self.done.bytes += under_way.bytes;
+            }
+            // What is being taken over and was not seen yet: half an inventory is none.
+            Err(fault) => self.done.skipped.push((under_way.bucket, fault.to_string())),
+        }
+        Ok(())
+    }
+
+    /// Puts the file that was made, and begins another.
+    async fn end_file(&self, under_way: &mut UnderWay) -> Result<(), Fault> {
+        let file = std::mem::replace(&mut under_way.file, File::begin(self.now)?);
+        let bytes = Bytes::from(file.finish()?);
+        let key = part(&under_way.bucket, WRITING, under_way.files);
+        under_way.bytes += bytes.len() as u64;
+        under_way.files += 1;
+        let size = bytes.len() as u64;
+        let pieces = (0..bytes.len()).step_by(PIECE).map(move |at| Ok(bytes.slice(at..bytes.len().min(at + PIECE))));
+        let body = stream::iter(pieces.collect::<Vec<_>>()).boxed();
+        let upload = Upload { body, size, algorithm: None, verify: Box::new(|_| Ok(())) };
+        let system = vec![("content-type".to_owned(), "application/vnd.apache.parquet".to_owned())];
+        let (headers, condition) = (Headers { system, user: Vec::new() }, Condition::default());
+        let (bucket, key) = (&self.home, &parsed(&key)?);
+        let put = PutObject { bucket, key, upload, headers, tags: Vec::new(), storage_class: None, condition };
+        self.namespace.put(put).await.map(drop).map_err(not_put)
+    }
+
+    /// Shows what was written: under the run's name, and as the latest, by reference to the same bytes.
+    async fn publish(&self, under_way: &UnderWay) -> Result<(), Fault> {
+        let bucket = &under_way.bucket;
+        for folder in [&self.moment, LATEST] {
+            for number in 0..under_way.files {
+                self.copy(&part(bucket, WRITING, number), &part(bucket, folder, number)).await?;
+            }
+            let within = part(bucket, folder, under_way.files);
+            self.clear(&format!("{bucket}/{folder}/"), |key| *key < *within).await?;
+        }
+        self.clear(&format!("{bucket}/{WRITING}/"), |_| false).await?;
+        let mut moments = self.folders(&format!("{bucket}/")).await?;
+        moments.retain(|name| is_moment(name));
+        let old = moments.len().saturating_sub(CENSUS_KEPT);
+        for name in &moments[..old] {
+            self.clear(&format!("{bucket}/{name}/"), |_| false).await?;
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, from: &str, to: &str) -> Result<(), Fault> {
+        let source = self.namespace.open_object(&self.home, &parsed(from)?).await.map_err(|error| match error {
+            GetError::Fault(fault) => fault,
+            GetError::NoSuchKey => Fault::Unavailable(format!("`{from}` is gone")),
+        })?;
+        let copy = CopyObject {
+            source: &source,
+            bucket: &self.home,
+            key: &parsed(to)?,
+            headers: None,
+            tags: None,
+            storage_class: None,
+            algorithm: None,
+            condition: Condition::default(),
+        };
+        self.namespace.copy(copy).await.map(drop).map_err(not_put)
+    }
+
+    /// Deletes what is under a prefix and is not kept.
+    async fn clear(&self, prefix: &str, kept: impl Fn(&str) -> bool) -> Result<(), Fault> {
+        let mut after = String::new();
+        loop {
+            let page = keys(&self.namespace, &self.home, prefix, &after).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after.clone_from(last);
+            for key in page.iter().filter(|key| !kept(key)) {
+                let deleted = self.namespace.delete(&self.home, &parsed(key)?, Condition::default()).await;
+                if let Err(DeleteError::Fault(fault)) = deleted {
+                    return Err(fault);
+                }
+            }
+        }
+    }
+
+    /// The folders under a prefix, in the order of their names.
+    async fn folders(&self, prefix: &str) -> Result<Vec<String>, Fault> {
+        let (mut folders, mut after) = (Vec::new(), String::new());
+        loop {
+            let list = List { prefix: prefix.to_owned(), delimiter: "/".to_owned(), after, limit: LIST_PAGE };
+            let page = self.namespace.list(&self.home, list).await?;
+            folders.extend(page.lines.iter().filter_map(|line| match line {
+                Line::Prefix(folder) => folder.strip_prefix(prefix)?.strip_suffix('/').map(str::to_owned),
+                Line::Object(_) => None,
+            }));
+            let Some(next) = page.next else { return Ok(folders) };
+            after = next;
+        }
+    }
+
+    /// What is of buckets that there are no more.
+    async fn forget_buckets(&mut self) -> Result<(), Fault> {
+        for folder in self.folders("").await? {
+            if !self.all.contains(&folder) {
+                self.clear(&format!("{folder}/"), |_| false).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn part(bucket: &str, folder: &str, number: usize) -> String {
+    format!("{bucket}/{folder}/part-{number:05}.parquet")
+}
+
+fn parsed(key: &str) -> Result<ObjectKey, Fault> {
+    key.parse().map_err(|_| Fault::Damaged(format!("`{key}` is no key")))
+}
+
+fn not_put(error: PutError) -> Fault {
+    match error {
+        PutError::Fault(fault) => fault,
+        other => Fault::Unavailable(format!("the inventory was not written: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_called_by_the_minute_and_sort_by_time() {
+        assert_eq!(moment(1_796_065_260_000), "2026-11-30T19-01Z");
+        assert!(is_moment(&moment(0)) && moment(0) < moment(60_000));
+        for other in [LATEST, WRITING, "2026-11-30T19-00Z ", "2026-11-30 19-00Z"] {
+            assert!(!is_moment(other), "{other}");
+        }
+    }
+}

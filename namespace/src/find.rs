@@ -1,0 +1,373 @@
+//! Finding objects by what is known of them: a walk of the index, a page at a time, in constant memory. No silo is asked.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::bucket::{Bucket, show};
+use crate::clock::UnixMs;
+use crate::engine::Key;
+use crate::extent::{Number, SiloId};
+use crate::fault::Fault;
+use crate::heat::Heat;
+use crate::inventory::Inventory;
+use crate::job::{OrderError, next_page};
+use crate::list::read_name;
+use crate::namespace::{Core, Namespace};
+use crate::object::Pairs;
+use crate::objective::Scope;
+use crate::objective::expression::{Condition, Needs, Subject};
+use crate::table::extents::ExtentRow;
+use crate::table::objects::{Attributes, Data, NAME_AT, ObjectRow, attributes, prefix};
+use crate::table::{after_prefix, decode, decode_row};
+
+/// How often an object is looked at that is written anew meanwhile.
+const TRIES: usize = 8;
+
+/// What is known of an object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Its bucket.
+    pub bucket: String,
+    /// Its key.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// ETag.
+    pub etag: String,
+    /// Last-Modified.
+    pub modified: UnixMs,
+    /// `STANDARD` where none was named.
+    pub storage_class: String,
+    /// Where one was sent.
+    pub content_type: Option<String>,
+    /// Tags.
+    pub tags: Pairs,
+    /// `x-amz-meta-…`, without the prefix.
+    pub metadata: Pairs,
+    /// What people say of it.
+    pub labels: Pairs,
+    /// Silos, by name, that have a verified copy of all of its bytes.
+    pub silos: Vec<String>,
+    /// Verified copies of those of its bytes that have the fewest; 0 of an object without bytes.
+    pub copies: u32,
+    /// How it is read; none where nobody did, as far as is written down.
+    pub heat: Option<Heat>,
+}
+
+/// What a search asks.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// The part of the namespace that is searched.
+    pub on: Scope,
+    /// A condition; all objects are meant without one.
+    pub condition: Option<String>,
+    /// Only how many there are and their bytes is asked: of [`Found`] the size is known, and the rest may be missing.
+    pub only_size: bool,
+}
+
+/// Objects that a condition could not be asked about. To those it does not apply.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unclear {
+    /// How many.
+    pub objects: u64,
+    /// The first one, and why.
+    pub first: Option<(String, String)>,
+}
+
+/// A search under way. It costs nothing between two pages.
+pub struct Search {
+    core: Arc<Core>,
+    condition: Option<Condition>,
+    only_size: bool,
+    now: UnixMs,
+    left: VecDeque<Stretch>,
+    /// Objects that were looked at.
+    pub looked_at: u64,
+    /// Of those, what the condition could not be asked about.
+    pub unclear: Unclear,
+}
+
+/// Objects of a bucket that were not looked at yet.
+struct Stretch {
+    bucket: Bucket,
+    prefix: String,
+    at: Key,
+    end: Key,
+}
+
+/// A row of the objects table.
+type Row = (Bytes, ObjectRow);
+
+impl Namespace {
+    /// Looks for objects. Refuses a condition that makes no sense, with its place, and a bucket that there is not.
+    pub async fn search(&self, question: &Question) -> Result<Search, OrderError> {
+        let condition = question.condition.as_deref().map(Condition::of_search).transpose();
+        let condition = condition.map_err(|wrong| OrderError::Invalid(wrong.to_string()))?;
+        let on = &question.on;
+        let mut left = VecDeque::new();
+        for (name, row) in self.core.bucket_rows().await? {
+            if on.bucket.as_ref().is_none_or(|bucket| *bucket == name.as_str()) {
+                left.push_back(Stretch::of(show(name, row), &on.prefix));
+            }
+        }
+        if let (Some(bucket), true) = (&on.bucket, left.is_empty()) {
+            return Err(OrderError::NoSuchBucket(bucket.clone()));
+        }
+        let (core, now, only_size) = (Arc::clone(&self.core), self.core.clock.now(), question.only_size);
+        Ok(Search { core, condition, only_size, now, left, looked_at: 0, unclear: Unclear::default() })
+    }
+}
+
+impl Stretch {
+    fn of(bucket: Bucket, keys: &str) -> Self {
+        let at = prefix(bucket.incarnation, keys);
+        Self { end: after_prefix(&at), at, bucket, prefix: keys.to_owned() }
+    }
+}
+
+impl Search {
+    /// What was found on the next page, in the order of buckets and keys, which may be nothing; `None` at the end. Where something is
+    /// being taken over, it is waited for as a list does, and refused where that takes too long.
+    pub async fn next(&mut self) -> Result<Option<Vec<Found>>, Fault> {
+        let Some((bucket, rows)) = self.page().await? else { return Ok(None) };
+        self.looked_at += rows.len() as u64;
+        let enough = if self.only_size { Needs::default() } else { Needs::ALL };
+        let needs = self.condition.as_ref().map_or(enough, Condition::needs);
+        let (known, restless) = self.core.facts_of(&bucket, rows, needs).await?;
+        for key in restless {
+            self.unclear.add(bucket.name.as_str(), &key, "it is written too often".to_owned());
+        }
+        let mut meant = Vec::new();
+        for (row, known) in known {
+            match self.condition.as_ref().map_or(Ok(true), |condition| condition.holds(&known.subject(self.now))) {
+                Ok(true) => meant.push((row, known)),
+                Ok(false) => {}
+                Err(reason) => self.unclear.add(&known.bucket, &known.key, reason),
+            }
+        }
+        if needs.and(enough) != needs && !meant.is_empty() {
+            let rows = meant.into_iter().map(|(row, _)| row).collect();
+            (meant, _) = self.core.facts_of(&bucket, rows, enough).await?;
+        }
+        Ok(Some(meant.into_iter().map(|(_, found)| found).collect()))
+    }
+
+    async fn page(&mut self) -> Result<Option<(Bucket, Vec<Row>)>, Fault> {
+        while let Some(stretch) = self.left.front_mut() {
+            if stretch.at == prefix(stretch.bucket.incarnation, &stretch.prefix) {
+                self.core.all_seen(&stretch.bucket, &stretch.prefix).await?;
+            }
+            if let Some(page) = next_page(&self.core, &mut stretch.at, &stretch.end).await? {
+                let rows = page.into_iter().map(|(key, row)| Ok((key, decode(&row)?)));
+                return Ok(Some((stretch.bucket.clone(), rows.collect::<Result<_, Fault>>()?)));
+            }
+            self.left.pop_front();
+        }
+        Ok(None)
+    }
+}
+
+impl Unclear {
+    fn add(&mut self, bucket: &str, key: &str, reason: String) {
+        self.objects += 1;
+        self.first.get_or_insert_with(|| (format!("s3://{bucket}/{key}"), reason));
+    }
+}
+
+impl Found {
+    /// As conditions see it.
+    fn subject(&self, now: UnixMs) -> Subject<'_> {
+        Subject {
+            bucket: &self.bucket,
+            key: &self.key,
+            size: self.size,
+            modified: self.modified,
+            now,
+            storage_class: &self.storage_class,
+            content_type: self.content_type.as_deref().unwrap_or_default(),
+            heat: self.heat,
+            tags: &self.tags,
+            metadata: &self.metadata,
+            labels: &self.labels,
+            etag: &self.etag,
+            silos: &self.silos,
+            copies: self.copies,
+        }
+    }
+}
+
+/// Where an object's bytes are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Held {
+    /// Silos that have all of them.
+    silos: BTreeSet<SiloId>,
+    /// Copies of those that have the fewest.
+    copies: usize,
+}
+
+impl Held {
+    /// By its extents; none where one is gone, since the object was written anew.
+    fn over<'a>(extents: impl Iterator<Item = Option<&'a ExtentRow>>) -> Option<Self> {
+        let mut held: Option<Self> = None;
+        for extent in extents {
+            let extent = extent.filter(|extent| extent.first.is_some())?;
+            let silos: BTreeSet<SiloId> = extent.verified().map(|replica| replica.silo).collect();
+            held = Some(match held {
+                None => Self { copies: silos.len(), silos },
+                Some(held) => Self { copies: held.copies.min(silos.len()), silos: &held.silos & &silos },
+            });
+        }
+        Some(held.unwrap_or_default())
+    }
+
+    fn names(&self, inventory: &Inventory) -> Vec<String> {
+        let name = |id: &SiloId| inventory.silos.get(id).map_or_else(|| format!("#{id}"), |open| open.row.name.clone());
+        let mut names: Vec<String> = self.silos.iter().map(name).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Core {
+    /// What is known of objects of a bucket, as far as it is needed. What is written anew meanwhile is looked at anew; keys that are
+    /// written too often for that come second. What is deleted meanwhile is left out.
+    async fn facts_of(
+        &self,
+        bucket: &Bucket,
+        rows: Vec<Row>,
+        needs: Needs,
+    ) -> Result<(Vec<(Row, Found)>, Vec<String>), Fault> {
+        let (mut found, mut rows, mut again) = (Vec::with_capacity(rows.len()), rows, Vec::new());
+        for _ in 0..TRIES {
+            let known = self.know(bucket, &rows, needs).await?;
+            for (row, known) in rows.into_iter().zip(known) {
+                match known {
+                    Some(known) => found.push((row, known)),
+                    None => again.push(row.0.to_vec()),
+                }
+            }
+            if again.is_empty() {
+                break;
+            }
+            let read = self.engine.get(&again).await?;
+            let read = again.drain(..).zip(read).filter_map(|(key, row)| Some((Bytes::from(key), row?)));
+            rows = read.map(|(key, row)| Ok((key, decode(&row)?))).collect::<Result<_, Fault>>()?;
+            again = Vec::new();
+            if rows.is_empty() {
+                break;
+            }
+        }
+        found.sort_by(|((one, _), _), ((other, _), _)| one.cmp(other));
+        let restless = again.iter().map(|key| read_name(&key[NAME_AT..])).collect::<Result<_, Fault>>()?;
+        Ok((found, restless))
+    }
+
+    /// What is known of each; none where it was written anew since its row was read.
+    async fn know(&self, bucket: &Bucket, rows: &[Row], needs: Needs) -> Result<Vec<Option<Found>>, Fault> {
+        let keys = || rows.iter().map(|(key, _)| &key[..]);
+        let heats = if needs.heat { self.heats(keys()).await? } else { vec![None; rows.len()] };
+        let labels = if needs.labels { self.all_labels(keys()).await? } else { vec![Pairs::new(); rows.len()] };
+        let own = if needs.attributes {
+            self.all_attributes(rows).await?
+        } else {
+            vec![Some(Attributes::default()); rows.len()]
+        };
+        let held = if needs.held { self.held(rows).await? } else { vec![Some(Held::default()); rows.len()] };
+        let inventory = self.inventory();
+        let mut all = Vec::with_capacity(rows.len());
+        for (((((key, row), heat), labels), own), held) in rows.iter().zip(heats).zip(labels).zip(own).zip(held) {
+            let (Some(own), Some(held)) = (own, held) else {
+                all.push(None);
+                continue;
+            };
+            let mut system = own.headers.system.into_iter();
+            let content_type = system.find(|(name, _)| name == "content-type").map(|(_, value)| value);
+            all.push(Some(Found {
+                bucket: bucket.name.to_string(),
+                key: read_name(&key[NAME_AT..])?,
+                size: row.size,
+                etag: row.etag.text(),
+                modified: row.modified,
+                storage_class: row.storage_class.clone().unwrap_or_else(|| "STANDARD".to_owned()),
+                content_type,
+                tags: own.tags,
+                metadata: own.headers.user,
+                labels,
+                silos: held.names(&inventory),
+                copies: u32::try_from(held.copies).unwrap_or(u32::MAX),
+                heat,
+            }));
+        }
+        Ok(all)
+    }
+
+    async fn all_attributes(&self, rows: &[Row]) -> Result<Vec<Option<Attributes>>, Fault> {
+        let apart = rows.iter().filter(|(_, row)| row.attributes.is_none());
+        let apart: Vec<Key> = apart.map(|(_, row)| attributes(row.version)).collect();
+        let mut apart = self.engine.get(&apart).await?.into_iter();
+        let own = |(_, row): &Row| match &row.attributes {
+            Some(own) => Ok(Some(own.clone())),
+            None => decode_row(apart.next().flatten().as_ref()),
+        };
+        rows.iter().map(own).collect()
+    }
+
+    async fn held(&self, rows: &[Row]) -> Result<Vec<Option<Held>>, Fault> {
+        let slices = rows.iter().filter_map(|(_, row)| match &row.data {
+            Data::Slices(slices) => Some(slices),
+            Data::Manifest(_) => None,
+        });
+        let ids: BTreeSet<Number> = slices.flatten().map(|slice| slice.extent).collect();
+        let plain: BTreeMap<Number, ExtentRow> = self.extents(ids).await?.into_iter().collect();
+        let mut all = Vec::with_capacity(rows.len());
+        for (_, row) in rows {
+            all.push(match &row.data {
+                Data::Slices(slices) => Held::over(slices.iter().map(|slice| plain.get(&slice.extent))),
+                // One at a time: a manifest may have thousands.
+                Data::Manifest(_) => self.held_in_parts(row).await?,
+            });
+        }
+        Ok(all)
+    }
+
+    async fn held_in_parts(&self, row: &ObjectRow) -> Result<Option<Held>, Fault> {
+        let ids: BTreeSet<Number> = self.made_of(row).await?.into_keys().collect();
+        if ids.is_empty() && row.size > 0 {
+            return Ok(None);
+        }
+        let known: BTreeMap<Number, ExtentRow> = self.extents(ids.clone()).await?.into_iter().collect();
+        Ok(Held::over(ids.iter().map(|id| known.get(id))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::extent::{Location, Replica, ReplicaState};
+
+    fn extent(silos: &[SiloId]) -> ExtentRow {
+        let location = Location::InPlace { name: Vec::new(), validator: String::new(), whole: 0, offset: 0 };
+        let state = ReplicaState::Verified;
+        let replica = |silo: &SiloId| Replica { silo: *silo, location: location.clone(), state, since: 0, job: None };
+        let first = Some(Number { session: 1, number: 1 });
+        ExtentRow { size: 1, digest: [0; 32], blocks: None, first, replicas: silos.iter().map(replica).collect() }
+    }
+
+    #[test]
+    fn a_silo_has_an_object_where_it_has_all_of_its_extents() {
+        let held = |extents: &[ExtentRow]| {
+            let held = Held::over(extents.iter().map(Some))?;
+            Some((held.silos.into_iter().collect::<Vec<_>>(), held.copies))
+        };
+        assert_eq!(held(&[]), Some((vec![], 0)));
+        assert_eq!(held(&[extent(&[1, 2])]), Some((vec![1, 2], 2)));
+        assert_eq!(held(&[extent(&[1, 2]), extent(&[2, 3])]), Some((vec![2], 2)));
+        assert_eq!(held(&[extent(&[1, 2, 3]), extent(&[1])]), Some((vec![1], 1)));
+        assert_eq!(held(&[extent(&[1]), extent(&[2])]), Some((vec![], 1)));
+        let gone = ExtentRow { first: None, ..extent(&[1]) };
+        assert_eq!(held(&[extent(&[1]), gone]), None);
+        assert_eq!(Held::over([None].into_iter()), None);
+    }
+}

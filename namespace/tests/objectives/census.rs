@@ -1,0 +1,114 @@
+//! The inventory that people read: what is in it, and what becomes of runs.
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+use holdall_namespace::census::{BUCKET, Census, CensusError, Taken};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::RowAccessor;
+
+use super::*;
+
+async fn finish(mut census: Census) -> Taken {
+    let mut taken = Taken::default();
+    while let Some(now) = census.next().await.unwrap() {
+        taken = now;
+    }
+    taken
+}
+
+impl House {
+    async fn inventory(&self) -> Bucket {
+        self.namespace.bucket(&BUCKET.parse().unwrap()).await.unwrap()
+    }
+
+    /// The inventory's own keys.
+    async fn files(&self, prefix: &str) -> Vec<String> {
+        support::keys(&self.namespace, &self.inventory().await, prefix).await.unwrap()
+    }
+
+    /// Keys in the files under a prefix.
+    async fn rows(&self, prefix: &str) -> Vec<String> {
+        let (home, mut rows) = (self.inventory().await, Vec::new());
+        for file in self.files(prefix).await {
+            let opened = self.namespace.open_object(&home, &file.parse().unwrap()).await.unwrap();
+            let pieces: Vec<Bytes> = opened.read(0..opened.object.size).await.unwrap().try_collect().await.unwrap();
+            let reader = SerializedFileReader::new(Bytes::from(pieces.concat())).unwrap();
+            let all = reader.get_row_iter(None).unwrap();
+            rows.extend(all.map(|row| row.unwrap().get_string(1).unwrap().clone()));
+        }
+        rows
+    }
+}
+
+#[tokio::test]
+async fn each_run_replaces_the_latest_and_two_are_kept() {
+    let (house, calendar) = heat::house("census").await;
+    for number in 0..600 {
+        house.put(&house.logs, &format!("{number:03}"), 1).await;
+    }
+    let mut cut = house.namespace.census().await.unwrap();
+    cut.cut_files_for_tests(1000);
+    let taken = finish(cut).await;
+    assert_eq!((taken.buckets, taken.objects, taken.skipped.len()), (2, 600, 0));
+    assert_eq!(house.files("logs/latest/").await.len(), 4, "three pages and the end");
+    let all: Vec<String> = (0..600).map(|number| format!("{number:03}")).collect();
+    assert_eq!(house.rows("logs/latest/").await, all);
+    assert_eq!(house.rows("photos/latest/").await, Vec::<String>::new(), "an empty bucket has a table without rows");
+    assert_eq!(house.files("photos/latest/").await, ["photos/latest/part-00000.parquet"]);
+    house.put(&house.photos, "a", 1).await;
+    for _ in 0..2 {
+        calendar.pass(1);
+        finish(house.namespace.census().await.unwrap()).await;
+    }
+    assert_eq!(house.files("logs/latest/").await, ["logs/latest/part-00000.parquet"], "a file that is no more is gone");
+    assert_eq!((house.rows("logs/latest/").await, house.rows("photos/latest/").await), (all, vec!["a".to_owned()]));
+    assert_eq!(house.files("photos/").await.len(), 3, "two runs, and the latest: {:?}", house.files("photos/").await);
+    for key in ["a"] {
+        house.namespace.delete(&house.photos, &key.parse().unwrap(), Condition::default()).await.unwrap();
+    }
+    house.namespace.delete_bucket(&house.photos).await.unwrap();
+    finish(house.namespace.census().await.unwrap()).await;
+    assert_eq!(house.files("photos/").await, Vec::<String>::new());
+    let mut found = Vec::new();
+    house.namespace.check(true, &mut |finding| found.push(finding)).await.unwrap();
+    assert_eq!(found, []);
+}
+
+/// A run that nobody goes on with leaves what was there, and the next one takes away what it left.
+#[tokio::test]
+async fn what_breaks_off_is_not_shown() {
+    let (house, calendar) = heat::house("census-broken").await;
+    for number in 0..600 {
+        house.put(&house.logs, &format!("{number:03}"), 1).await;
+    }
+    finish(house.namespace.census().await.unwrap()).await;
+    let before = house.files("").await;
+    calendar.pass(1);
+    house.put(&house.logs, "a", 1).await;
+    let mut broken = house.namespace.census().await.unwrap();
+    broken.cut_files_for_tests(1000);
+    assert_eq!(house.namespace.census().await.err(), Some(CensusError::UnderWay));
+    for _ in 0..3 {
+        broken.next().await.unwrap();
+    }
+    drop(broken);
+    let left: Vec<String> = house.files("").await.into_iter().filter(|file| !before.contains(file)).collect();
+    assert!(!left.is_empty() && left.iter().all(|file| file.starts_with("logs/.writing/")), "{left:?}");
+    assert_eq!(house.rows("logs/latest/").await.len(), 600);
+    finish(house.namespace.census().await.unwrap()).await;
+    assert_eq!(house.rows("logs/latest/").await.len(), 601);
+    assert_eq!(house.files("logs/.writing/").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_bucket_that_somebody_has_is_left_alone() {
+    let house = House::new("census-foreign").await;
+    let theirs = house.namespace.create_bucket(&BUCKET.parse().unwrap(), 1).await.unwrap();
+    house.put(&theirs, "a", 1).await;
+    assert_eq!(house.namespace.census().await.err(), Some(CensusError::Foreign));
+    assert!(!house.namespace.is_inventory(&theirs).await.unwrap());
+    house.namespace.delete(&theirs, &"a".parse().unwrap(), Condition::default()).await.unwrap();
+    finish(house.namespace.census().await.unwrap()).await;
+    assert!(house.namespace.is_inventory(&theirs).await.unwrap());
+    assert_eq!(house.files("logs/latest/").await.len(), 1);
+}
