@@ -10,7 +10,9 @@ use holdall_silos::queue::Queue;
 use crate::engine::{self, Engine, NotCommitted, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::inventory::{Access, ApplyError, Change, Declared, DeclaredSilo, Inventory, OpenSilo, WritePolicy};
+use crate::inventory::{
+    Access, ApplyError, Change, Declared, DeclaredSilo, Inventory, OpenSilo, SiloCommandError, WritePolicy,
+};
 use crate::limits::{COMMIT_TRIES, MAX_OBJECTIVES, MAX_SILOS};
 use crate::meet::refuse_other_kind;
 use crate::namespace::Namespace;
@@ -88,6 +90,9 @@ fn compare_silos(
             continue;
         };
         refuse_another(name, &open.row.declared, silo, base)?;
+        if open.is_lost() {
+            return Err(invalid(format!("silo.{name}"), SiloCommandError::Lost(name.clone()).to_string()));
+        }
         let writes = |root: &&RootRow| root.silo == open.id && root.info.order.write;
         if let Some(root) = inventory.roots.iter().find(writes).filter(|_| silo.access != Access::ReadWrite) {
             let reason = format!("root {} is written to: forget it first", root.info.id);
@@ -440,6 +445,7 @@ impl Namespace {
                 created: self.clock.now(),
                 events_token: None,
                 connection: 0,
+                lost: None,
             };
             self.meet(&mut row).await.map_err(|reason| refused(&row, reason))?;
             rows.push(row);

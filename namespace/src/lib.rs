@@ -25,6 +25,7 @@ pub mod staged;
 mod credentials;
 pub mod declare;
 pub mod inventory;
+pub mod lost;
 mod meet;
 pub mod objective;
 pub mod placement;

@@ -23,6 +23,7 @@ mod health;
 mod index;
 mod jobs;
 mod lines;
+mod lost;
 mod objectives;
 mod silos;
 #[cfg(test)]
@@ -76,6 +77,9 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/silo/{name}/probe", "silo.probe", post(silos::probe)),
         route("POST", "/v1/silo/{name}/cordon", "silo.cordon", post(silos::cordon)),
         route("POST", "/v1/silo/{name}/uncordon", "silo.uncordon", post(silos::uncordon)),
+        route("GET", "/v1/silo/{name}/loss", "silo.loss", get(lost::loss)),
+        route("POST", "/v1/silo/{name}/lost", "silo.lost", post(lost::lose)),
+        route("POST", "/v1/silo/{name}/found", "silo.found", post(lost::find)),
         route("POST", "/v1/silo/{name}/token", "silo.token", post(events::create_token)),
         route("DELETE", "/v1/silo/{name}/token", "silo.token.delete", delete(events::delete_token)),
         route("POST", "/v1/apply", "apply", post(declare::apply)),

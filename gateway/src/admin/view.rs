@@ -8,6 +8,7 @@ use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::UnixMs;
 use holdall_namespace::inventory::{Access, Change, Health, SiloInfo};
 use holdall_namespace::job::{JobInfo, JobState, MoveInfo, Order, Pace, ReplicaInfo};
+use holdall_namespace::lost::{Going, Loss};
 use holdall_namespace::objective::Alignment;
 use holdall_namespace::price::Price;
 use holdall_namespace::probe::{Measured, Probed, Speed};
@@ -97,6 +98,9 @@ pub struct SiloView {
     pub cordoned: bool,
     /// Whether it answers.
     pub health: Health,
+    /// Since when it is known that it never will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Timestamp>,
     /// Extents with a verified replica here.
     pub extents: i64,
     /// Their bytes.
@@ -158,6 +162,27 @@ pub struct SpeedView {
     pub write_rate: u64,
     /// Bytes a second of it read.
     pub read_rate: u64,
+}
+
+/// A silo that was declared lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostView {
+    /// The silo.
+    pub silo: SiloView,
+    /// The job that forgets what it held of what others have, too.
+    pub job: JobView,
+}
+
+/// One line about what goes with a silo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossLine {
+    /// What cannot be read without it.
+    Going(Going),
+    /// The last line: all of it.
+    Loss(Loss),
+    /// The last line of a look that broke off.
+    Error(String),
 }
 
 /// What lets somebody tell of a silo's changes; shown once.
@@ -389,6 +414,7 @@ impl From<SiloInfo> for SiloView {
             access: silo.access,
             cordoned: silo.cordoned,
             health: silo.health,
+            lost: silo.lost.map(time),
             extents: silo.extents,
             used: silo.used,
             retired_extents: silo.retired_extents,

@@ -14,6 +14,7 @@ use crate::admin::view::{ProbeView, SiloView, TokenView};
 use crate::config::{Percent, Size};
 
 mod credentials;
+mod lost;
 mod probe;
 
 use credentials::CredentialArgs;
@@ -60,6 +61,13 @@ pub enum Command {
     },
     /// Let a silo take new bytes again.
     Uncordon {
+        /// The silo.
+        name: String,
+    },
+    /// Say that a silo never comes back: nobody asks it or waits for it any more, and objectives make copies anew that it held.
+    Lost(lost::Lost),
+    /// Take a lost silo back that is there after all. What was forgotten of it meanwhile stays forgotten.
+    Found {
         /// The silo.
         name: String,
     },
@@ -237,6 +245,8 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             if context.global.json { print::json(&made) } else { print::line(made.token) }
         }
         Command::Cordon { name } => show(context, &admin.act(&format!("/v1/silo/{}/cordon", encode(&name))).await?),
+        Command::Lost(lost) => lost::run(context, &admin, &lost).await,
+        Command::Found { name } => show(context, &admin.act(&format!("/v1/silo/{}/found", encode(&name))).await?),
         Command::Uncordon { name } => show(context, &admin.act(&format!("/v1/silo/{}/uncordon", encode(&name))).await?),
     }
 }
@@ -248,6 +258,7 @@ fn show(context: &Context, silo: &SiloView) -> Result<(), Failure> {
 fn table(silos: &[SiloView]) -> Result<(), Failure> {
     let rows = silos.iter().map(|silo| {
         let state = match (silo.health, silo.cordoned) {
+            (Health::Lost, _) => "lost",
             (Health::Down, _) => "down",
             (Health::Up, _) if silo.access == Access::ReadOnly => "read-only",
             (Health::Up, _) if silo.access == Access::ReadWrite => "read-write",

@@ -51,6 +51,11 @@ pub enum Order {
         /// Which part.
         on: Scope,
     },
+    /// Forget what a lost silo held of what others have, too.
+    Lost {
+        /// The silo's name.
+        silo: String,
+    },
 }
 
 /// How fast a job may go.
@@ -179,6 +184,9 @@ pub enum OrderError {
     /// The silo takes no new bytes by order, and an order cannot do both.
     #[error("silo `{0}` is cordoned and takes no new bytes; `holdall silo uncordon {0}` changes that")]
     Cordoned(String),
+    /// The silo never comes back.
+    #[error("silo `{0}` is lost: nothing moves there or from there any more")]
+    Lost(String),
     /// An objective would undo it.
     #[error("objective `{0}` would undo that: `holdall objective list` shows it")]
     Against(String),
@@ -306,6 +314,7 @@ impl std::fmt::Display for Order {
             Self::Place { bucket, prefix, on } => write!(f, "place s3://{bucket}/{prefix} on {on}"),
             Self::Drain { from, to } => write!(f, "drain {from} to {to}"),
             Self::Align { on } => write!(f, "align {on}"),
+            Self::Lost { silo } => write!(f, "forget what {silo} held"),
         }
     }
 }
@@ -316,7 +325,17 @@ impl Order {
         match self {
             Self::Place { bucket, prefix, .. } => Scope { bucket: Some(bucket.to_string()), prefix: prefix.clone() },
             Self::Align { on } => on.clone(),
-            Self::Drain { .. } => Scope::default(),
+            Self::Drain { .. } | Self::Lost { .. } => Scope::default(),
+        }
+    }
+
+    /// Whether it is about a silo of this name.
+    pub(crate) fn names(&self, silo: &str) -> bool {
+        match self {
+            Self::Place { on, .. } => on == silo,
+            Self::Drain { from, to } => from == silo || to == silo,
+            Self::Lost { silo: lost } => lost == silo,
+            Self::Align { .. } => false,
         }
     }
 
@@ -326,7 +345,7 @@ impl Order {
         match self {
             Self::Drain { from, .. } => *from == taken.silo,
             // What is not passed yet waits.
-            Self::Align { .. } => false,
+            Self::Align { .. } | Self::Lost { .. } => false,
             Self::Place { bucket, prefix, .. } => {
                 *bucket == taken.bucket && (prefix.starts_with(&taken.into) || taken.into.starts_with(prefix))
             }
@@ -342,8 +361,11 @@ impl Order {
             (Self::Drain { from, .. }, Self::Place { on, .. }) | (Self::Place { on, .. }, Self::Drain { from, .. }) => {
                 from == on
             }
-            // What is drained is cordoned, which objectives respect.
-            (Self::Drain { .. }, Self::Align { .. })
+            (Self::Lost { silo }, Self::Lost { silo: other }) => silo == other,
+            // What is lost is moved by nobody; what is drained is cordoned, which objectives respect.
+            (Self::Lost { .. }, _)
+            | (_, Self::Lost { .. })
+            | (Self::Drain { .. }, Self::Align { .. })
             | (Self::Align { .. }, Self::Drain { .. })
             | (Self::Place { .. }, Self::Place { .. }) => false,
             (Self::Align { .. }, _) | (_, Self::Align { .. }) => self.on().meets(&other.on()),
@@ -354,6 +376,7 @@ impl Order {
 fn refused_silo(error: crate::inventory::SiloCommandError) -> OrderError {
     match error {
         crate::inventory::SiloCommandError::NoSuchSilo(name) => OrderError::NoSuchSilo(name),
+        crate::inventory::SiloCommandError::Lost(name) => OrderError::Lost(name),
         crate::inventory::SiloCommandError::Fault(fault) => fault.into(),
     }
 }
@@ -372,6 +395,7 @@ impl Core {
                 Err(OrderError::Invalid(format!("silo `{to}` is read-only")))
             }
             Order::Align { .. } => Ok(None),
+            Order::Lost { silo: lost } => Ok(Some(Wish::Off { from: silo(lost)?, least: 1 })),
             Order::Place { on, .. } => Ok(Some(Wish::On(silo(on)?))),
             Order::Drain { from, to } if from == to => {
                 Err(OrderError::Invalid("a silo cannot be drained into itself".to_owned()))
@@ -396,6 +420,11 @@ impl Core {
             return Err(OrderError::Invalid(format!("root {} ({}): {reason}", row.info.id, row.info.order)));
         }
         let inventory = self.inventory();
+        if let Order::Drain { from, .. } = order
+            && inventory.named(from).is_some_and(|open| open.is_lost())
+        {
+            return Err(OrderError::Lost(from.clone()));
+        }
         let (Order::Drain { to, .. } | Order::Place { on: to, .. }) = order else { return Ok(()) };
         let silo = inventory.named(to).ok_or_else(|| OrderError::NoSuchSilo(to.clone()))?;
         if matches!(order, Order::Place { .. }) && silo.row.cordoned {

@@ -307,7 +307,7 @@ impl Core {
             live.change(|info| *info = done);
         }
         match &info.order {
-            Order::Place { .. } | Order::Align { .. } => Ok(JobState::Done),
+            Order::Place { .. } | Order::Align { .. } | Order::Lost { .. } => Ok(JobState::Done),
             Order::Drain { from, .. } => self.wait_empty(from).await,
         }
     }
@@ -318,11 +318,11 @@ impl Core {
         self.inventory().named(from).is_some_and(|open| !open.row.cordoned)
     }
 
-    /// Passes until one finds nothing to move. A drain's last pass begins after every write that chose its source
-    /// before the cordon has ended.
+    /// Passes until one finds nothing to move. The last pass over a silo that takes no more begins after every write that
+    /// chose it before has ended.
     async fn move_all(self: &Arc<Self>, live: &Arc<Live>, order: &Order) -> Result<(), OrderError> {
         let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), live.info().pace.bytes_per_second, live.stop.clone()));
-        let once = !matches!(order, Order::Drain { .. });
+        let once = !matches!(order, Order::Drain { .. } | Order::Lost { .. });
         let (mut fruitless, mut settled, mut passes) = (0, once, 0);
         loop {
             let pass = self.one_pass(live, &mut Walk::begin(self, order).await?, &pacer).await?;

@@ -100,11 +100,20 @@ impl Judge {
     }
 
     fn standing(&self, (bucket, key): (u64, &str), wanted: &Wanted, own: bool, row: &ExtentRow) -> Standing {
-        let held = Held { on: row.verified().map(|replica| replica.silo).collect(), bytes: row.size };
+        let left = self.inventory.left_verified(row);
+        let held = Held { on: left.iter().map(|replica| replica.silo).collect(), bytes: row.size };
         let otherwise = || {
             self.buckets.get(&bucket).map_or_else(Vec::new, |name| self.inventory.meant_for(name.as_str(), row.size))
         };
         let standing = self.rules.standing(wanted, &held, otherwise);
+        if let Standing::Waits { by, .. } = standing
+            && left.is_empty()
+        {
+            return Standing::Waits {
+                by,
+                reason: "they went with a silo that is lost, and no other has them".to_owned(),
+            };
+        }
         let Some(Way { by, .. }) = standing.way() else { return standing };
         let in_place = || row.verified().any(|replica| matches!(replica.location, Location::InPlace { .. }));
         let unfilled = |(of, into): &(u64, String)| *of == bucket && key.starts_with(into.as_str());

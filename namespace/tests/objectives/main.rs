@@ -26,6 +26,7 @@ mod support;
 mod copies;
 mod heat;
 mod keep;
+mod lost;
 
 /// Silos `hot` and `cold` in Frankfurt, `far` abroad; what is written goes to `hot`.
 struct House {
