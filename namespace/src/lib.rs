@@ -60,6 +60,7 @@ pub mod mover;
 pub mod plan;
 pub mod project;
 pub mod restore;
+pub mod scrub;
 pub mod stats;
 pub mod sweep;
 pub mod usage;

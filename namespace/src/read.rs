@@ -282,6 +282,12 @@ impl ExtentReader {
     /// Gives up after some tries, with what the client is told.
     async fn count_failure(&mut self, silo: &OpenSilo, failure: &Failure) -> Result<(), Fault> {
         self.tries += 1;
+        let damaged =
+            matches!(failure, Failure::Damaged { .. } | Failure::Silo(SiloError::Missing | SiloError::Mismatch { .. }));
+        // Whoever reads one replica alone says what is wrong with it.
+        if damaged && self.only.is_none() {
+            self.core.met.note(silo.id, self.id);
+        }
         let place = self.tried.last().map(|(_, place)| place.clone());
         let again = self.only.is_none()
             && read_row(&self.core, self.id).await.ok().flatten().is_some_and(|row| {

@@ -105,6 +105,7 @@ fn routes() -> Vec<Route> {
         route("GET", "/v1/job/{id}", "job.show", get(jobs::show)),
         route("GET", "/v1/job/{id}/moves", "job.moves", get(jobs::moves)),
         route("POST", "/v1/job/{id}/cancel", "job.cancel", post(jobs::cancel)),
+        route("GET", "/v1/damage", "damage", get(jobs::damage)),
         route("GET", "/v1/where", "where", get(jobs::where_is)),
         route("GET", "/v1/usage", "usage", get(silos::usage)),
         route("GET", "/v1/index", "index.show", get(index::show)),

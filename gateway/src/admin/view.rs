@@ -12,6 +12,7 @@ use holdall_namespace::lost::{Going, Loss};
 use holdall_namespace::objective::Alignment;
 use holdall_namespace::price::Price;
 use holdall_namespace::probe::{Measured, Probed, Speed};
+use holdall_namespace::scrub::{Damage, Done, Flaw};
 use holdall_namespace::usage::{Usage, UsageReport};
 use holdall_silos::Facts;
 use jiff::Timestamp;
@@ -41,6 +42,9 @@ pub struct Status {
     /// How much is where objectives want it; none where nothing is wished, or nothing was compared yet.
     #[serde(default)]
     pub alignment: Option<Alignment>,
+    /// Damaged or missing replicas that nothing made good.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 /// An account.
@@ -223,6 +227,35 @@ pub struct JobView {
     pub failed: u64,
     /// The last failure.
     pub error: Option<String>,
+    /// `scrub` only: damaged or missing replicas that were found.
+    #[serde(default)]
+    pub damaged: u64,
+    /// Those of them that were made good.
+    #[serde(default)]
+    pub mended: u64,
+}
+
+/// What was found damaged or missing in a silo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamageView {
+    /// The silo.
+    pub silo: String,
+    /// The bucket of the object that the bytes were first written for, where they say so.
+    pub bucket: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// The extent.
+    pub extent: String,
+    /// Its place in the silo.
+    pub place: String,
+    /// What is wrong.
+    pub flaw: Flaw,
+    /// One sentence fragment.
+    pub reason: String,
+    /// When it was found last.
+    pub found: Timestamp,
+    /// What became of it.
+    pub done: Done,
 }
 
 /// A job with the moves it has between journal row and commit.
@@ -487,6 +520,24 @@ impl From<JobInfo> for JobView {
             superseded: job.superseded,
             failed: job.failed,
             error: job.error,
+            damaged: job.damaged,
+            mended: job.mended,
+        }
+    }
+}
+
+impl From<Damage> for DamageView {
+    fn from(damage: Damage) -> Self {
+        Self {
+            silo: damage.silo,
+            bucket: damage.bucket,
+            key: damage.key,
+            extent: damage.extent,
+            place: damage.place,
+            flaw: damage.flaw,
+            reason: damage.reason,
+            found: time(damage.found),
+            done: damage.done,
         }
     }
 }

@@ -49,6 +49,9 @@ pub struct File {
     pub backup: BackupFile,
     /// How objects are kept where objectives want them.
     pub align: AlignFile,
+    /// How silos are scrubbed.
+    #[serde(default)]
+    pub scrub: ScrubFile,
     /// The process's own log, on stderr.
     pub log: LogFile,
     /// Silos by name.
@@ -87,6 +90,16 @@ pub struct AlignFile {
     /// How often all objects are compared with objectives; `0s` for by order alone.
     pub every: Option<Span>,
     /// Bytes a second that move by themselves.
+    pub rate: Option<Size>,
+}
+
+/// `[scrub]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ScrubFile {
+    /// How often all that a silo holds is read; `0s` for by order alone.
+    pub every: Option<Span>,
+    /// Bytes a second that are read.
     pub rate: Option<Size>,
 }
 

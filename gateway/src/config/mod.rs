@@ -13,6 +13,7 @@ use holdall_namespace::inventory::Declared;
 use holdall_namespace::job::Pace;
 use holdall_namespace::limits;
 use holdall_namespace::objective::AlignOptions;
+use holdall_namespace::scrub::ScrubOptions;
 
 mod check;
 mod file;
@@ -96,6 +97,12 @@ pub struct ServeArgs {
     /// Bytes a second that objectives move by themselves; 0 is unlimited [default: 0].
     #[arg(long, value_name = "SIZE", env = "HOLDALL_ALIGN_RATE")]
     pub align_rate: Option<Size>,
+    /// How often all that a silo holds is read and checked, where reading it costs nothing; 0s for by order alone [default: 30d].
+    #[arg(long, value_name = "TIME", env = "HOLDALL_SCRUB_EVERY")]
+    pub scrub_every: Option<Span>,
+    /// Bytes a second that are read for that; 0 is unlimited [default: 10MiB].
+    #[arg(long, value_name = "SIZE", env = "HOLDALL_SCRUB_RATE")]
+    pub scrub_rate: Option<Size>,
     /// For tests: share the index's file with other processes that open it this way.
     #[cfg(feature = "faults")]
     #[arg(long, hide = true, env = "HOLDALL_SHARED_INDEX")]
@@ -143,6 +150,10 @@ pub struct Settings {
     pub align_every: Duration,
     /// Bytes a second that objectives move by themselves; 0 is unlimited.
     pub align_rate: u64,
+    /// How often all that a silo holds is read and checked; by order alone where this is zero.
+    pub scrub_every: Duration,
+    /// Bytes a second that are read for that; 0 is unlimited.
+    pub scrub_rate: u64,
 }
 
 impl Settings {
@@ -161,6 +172,12 @@ impl Settings {
     pub fn align(&self) -> Option<AlignOptions> {
         let pace = Pace { bytes_per_second: Some(self.align_rate).filter(|rate| *rate > 0), concurrency: None };
         (!self.align_every.is_zero()).then_some(AlignOptions { every: self.align_every, pace })
+    }
+
+    /// How silos are scrubbed; none where that is by order alone.
+    pub fn scrub(&self) -> Option<ScrubOptions> {
+        let pace = Pace { bytes_per_second: Some(self.scrub_rate).filter(|rate| *rate > 0), concurrency: None };
+        (!self.scrub_every.is_zero()).then_some(ScrubOptions { every: self.scrub_every, pace })
     }
 }
 
@@ -207,6 +224,8 @@ fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file:
         backup_keep: time(args.backup_keep, file.backup.keep, limits::BACKUPS_KEPT),
         align_every: time(args.align_every, file.align.every, limits::ALIGN_EVERY),
         align_rate: args.align_rate.or(file.align.rate).map_or(0, |size| size.0),
+        scrub_every: time(args.scrub_every, file.scrub.every, limits::SCRUB_EVERY),
+        scrub_rate: args.scrub_rate.or(file.scrub.rate).map_or(limits::SCRUB_RATE, |size| size.0),
         data,
     }
 }

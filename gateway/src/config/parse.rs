@@ -8,7 +8,8 @@ use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
 use super::file::{
-    AlignFile, BackupFile, BucketFile, File, LogFile, ObjectiveFile, SiloFile, TargetTable, TlsFiles, WriteFile,
+    AlignFile, BackupFile, BucketFile, File, LogFile, ObjectiveFile, ScrubFile, SiloFile, TargetTable, TlsFiles,
+    WriteFile,
 };
 use super::price::PriceTable;
 
@@ -150,6 +151,7 @@ fn known_fields(path: &[String]) -> Vec<&'static str> {
         ["tls"] => fields_of::<TlsFiles>(),
         ["backup"] => fields_of::<BackupFile>(),
         ["align"] => fields_of::<AlignFile>(),
+        ["scrub"] => fields_of::<ScrubFile>(),
         ["log"] => fields_of::<LogFile>(),
         ["silo", _] => fields_of::<SiloFile>(),
         ["silo", _, "credentials"] => fields_of::<CredentialsFrom>(),
@@ -203,11 +205,12 @@ pub(crate) fn fields_of<T: DeserializeOwned>() -> Vec<&'static str> {
 /// Every table's fields, for the test that the sample has them all.
 #[cfg(test)]
 pub(crate) fn all_fields() -> Vec<(&'static str, Vec<&'static str>)> {
-    let tables: [(&str, &[&str]); 11] = [
+    let tables: [(&str, &[&str]); 12] = [
         ("the file", &[]),
         ("tls", &["tls"]),
         ("backup", &["backup"]),
         ("align", &["align"]),
+        ("scrub", &["scrub"]),
         ("log", &["log"]),
         ("silo", &["silo", "x"]),
         ("credentials", &["silo", "x", "credentials"]),

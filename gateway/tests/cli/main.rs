@@ -12,6 +12,7 @@ use tempfile::TempDir;
 mod lost;
 mod objectives;
 mod prices;
+mod scrub;
 mod silos;
 
 const SECRET: &str = "canary/secret+of/no+worth";

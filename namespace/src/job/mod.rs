@@ -56,6 +56,11 @@ pub enum Order {
         /// The silo's name.
         silo: String,
     },
+    /// Read what a silo holds, and make good from others what is damaged.
+    Scrub {
+        /// The silo's name.
+        silo: String,
+    },
 }
 
 /// How fast a job may go.
@@ -114,6 +119,15 @@ pub struct JobInfo {
     pub failed: u64,
     /// The last failure, or why the job failed.
     pub error: Option<String>,
+    /// `scrub` only: damaged or missing replicas that were found.
+    #[serde(default)]
+    pub damaged: u64,
+    /// Those of them that were made good.
+    #[serde(default)]
+    pub mended: u64,
+    /// `scrub` only: where it goes on, for another life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// One move under way.
@@ -220,6 +234,9 @@ impl JobInfo {
             superseded: 0,
             failed: 0,
             error: None,
+            damaged: 0,
+            mended: 0,
+            at: None,
         }
     }
 
@@ -315,6 +332,7 @@ impl std::fmt::Display for Order {
             Self::Drain { from, to } => write!(f, "drain {from} to {to}"),
             Self::Align { on } => write!(f, "align {on}"),
             Self::Lost { silo } => write!(f, "forget what {silo} held"),
+            Self::Scrub { silo } => write!(f, "scrub {silo}"),
         }
     }
 }
@@ -325,7 +343,7 @@ impl Order {
         match self {
             Self::Place { bucket, prefix, .. } => Scope { bucket: Some(bucket.to_string()), prefix: prefix.clone() },
             Self::Align { on } => on.clone(),
-            Self::Drain { .. } | Self::Lost { .. } => Scope::default(),
+            Self::Drain { .. } | Self::Lost { .. } | Self::Scrub { .. } => Scope::default(),
         }
     }
 
@@ -334,7 +352,7 @@ impl Order {
         match self {
             Self::Place { on, .. } => on == silo,
             Self::Drain { from, to } => from == silo || to == silo,
-            Self::Lost { silo: lost } => lost == silo,
+            Self::Lost { silo: about } | Self::Scrub { silo: about } => about == silo,
             Self::Align { .. } => false,
         }
     }
@@ -345,7 +363,7 @@ impl Order {
         match self {
             Self::Drain { from, .. } => *from == taken.silo,
             // What is not passed yet waits.
-            Self::Align { .. } | Self::Lost { .. } => false,
+            Self::Align { .. } | Self::Lost { .. } | Self::Scrub { .. } => false,
             Self::Place { bucket, prefix, .. } => {
                 *bucket == taken.bucket && (prefix.starts_with(&taken.into) || taken.into.starts_with(prefix))
             }
@@ -361,10 +379,12 @@ impl Order {
             (Self::Drain { from, .. }, Self::Place { on, .. }) | (Self::Place { on, .. }, Self::Drain { from, .. }) => {
                 from == on
             }
-            (Self::Lost { silo }, Self::Lost { silo: other }) => silo == other,
-            // What is lost is moved by nobody; what is drained is cordoned, which objectives respect.
-            (Self::Lost { .. }, _)
-            | (_, Self::Lost { .. })
+            (Self::Lost { silo }, Self::Lost { silo: other }) | (Self::Scrub { silo }, Self::Scrub { silo: other }) => {
+                silo == other
+            }
+            // What is lost is moved by nobody; what is read may be; what is drained is cordoned, which objectives respect.
+            (Self::Lost { .. } | Self::Scrub { .. }, _)
+            | (_, Self::Lost { .. } | Self::Scrub { .. })
             | (Self::Drain { .. }, Self::Align { .. })
             | (Self::Align { .. }, Self::Drain { .. })
             | (Self::Place { .. }, Self::Place { .. }) => false,
@@ -395,6 +415,7 @@ impl Core {
                 Err(OrderError::Invalid(format!("silo `{to}` is read-only")))
             }
             Order::Align { .. } => Ok(None),
+            Order::Scrub { silo: scrubbed } => silo(scrubbed).map(|_| None),
             Order::Lost { silo: lost } => Ok(Some(Wish::Off { from: silo(lost)?, least: 1 })),
             Order::Place { on, .. } => Ok(Some(Wish::On(silo(on)?))),
             Order::Drain { from, to } if from == to => {
@@ -420,10 +441,8 @@ impl Core {
             return Err(OrderError::Invalid(format!("root {} ({}): {reason}", row.info.id, row.info.order)));
         }
         let inventory = self.inventory();
-        if let Order::Drain { from, .. } = order
-            && inventory.named(from).is_some_and(|open| open.is_lost())
-        {
-            return Err(OrderError::Lost(from.clone()));
+        if let Order::Drain { from: asked, .. } | Order::Scrub { silo: asked } = order {
+            inventory.asked(asked).map_err(refused_silo)?;
         }
         let (Order::Drain { to, .. } | Order::Place { on: to, .. }) = order else { return Ok(()) };
         let silo = inventory.named(to).ok_or_else(|| OrderError::NoSuchSilo(to.clone()))?;
@@ -434,6 +453,16 @@ impl Core {
             Some(rule) => Err(OrderError::Against(rule.name.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Orders a scrub by itself, unless one is under way.
+    pub(crate) async fn order_scrub(&self, silo: &str, pace: Pace) -> Result<(), OrderError> {
+        let order = Order::Scrub { silo: silo.to_owned() };
+        let _one_at_a_time = self.ordering.lock().await;
+        self.refuse_at_odds(&order).await?;
+        self.write_new_job(JobInfo::new(0, order, pace, self.clock.now())).await?;
+        self.job_wanted.notify_one();
+        Ok(())
     }
 
     async fn write_new_job(&self, new: JobInfo) -> Result<JobInfo, OrderError> {

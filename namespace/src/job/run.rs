@@ -26,6 +26,7 @@ use crate::table::packs;
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, key};
 
+mod scrub;
 mod standing;
 
 pub(crate) use standing::{Standing, Steps};
@@ -75,6 +76,15 @@ impl Live {
 
     fn info(&self) -> JobInfo {
         self.info.lock().expect("no holder panics").clone()
+    }
+
+    /// A move begins, or ended.
+    fn watch(&self, extent: Number, info: Option<MoveInfo>) {
+        let mut moves = self.moves.lock().expect("no holder panics");
+        match info {
+            Some(info) => drop(moves.insert(extent, info)),
+            None => drop(moves.remove(&extent)),
+        }
     }
 
     /// Waits, for a while, until no move is under way: a stopped one ends at its next piece and cleans up behind itself.
@@ -292,6 +302,9 @@ impl Core {
             if self.is_reopened(&info.order) {
                 return Ok(JobState::Reopened);
             }
+            if let Order::Scrub { silo } = &info.order {
+                return self.scrub(live, silo).await;
+            }
             let summary = self.summarize(&info.order).await?;
             live.change(|info| {
                 info.planned_objects = info.moved_objects + summary.objects;
@@ -307,7 +320,7 @@ impl Core {
             live.change(|info| *info = done);
         }
         match &info.order {
-            Order::Place { .. } | Order::Align { .. } | Order::Lost { .. } => Ok(JobState::Done),
+            Order::Place { .. } | Order::Align { .. } | Order::Lost { .. } | Order::Scrub { .. } => Ok(JobState::Done),
             Order::Drain { from, .. } => self.wait_empty(from).await,
         }
     }
@@ -364,13 +377,7 @@ impl Core {
         walk: &mut Walk,
         pacer: &Arc<Pacer>,
     ) -> Result<Pass, OrderError> {
-        let watch = |extent, info: Option<MoveInfo>| {
-            let mut moves = live.moves.lock().expect("no holder panics");
-            match info {
-                Some(info) => drop(moves.insert(extent, info)),
-                None => drop(moves.remove(&extent)),
-            }
-        };
+        let watch = |extent, info: Option<MoveInfo>| live.watch(extent, info);
         let info = live.info();
         let mover = Mover { core: self, job: info.id, pacer, watch: &watch };
         let (mut pass, mut small) = (Pass::default(), Vec::new());

@@ -200,6 +200,10 @@ pub(crate) async fn next_page(core: &Core, at: &mut Key, end: &Key) -> Result<Op
 impl Core {
     /// Counts what an order would move.
     pub(crate) async fn summarize(&self, order: &Order) -> Result<PlanSummary, OrderError> {
+        if let Order::Scrub { silo } = order {
+            let (objects, bytes) = self.scrubbed(silo).await?;
+            return Ok(PlanSummary { objects, bytes, in_place: 0 });
+        }
         let (mut walk, mut summary) = (Walk::begin(self, order).await?, PlanSummary::default());
         let by_object = matches!(order, Order::Place { .. } | Order::Align { .. });
         while let Some(extents) = walk.next(self).await? {

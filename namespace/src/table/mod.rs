@@ -13,6 +13,7 @@ use crate::fault::Fault;
 pub mod accounts;
 pub mod backups;
 pub mod buckets;
+pub mod damaged;
 pub mod extents;
 pub mod heat;
 pub mod jobs;
@@ -97,6 +98,8 @@ pub mod key {
     pub const INTENTS: u8 = 0x1e;
     /// What came out of trees of others.
     pub const TAKEN_OUT: u8 = 0x1f;
+    /// What was found damaged or missing in silos.
+    pub const DAMAGED: u8 = 0x20;
 }
 
 /// The format of single rows that this version writes.
