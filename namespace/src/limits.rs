@@ -64,6 +64,8 @@ pub const FAILURES_UNTIL_DOWN: u32 = 3;
 pub const SCRUB_EVERY: Duration = Duration::from_hours(30 * 24);
 /// so many bytes a second.
 pub const SCRUB_RATE: u64 = 10 << 20;
+/// A silo may say for itself how often, but not more often than this.
+pub const SCRUB_LEAST: Duration = Duration::from_hours(1);
 /// How often it is seen whether that is due.
 pub const SCRUB_LOOK: Duration = Duration::from_mins(1);
 /// Looks of a scrub under way at once: one waits while the other is checked.

@@ -15,6 +15,7 @@ use holdall_namespace::job::{JobInfo, JobState, Order, Pace, PlanSummary};
 use holdall_namespace::object::{Condition, Headers};
 use holdall_namespace::objective::{Objective, Scope};
 use holdall_namespace::scrub::{Damage, Done, Flaw, ScrubOptions};
+use holdall_namespace::set_silo::SetSilo;
 use holdall_namespace::{Namespace, limits};
 use tempfile::TempDir;
 
@@ -250,5 +251,12 @@ async fn a_silo_is_scrubbed_by_itself_when_it_is_due() {
     let jobs = house.namespace.jobs().await.unwrap();
     let orders: Vec<String> = jobs.iter().map(|job| job.order.to_string()).collect();
     assert_eq!(orders, ["scrub two", "scrub one"]);
+    let never = SetSilo { scrub: Some(0), ..SetSilo::default() };
+    clock.run(house.namespace.set_silo("one", &never, false)).await.unwrap();
+    let often = SetSilo { scrub: Some(60), ..SetSilo::default() };
+    assert!(clock.run(house.namespace.set_silo("two", &often, false)).await.is_err(), "once an hour is enough");
+    clock.pass(Duration::from_mins(6)).await;
+    let orders: Vec<String> = house.namespace.jobs().await.unwrap().iter().map(|job| job.order.to_string()).collect();
+    assert_eq!(orders, ["scrub two", "scrub two", "scrub one"]);
     assert!(jobs.iter().all(|job| job.state == JobState::Done), "{jobs:?}");
 }

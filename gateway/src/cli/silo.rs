@@ -11,7 +11,7 @@ use super::exit::Failure;
 use super::target::encode;
 use super::{Context, apply, print};
 use crate::admin::view::{ProbeView, SiloView, TokenView};
-use crate::config::{Percent, Size};
+use crate::config::{Percent, Size, Span};
 
 mod credentials;
 mod lost;
@@ -99,6 +99,10 @@ pub struct Create {
     /// What it asks, as `holdall price list` has it. What differs from that is said in a file: `holdall apply`.
     #[arg(long, value_name = "PRESET")]
     price: Option<String>,
+    /// All that it holds is read and checked so often; 0s for by order alone. Without this once in 30 days, where reading costs
+    /// nothing.
+    #[arg(long, value_name = "TIME")]
+    scrub: Option<Span>,
     /// Without any of these, credentials are found the cloud's own ways.
     #[command(flatten)]
     credentials: CredentialArgs,
@@ -143,6 +147,7 @@ impl Create {
             labels: self.labels.into_iter().collect(),
             notifications: self.notifications,
             price: self.price.map(Price::of),
+            scrub: self.scrub.map(|every| every.0.as_secs()),
         }
     }
 }
@@ -177,6 +182,9 @@ pub struct Set {
     /// It is not known any more what it asks.
     #[arg(long, conflicts_with = "price")]
     no_price: bool,
+    /// All that it holds is read and checked so often from now on; 0s for by order alone.
+    #[arg(long, value_name = "TIME")]
+    scrub: Option<Span>,
     /// Where all of its credentials are from now on.
     #[command(flatten)]
     credentials: CredentialArgs,
@@ -203,11 +211,12 @@ impl Set {
         let reserve_percent = self.reserve.map(|percent| percent.0);
         let labels = (self.no_labels || !self.labels.is_empty()).then(|| self.labels.into_iter().collect());
         let price = self.price.map(Price::of).or(self.no_price.then(Price::default));
-        let set =
-            SetSilo { url, credentials, reserve_percent, access, labels, notifications, price, renew: self.renew };
+        let scrub = self.scrub.map(|every| every.0.as_secs());
+        let renew = self.renew;
+        let set = SetSilo { url, credentials, reserve_percent, access, labels, notifications, price, scrub, renew };
         if set == SetSilo::default() {
             return Err(Failure::misuse(
-                "say what to set: --url, --reserve, --label, --price, --notifications, --renew or where the credentials are",
+                "say what to set: --url, --reserve, --label, --price, --notifications, --scrub, --renew or where the credentials are",
             ));
         }
         Ok(set)

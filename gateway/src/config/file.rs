@@ -145,6 +145,8 @@ pub struct SiloFile {
     pub notifications: Option<String>,
     /// What it asks.
     pub price: Option<PriceFile>,
+    /// How often all that it holds is read and checked; `0s` for by order alone.
+    pub scrub: Option<Span>,
 }
 
 /// `[write]`
@@ -350,9 +352,10 @@ impl From<WriteFile> for WritePolicy {
 
 impl From<SiloFile> for DeclaredSilo {
     fn from(file: SiloFile) -> Self {
-        let SiloFile { url, credentials, reserve, access, labels, notifications, price } = file;
+        let SiloFile { url, credentials, reserve, access, labels, notifications, price, scrub } = file;
+        let scrub = scrub.map(|every| every.0.as_secs());
         let price = price.and_then(PriceFile::declared);
-        Self { url, credentials, reserve_percent: reserve.0, access, labels, notifications, price }
+        Self { url, credentials, reserve_percent: reserve.0, access, labels, notifications, price, scrub }
     }
 }
 

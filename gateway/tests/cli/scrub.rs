@@ -56,6 +56,9 @@ fn what_rotted_is_found_and_made_good_by_command() {
     assert_eq!(served.json("status")["damaged"], 0);
     assert!(text("scrub").lines().count() == 2, "all silos of ours");
 
+    let set = served.json("silo set cold --scrub 90d --dry-run");
+    assert_eq!(set["changes"][0]["after"], "file:cold reserve 5%, scrubbed every 2160 hours");
+
     // One copy alone, and that is bad.
     assert!(served.run("objective delete safe").status.success());
     put(&served, &[("/single".to_owned(), 0), ("/single/a".to_owned(), 500_000)]);

@@ -255,13 +255,16 @@ impl Core {
         if scrubs().any(|row| row.info.is_active()) {
             return Ok(None);
         }
-        let since = self.clock.now() - options.every.as_millis() as UnixMs;
         let last = |open: &OpenSilo| {
             let own = scrubs().filter(|row| row.info.order.names(&open.row.name));
             own.map(|row| row.info.created).max().unwrap_or(open.row.created)
         };
         let inventory = self.inventory();
-        let due = inventory.silos.values().filter(|open| open.is_read_for_nothing() && last(open) <= since);
+        let now = self.clock.now();
+        let is_due = |open: &&Arc<OpenSilo>| {
+            open.scrubbed_every(options.every).is_some_and(|every| last(open) + every.as_millis() as UnixMs <= now)
+        };
+        let due = inventory.silos.values().filter(is_due);
         Ok(due.min_by_key(|open| last(open)).map(|open| open.row.name.clone()))
     }
 
@@ -293,16 +296,22 @@ impl Core {
 }
 
 impl OpenSilo {
-    /// Whether it is known that reading it costs nothing: what it asks says so, or it is a folder of ours of which nothing else
-    /// is said.
-    fn is_read_for_nothing(&self) -> bool {
+    /// How often it is scrubbed by itself: as it says, or like all, where it is known that reading costs nothing. What it asks says
+    /// so, or it is a folder of ours of which nothing else is said.
+    fn scrubbed_every(&self, usual: Duration) -> Option<Duration> {
         let declared = &self.row.declared;
+        if declared.access != Access::Own || self.health() != Health::Up {
+            return None;
+        }
+        if let Some(seconds) = declared.scrub {
+            return Some(Duration::from_secs(seconds)).filter(|every| !every.is_zero());
+        }
         let free = match declared.price.as_ref().map(crate::price::Price::card) {
             Some(Ok(card)) => card.is_read_for_nothing(),
             Some(Err(_)) => false,
             None => !self.row.facts.is_bucket(),
         };
-        free && declared.access == Access::Own && self.health() == Health::Up
+        free.then_some(usual)
     }
 }
 
