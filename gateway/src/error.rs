@@ -239,8 +239,18 @@ impl From<Fault> for S3Error {
             Fault::Unavailable(_) => Code::ServiceUnavailable,
             Fault::NoRoom => Code::InsufficientStorage,
             Fault::Damaged(_) => Code::InternalError,
+            // https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-class-intro.html
+            Fault::Lost(_) => Code::MethodNotAllowed,
         };
-        Self::new(code).because(fault)
+        let message = match &fault {
+            Fault::Lost(silo) => {
+                format!(
+                    "The object's bytes went with silo `{silo}`, which is lost. It can be deleted, or written anew."
+                )
+            }
+            Fault::Unavailable(_) | Fault::NoRoom | Fault::Damaged(_) => code.message().to_owned(),
+        };
+        Self::with(code, message).because(fault)
     }
 }
 

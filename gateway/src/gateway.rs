@@ -300,7 +300,8 @@ pub async fn open_namespace(settings: &Settings, start: &Start) -> Result<Arc<Na
     let base = std::path::absolute(&settings.data)
         .map_err(|source| FolderError::Folder { path: settings.data.clone(), source })?;
     let Settings { sweep_grace: grace, pack_up_to, .. } = *settings;
-    let options = Options { base, seal_key, grace, pack_up_to, backup: settings.backup(), align: settings.align() };
+    let (backup, align, scrub) = (settings.backup(), settings.align(), settings.scrub());
+    let options = Options { base, seal_key, grace, pack_up_to, backup, align, scrub };
     let namespace = Namespace::open(engine, clock, options, !start.shared).await?;
     namespace.hash_in_place(settings.hash_rate);
     Ok(namespace)

@@ -68,6 +68,10 @@ pub const SOONEST_COMPARISON: Duration = Duration::from_secs(1);
 pub const RAREST_COMPARISON: Duration = Duration::from_hours(31 * 24);
 /// The inventory is written at most this often, where it is by itself.
 pub const SOONEST_INVENTORY: Duration = Duration::from_secs(10);
+/// All that a silo holds is read at most this often by itself,
+pub const SOONEST_SCRUB: Duration = Duration::from_hours(1);
+/// and at least this often.
+pub const RAREST_SCRUB: Duration = Duration::from_hours(3650 * 24);
 /// Snapshots of the index are this far apart at least: one takes a moment, and lists every silo.
 pub const SOONEST_SNAPSHOT: Duration = Duration::from_secs(1);
 /// And this far at most: a restore reads the log of all that time.

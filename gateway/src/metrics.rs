@@ -128,6 +128,9 @@ fn of_namespace(now: &Snapshot) -> Registry {
         ("conflicts", "Files of others that S3 wrote over unseen, and that were kept", now.conflicts),
         ("hashed_bytes", "Bytes in place that were read for their checksums", now.hashed_bytes),
         ("reads_uncounted", "Reads that no object's heat has", now.reads_uncounted),
+        ("scrubbed_bytes", "Bytes that scrubs read", now.scrub.bytes),
+        ("damage_found", "Replicas that were found damaged or missing", now.scrub.damaged),
+        ("damage_mended", "Such replicas that were made good", now.scrub.mended),
         ("names_looked_at", "Such names that were looked at", now.names_looked_at),
     ];
     for (name, help, value) in counters {

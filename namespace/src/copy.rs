@@ -57,6 +57,7 @@ impl Namespace {
             let Attributes { headers, tags, .. } = attributes;
             return self.put(PutObject { bucket, key, upload, headers, tags, storage_class, condition }).await;
         }
+        source.refuse_lost().await?;
         let session = self.session();
         let checksum = self.checksum_of_copy(source, algorithm).await?;
         let guard = session.take();

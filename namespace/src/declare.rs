@@ -10,8 +10,10 @@ use holdall_silos::queue::Queue;
 use crate::engine::{self, Engine, NotCommitted, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::inventory::{Access, ApplyError, Change, Declared, DeclaredSilo, Inventory, OpenSilo, WritePolicy};
-use crate::limits::{COMMIT_TRIES, MAX_OBJECTIVES, MAX_SILOS};
+use crate::inventory::{
+    Access, ApplyError, Change, Declared, DeclaredSilo, Inventory, OpenSilo, SiloCommandError, WritePolicy,
+};
+use crate::limits::{COMMIT_TRIES, MAX_OBJECTIVES, MAX_SILOS, SCRUB_LEAST};
 use crate::meet::refuse_other_kind;
 use crate::namespace::Namespace;
 use crate::objective::{Objective, Selector};
@@ -74,6 +76,12 @@ fn compare_silos(
         if let Some(Err(wrong)) = silo.price.as_ref().map(Price::card) {
             return Err(invalid(format!("silo.{name}.price"), wrong));
         }
+        if silo.scrub.is_some_and(|seconds| seconds > 0 && seconds < SCRUB_LEAST.as_secs()) {
+            return Err(invalid(
+                format!("silo.{name}.scrub"),
+                "a silo is scrubbed once an hour at most, or by order alone (`0s`)",
+            ));
+        }
         let (known, renewed) = (inventory.named(name), renew == Some(name));
         if known.is_some_and(|open| open.row.declared == *silo) && !renewed {
             continue;
@@ -88,6 +96,9 @@ fn compare_silos(
             continue;
         };
         refuse_another(name, &open.row.declared, silo, base)?;
+        if open.is_lost() {
+            return Err(invalid(format!("silo.{name}"), SiloCommandError::Lost(name.clone()).to_string()));
+        }
         let writes = |root: &&RootRow| root.silo == open.id && root.info.order.write;
         if let Some(root) = inventory.roots.iter().find(writes).filter(|_| silo.access != Access::ReadWrite) {
             let reason = format!("root {} is written to: forget it first", root.info.id);
@@ -146,7 +157,12 @@ fn show_silo(silo: &DeclaredSilo) -> String {
     let labels = labels.concat();
     let told = silo.notifications.as_ref().map_or_else(String::new, |queue| format!(", told of by {queue}"));
     let price = silo.price.as_ref().map_or_else(String::new, |price| format!(", price {price}"));
-    format!("{} {access}{credentials}{labels}{told}{price}", silo.url)
+    let scrub = match silo.scrub {
+        None => String::new(),
+        Some(0) => ", scrubbed by order".to_owned(),
+        Some(seconds) => format!(", scrubbed every {} hours", seconds / 3600),
+    };
+    format!("{} {access}{credentials}{labels}{told}{price}{scrub}", silo.url)
 }
 
 fn show_policy(policy: &WritePolicy) -> String {
@@ -441,6 +457,7 @@ impl Namespace {
                 created: self.clock.now(),
                 events_token: None,
                 connection: 0,
+                lost: None,
             };
             self.meet(&mut row).await.map_err(|reason| refused(&row, reason))?;
             rows.push(row);

@@ -12,6 +12,7 @@ use crate::inventory::OpenSilo;
 use crate::namespace::Core;
 use crate::object::Pairs;
 use crate::pack::{Wanted, fetch, unpack};
+use crate::table::extents::ExtentRow;
 use crate::table::{decode, encode};
 
 /// Headers longer than this together stay out of the description.
@@ -89,5 +90,24 @@ impl Core {
             }
             _ => None,
         }
+    }
+
+    /// The same, of an extent that may lie elsewhere, too: where this place says nothing any more, others do.
+    pub(crate) async fn described_anywhere(
+        &self,
+        open: &OpenSilo,
+        location: &Location,
+        row: &ExtentRow,
+    ) -> Option<Description> {
+        let inventory = self.inventory();
+        let mut says = self.described(open, location).await;
+        for other in inventory.left_verified(row).into_iter().filter(|other| other.location != *location) {
+            if says.is_none()
+                && let Ok(open) = inventory.silo(other.silo)
+            {
+                says = self.described(open, &other.location).await;
+            }
+        }
+        says
     }
 }

@@ -14,6 +14,9 @@ pub enum Fault {
     /// Stored bytes do not match their checksums, or a row does not read. 500.
     #[error("stored data is damaged: {0}")]
     Damaged(String),
+    /// The bytes went with this silo, which never comes back; no other has them. Final: 405, as S3 answers for what it lost.
+    #[error("the bytes went with silo `{0}`, which is lost")]
+    Lost(String),
 }
 
 impl From<EngineError> for Fault {

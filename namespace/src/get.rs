@@ -67,7 +67,16 @@ impl Opened {
     /// The same for ourselves, which makes nothing warmer.
     pub(crate) async fn bytes(&self, range: Range<u64>) -> Result<Bytestream, Fault> {
         let slices = self.slices(range).await?;
+        self.core.refuse_lost(&slices).await?;
         read_slices(Arc::clone(&self.core), Arc::clone(&self.guard), slices).await
+    }
+
+    /// Refuses where bytes of it went with a lost silo.
+    pub(crate) async fn refuse_lost(&self) -> Result<(), Fault> {
+        if !self.core.inventory().has_lost() {
+            return Ok(());
+        }
+        self.core.refuse_lost(&self.slices(0..self.row.size).await?).await
     }
 
     /// The same as what is to be written anew.

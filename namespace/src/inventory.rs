@@ -50,6 +50,8 @@ pub enum Health {
     Up,
     /// It did not lately; reads of what it holds answer 503.
     Down,
+    /// It never will: nobody asks.
+    Lost,
 }
 
 /// A silo as it is shown.
@@ -69,6 +71,8 @@ pub struct SiloInfo {
     pub paused: bool,
     /// Whether it answers.
     pub health: Health,
+    /// Since when it is known that it never will.
+    pub lost: Option<UnixMs>,
     /// What it was found to promise.
     pub facts: Facts,
     /// Extents with a verified replica here.
@@ -95,6 +99,9 @@ pub enum SiloCommandError {
     /// Which.
     #[error("no silo `{0}`")]
     NoSuchSilo(String),
+    /// It never comes back.
+    #[error("silo `{0}` is lost; `holdall silo found {0}` takes it back, where it is there after all")]
+    Lost(String),
     /// See [`Fault`].
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -167,7 +174,7 @@ impl OpenSilo {
 
     /// Whether new bytes may go there, as far as orders and owners go.
     pub fn takes_bytes(&self) -> bool {
-        !self.row.cordoned && self.row.declared.access == Access::Own
+        !self.row.cordoned && !self.is_lost() && self.row.declared.access == Access::Own
     }
 
     /// Something was given up that may have landed, or was left.
@@ -182,7 +189,11 @@ impl OpenSilo {
 
     /// Whether it answered lately.
     pub fn health(&self) -> Health {
-        if self.failures.load(Ordering::Relaxed) >= FAILURES_UNTIL_DOWN { Health::Down } else { Health::Up }
+        match self.failures.load(Ordering::Relaxed) {
+            _ if self.is_lost() => Health::Lost,
+            FAILURES_UNTIL_DOWN.. => Health::Down,
+            _ => Health::Up,
+        }
     }
 
     /// Total, free and reserve, where the silo can tell.
@@ -335,7 +346,7 @@ impl Inventory {
             silos.insert(id, open);
         }
         // Where nothing answers, it is the folders' names that are wrong more often than all of the disks.
-        if let Some(refused) = refused.filter(|_| silos.values().all(|open| open.health() == Health::Down)) {
+        if let Some(refused) = refused.filter(|_| silos.values().all(|open| open.health() != Health::Up)) {
             return Err(refused);
         }
         let (write, bucket_write) = load_policies(engine).await?;
@@ -487,7 +498,9 @@ async fn open_silo(
 ) -> Result<(Arc<OpenSilo>, Option<String>), OpenError> {
     let failed = |reason: String| OpenError::Silo { silo: row.name.clone(), reason };
     let kept = before.filter(|open| open.row.is_reached_as(&row));
-    let (connected, silence, space) = if let Some(open) = kept {
+    let (connected, silence, space) = if row.lost.is_some() {
+        (Connected::lost(), Arc::default(), None)
+    } else if let Some(open) = kept {
         let (holdings, projections) = (open.holdings.clone(), open.projections.clone());
         let connected = Connected { silo: Arc::clone(&open.silo), holdings, projections };
         (connected, Arc::clone(&open.silence), *open.space.lock().expect("no holder panics"))
@@ -514,7 +527,7 @@ async fn open_silo(
     };
     // It was probed through another client, or in another life.
     open.silo.recall(&open.row.facts);
-    if kept.is_none() {
+    if kept.is_none() && !open.is_lost() {
         match open.claim(namespace).await {
             Ok(()) => open.ask(namespace).await,
             // It may come back; till then the others' objects are served.
@@ -549,7 +562,7 @@ impl Core {
         // Each by itself: one that does not answer keeps no other from being asked.
         let (mut asked, mut asking) = (BTreeSet::new(), FuturesUnordered::new());
         loop {
-            for open in self.inventory().silos.values().filter(|open| asked.insert(open.id)) {
+            for open in self.inventory().silos.values().filter(|open| !open.is_lost() && asked.insert(open.id)) {
                 asking.push(self.listen_to(Arc::clone(open)));
             }
             let mut next = std::pin::pin!(self.clock.sleep(SILO_CHECK));
@@ -585,6 +598,7 @@ impl Core {
             cordoned: open.row.cordoned,
             paused: open.row.paused,
             health: open.health(),
+            lost: open.row.lost,
             facts: open.row.facts.clone(),
             extents: count(0),
             used: count(1),
@@ -640,8 +654,7 @@ impl Core {
         silo: &str,
         change: impl Fn(&mut SiloRow) + Send + 'static,
     ) -> Result<(), SiloCommandError> {
-        let id = self.inventory().named(silo).map(|open| open.id);
-        let id = id.ok_or_else(|| SiloCommandError::NoSuchSilo(silo.to_owned()))?;
+        let id = self.inventory().asked(silo)?.id;
         crate::declare::change_silo(&*self.engine, id, change).await?;
         Ok(self.refresh_inventory(true).await?)
     }

@@ -66,6 +66,26 @@ pub const INDEX_CACHE: usize = 192 << 20;
 pub const INDEX_RESERVE: u64 = 64 << 20;
 /// Failures in a row after which a silo counts as down.
 pub const FAILURES_UNTIL_DOWN: u32 = 3;
+/// All that a silo of ours holds is read and checked this often, unless told otherwise,
+pub const SCRUB_EVERY: Duration = Duration::from_hours(30 * 24);
+/// so many bytes a second.
+pub const SCRUB_RATE: u64 = 10 << 20;
+/// A silo may say for itself how often, but not more often than this.
+pub const SCRUB_LEAST: Duration = Duration::from_hours(1);
+/// How often it is seen whether that is due.
+pub const SCRUB_LOOK: Duration = Duration::from_mins(1);
+/// Looks of a scrub under way at once: one waits while the other is checked.
+pub const SCRUBS_AT_ONCE: usize = 4;
+/// Damaged replicas that readers met and that wait to be looked at.
+pub const SCRUB_MET: usize = 10_000;
+/// What a reader met damaged and nothing made good is looked at again after this, if it is met again.
+pub const MET_AGAIN: Duration = Duration::from_hours(1);
+/// Damaged replicas that are written down where nothing made them good,
+pub const DAMAGED_KEPT: usize = 100_000;
+/// and all of them where it did,
+pub const DAMAGED_SHOWN: usize = 10_000;
+/// for so long.
+pub const MENDED_SHOWN: Duration = Duration::from_hours(90 * 24);
 /// How often silos are asked whether they answer and how full they are.
 pub const SILO_CHECK: Duration = Duration::from_secs(3);
 /// A silo of which nothing is heard for this long while it is asked is waited for no more.

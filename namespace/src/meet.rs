@@ -7,6 +7,7 @@ use std::sync::Arc;
 use holdall_silos::connect::{holdings, projections};
 use holdall_silos::holdings::Holdings;
 use holdall_silos::projections::Projections;
+use holdall_silos::wrap::lost::Lost;
 use holdall_silos::wrap::read_only::ReadOnly;
 use holdall_silos::wrap::silence::{Heard, Silence};
 use holdall_silos::{Address, Claim, Facts, Marker, Silo, SiloError, connect};
@@ -27,6 +28,11 @@ pub(crate) struct Connected {
 }
 
 impl Connected {
+    /// Of a silo that never comes back.
+    pub(crate) fn lost() -> Self {
+        Self { silo: Arc::new(Lost), holdings: None, projections: None }
+    }
+
     /// The same, by `silence`.
     pub(crate) fn heard(self, silence: &Arc<Silence>) -> Self {
         let Self { silo, holdings, projections } = self;
@@ -129,7 +135,7 @@ impl Core {
     }
 
     /// Whether the silo is found where it was until now.
-    async fn still_stands(&self, known: &OpenSilo) -> bool {
+    pub(crate) async fn still_stands(&self, known: &OpenSilo) -> bool {
         tokio::select! {
             biased;
             answer = known.claim(&self.id) => answer.is_ok(),

@@ -218,7 +218,7 @@ impl Mover<'_> {
         let id = planned.extent;
         let written = if crate::seeded_bug!("move-reuses-name") { id } else { number };
         let to = BlobName { session: written.session, number: written.number, extent: (id.session, id.number) };
-        let description = self.core.described(&source, &from).await;
+        let description = self.core.described_anywhere(&source, &from, &row).await;
         let plan = Plan { session, source, target, from, to, row, description };
         self.write_rows(&plan.session, vec![self.note(&plan.session, planned, plan.description.as_ref())]).await?;
         (self.watch)(id, Some(plan.info(planned)));

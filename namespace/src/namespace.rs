@@ -21,6 +21,7 @@ use crate::job::Running;
 use crate::objective::{AlignOptions, Keeping};
 use crate::pack::Packer;
 use crate::project::Projecting;
+use crate::scrub::{Met, ScrubOptions};
 use crate::session::Session;
 use crate::stats::{Snapshot, Stats};
 use crate::table::silos::namespace_id;
@@ -40,6 +41,8 @@ pub struct Options {
     pub backup: Option<BackupOptions>,
     /// How objects are kept where objectives want them; by order alone where this is none.
     pub align: Option<AlignOptions>,
+    /// How silos are scrubbed; by order alone where this is none.
+    pub scrub: Option<ScrubOptions>,
 }
 
 /// Why a namespace did not open.
@@ -108,6 +111,8 @@ pub struct Core {
     pub(crate) keeping: Keeping,
     /// Held by the one who writes the inventory that people read.
     pub(crate) taking_census: Arc<tokio::sync::Mutex<()>>,
+    /// What readers met damaged.
+    pub(crate) met: Met,
 }
 
 /// One gateway's view of all buckets and objects.
@@ -166,6 +171,7 @@ impl Namespace {
             tally: Tally::default(),
             keeping: Keeping::default(),
             taking_census: Arc::default(),
+            met: Met::default(),
         };
         Ok(Arc::new(Self { core: Arc::new(core), tasks: Mutex::default() }))
     }
@@ -196,6 +202,8 @@ impl Namespace {
             tokio::spawn(Arc::clone(core).hash_in_place_forever()),
             tokio::spawn(Arc::clone(core).project_forever()),
             tokio::spawn(Arc::clone(core).write_heat_forever()),
+            tokio::spawn(Arc::clone(core).scrub_met_forever()),
+            tokio::spawn(Arc::clone(core).scrub_forever()),
             tokio::spawn(Arc::clone(core).ship_log_forever()),
             tokio::spawn(Arc::clone(core).take_snapshots_forever()),
         ];

@@ -211,11 +211,12 @@ impl ExtentReader {
         if let Some(only) = &self.only {
             return Ok(only.clone());
         }
-        if let [only] = self.row.replicas.as_slice() {
+        let inventory = self.core.inventory();
+        let left = inventory.left(&self.row);
+        if let [only] = left.as_slice() {
             return Ok((only.silo, only.location.clone()));
         }
-        let (inventory, explores) =
-            (self.core.inventory(), TURNS.fetch_add(1, Ordering::Relaxed).is_multiple_of(EXPLORE));
+        let explores = TURNS.fetch_add(1, Ordering::Relaxed).is_multiple_of(EXPLORE);
         let rank = |replica: &&Replica| {
             let failed =
                 self.tried.iter().filter(|(silo, at)| *silo == replica.silo && *at == replica.location).count();
@@ -226,8 +227,8 @@ impl ExtentReader {
             let speed = if explores { u32::MAX - speed } else { speed };
             (failed, replica.state != ReplicaState::Verified, !up, speed)
         };
-        let best = self.row.replicas.iter().min_by_key(rank);
-        let best = best.ok_or_else(|| Fault::Damaged(format!("extent {} has no replica", self.id)))?;
+        let best = left.iter().copied().min_by_key(rank);
+        let best = best.ok_or_else(|| inventory.nothing_left(self.id, &self.row))?;
         Ok((best.silo, best.location.clone()))
     }
 
@@ -263,7 +264,8 @@ impl ExtentReader {
 
     /// Where another replica is left, one that gives nothing for a while is left for that: by this clock.
     fn impatience(&self) -> Option<Arc<dyn Clock>> {
-        let others = self.only.is_none() && self.row.verified().count() > 1;
+        let verified = |replica: &&&Replica| replica.state == ReplicaState::Verified;
+        let others = self.only.is_none() && self.core.inventory().left(&self.row).iter().filter(verified).count() > 1;
         others.then(|| Arc::clone(&self.core.clock))
     }
 
@@ -280,11 +282,19 @@ impl ExtentReader {
     /// Gives up after some tries, with what the client is told.
     async fn count_failure(&mut self, silo: &OpenSilo, failure: &Failure) -> Result<(), Fault> {
         self.tries += 1;
+        let damaged =
+            matches!(failure, Failure::Damaged { .. } | Failure::Silo(SiloError::Missing | SiloError::Mismatch { .. }));
+        // Whoever reads one replica alone says what is wrong with it.
+        if damaged && self.only.is_none() {
+            self.core.met.note(silo.id, self.id);
+        }
         let place = self.tried.last().map(|(_, place)| place.clone());
         let again = self.only.is_none()
             && read_row(&self.core, self.id).await.ok().flatten().is_some_and(|row| {
                 self.row = row;
-                self.row.replicas.iter().any(|replica| !self.tried.contains(&(replica.silo, replica.location.clone())))
+                let inventory = self.core.inventory();
+                let left = inventory.left(&self.row);
+                left.iter().any(|replica| !self.tried.contains(&(replica.silo, replica.location.clone())))
             });
         if again && self.tries < READ_TRIES.max(self.row.replicas.len()) {
             return Ok(());

@@ -4,7 +4,6 @@ use crate::engine::{self, NotCommitted, Read, Rows, Write};
 use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
 use crate::inventory::{Inventory, SiloCommandError, WritePolicy};
-use crate::job::Order;
 use crate::limits::{BEAT, COMMIT_TRIES, PATIENT_PASSES};
 use crate::namespace::{Core, Namespace};
 use crate::table::silos::{SiloRow, revision, silo as silo_key};
@@ -28,6 +27,18 @@ pub enum RemoveSiloError {
         /// Verified replicas.
         extents: i64,
         /// Their stored bytes.
+        bytes: i64,
+    },
+    /// What went with it is not forgotten by those who need it.
+    #[error(
+        "{extents} extents, {bytes} bytes, went with silo `{silo}`, and are nowhere else: `holdall silo lost {silo} --dry-run --list` names the objects; delete them or put them anew"
+    )]
+    Lost {
+        /// Which.
+        silo: String,
+        /// Extents.
+        extents: i64,
+        /// Their bytes.
         bytes: i64,
     },
     /// It holds bytes that may still be read.
@@ -134,7 +145,8 @@ impl Namespace {
             let inventory = self.core.inventory();
             let open = inventory.named(name).ok_or_else(|| SiloCommandError::NoSuchSilo(name.to_owned()))?;
             self.core.refuse_in_use(&inventory, name).await?;
-            refuse_held(name, self.core.counted(Counted::Silo(open.id)).await?, Usage::default())?;
+            let lost = open.is_lost();
+            refuse_held(name, lost, self.core.counted(Counted::Silo(open.id)).await?, Usage::default())?;
             self.core.settle().await?;
             self.wait_for_packs(open.id, name).await?;
             // Only what has a name of its own by now.
@@ -200,13 +212,8 @@ impl Core {
         if let Some(policy) = default.or(of_bucket) {
             return Err(RemoveSiloError::InPolicy { silo: silo(), policy });
         }
-        let about = |order: &Order| match order {
-            Order::Place { on, .. } => on == name,
-            Order::Drain { from, to } | Order::Undo { from, to, .. } => from == name || to == name,
-            Order::Align { .. } => false,
-        };
         let rows = self.job_rows().await?;
-        match rows.into_iter().find(|row| row.info.is_active() && about(&row.info.order)) {
+        match rows.into_iter().find(|row| row.info.is_active() && row.info.order.names(name)) {
             Some(row) => Err(RemoveSiloError::InJob { silo: silo(), job: row.info.id }),
             None => Ok(()),
         }
@@ -230,7 +237,7 @@ impl Core {
                 objects: usage::read(rows.get(&keys[0])),
                 bytes: usage::read(rows.get(&keys[1])),
             };
-            refuse_held(&name, count(&live), count(&retired)).map_err(Refusal::Not)?;
+            refuse_held(&name, row.lost.is_some(), count(&live), count(&retired)).map_err(Refusal::Not)?;
             let mut writes = vec![Write::Delete(silo_key(id)), Write::Add(revision(), 1)];
             writes.extend(counters.iter().cloned().map(Write::Delete));
             Ok((writes, ()))
@@ -248,8 +255,11 @@ impl Core {
 }
 
 /// Bytes of ours are in the way.
-fn refuse_held(silo: &str, live: Usage, retired: Usage) -> Result<(), RemoveSiloError> {
+fn refuse_held(silo: &str, lost: bool, live: Usage, retired: Usage) -> Result<(), RemoveSiloError> {
     let silo = || silo.to_owned();
+    if live.objects != 0 && lost {
+        return Err(RemoveSiloError::Lost { silo: silo(), extents: live.objects, bytes: live.bytes });
+    }
     if live.objects != 0 {
         return Err(RemoveSiloError::Holds { silo: silo(), extents: live.objects, bytes: live.bytes });
     }

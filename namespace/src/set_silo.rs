@@ -26,6 +26,8 @@ pub struct SetSilo {
     pub notifications: Option<String>,
     /// What it asks; not known any more where this says nothing.
     pub price: Option<Price>,
+    /// All that it holds is read and checked so often, in seconds; 0 is by order alone.
+    pub scrub: Option<u64>,
     /// Its secrets are read anew, wherever they are.
     pub renew: bool,
 }
@@ -57,6 +59,7 @@ impl SetSilo {
                 Some(price) => Some(price.clone()).filter(|price| !price.is_empty()),
                 None => before.price.clone(),
             },
+            scrub: self.scrub.or(before.scrub),
         }
     }
 }

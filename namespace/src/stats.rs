@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub reads_uncounted: u64,
     /// Bytes that are not where objectives want them, and cannot go there now.
     pub misaligned_bytes: u64,
+    /// What scrubs found.
+    pub scrub: crate::scrub::Found,
     /// Reads open now.
     pub reads_open: u64,
     /// Bytes the index takes on its disk; 0 where that is not known.

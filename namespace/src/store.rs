@@ -283,7 +283,7 @@ fn hashing_died() -> Fault {
 pub(crate) fn silo_failed(open: &OpenSilo, error: &SiloError) -> Fault {
     match open.health() {
         Health::Up => tracing::warn!(silo = %open.row.name, %error, "silo failed"),
-        Health::Down => tracing::debug!(silo = %open.row.name, %error, "silo failed"),
+        Health::Down | Health::Lost => tracing::debug!(silo = %open.row.name, %error, "silo failed"),
     }
     match error {
         SiloError::Full => Fault::NoRoom,

@@ -12,7 +12,7 @@ use crate::engine::{self, Engine, Key, NotCommitted, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Access, Inventory, OpenSilo, WritePolicy};
-use crate::job::{JobInfo, Order, OrderError, next_page};
+use crate::job::{JobInfo, Order, OrderError, next_page, refused_silo};
 use crate::limits::BEAT;
 use crate::namespace::{Core, Namespace};
 use crate::objective::{Amount, Costs, Judge, Ledger, Objective, Objectives, Scope, Selector, Standing, Way, What};
@@ -79,7 +79,7 @@ impl Switch {
         let about = |name: &String| inventory.named(name).is_some_and(|open| self.is_about(open.id));
         match order {
             Order::Drain { from, .. } | Order::Undo { from, .. } => about(from),
-            Order::Place { .. } | Order::Align { .. } => false,
+            Order::Place { .. } | Order::Align { .. } | Order::Lost { .. } | Order::Scrub { .. } => false,
         }
     }
 
@@ -215,7 +215,7 @@ impl Namespace {
         let one_at_a_time = self.core.ordering.lock().await;
         self.core.refresh_inventory(false).await?;
         let inventory = self.core.inventory();
-        let named = |name: &str| inventory.named(name).ok_or_else(|| OrderError::NoSuchSilo(name.to_owned()));
+        let named = |name: &str| inventory.asked(name).map_err(refused_silo);
         let (old, new) = (named(from)?, named(to)?);
         refuse(old, new, &inventory)?;
         for order in [(from, to), (to, from)].map(|(from, to)| Order::Drain { from: from.into(), to: to.into() }) {

@@ -1,7 +1,6 @@
 //! Check and sweep.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,17 +9,11 @@ use holdall_namespace::Namespace;
 use holdall_namespace::sweep::Swept;
 use serde::Deserialize;
 use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 
 use super::extract::Asked;
 use super::problem::Problem;
 use super::view::CheckLine;
 use super::{Admin, lines};
-
-/// Findings that wait for a slow reader before the check waits for it.
-const WAITING_LINES: usize = 256;
-/// How long a check pauses when its reader is behind.
-const PAUSE: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +36,7 @@ pub(super) async fn sweep(State(admin): State<Arc<Admin>>, Asked(haste): Asked<H
 
 /// Streams findings as they are made, one JSON object a line; the last line says what was looked at.
 pub(super) async fn check(State(admin): State<Arc<Admin>>, Asked(depth): Asked<Depth>) -> Response {
-    let (sender, receiver) = mpsc::channel::<CheckLine>(WAITING_LINES);
+    let (sender, receiver) = mpsc::channel::<CheckLine>(lines::WAITING);
     let namespace = Arc::clone(&admin.state.namespace);
     let runtime = tokio::runtime::Handle::current();
     // The check reports through a plain call and must be able to wait there for a slow reader: a thread of its own.
@@ -52,21 +45,15 @@ pub(super) async fn check(State(admin): State<Arc<Admin>>, Asked(depth): Asked<D
     lines::answer(receiver)
 }
 
-async fn run(namespace: &Namespace, deep: bool, lines: &mpsc::Sender<CheckLine>) {
-    let mut report = |finding| {
-        let mut line = CheckLine::Finding(finding);
-        while let Err(TrySendError::Full(back)) = lines.try_send(line) {
-            std::thread::sleep(PAUSE);
-            line = back;
-        }
-    };
+async fn run(namespace: &Namespace, deep: bool, sender: &mpsc::Sender<CheckLine>) {
+    let mut report = |finding| lines::wait(sender, CheckLine::Finding(finding));
     let last = tokio::select! {
         checked = namespace.check(deep, &mut report) => match checked {
             Ok(checked) => CheckLine::Checked(checked),
             Err(fault) => CheckLine::Error(fault.to_string()),
         },
-        () = lines.closed() => return,
+        () = sender.closed() => return,
     };
     // A reader that left needs no last line.
-    drop(lines.send(last).await);
+    drop(sender.send(last).await);
 }

@@ -9,6 +9,7 @@ use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
 use super::Admin;
+use super::problem::Problem;
 use super::view::Status;
 
 /// The process runs.
@@ -35,8 +36,8 @@ pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     ([(CONTENT_TYPE, kind)], text).into_response()
 }
 
-pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
-    Json(Status {
+pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Status>, Problem> {
+    Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         namespace: admin.state.namespace.id().to_owned(),
         endpoint: admin.endpoint.clone(),
@@ -44,5 +45,6 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Json<Status> {
         domains: admin.state.domains.clone(),
         backup: admin.state.namespace.backup_status().into(),
         alignment: admin.state.namespace.alignment(),
-    })
+        damaged: admin.state.namespace.damage_left().await?,
+    }))
 }

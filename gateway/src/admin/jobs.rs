@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::Admin;
 use super::extract::{Asked, Named, Sent};
 use super::problem::Problem;
-use super::view::{JobMoves, JobRequest, JobView, ReplicaView};
+use super::view::{DamageView, JobMoves, JobRequest, JobView, ReplicaView};
 
 pub(super) async fn plan(
     State(admin): State<Arc<Admin>>,
@@ -55,6 +55,11 @@ pub(super) async fn resume(State(admin): State<Arc<Admin>>, Named(id): Named<u64
 
 pub(super) async fn cancel(State(admin): State<Arc<Admin>>, Named(id): Named<u64>) -> Result<Json<JobView>, Problem> {
     Ok(Json(admin.state.namespace.cancel_job(id).await?.into()))
+}
+
+/// What was found damaged or missing.
+pub(super) async fn damage(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<DamageView>>, Problem> {
+    Ok(Json(admin.state.namespace.damage().await?.into_iter().map(DamageView::from).collect()))
 }
 
 #[derive(Debug, Deserialize)]

@@ -26,6 +26,7 @@ mod inventory;
 mod jobs;
 mod labels;
 mod lines;
+mod lost;
 mod objectives;
 mod silos;
 mod switches;
@@ -82,6 +83,9 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/silo/{name}/uncordon", "silo.uncordon", post(silos::uncordon)),
         route("POST", "/v1/silo/{name}/pause", "silo.pause", post(silos::pause)),
         route("POST", "/v1/silo/{name}/resume", "silo.resume", post(silos::resume)),
+        route("GET", "/v1/silo/{name}/loss", "silo.loss", get(lost::loss)),
+        route("POST", "/v1/silo/{name}/lost", "silo.lost", post(lost::lose)),
+        route("POST", "/v1/silo/{name}/found", "silo.found", post(lost::find)),
         route("POST", "/v1/silo/{name}/token", "silo.token", post(events::create_token)),
         route("DELETE", "/v1/silo/{name}/token", "silo.token.delete", delete(events::delete_token)),
         route("POST", "/v1/apply", "apply", post(declare::apply)),
@@ -113,6 +117,7 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/switch", "switch.start", post(switches::start)),
         route("POST", "/v1/switch/{from}/commit", "switch.commit", post(switches::commit)),
         route("POST", "/v1/switch/{from}/rollback", "switch.rollback", post(switches::roll_back)),
+        route("GET", "/v1/damage", "damage", get(jobs::damage)),
         route("GET", "/v1/where", "where", get(jobs::where_is)),
         route("GET", "/v1/find", "find", get(find::find)),
         route("GET", "/v1/label", "label.show", get(labels::show)),

@@ -10,6 +10,7 @@ use holdall_namespace::fault::Fault;
 use holdall_namespace::inventory::{ApplyError, SiloCommandError};
 use holdall_namespace::job::OrderError;
 use holdall_namespace::label::LabelError;
+use holdall_namespace::lost::LoseError;
 use holdall_namespace::objective::ObjectiveError;
 use holdall_namespace::probe::ProbeError;
 use holdall_namespace::remove_silo::RemoveSiloError;
@@ -61,6 +62,7 @@ impl From<Fault> for Problem {
             Fault::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Fault::NoRoom => (StatusCode::INSUFFICIENT_STORAGE, "no_room"),
             Fault::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, "damaged"),
+            Fault::Lost(_) => (StatusCode::GONE, "lost"),
         };
         tracing::error!(error = %fault, "admin request failed");
         Self::new(status, code, fault.to_string())
@@ -89,8 +91,23 @@ impl From<SiloCommandError> for Problem {
     fn from(error: SiloCommandError) -> Self {
         match &error {
             SiloCommandError::NoSuchSilo(_) => Self::new(StatusCode::NOT_FOUND, "no_such_silo", error.to_string()),
+            SiloCommandError::Lost(_) => Self::new(StatusCode::CONFLICT, "silo_lost", error.to_string()),
             SiloCommandError::Fault(fault) => fault.clone().into(),
         }
+    }
+}
+
+impl From<LoseError> for Problem {
+    fn from(error: LoseError) -> Self {
+        let code = match &error {
+            LoseError::Answers(_) => "silo_answers",
+            LoseError::InRoot { .. } => "silo_in_root",
+            LoseError::NotLost(_) => "silo_not_lost",
+            LoseError::NotFound { .. } => "silo_refused",
+            LoseError::Order(error) => return error.clone().into(),
+            LoseError::Silo(error) => return error.clone().into(),
+        };
+        Self::new(StatusCode::CONFLICT, code, error.to_string())
     }
 }
 
@@ -101,6 +118,7 @@ impl From<RemoveSiloError> for Problem {
             RemoveSiloError::Holds { .. } | RemoveSiloError::Retired { .. } | RemoveSiloError::Packs { .. } => {
                 "silo_not_empty"
             }
+            RemoveSiloError::Lost { .. } => "silo_lost",
             RemoveSiloError::Kept { .. } => "silo_keeps_files",
             RemoveSiloError::InPolicy { .. } => "silo_in_policy",
             RemoveSiloError::InObjective { .. } => "silo_in_objective",
@@ -203,6 +221,7 @@ impl From<OrderError> for Problem {
             OrderError::NoSuchBucket(_) => (StatusCode::NOT_FOUND, "no_such_bucket"),
             OrderError::NoSuchKey(_) => (StatusCode::NOT_FOUND, "no_such_object"),
             OrderError::NoSuchJob(_) => (StatusCode::NOT_FOUND, "no_such_job"),
+            OrderError::Lost(_) => (StatusCode::CONFLICT, "silo_lost"),
             OrderError::Cordoned(_) => (StatusCode::CONFLICT, "silo_cordoned"),
             OrderError::Switching(_) => (StatusCode::CONFLICT, "silo_in_switch"),
             OrderError::Against(_) => (StatusCode::CONFLICT, "against_objective"),

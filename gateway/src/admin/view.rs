@@ -8,9 +8,11 @@ use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::UnixMs;
 use holdall_namespace::inventory::{Access, Change, Health, SiloInfo};
 use holdall_namespace::job::{JobInfo, JobState, MoveInfo, Order, Pace, ReplicaInfo};
+use holdall_namespace::lost::{Going, Loss};
 use holdall_namespace::objective::Alignment;
 use holdall_namespace::price::Price;
 use holdall_namespace::probe::{Measured, Probed, Speed};
+use holdall_namespace::scrub::{Damage, Done, Flaw};
 use holdall_namespace::usage::{Usage, UsageReport};
 use holdall_silos::Facts;
 use jiff::Timestamp;
@@ -44,6 +46,9 @@ pub struct Status {
     /// How much is where objectives want it; none where nothing is wished, or nothing was compared yet.
     #[serde(default)]
     pub alignment: Option<Alignment>,
+    /// Damaged or missing replicas that nothing made good.
+    #[serde(default)]
+    pub damaged: u64,
 }
 
 /// An account.
@@ -104,6 +109,9 @@ pub struct SiloView {
     pub paused: bool,
     /// Whether it answers.
     pub health: Health,
+    /// Since when it is known that it never will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Timestamp>,
     /// Extents with a verified replica here.
     pub extents: i64,
     /// Their bytes.
@@ -167,6 +175,27 @@ pub struct SpeedView {
     pub read_rate: u64,
 }
 
+/// A silo that was declared lost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostView {
+    /// The silo.
+    pub silo: SiloView,
+    /// The job that forgets what it held of what others have, too.
+    pub job: JobView,
+}
+
+/// One line about what goes with a silo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LossLine {
+    /// What cannot be read without it.
+    Going(Going),
+    /// The last line: all of it.
+    Loss(Loss),
+    /// The last line of a look that broke off.
+    Error(String),
+}
+
 /// What lets somebody tell of a silo's changes; shown once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenView {
@@ -205,6 +234,35 @@ pub struct JobView {
     pub failed: u64,
     /// The last failure.
     pub error: Option<String>,
+    /// `scrub` only: damaged or missing replicas that were found.
+    #[serde(default)]
+    pub damaged: u64,
+    /// Those of them that were made good.
+    #[serde(default)]
+    pub mended: u64,
+}
+
+/// What was found damaged or missing in a silo.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamageView {
+    /// The silo.
+    pub silo: String,
+    /// The bucket of the object that the bytes were first written for, where they say so.
+    pub bucket: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// The extent.
+    pub extent: String,
+    /// Its place in the silo.
+    pub place: String,
+    /// What is wrong.
+    pub flaw: Flaw,
+    /// One sentence fragment.
+    pub reason: String,
+    /// When it was found last.
+    pub found: Timestamp,
+    /// What became of it.
+    pub done: Done,
 }
 
 /// A job with the moves it has between journal row and commit.
@@ -397,6 +455,7 @@ impl From<SiloInfo> for SiloView {
             cordoned: silo.cordoned,
             paused: silo.paused,
             health: silo.health,
+            lost: silo.lost.map(time),
             extents: silo.extents,
             used: silo.used,
             retired_extents: silo.retired_extents,
@@ -469,6 +528,24 @@ impl From<JobInfo> for JobView {
             superseded: job.superseded,
             failed: job.failed,
             error: job.error,
+            damaged: job.damaged,
+            mended: job.mended,
+        }
+    }
+}
+
+impl From<Damage> for DamageView {
+    fn from(damage: Damage) -> Self {
+        Self {
+            silo: damage.silo,
+            bucket: damage.bucket,
+            key: damage.key,
+            extent: damage.extent,
+            place: damage.place,
+            flaw: damage.flaw,
+            reason: damage.reason,
+            found: time(damage.found),
+            done: damage.done,
         }
     }
 }

@@ -121,7 +121,7 @@ fn unanswered(fault: &Fault) -> S3Error {
     tracing::error!(error = %fault, "cannot read an access key");
     match fault {
         Fault::Unavailable(_) | Fault::NoRoom => Code::ServiceUnavailable.into(),
-        Fault::Damaged(_) => Code::InternalError.into(),
+        Fault::Damaged(_) | Fault::Lost(_) => Code::InternalError.into(),
     }
 }
 

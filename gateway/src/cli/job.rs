@@ -103,7 +103,15 @@ pub(super) fn sentence(job: &JobView) -> String {
         JobState::Failed => "failed",
         JobState::Reopened => "is done, and the silo was taken into use again",
     };
-    format!("job {} ({}) {state}: {} moved", job.id, job.order, progress::outcome(job))
+    let came = match &job.order {
+        Order::Scrub { .. } => {
+            format!("{} looked at; {} damaged, {} of them made good", progress::outcome(job), job.damaged, job.mended)
+        }
+        Order::Lost { .. } => format!("{} of {} extents forgotten", job.moved_objects, job.planned_objects),
+        Order::Undo { .. } => format!("{} of {} extents taken back", job.moved_objects, job.planned_objects),
+        Order::Place { .. } | Order::Drain { .. } | Order::Align { .. } => format!("{} moved", progress::outcome(job)),
+    };
+    format!("job {} ({}) {state}: {came}", job.id, job.order)
 }
 
 fn table(jobs: &[JobView]) -> Result<(), Failure> {

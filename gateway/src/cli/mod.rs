@@ -41,6 +41,7 @@ mod place;
 mod price;
 mod progress;
 mod restore;
+mod scrub;
 pub(crate) mod serve;
 mod silo;
 mod switch;
@@ -131,6 +132,8 @@ pub enum Command {
     Switch(switch::Command),
     /// Show which objectives are about an object, what they would do with it, and what it costs here and elsewhere.
     Why(objective::WhyArgs),
+    /// Read what silos hold, past caches, and make good from other copies what is damaged or missing.
+    Scrub(scrub::Scrub),
     /// Moves under way and past.
     #[command(subcommand)]
     Job(job::Command),
@@ -246,6 +249,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Align(command) => place::align(&context, command).await,
         Command::Switch(command) => switch::run(&context, command).await,
         Command::Why(command) => objective::why(&context, &command).await,
+        Command::Scrub(command) => scrub::run(&context, command).await,
         Command::Job(command) => job::run(&context, command).await,
         Command::Where(command) => usage::whereabouts(&context, &command).await,
         Command::Find(command) => find::find(&context, &command).await,

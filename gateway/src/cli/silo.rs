@@ -11,9 +11,10 @@ use super::exit::Failure;
 use super::target::encode;
 use super::{Context, apply, print};
 use crate::admin::view::{ProbeView, SiloView, TokenView};
-use crate::config::{Percent, Size};
+use crate::config::{Percent, Size, Span};
 
 mod credentials;
+mod lost;
 mod probe;
 
 use credentials::CredentialArgs;
@@ -73,6 +74,13 @@ pub enum Command {
         /// The silo.
         name: String,
     },
+    /// Say that a silo never comes back: nobody asks it or waits for it any more, and objectives make copies anew that it held.
+    Lost(lost::Lost),
+    /// Take a lost silo back that is there after all. What was forgotten of it meanwhile stays forgotten.
+    Found {
+        /// The silo.
+        name: String,
+    },
 }
 
 /// `holdall silo create`
@@ -101,6 +109,10 @@ pub struct Create {
     /// What it asks, as `holdall price list` has it. What differs from that is said in a file: `holdall apply`.
     #[arg(long, value_name = "PRESET")]
     price: Option<String>,
+    /// All that it holds is read and checked so often; 0s for by order alone. Without this once in 30 days, where reading costs
+    /// nothing.
+    #[arg(long, value_name = "TIME")]
+    scrub: Option<Span>,
     /// Without any of these, credentials are found the cloud's own ways.
     #[command(flatten)]
     credentials: CredentialArgs,
@@ -145,6 +157,7 @@ impl Create {
             labels: self.labels.into_iter().collect(),
             notifications: self.notifications,
             price: self.price.map(Price::of),
+            scrub: self.scrub.map(|every| every.0.as_secs()),
         }
     }
 }
@@ -179,6 +192,9 @@ pub struct Set {
     /// It is not known any more what it asks.
     #[arg(long, conflicts_with = "price")]
     no_price: bool,
+    /// All that it holds is read and checked so often from now on; 0s for by order alone.
+    #[arg(long, value_name = "TIME")]
+    scrub: Option<Span>,
     /// Where all of its credentials are from now on.
     #[command(flatten)]
     credentials: CredentialArgs,
@@ -205,11 +221,12 @@ impl Set {
         let reserve_percent = self.reserve.map(|percent| percent.0);
         let labels = (self.no_labels || !self.labels.is_empty()).then(|| self.labels.into_iter().collect());
         let price = self.price.map(Price::of).or(self.no_price.then(Price::default));
-        let set =
-            SetSilo { url, credentials, reserve_percent, access, labels, notifications, price, renew: self.renew };
+        let scrub = self.scrub.map(|every| every.0.as_secs());
+        let renew = self.renew;
+        let set = SetSilo { url, credentials, reserve_percent, access, labels, notifications, price, scrub, renew };
         if set == SetSilo::default() {
             return Err(Failure::misuse(
-                "say what to set: --url, --reserve, --label, --price, --notifications, --renew or where the credentials are",
+                "say what to set: --url, --reserve, --label, --price, --notifications, --scrub, --renew or where the credentials are",
             ));
         }
         Ok(set)
@@ -249,6 +266,8 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Cordon { name } => show(context, &admin.act(&format!("/v1/silo/{}/cordon", encode(&name))).await?),
         Command::Pause { name } => show(context, &admin.act(&format!("/v1/silo/{}/pause", encode(&name))).await?),
         Command::Resume { name } => show(context, &admin.act(&format!("/v1/silo/{}/resume", encode(&name))).await?),
+        Command::Lost(lost) => lost::run(context, &admin, &lost).await,
+        Command::Found { name } => show(context, &admin.act(&format!("/v1/silo/{}/found", encode(&name))).await?),
         Command::Uncordon { name } => show(context, &admin.act(&format!("/v1/silo/{}/uncordon", encode(&name))).await?),
     }
 }
@@ -260,6 +279,7 @@ fn show(context: &Context, silo: &SiloView) -> Result<(), Failure> {
 fn table(silos: &[SiloView]) -> Result<(), Failure> {
     let rows = silos.iter().map(|silo| {
         let state = match (silo.health, silo.cordoned) {
+            (Health::Lost, _) => "lost",
             (Health::Down, _) => "down",
             (Health::Up, _) if silo.access == Access::ReadOnly => "read-only",
             (Health::Up, _) if silo.access == Access::ReadWrite => "read-write",

@@ -68,8 +68,12 @@ pub(super) async fn status(context: &Context) -> Result<(), Failure> {
         ("domains", status.domains.join(", ")),
         ("backup", of_backup(&status.backup)),
     ];
-    let lines =
-        lines.into_iter().chain(status.alignment.as_ref().map(|alignment| ("alignment", of_alignment(alignment))));
+    let left = format!("{} left: `holdall scrub --list` says more", status.damaged);
+    let damaged = (status.damaged > 0).then_some(("damaged", left));
+    let lines = lines
+        .into_iter()
+        .chain(damaged)
+        .chain(status.alignment.as_ref().map(|alignment| ("alignment", of_alignment(alignment))));
     lines.into_iter().try_for_each(|(name, value)| print::line(format!("{name:<10} {value}")))
 }
 

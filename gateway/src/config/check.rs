@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::Settings;
 use super::parse::ConfigError;
 use crate::limits::{
-    LONGEST_KEPT, RAREST_COMPARISON, RAREST_SNAPSHOT, SOONEST_COMPARISON, SOONEST_INVENTORY, SOONEST_SNAPSHOT,
+    LONGEST_KEPT, RAREST_COMPARISON, RAREST_SCRUB, RAREST_SNAPSHOT, SOONEST_COMPARISON, SOONEST_INVENTORY,
+    SOONEST_SCRUB, SOONEST_SNAPSHOT,
 };
 
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
@@ -32,6 +33,12 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
     if !every.is_zero() && !(SOONEST_INVENTORY..=RAREST_COMPARISON).contains(&every) {
         let wanted = "a time from 10s to 31d, nor 0s, which writes it by order alone";
         return Err(ConfigError::Setting { what: "inventory.every", value: time(every), wanted });
+    }
+    refuse("scrub.rate", &settings.scrub_rate.to_string(), is_rate, at_least)?;
+    let every = settings.scrub_every;
+    if !every.is_zero() && !(SOONEST_SCRUB..=RAREST_SCRUB).contains(&every) {
+        let wanted = "a time from 1h to 10 years, which is 3650d, nor 0s, which scrubs by order alone";
+        return Err(ConfigError::Setting { what: "scrub.every", value: time(every), wanted });
     }
     let levels = "`error`, `warn`, `info`, `debug` or `trace`, nor a list such as `info,holdall=debug`";
     refuse("log level", &settings.log_level, is_log_filter, levels)

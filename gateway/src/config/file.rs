@@ -53,6 +53,9 @@ pub struct File {
     pub align: AlignFile,
     /// How the inventory is written.
     pub inventory: InventoryFile,
+    /// How silos are scrubbed.
+    #[serde(default)]
+    pub scrub: ScrubFile,
     /// The process's own log, on stderr.
     pub log: LogFile,
     /// Silos by name.
@@ -104,6 +107,16 @@ pub struct InventoryFile {
     pub every: Option<Span>,
 }
 
+/// `[scrub]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ScrubFile {
+    /// How often all that a silo holds is read; `0s` for by order alone.
+    pub every: Option<Span>,
+    /// Bytes a second that are read.
+    pub rate: Option<Size>,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
@@ -146,6 +159,8 @@ pub struct SiloFile {
     pub notifications: Option<String>,
     /// What it asks.
     pub price: Option<PriceFile>,
+    /// How often all that it holds is read and checked; `0s` for by order alone.
+    pub scrub: Option<Span>,
 }
 
 /// `[write]`
@@ -365,9 +380,10 @@ impl From<WriteFile> for WritePolicy {
 
 impl From<SiloFile> for DeclaredSilo {
     fn from(file: SiloFile) -> Self {
-        let SiloFile { url, credentials, reserve, access, labels, notifications, price } = file;
+        let SiloFile { url, credentials, reserve, access, labels, notifications, price, scrub } = file;
+        let scrub = scrub.map(|every| every.0.as_secs());
         let price = price.and_then(PriceFile::declared);
-        Self { url, credentials, reserve_percent: reserve.0, access, labels, notifications, price }
+        Self { url, credentials, reserve_percent: reserve.0, access, labels, notifications, price, scrub }
     }
 }
 

@@ -14,6 +14,7 @@ use holdall_namespace::job::Pace;
 use holdall_namespace::limits;
 use holdall_namespace::objective::AlignOptions;
 use holdall_namespace::price::Money;
+use holdall_namespace::scrub::ScrubOptions;
 
 mod check;
 mod file;
@@ -103,6 +104,12 @@ pub struct ServeArgs {
     /// How often the inventory is written, a table of all objects in a bucket of its own; 0s for by order alone [default: 0s].
     #[arg(long, value_name = "TIME", env = "HOLDALL_INVENTORY_EVERY")]
     pub inventory_every: Option<Span>,
+    /// How often all that a silo holds is read and checked, where reading it costs nothing; 0s for by order alone [default: 30d].
+    #[arg(long, value_name = "TIME", env = "HOLDALL_SCRUB_EVERY")]
+    pub scrub_every: Option<Span>,
+    /// Bytes a second that are read for that; 0 is unlimited [default: 10MiB].
+    #[arg(long, value_name = "SIZE", env = "HOLDALL_SCRUB_RATE")]
+    pub scrub_rate: Option<Size>,
     /// For tests: share the index's file with other processes that open it this way.
     #[cfg(feature = "faults")]
     #[arg(long, hide = true, env = "HOLDALL_SHARED_INDEX")]
@@ -154,6 +161,10 @@ pub struct Settings {
     pub align_budget: Option<Money>,
     /// How often the inventory is written; by order alone where this is zero.
     pub inventory_every: Duration,
+    /// How often all that a silo holds is read and checked; by order alone where this is zero.
+    pub scrub_every: Duration,
+    /// Bytes a second that are read for that; 0 is unlimited.
+    pub scrub_rate: u64,
 }
 
 impl Settings {
@@ -173,6 +184,12 @@ impl Settings {
         let pace = Pace { bytes_per_second: Some(self.align_rate).filter(|rate| *rate > 0), concurrency: None };
         let (every, budget) = (self.align_every, self.align_budget);
         (!every.is_zero()).then_some(AlignOptions { every, pace, budget })
+    }
+
+    /// How silos are scrubbed; none where that is by order alone.
+    pub fn scrub(&self) -> Option<ScrubOptions> {
+        let pace = Pace { bytes_per_second: Some(self.scrub_rate).filter(|rate| *rate > 0), concurrency: None };
+        (!self.scrub_every.is_zero()).then_some(ScrubOptions { every: self.scrub_every, pace })
     }
 }
 
@@ -221,6 +238,8 @@ fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file:
         align_rate: args.align_rate.or(file.align.rate).map_or(0, |size| size.0),
         align_budget: args.align_budget.or(file.align.budget),
         inventory_every: time(args.inventory_every, file.inventory.every, Duration::ZERO),
+        scrub_every: time(args.scrub_every, file.scrub.every, limits::SCRUB_EVERY),
+        scrub_rate: args.scrub_rate.or(file.scrub.rate).map_or(limits::SCRUB_RATE, |size| size.0),
         data,
     }
 }

@@ -8,8 +8,8 @@ use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
 use super::file::{
-    AlignFile, BackupFile, BucketFile, File, InventoryFile, LogFile, ObjectiveFile, SiloFile, TargetTable, TlsFiles,
-    WriteFile,
+    AlignFile, BackupFile, BucketFile, File, InventoryFile, LogFile, ObjectiveFile, ScrubFile, SiloFile, TargetTable,
+    TlsFiles, WriteFile,
 };
 use super::price::PriceTable;
 
@@ -152,6 +152,7 @@ fn known_fields(path: &[String]) -> Vec<&'static str> {
         ["backup"] => fields_of::<BackupFile>(),
         ["align"] => fields_of::<AlignFile>(),
         ["inventory"] => fields_of::<InventoryFile>(),
+        ["scrub"] => fields_of::<ScrubFile>(),
         ["log"] => fields_of::<LogFile>(),
         ["silo", _] => fields_of::<SiloFile>(),
         ["silo", _, "credentials"] => fields_of::<CredentialsFrom>(),
@@ -211,6 +212,7 @@ pub(crate) fn all_fields() -> Vec<(&'static str, Vec<&'static str>)> {
         ("backup", &["backup"]),
         ("align", &["align"]),
         ("inventory", &["inventory"]),
+        ("scrub", &["scrub"]),
         ("log", &["log"]),
         ("silo", &["silo", "x"]),
         ("credentials", &["silo", "x", "credentials"]),

@@ -11,8 +11,10 @@ use tempfile::TempDir;
 
 mod find;
 mod labels;
+mod lost;
 mod objectives;
 mod prices;
+mod scrub;
 mod silos;
 
 const SECRET: &str = "canary/secret+of/no+worth";

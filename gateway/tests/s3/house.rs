@@ -57,6 +57,7 @@ impl House {
             pack_up_to: holdall_namespace::limits::PACK_UP_TO,
             backup: None,
             align: None,
+            scrub: None,
         };
         let engine = Arc::new(Memory::new());
         let namespace = Namespace::open(engine, Arc::clone(&clock), options, true).await.unwrap();

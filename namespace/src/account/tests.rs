@@ -16,6 +16,7 @@ async fn open_on(engine: Arc<dyn Engine>) -> Arc<Namespace> {
         pack_up_to: crate::limits::PACK_UP_TO,
         backup: None,
         align: None,
+        scrub: None,
     };
     Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap()
 }

@@ -33,6 +33,10 @@ pub struct DeclaredSilo {
     /// What it asks; not known where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
+    /// All that it holds is read and checked so often, in seconds; 0 is by order alone. Where nothing is said, as others are, if
+    /// reading it costs nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scrub: Option<u64>,
 }
 
 impl DeclaredSilo {
@@ -46,6 +50,7 @@ impl DeclaredSilo {
             labels: BTreeMap::new(),
             notifications: None,
             price: None,
+            scrub: None,
         }
     }
 }

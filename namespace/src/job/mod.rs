@@ -60,6 +60,16 @@ pub enum Order {
         /// Which part.
         on: Scope,
     },
+    /// Forget what a lost silo held of what others have, too.
+    Lost {
+        /// The silo's name.
+        silo: String,
+    },
+    /// Read what a silo holds, and make good from others what is damaged.
+    Scrub {
+        /// The silo's name.
+        silo: String,
+    },
 }
 
 /// How fast a job may go.
@@ -120,6 +130,15 @@ pub struct JobInfo {
     pub failed: u64,
     /// The last failure, or why the job failed.
     pub error: Option<String>,
+    /// `scrub` only: damaged or missing replicas that were found.
+    #[serde(default)]
+    pub damaged: u64,
+    /// Those of them that were made good.
+    #[serde(default)]
+    pub mended: u64,
+    /// `scrub` only: where it goes on, for another life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
 }
 
 /// One move under way.
@@ -190,6 +209,9 @@ pub enum OrderError {
     /// The silo takes no new bytes by order, and an order cannot do both.
     #[error("silo `{0}` is cordoned and takes no new bytes; `holdall silo uncordon {0}` changes that")]
     Cordoned(String),
+    /// The silo never comes back.
+    #[error("silo `{0}` is lost: nothing moves there or from there any more")]
+    Lost(String),
     /// An objective would undo it.
     #[error("objective `{0}` would undo that: `holdall objective list` shows it")]
     Against(String),
@@ -226,6 +248,9 @@ impl JobInfo {
             superseded: 0,
             failed: 0,
             error: None,
+            damaged: 0,
+            mended: 0,
+            at: None,
         }
     }
 
@@ -359,6 +384,8 @@ impl std::fmt::Display for Order {
             Self::Drain { from, to } => write!(f, "drain {from} to {to}"),
             Self::Undo { from, to, .. } => write!(f, "take back from {from} what {to} has"),
             Self::Align { on } => write!(f, "align {on}"),
+            Self::Lost { silo } => write!(f, "forget what {silo} held"),
+            Self::Scrub { silo } => write!(f, "scrub {silo}"),
         }
     }
 }
@@ -369,7 +396,17 @@ impl Order {
         match self {
             Self::Place { bucket, prefix, .. } => Scope { bucket: Some(bucket.to_string()), prefix: prefix.clone() },
             Self::Align { on } => on.clone(),
-            Self::Drain { .. } | Self::Undo { .. } => Scope::default(),
+            Self::Drain { .. } | Self::Undo { .. } | Self::Lost { .. } | Self::Scrub { .. } => Scope::default(),
+        }
+    }
+
+    /// Whether it is about a silo of this name.
+    pub(crate) fn names(&self, silo: &str) -> bool {
+        match self {
+            Self::Place { on, .. } => on == silo,
+            Self::Drain { from, to } | Self::Undo { from, to, .. } => from == silo || to == silo,
+            Self::Lost { silo: about } | Self::Scrub { silo: about } => about == silo,
+            Self::Align { .. } => false,
         }
     }
 
@@ -379,7 +416,7 @@ impl Order {
         match self {
             Self::Drain { from, .. } => *from == taken.silo,
             // What is not passed yet waits.
-            Self::Align { .. } | Self::Undo { .. } => false,
+            Self::Align { .. } | Self::Undo { .. } | Self::Lost { .. } | Self::Scrub { .. } => false,
             Self::Place { bucket, prefix, .. } => {
                 *bucket == taken.bucket && (prefix.starts_with(&taken.into) || taken.into.starts_with(prefix))
             }
@@ -399,8 +436,13 @@ impl Order {
                 to == source || from == source || from == target
             }
             (Self::Undo { from, .. }, Self::Undo { from: other, .. }) => from == other,
-            // What is drained is cordoned, which objectives respect.
-            (Self::Drain { .. } | Self::Undo { .. }, Self::Align { .. })
+            (Self::Lost { silo }, Self::Lost { silo: other }) | (Self::Scrub { silo }, Self::Scrub { silo: other }) => {
+                silo == other
+            }
+            // What is lost is moved by nobody; what is read may be; what is drained is cordoned, which objectives respect.
+            (Self::Lost { .. } | Self::Scrub { .. }, _)
+            | (_, Self::Lost { .. } | Self::Scrub { .. })
+            | (Self::Drain { .. } | Self::Undo { .. }, Self::Align { .. })
             | (Self::Align { .. }, Self::Drain { .. } | Self::Undo { .. })
             | (Self::Place { .. }, Self::Place { .. }) => false,
             (Self::Align { .. }, _) | (_, Self::Align { .. }) => self.on().meets(&other.on()),
@@ -420,9 +462,10 @@ fn numbered(rows: &Rows, new: JobInfo) -> Result<(JobInfo, Vec<Write>), Fault> {
     Ok((info, vec![Write::Put(next_job(), encode(&(id + 1))), Write::Put(job_key(id), row.encode())]))
 }
 
-fn refused_silo(error: crate::inventory::SiloCommandError) -> OrderError {
+pub(crate) fn refused_silo(error: crate::inventory::SiloCommandError) -> OrderError {
     match error {
         crate::inventory::SiloCommandError::NoSuchSilo(name) => OrderError::NoSuchSilo(name),
+        crate::inventory::SiloCommandError::Lost(name) => OrderError::Lost(name),
         crate::inventory::SiloCommandError::Fault(fault) => fault.into(),
     }
 }
@@ -441,6 +484,8 @@ impl Core {
                 Err(OrderError::Invalid(format!("silo `{to}` is read-only")))
             }
             Order::Align { .. } => Ok(None),
+            Order::Scrub { silo: scrubbed } => silo(scrubbed).map(|_| None),
+            Order::Lost { silo: lost } => Ok(Some(Wish::Off { from: silo(lost)?, least: 1 })),
             Order::Place { on, .. } => Ok(Some(Wish::On(silo(on)?))),
             Order::Drain { from, to } if from == to => {
                 Err(OrderError::Invalid("a silo cannot be drained into itself".to_owned()))
@@ -481,6 +526,9 @@ impl Core {
         if let Some(switch) = inventory.switches.iter().find(|switch| switch.forbids(order, &inventory)) {
             return Err(OrderError::Switching(switch.in_words(&inventory)));
         }
+        if let Order::Drain { from: asked, .. } | Order::Scrub { silo: asked } = order {
+            inventory.asked(asked).map_err(refused_silo)?;
+        }
         let (Order::Drain { to, .. } | Order::Place { on: to, .. }) = order else { return Ok(()) };
         let silo = inventory.named(to).ok_or_else(|| OrderError::NoSuchSilo(to.clone()))?;
         if matches!(order, Order::Place { .. }) && silo.row.cordoned {
@@ -490,6 +538,16 @@ impl Core {
             Some(rule) => Err(OrderError::Against(rule.name.clone())),
             None => Ok(()),
         }
+    }
+
+    /// Orders a scrub by itself, unless one is under way.
+    pub(crate) async fn order_scrub(&self, silo: &str, pace: Pace) -> Result<(), OrderError> {
+        let order = Order::Scrub { silo: silo.to_owned() };
+        let _one_at_a_time = self.ordering.lock().await;
+        self.refuse_at_odds(&order).await?;
+        self.write_new_job(JobInfo::new(0, order, pace, self.clock.now())).await?;
+        self.job_wanted.notify_one();
+        Ok(())
     }
 
     async fn write_new_job(&self, new: JobInfo) -> Result<JobInfo, OrderError> {

@@ -26,6 +26,7 @@ use crate::table::packs;
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, key};
 
+mod scrub;
 mod standing;
 
 pub(crate) use standing::{Standing, Steps};
@@ -78,6 +79,15 @@ impl Live {
 
     fn info(&self) -> JobInfo {
         self.info.lock().expect("no holder panics").clone()
+    }
+
+    /// A move begins, or ended.
+    fn watch(&self, extent: Number, info: Option<MoveInfo>) {
+        let mut moves = self.moves.lock().expect("no holder panics");
+        match info {
+            Some(info) => drop(moves.insert(extent, info)),
+            None => drop(moves.remove(&extent)),
+        }
     }
 
     /// Waits, for a while, until no move is under way: a stopped one ends at its next piece and cleans up behind itself.
@@ -305,6 +315,9 @@ impl Core {
             if self.is_reopened(&info.order) {
                 return Ok(JobState::Reopened);
             }
+            if let Order::Scrub { silo } = &info.order {
+                return self.scrub(live, silo).await;
+            }
             let summary = self.summarize(&info.order).await?;
             live.change(|info| {
                 info.planned_objects = info.moved_objects + summary.objects;
@@ -320,7 +333,11 @@ impl Core {
             live.change(|info| *info = done);
         }
         match &info.order {
-            Order::Place { .. } | Order::Align { .. } | Order::Undo { .. } => Ok(JobState::Done),
+            Order::Place { .. }
+            | Order::Align { .. }
+            | Order::Undo { .. }
+            | Order::Lost { .. }
+            | Order::Scrub { .. } => Ok(JobState::Done),
             Order::Drain { from, .. } => self.wait_empty(from).await,
         }
     }
@@ -331,11 +348,11 @@ impl Core {
         self.inventory().named(from).is_some_and(|open| !open.row.cordoned)
     }
 
-    /// Passes until one finds nothing to move. The last pass of a drain begins after every write that chose its source
-    /// before the cordon has ended, and likewise that of taking back what a switch copied.
+    /// Passes until one finds nothing to move. The last pass over a silo that takes no more, or that a switch copied to, begins
+    /// after every write that chose it before has ended.
     async fn move_all(self: &Arc<Self>, live: &Arc<Live>, order: &Order) -> Result<(), OrderError> {
         let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), live.info().pace.bytes_per_second, live.stop.clone()));
-        let once = !matches!(order, Order::Drain { .. } | Order::Undo { .. });
+        let once = !matches!(order, Order::Drain { .. } | Order::Undo { .. } | Order::Lost { .. });
         let (mut fruitless, mut settled, mut passes) = (0, once, 0);
         loop {
             let pass = self.one_pass(live, &mut Walk::begin(self, order).await?, &pacer).await?;
@@ -377,13 +394,7 @@ impl Core {
         walk: &mut Walk,
         pacer: &Arc<Pacer>,
     ) -> Result<Pass, OrderError> {
-        let watch = |extent, info: Option<MoveInfo>| {
-            let mut moves = live.moves.lock().expect("no holder panics");
-            match info {
-                Some(info) => drop(moves.insert(extent, info)),
-                None => drop(moves.remove(&extent)),
-            }
-        };
+        let watch = |extent, info: Option<MoveInfo>| live.watch(extent, info);
         let info = live.info();
         let mover = Mover { core: self, job: info.id, pacer, for_a_write: live.for_a_write, watch: &watch };
         let (mut pass, mut small) = (Pass::default(), Vec::new());

@@ -25,6 +25,14 @@ pub(crate) struct Found {
     pub wish: Option<Wish>,
 }
 
+impl Found {
+    /// One that is wished the same as all others. What went with a lost silo alone stays as it is.
+    fn of(core: &Core, id: Number, row: ExtentRow, wish: Wish) -> Self {
+        let lost = core.inventory().left_verified(&row).is_empty();
+        Self { id, row, wish: (!lost).then_some(wish) }
+    }
+}
+
 /// A walk over what an order is about, a page at a time, in constant memory.
 pub(crate) struct Walk {
     rows: Rows,
@@ -175,7 +183,7 @@ impl Walk {
         }
         let Some(page) = self.page(core).await? else { return Ok(None) };
         let all = |rows: Vec<(Number, ExtentRow)>, wish| {
-            rows.into_iter().map(|(id, row)| Found { id, row, wish: Some(wish) }).collect()
+            rows.into_iter().map(|(id, row)| Found::of(core, id, row, wish)).collect()
         };
         match &mut self.over {
             Over::Objects(wish) => Ok(Some(all(core.extents_of_objects(&page).await?, *wish))),
@@ -236,8 +244,12 @@ pub(crate) async fn next_page(core: &Core, at: &mut Key, end: &Key) -> Result<Op
 impl Core {
     /// Counts what an order would move.
     pub(crate) async fn summarize(&self, order: &Order) -> Result<PlanSummary, OrderError> {
+        if let Order::Scrub { silo } = order {
+            let (objects, bytes) = self.scrubbed(silo).await?;
+            return Ok(PlanSummary { objects, bytes, in_place: 0 });
+        }
         let (mut walk, mut summary) = (Walk::begin(self, order).await?, PlanSummary::default());
-        let by_object = !matches!(order, Order::Drain { .. });
+        let by_object = matches!(order, Order::Place { .. } | Order::Align { .. });
         while let Some(extents) = walk.next(self).await? {
             for Found { id, row, wish } in extents {
                 let planned = wish.and_then(|wish| plan(wish, id, &row));
@@ -260,7 +272,11 @@ impl Core {
             };
             ids.extend(slices.iter().map(|slice| slice.extent));
         }
-        self.extents(ids).await
+        let (inventory, mut extents) = (self.inventory(), self.extents(ids).await?);
+        for (_, row) in &mut extents {
+            inventory.leave_lost_out(row);
+        }
+        Ok(extents)
     }
 
     /// The rows of extents, in order; what is gone is left out.

@@ -534,8 +534,15 @@ async fn open(sim: &Arc<Sim>, index: &Arc<Index>, off: i64, packs: bool) -> Resu
     let engine: Arc<dyn Engine> = Arc::new(Door(Arc::clone(index)));
     let clock = Arc::new(VirtualClock { sim: Arc::clone(sim), off });
     let pack_up_to = if packs { crate::limits::PACK_UP_TO } else { 0 };
-    let options =
-        Options { base: "/".into(), seal_key: [7; 32], grace: Duration::ZERO, pack_up_to, backup: None, align: None };
+    let options = Options {
+        base: "/".into(),
+        seal_key: [7; 32],
+        grace: Duration::ZERO,
+        pack_up_to,
+        backup: None,
+        align: None,
+        scrub: None,
+    };
     let namespace = Namespace::open(engine, clock, options, false).await.map_err(|error| error.to_string())?;
     // What is not found is found by the next life.
     let _ = namespace.core.find_packs().await;

@@ -184,7 +184,7 @@ impl Mover<'_> {
             ExtentReader::copy(core, id, row, at, lot.from.clone())
         };
         let bytes = reader.next().await.map_err(|fault| fault.to_string())?.unwrap_or_default();
-        let description = self.core.described(&way.source, &lot.from).await;
+        let description = self.core.described_anywhere(&way.source, &lot.from, &lot.row).await;
         let description = description.unwrap_or_else(|| self.plain_description(&lot.planned, &lot.row, &lot.from));
         let digest = if lot.row.is_hashed() { lot.row.digest } else { extent_digest(&[block_sum(&bytes)]) };
         Ok((Description { digest: Some(digest), ..description }, bytes))

@@ -8,7 +8,7 @@ use md5::{Digest as _, Md5};
 
 use crate::digest::{ChecksumHasher, combine};
 use crate::engine::{Key, Read, Rows, Write};
-use crate::extent::Number;
+use crate::extent::{Number, Slice};
 use crate::fault::Fault;
 use crate::limits::{MAX_OBJECT, MIN_PART};
 use crate::multipart::{Complete, CompleteError, NamedPart};
@@ -70,6 +70,8 @@ impl Namespace {
                 }
                 Err(_) => continue,
             };
+            let slices: Vec<Slice> = parts.iter().flat_map(|part| part.slices.iter().copied()).collect();
+            self.core.refuse_lost(&slices).await?;
             let object = assemble(&complete, &row, &parts)?;
             let finish = Finish { session: &session, key: &key, token, list, row: &row, complete: &complete, object };
             if let Some(object) = self.core.finish(finish, guard).await? {

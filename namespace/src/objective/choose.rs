@@ -39,17 +39,19 @@ impl Rules {
         Chosen { on: choosing.on, lacks: choosing.lacks }
     }
 
-    /// Whether a silo has a copy only for the sake of how it is used.
-    pub(super) fn is_spare(&self, wanted: &Wanted, held: &Held, silo: SiloId, otherwise: &[SiloId]) -> bool {
-        let spare = |id: SiloId| wanted.has_spare(id) && !otherwise.contains(&id);
-        spare(silo) && held.on.iter().any(|id| *id != silo && !spare(*id))
-    }
-
     /// Whether a silo's copy is one that somebody wants; all are wanted where nobody says where or how many.
     pub(crate) fn wants(&self, wanted: &Wanted, held: &Held, silo: SiloId, otherwise: Vec<SiloId>) -> bool {
         let others = held.on.iter().filter(|id| **id != silo && !wanted.never.contains_key(*id)).count();
         let chosen = || self.choose(wanted, held, wanted.by.unwrap_or_default(), otherwise);
         wanted.says() && (others < wanted.number() || chosen().on.iter().any(|(on, _)| *on == silo))
+    }
+}
+
+impl Wanted {
+    /// Whether a silo has a copy only for the sake of how it is used.
+    pub(super) fn is_spare(&self, held: &Held, silo: SiloId, otherwise: &[SiloId]) -> bool {
+        let spare = |id: SiloId| self.has_spare(id) && !otherwise.contains(&id);
+        spare(silo) && held.on.iter().any(|id| *id != silo && !spare(*id))
     }
 }
 

@@ -792,8 +792,10 @@ mod tests {
             if let Some((from, to)) = switch {
                 rules = rules.with_switch(from, to);
             }
-            down.into_iter().for_each(|down| rules.silos.get_mut(&down).unwrap().takes.up = false);
-            closed.into_iter().for_each(|closed| rules.silos.get_mut(&closed).unwrap().takes.cordoned = true);
+            for (id, fact) in &mut rules.silos {
+                fact.takes.up = Some(*id) != down;
+                fact.takes.cordoned = Some(*id) == closed;
+            }
             let mut wanted = rules.wanted(&rules.conditions(&subject("b", "k")));
             wanted.leaves.extend(fill.iter().filter(|_| wanted.by.is_some()));
             let spare = spare.filter(|silo| !wanted.on.contains(silo));

@@ -112,8 +112,12 @@ impl Judge {
     }
 
     fn standing(&self, (bucket, key): (u64, &str), wanted: &Wanted, own: bool, row: &ExtentRow) -> Standing {
-        let held = held(row);
+        let held = self.held(row);
         let standing = self.rules.standing(wanted, &held, || self.otherwise(bucket, row.size));
+        if let (Standing::Waits { by, .. }, true) = (&standing, held.on.is_empty()) {
+            let reason = "they went with a silo that is lost, and no other has them".to_owned();
+            return Standing::Waits { by: *by, reason };
+        }
         let Some(way) = standing.way() else { return standing };
         let in_place = || row.verified().any(|replica| matches!(replica.location, Location::InPlace { .. }));
         let unfilled = |(of, into): &(u64, String)| *of == bucket && key.starts_with(into.as_str());
@@ -137,6 +141,12 @@ impl Judge {
         Standing::Waits { by: way.by, reason }
     }
 
+    /// Where verified replicas of an extent are, but for silos that are lost.
+    fn held(&self, row: &ExtentRow) -> Held {
+        let left = self.inventory.left_verified(row);
+        Held { on: left.iter().map(|replica| replica.silo).collect(), bytes: row.size }
+    }
+
     /// Silos that take it where no objective says where.
     fn otherwise(&self, bucket: u64, size: u64) -> Vec<SiloId> {
         self.buckets.get(&bucket).map_or_else(Vec::new, |name| self.inventory.meant_for(name.as_str(), size))
@@ -145,7 +155,7 @@ impl Judge {
     /// What one of an object's own extents takes of silos for which it matters how it is used: for the sake of which
     /// objective, where, and since when it was not used.
     pub(crate) fn takes(&self, object: &JudgedObject, extent: &JudgedExtent) -> Vec<(usize, SiloId, UnixMs)> {
-        let (wanted, held) = (&object.wanted, held(&extent.row));
+        let (wanted, held) = (&object.wanted, self.held(&extent.row));
         let rule = |by: usize| &self.rules.all()[by];
         let filled = held.on.iter().filter_map(|silo| {
             let by = wanted.by.filter(|by| rule(*by).fills(*silo))?;
@@ -154,7 +164,7 @@ impl Judge {
         let spare = wanted.spare.iter().flat_map(|(by, silos)| silos.iter().map(move |spare| (*by, spare.silo)));
         let spare = spare.filter(|(_, silo)| {
             let otherwise = self.otherwise(object.bucket, extent.row.size);
-            held.on.contains(silo) && self.rules.is_spare(wanted, &held, *silo, &otherwise)
+            held.on.contains(silo) && wanted.is_spare(&held, *silo, &otherwise)
         });
         let read = object.used.read.unwrap_or(UnixMs::MIN);
         filled.chain(spare.map(|(by, silo)| (by, silo, read))).collect()
@@ -182,7 +192,7 @@ impl Judge {
 
     /// What a switch that is undone copied to a silo since, and nobody wants there.
     pub(crate) fn undone(&self, object: &JudgedObject, extent: &JudgedExtent, (from, to): (SiloId, SiloId)) -> bool {
-        let (held, otherwise) = (held(&extent.row), self.otherwise(object.bucket, extent.row.size));
+        let (held, otherwise) = (self.held(&extent.row), self.otherwise(object.bucket, extent.row.size));
         held.on.contains(&to) && extent.own && !self.rules.wants(&object.wanted, &held, from, otherwise)
     }
 
@@ -210,11 +220,6 @@ impl Judge {
     pub(crate) fn at(&mut self, now: UnixMs) {
         self.now = now;
     }
-}
-
-/// Where verified replicas of an extent are.
-fn held(row: &ExtentRow) -> Held {
-    Held { on: row.verified().map(|replica| replica.silo).collect(), bytes: row.size }
 }
 
 /// When an object was used.

@@ -164,6 +164,10 @@ impl Core {
         if named == 0 {
             return self.delete_pack(open, id).await.map(|()| Looked::Done);
         }
+        // Nobody can rewrite it. It goes with its last record.
+        if open.is_lost() {
+            return Ok(Looked::Done);
+        }
         let Ok(named) = u64::try_from(named) else {
             return Err(Fault::Damaged(format!("the counter of pack {} is {named}", id.name())));
         };

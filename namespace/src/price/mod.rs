@@ -87,6 +87,11 @@ pub struct Price {
 }
 
 impl PriceCard {
+    /// Whether reading costs nothing, requests and the way here as well.
+    pub fn is_read_for_nothing(&self) -> bool {
+        [self.retrieval, self.egress, self.reads].iter().all(|rate| *rate == Rate::FREE)
+    }
+
     /// Whether nothing of it costs anything, in whatever currency.
     pub fn is_free(&self) -> bool {
         [self.storage, self.retrieval, self.egress, self.reads, self.writes].iter().all(|rate| *rate == Rate::FREE)

@@ -68,7 +68,8 @@ impl Core {
         let done = self.tails.lock().expect("no holder panics").get(&session).cloned().unwrap_or_default();
         for open in self.inventory().silos.values().filter(|open| !done.contains(&open.id)) {
             let collected = match open.health() {
-                Health::Up => self.collect_tail(open, session, floor, &mut swept).await,
+                // Where nothing is left, there is no tail either.
+                Health::Up | Health::Lost => self.collect_tail(open, session, floor, &mut swept).await,
                 Health::Down => Err(Fault::Unavailable("it is down".to_owned())),
             };
             if let Err(fault) = collected {

@@ -13,6 +13,7 @@ use crate::fault::Fault;
 pub mod accounts;
 pub mod backups;
 pub mod buckets;
+pub mod damaged;
 pub mod extents;
 pub mod heat;
 pub mod jobs;
@@ -100,6 +101,8 @@ pub mod key {
     pub const TAKEN_OUT: u8 = 0x1f;
     /// What people say of objects.
     pub const LABELS: u8 = 0x22;
+    /// What was found damaged or missing in silos.
+    pub const DAMAGED: u8 = 0x20;
 }
 
 /// The format of single rows that this version writes.

@@ -36,6 +36,9 @@ pub struct SiloRow {
     /// Moves when it is to be connected anew though nothing else changed: its secrets did.
     #[serde(default, skip_serializing_if = "is_first")]
     pub connection: u32,
+    /// Since when it is known that it never comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<UnixMs>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
@@ -65,7 +68,7 @@ struct Old {
 impl SiloRow {
     /// Whether whoever is connected by the other row is so by this one.
     pub fn is_reached_as(&self, other: &Self) -> bool {
-        let of = |row: &Self| (row.declared.access, row.connection);
+        let of = |row: &Self| (row.declared.access, row.connection, row.lost.is_some());
         let (one, other_one) = (&self.declared, &other.declared);
         of(self) == of(other) && one.url == other_one.url && one.credentials == other_one.credentials
     }
@@ -93,8 +96,8 @@ impl SiloRow {
         };
         let declared = DeclaredSilo { credentials, reserve_percent: old.reserve_percent, ..DeclaredSilo::own(old.url) };
         let Old { name, marker, cordoned, facts, created, .. } = old;
-        let (paused, events_token, connection) = (false, None, 0);
-        Ok(Self { name, declared, marker, cordoned, paused, facts, created, events_token, connection })
+        let (paused, events_token, connection, lost) = (false, None, 0, None);
+        Ok(Self { name, declared, marker, cordoned, paused, facts, created, events_token, connection, lost })
     }
 }
 
@@ -175,7 +178,7 @@ mod tests {
         assert_eq!(SiloRow::decode(&row.encode().into()).unwrap(), row);
         let text = String::from_utf8(row.encode()[1..].to_vec()).unwrap();
         assert!(
-            !text.contains("notifications") && !text.contains("price"),
+            !text.contains("notifications") && !text.contains("price") && !text.contains("lost"),
             "what is not declared is as it was before it could be"
         );
         let mut later = row.encode();

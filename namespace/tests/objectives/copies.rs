@@ -23,7 +23,7 @@ pub(super) fn blobs(test: &str, silo: &str) -> Arc<Blobs> {
 }
 
 impl House {
-    async fn on(&self, bucket: &Bucket, key: &str, silos: &[&str]) {
+    pub(super) async fn on(&self, bucket: &Bucket, key: &str, silos: &[&str]) {
         let mut found = Vec::new();
         for _ in 0..1000 {
             found = self.silos(bucket, key).await;
@@ -36,7 +36,7 @@ impl House {
         panic!("{key} is on {found:?} and not {silos:?}: {:?}", self.namespace.alignment());
     }
 
-    async fn read_text(&self, bucket: &Bucket, key: &str) -> Result<String, String> {
+    pub(super) async fn read_text(&self, bucket: &Bucket, key: &str) -> Result<String, String> {
         let opened =
             self.namespace.open_object(bucket, &key.parse().unwrap()).await.map_err(|error| error.to_string())?;
         support::text(&opened).await.map_err(|error| error.to_string())

@@ -17,10 +17,6 @@ impl House {
     async fn labels(&self, bucket: &Bucket, key: &str) -> Pairs {
         self.namespace.labels(bucket, &key.parse().unwrap()).await.unwrap()
     }
-
-    async fn delete(&self, bucket: &Bucket, key: &str) {
-        self.namespace.delete(bucket, &key.parse().unwrap(), Condition::default()).await.unwrap();
-    }
 }
 
 fn pair(name: &str, value: &str) -> (String, String) {

@@ -29,6 +29,7 @@ mod find;
 mod heat;
 mod keep;
 mod labels;
+mod lost;
 mod room;
 mod switch;
 
@@ -72,6 +73,10 @@ impl House {
     async fn put(&self, bucket: &Bucket, key: &str, bytes: usize) {
         let text = "x".repeat(bytes);
         support::put(&self.namespace, bucket, key, &text, Headers::default(), Condition::default()).await.unwrap();
+    }
+
+    async fn delete(&self, bucket: &Bucket, key: &str) {
+        self.namespace.delete(bucket, &key.parse().unwrap(), Condition::default()).await.unwrap();
     }
 
     async fn declare(&self, objectives: &[(&str, Objective)]) -> Result<(), ApplyError> {

@@ -23,7 +23,7 @@ pub(crate) mod engine;
 /// Everything that a test says nothing about: no grace, no packs, no backups, and what moves, moves by order.
 pub(crate) fn options() -> Options {
     let (base, seal_key) = ("/".into(), [7; 32]);
-    Options { base, seal_key, grace: Duration::ZERO, pack_up_to: 0, backup: None, align: None }
+    Options { base, seal_key, grace: Duration::ZERO, pack_up_to: 0, backup: None, align: None, scrub: None }
 }
 
 /// Copies an object within a bucket, headers and tags as they are.

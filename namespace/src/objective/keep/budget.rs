@@ -78,7 +78,9 @@ impl Core {
         }
         // Another gateway may have been faster.
         if begun != Money::ZERO && !self.spend(begun, budget).await? {
-            paid.into_iter().for_each(|object| wait(object, budget));
+            for object in paid {
+                wait(object, budget);
+            }
         }
         Ok(())
     }

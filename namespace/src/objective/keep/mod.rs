@@ -323,7 +323,7 @@ impl Core {
     /// What orders that run now are about: they have their say first.
     pub(crate) async fn busy(&self) -> Result<Vec<(Scope, JobId)>, Fault> {
         let running = self.job_rows().await?.into_iter().filter(|row| row.info.state == JobState::Running);
-        let placing = running.filter(|row| !matches!(row.info.order, Order::Drain { .. } | Order::Undo { .. }));
+        let placing = running.filter(|row| matches!(row.info.order, Order::Place { .. } | Order::Align { .. }));
         Ok(placing.map(|row| (row.info.order.on(), row.info.id)).collect())
     }
 

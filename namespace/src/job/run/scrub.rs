@@ -1,0 +1,90 @@
+//! A scrub: all replicas of a silo, from where it came to before, in the order of their extents.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+
+use super::Live;
+use crate::extent::{Number, SiloId};
+use crate::inventory::Health;
+use crate::job::{JobState, MoveInfo, OrderError, next_page, refused_silo};
+use crate::limits::{SCRUBS_AT_ONCE, SILO_CHECK, SORTED_TOGETHER};
+use crate::mover::{Mover, Pacer};
+use crate::namespace::Core;
+use crate::scrub::{Came, Item, Scrubber, sort};
+use crate::table::extents::read_extent;
+use crate::table::usage::Counted;
+use crate::table::{after_prefix, decode, key};
+
+impl Core {
+    pub(super) async fn scrub(self: &Arc<Self>, live: &Arc<Live>, silo: &str) -> Result<JobState, OrderError> {
+        let (info, id) = (live.info(), self.inventory().asked(silo).map_err(refused_silo)?.id);
+        let held = self.counted(Counted::Silo(id)).await?;
+        live.change(|info| {
+            info.planned_objects = info.moved_objects.max(held.objects.max(0) as u64);
+            info.planned_bytes = info.moved_bytes.max(held.bytes.max(0) as u64);
+        });
+        let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), info.pace.bytes_per_second, live.stop.clone()));
+        let watch = |extent: Number, info: Option<MoveInfo>| live.watch(extent, info);
+        let mover = Mover { core: self, job: info.id, pacer: &pacer, for_a_write: false, watch: &watch };
+        let scrubber = Scrubber { core: self, mover, silo: id };
+        let mut at = info.at.and_then(|at| const_hex::decode(at).ok()).unwrap_or_else(|| vec![key::EXTENTS]);
+        let (end, mut items) = (after_prefix(&[key::EXTENTS]), Vec::new());
+        loop {
+            let page = next_page(self, &mut at, &end).await?;
+            for (key, bytes) in page.iter().flatten() {
+                let (Some(extent), row) = (read_extent(key), decode(bytes)?) else { continue };
+                items.extend(Item::of(extent, row, id));
+            }
+            if page.is_some() && items.len() < SORTED_TOGETHER {
+                continue;
+            }
+            self.until_it_answers(id, live).await;
+            let batches = sort(std::mem::take(&mut items));
+            let looks = stream::iter(batches).take_while(|_| std::future::ready(!live.stop.is_cancelled()));
+            let mut looks = looks.map(|some| scrubber.look(some)).buffer_unordered(SCRUBS_AT_ONCE);
+            while let Some(came) = looks.next().await {
+                live.count(came?);
+            }
+            if live.stop.is_cancelled() {
+                return Ok(JobState::Cancelled);
+            }
+            live.change(|info| info.at = Some(const_hex::encode(&at)));
+            if page.is_none() {
+                break;
+            }
+        }
+        self.forget_damage(id, info.created, live.info().failed == 0).await?;
+        Ok(JobState::Done)
+    }
+
+    /// Nothing is learned from a silo that is down.
+    async fn until_it_answers(&self, silo: SiloId, live: &Live) {
+        let down = || self.inventory().silos.get(&silo).is_some_and(|open| open.health() == Health::Down);
+        while down() && !live.stop.is_cancelled() {
+            self.clock.sleep(SILO_CHECK).await;
+        }
+    }
+
+    /// Bytes and extents that a scrub of a silo looks at.
+    pub(crate) async fn scrubbed(&self, silo: &str) -> Result<(u64, u64), OrderError> {
+        let id = self.inventory().asked(silo).map_err(refused_silo)?.id;
+        let held = self.counted(Counted::Silo(id)).await?;
+        Ok((held.objects.max(0) as u64, held.bytes.max(0) as u64))
+    }
+}
+
+impl Live {
+    fn count(&self, came: Came) {
+        self.change(|info| {
+            info.moved_objects += came.replicas;
+            info.moved_bytes += came.bytes;
+            info.planned_objects = info.planned_objects.max(info.moved_objects);
+            info.planned_bytes = info.planned_bytes.max(info.moved_bytes);
+            info.damaged += came.damaged;
+            info.mended += came.mended;
+            info.failed += came.unknown;
+            info.error = came.error.or(info.error.take());
+        });
+    }
+}

@@ -1,0 +1,322 @@
+//! Scrubbing: what silos hold is read before anybody needs it, past caches, and held against its checksums. What rotted or is missing
+//! is made good from another copy, in its own silo; what is nowhere whole is told, and stays in rows.
+//!
+//! A replica is judged by its bytes alone. A silo that does not answer proves nothing: what it has is looked at the next time.
+//! What lies where others put it is not looked at: it is theirs to change, and passes see that.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::UnixMs;
+use crate::engine::{self, Priority, Rows, Write};
+use crate::extent::{Location, Number, SiloId};
+use crate::fault::Fault;
+use crate::inventory::{Access, Health, OpenSilo};
+use crate::job::{BY_ITSELF, Order, OrderError, Pace};
+use crate::limits::{
+    BACKGROUND_ROWS, DAMAGED_KEPT, DAMAGED_SHOWN, LIST_PAGE, MENDED_SHOWN, MET_AGAIN, SCRUB_LOOK, SCRUB_MET,
+};
+use crate::mover::{Mover, Pacer};
+use crate::namespace::{Core, Namespace};
+use crate::table::damaged::{DamagedRow, damaged, of_silo, read_damaged};
+use crate::table::extents::{ExtentRow, extent};
+use crate::table::{after_prefix, decode, decode_row, encode, key, successor};
+
+mod look;
+mod mend;
+
+pub(crate) use look::{Item, sort};
+
+/// How silos are scrubbed by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScrubOptions {
+    /// All that one holds is read this often.
+    pub every: Duration,
+    /// How fast.
+    pub pace: Pace,
+}
+
+/// What is wrong with a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flaw {
+    /// Its bytes are not those that were written, or too few.
+    Rotten,
+    /// It is not there, in a silo that is.
+    Missing,
+}
+
+/// What became of a flaw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Done {
+    /// Nothing: no other silo has it whole.
+    Left,
+    /// It was replaced from another copy.
+    Repaired,
+    /// Its silo took no other, and others have it.
+    GivenUp,
+}
+
+/// A flaw as it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Damage {
+    /// The silo's name.
+    pub silo: String,
+    /// The bucket of the object that its bytes were first written for, where they say so.
+    pub bucket: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// The extent, `session-number`.
+    pub extent: String,
+    /// Its place in the silo.
+    pub place: String,
+    /// What is wrong.
+    pub flaw: Flaw,
+    /// One sentence fragment.
+    pub reason: String,
+    /// When it was found last.
+    pub found: UnixMs,
+    /// What became of it.
+    pub done: Done,
+}
+
+/// What scrubbing found since the process began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Found {
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// Flaws that were found.
+    pub damaged: u64,
+    /// Those of them that were made good.
+    pub mended: u64,
+}
+
+/// Extents that a reader met damaged: they are looked at at once. Held for a few instructions.
+#[derive(Debug, Default)]
+pub(crate) struct Met(Mutex<BTreeSet<(SiloId, Number)>>);
+
+impl Met {
+    /// A reader met it. Beyond some, the next scrub finds them.
+    pub(crate) fn note(&self, silo: SiloId, id: Number) {
+        let mut met = self.0.lock().expect("no holder panics");
+        if met.len() < SCRUB_MET {
+            met.insert((silo, id));
+        }
+    }
+
+    fn take(&self) -> BTreeSet<(SiloId, Number)> {
+        std::mem::take(&mut *self.0.lock().expect("no holder panics"))
+    }
+}
+
+/// What a scrub gives each look.
+pub(crate) struct Scrubber<'a> {
+    pub core: &'a Arc<Core>,
+    pub mover: Mover<'a>,
+    /// The silo that is looked through.
+    pub silo: SiloId,
+}
+
+/// What came of looks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Came {
+    pub replicas: u64,
+    pub bytes: u64,
+    pub damaged: u64,
+    pub mended: u64,
+    /// Replicas of which nothing is known, and the last reason.
+    pub unknown: u64,
+    pub error: Option<String>,
+}
+
+impl Namespace {
+    /// What was found damaged or missing, by silo, as far as it is kept: of what was made good the latest, and all that is left up to
+    /// [`DAMAGED_KEPT`].
+    pub async fn damage(&self) -> Result<Vec<Damage>, Fault> {
+        let inventory = self.inventory();
+        let name = |id: SiloId| inventory.silos.get(&id).map_or_else(|| format!("#{id}"), |open| open.row.name.clone());
+        let rows = self.core.damaged_rows().await?;
+        let shown = rows.into_iter().map(|((silo, id), row)| {
+            let (bucket, key) = row.object.unzip();
+            let (silo, extent, place) = (name(silo), id.to_string(), row.location.to_string());
+            let DamagedRow { flaw, reason, found, done, .. } = row;
+            Damage { silo, bucket, key, extent, place, flaw, reason, found, done }
+        });
+        Ok(shown.collect())
+    }
+
+    /// How many flaws are left, which nothing made good.
+    pub async fn damage_left(&self) -> Result<u64, Fault> {
+        let rows = self.core.damaged_rows().await?;
+        Ok(rows.iter().filter(|(_, row)| row.done == Done::Left).count() as u64)
+    }
+}
+
+impl Core {
+    /// All rows that still say something: what is left counts as long as its extent is there, and was not made good since.
+    pub(crate) async fn damaged_rows(&self) -> Result<Vec<((SiloId, Number), DamagedRow)>, Fault> {
+        let (mut at, end, mut all) = (vec![key::DAMAGED], after_prefix(&[key::DAMAGED]), Vec::new());
+        loop {
+            let page = self.engine.range(at.clone()..end.clone(), LIST_PAGE, usize::MAX).await?;
+            let Some((last, _)) = page.last() else { return Ok(all) };
+            at = successor(last);
+            let rows = page.iter().filter_map(|(key, row)| Some((read_damaged(key)?, row)));
+            let rows: Vec<((SiloId, Number), DamagedRow)> =
+                rows.map(|(of, row)| Ok((of, decode(row)?))).collect::<Result<_, Fault>>()?;
+            let keys: Vec<_> = rows.iter().map(|((_, id), _)| extent(*id)).collect();
+            for ((of, row), held) in rows.into_iter().zip(self.engine.get(&keys).await?) {
+                let held: Option<ExtentRow> = decode_row(held.as_ref())?;
+                if row.done != Done::Left || is_there(held.as_ref(), of.0, &row.location) {
+                    all.push((of, row));
+                }
+            }
+        }
+    }
+
+    /// Writes flaws down. Of those that were made good some are kept.
+    pub(crate) async fn note_damage(&self, found: Vec<(SiloId, Number, DamagedRow)>) -> Result<(), Fault> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        let (damaged_now, mended) =
+            (found.len() as u64, found.iter().filter(|(_, _, row)| row.done != Done::Left).count() as u64);
+        self.stats.add(|stats| {
+            stats.scrub.damaged += damaged_now;
+            stats.scrub.mended += mended;
+        });
+        let range = vec![key::DAMAGED]..after_prefix(&[key::DAMAGED]);
+        let known = self.engine.range(range, DAMAGED_KEPT, usize::MAX).await?.len();
+        let limit = |row: &DamagedRow| if row.done == Done::Left { DAMAGED_KEPT } else { DAMAGED_SHOWN };
+        let kept = found.into_iter().enumerate().filter(|(at, (_, _, row))| known + at < limit(row));
+        let writes: Vec<Write> = kept.map(|(_, (silo, id, row))| Write::Put(damaged(silo, id), encode(&row))).collect();
+        self.write_damage(writes).await
+    }
+
+    /// Forgets what is of no interest any more of a silo that was looked through since a moment: what is gone, what was made good
+    /// long ago, and, where all of it was seen, what was found damaged before and is well.
+    pub(crate) async fn forget_damage(&self, silo: SiloId, since: UnixMs, all: bool) -> Result<(), Fault> {
+        let shown = since - MENDED_SHOWN.as_millis() as UnixMs;
+        let (mut at, mut gone) = (of_silo(silo), Vec::new());
+        let end = after_prefix(&at);
+        loop {
+            let page = self.engine.range(at.clone()..end.clone(), LIST_PAGE, usize::MAX).await?;
+            let Some((last, _)) = page.last() else { break };
+            at = successor(last);
+            for (key, row) in &page {
+                let (Some((_, id)), row) = (read_damaged(key), decode::<DamagedRow>(row)?) else { continue };
+                let held: Option<ExtentRow> = decode_row(self.engine.get(&[extent(id)]).await?[0].as_ref())?;
+                let stays = match row.done {
+                    Done::Left => is_there(held.as_ref(), silo, &row.location) && (!all || row.found >= since),
+                    Done::Repaired | Done::GivenUp => row.found >= shown,
+                };
+                if !stays {
+                    gone.push(Write::Delete(key.to_vec()));
+                }
+            }
+        }
+        self.write_damage(gone).await
+    }
+
+    async fn write_damage(&self, writes: Vec<Write>) -> Result<(), Fault> {
+        for some in writes.chunks(BACKGROUND_ROWS) {
+            let some = some.to_vec();
+            let decide = move |_: &Rows| Ok::<_, Fault>((some.clone(), ()));
+            engine::commit_as(&*self.engine, Priority::Background, Vec::new(), decide).await?;
+        }
+        Ok(())
+    }
+
+    /// Scrubs each silo when it is due, one at a time, for ever.
+    pub(crate) async fn scrub_forever(self: Arc<Self>) {
+        let Some(options) = self.options.scrub.clone() else { return };
+        loop {
+            self.clock.sleep(SCRUB_LOOK).await;
+            match self.due_for_scrub(&options).await {
+                Ok(Some(silo)) => match self.order_scrub(&silo, options.pace.clone()).await {
+                    // Another gateway was faster.
+                    Ok(()) | Err(OrderError::Conflict { .. }) => {}
+                    Err(error) => tracing::warn!(silo, %error, "silo is not scrubbed"),
+                },
+                Ok(None) => {}
+                Err(fault) => tracing::warn!(%fault, "whether a scrub is due is not known"),
+            }
+        }
+    }
+
+    /// A silo that was not scrubbed for as long as it may be, where none is scrubbed now.
+    async fn due_for_scrub(&self, options: &ScrubOptions) -> Result<Option<String>, Fault> {
+        let rows = self.job_rows().await?;
+        let scrubs = || rows.iter().filter(|row| matches!(row.info.order, Order::Scrub { .. }));
+        if scrubs().any(|row| row.info.is_active()) {
+            return Ok(None);
+        }
+        let last = |open: &OpenSilo| {
+            let own = scrubs().filter(|row| row.info.order.names(&open.row.name));
+            own.map(|row| row.info.created).max().unwrap_or(open.row.created)
+        };
+        let inventory = self.inventory();
+        let now = self.clock.now();
+        let is_due = |open: &&Arc<OpenSilo>| {
+            open.scrubbed_every(options.every).is_some_and(|every| last(open) + every.as_millis() as UnixMs <= now)
+        };
+        let due = inventory.silos.values().filter(is_due);
+        Ok(due.min_by_key(|open| last(open)).map(|open| open.row.name.clone()))
+    }
+
+    /// Looks at what readers met, for ever.
+    pub(crate) async fn scrub_met_forever(self: Arc<Self>) {
+        let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), None, CancellationToken::new()));
+        loop {
+            self.clock.sleep(crate::limits::BEAT).await;
+            for (silo, id) in self.met.take() {
+                if let Err(fault) = self.scrub_one(silo, id, &pacer).await {
+                    tracing::warn!(extent = %id, %fault, "what a reader met damaged was not looked at");
+                }
+            }
+        }
+    }
+
+    async fn scrub_one(self: &Arc<Self>, silo: SiloId, id: Number, pacer: &Arc<Pacer>) -> Result<(), Fault> {
+        let rows = self.engine.get(&[extent(id), damaged(silo, id)]).await?;
+        let (row, known): (Option<ExtentRow>, Option<DamagedRow>) =
+            (decode_row(rows[0].as_ref())?, decode_row(rows[1].as_ref())?);
+        let Some(item) = row.and_then(|row| Item::of(id, row, silo)) else { return Ok(()) };
+        let lately = self.clock.now() - MET_AGAIN.as_millis() as UnixMs;
+        if known.is_some_and(|known| known.location == item.location && known.found > lately) {
+            return Ok(());
+        }
+        let mover = Mover { core: self, job: BY_ITSELF, pacer, for_a_write: false, watch: &|_, _| {} };
+        Scrubber { core: self, mover, silo }.look(vec![item]).await.map(drop)
+    }
+}
+
+impl OpenSilo {
+    /// How often it is scrubbed by itself: as it says, or like all, where it is known that reading costs nothing. What it asks says
+    /// so, or it is a folder of ours of which nothing else is said.
+    fn scrubbed_every(&self, usual: Duration) -> Option<Duration> {
+        let declared = &self.row.declared;
+        if declared.access != Access::Own || self.health() != Health::Up {
+            return None;
+        }
+        if let Some(seconds) = declared.scrub {
+            return Some(Duration::from_secs(seconds)).filter(|every| !every.is_zero());
+        }
+        let free = match declared.price.as_ref().map(crate::price::Price::card) {
+            Some(Ok(card)) => card.is_read_for_nothing(),
+            Some(Err(_)) => false,
+            None => !self.row.facts.is_bucket(),
+        };
+        free.then_some(usual)
+    }
+}
+
+/// Whether the extent still counts on what was found damaged.
+fn is_there(held: Option<&ExtentRow>, silo: SiloId, location: &Location) -> bool {
+    let held = held.filter(|row| row.first.is_some());
+    held.and_then(|row| row.verified_in(silo)).is_some_and(|replica| replica.location == *location)
+}

@@ -1,0 +1,262 @@
+//! Scrubs: bits that flipped, files that are gone or cut, and what is made of them.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdall_namespace::Options;
+use holdall_namespace::bucket::Bucket;
+use holdall_namespace::clock::{Clock, SystemClock};
+use holdall_namespace::engine::{Engine, memory::Memory};
+use holdall_namespace::inventory::{Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::job::{JobInfo, JobState, Order, Pace, PlanSummary};
+use holdall_namespace::object::{Condition, Headers};
+use holdall_namespace::objective::{Objective, Scope};
+use holdall_namespace::scrub::{Damage, Done, Flaw, ScrubOptions};
+use holdall_namespace::set_silo::SetSilo;
+use holdall_namespace::{Namespace, limits};
+use tempfile::TempDir;
+
+use support::clock::TestClock;
+
+mod support;
+
+/// Two silos in folders, and a bucket whose objects are on both.
+struct House {
+    folder: TempDir,
+    namespace: Arc<Namespace>,
+    bucket: Bucket,
+}
+
+/// Numbers that are the same each time.
+struct Drawn(u64);
+
+impl Drawn {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
+
+    fn text(&mut self, length: usize) -> String {
+        (0..length).map(|_| char::from(b'a' + self.next(26) as u8)).collect()
+    }
+}
+
+impl House {
+    async fn new() -> Self {
+        Self::with(Arc::new(SystemClock::new()), "file:", None).await
+    }
+
+    async fn with(clock: Arc<dyn Clock>, kind: &str, scrub: Option<ScrubOptions>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine: Arc<dyn Engine> = Arc::new(Memory::new());
+        let options =
+            Options { base: folder.path().to_owned(), pack_up_to: limits::PACK_UP_TO, scrub, ..support::options() };
+        let namespace = Namespace::open(engine, clock, options, true).await.unwrap();
+        let silos = ["one", "two"].map(|name| (name.to_owned(), DeclaredSilo::own(format!("{kind}{name}")))).into();
+        let write = WritePolicy { to: vec![WriteTarget { silo: "one".to_owned(), min_size: 0, max_size: None }] };
+        let place = vec!["one".parse().unwrap(), "two".parse().unwrap()];
+        let safe = Objective { on: "s3://".parse().unwrap(), place, copies: Some(2), ..Objective::default() };
+        let objectives = [("safe".to_owned(), safe)].into();
+        namespace
+            .apply(&Declared { silos, write: Some(write), objectives, ..Declared::default() }, false)
+            .await
+            .unwrap();
+        namespace.ensure_first_key(None).await.unwrap();
+        let bucket = namespace.create_bucket(&"photos".parse().unwrap(), 1).await.unwrap();
+        namespace.start_background();
+        Self { folder, namespace, bucket }
+    }
+
+    async fn put(&self, key: &str, text: &str) {
+        support::put(&self.namespace, &self.bucket, key, text, Headers::default(), Condition::default()).await.unwrap();
+    }
+
+    async fn read(&self, key: &str) -> Result<String, String> {
+        let opened = self.namespace.open_object(&self.bucket, &key.parse().unwrap()).await;
+        let opened = opened.map_err(|error| error.to_string())?;
+        support::text(&opened).await.map_err(|error| error.to_string())
+    }
+
+    async fn run(&self, order: Order) -> JobInfo {
+        let job = self.namespace.start_job(order, Pace::default()).await.unwrap();
+        while self.namespace.job(job.id).await.unwrap().state == JobState::Running {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let ended = self.namespace.job(job.id).await.unwrap();
+        assert_eq!((ended.state, ended.failed), (JobState::Done, 0), "{ended:?}");
+        ended
+    }
+
+    async fn copy_all(&self) {
+        self.run(Order::Align { on: Scope::default() }).await;
+    }
+
+    /// Replicas looked at, damaged, and made good.
+    async fn scrub(&self, silo: &str) -> (u64, u64, u64) {
+        let job = self.run(Order::Scrub { silo: silo.to_owned() }).await;
+        (job.moved_objects, job.damaged, job.mended)
+    }
+
+    /// The file with an object's replica in a silo, and where in it that is.
+    async fn file(&self, key: &str, silo: &str) -> (PathBuf, std::ops::Range<u64>) {
+        let replicas = self.namespace.where_is(&self.bucket.name, &key.parse().unwrap()).await.unwrap();
+        let found = replicas.into_iter().find(|replica| replica.silo == silo && replica.state == "verified").unwrap();
+        let blobs = self.folder.path().join(silo).join("blobs");
+        let Some((name, place)) = found.blob.split_once('@') else {
+            let path = blobs.join(&found.blob);
+            let length = std::fs::metadata(&path).unwrap().len();
+            return (path, 0..length);
+        };
+        let (offset, length) = place.split_once('+').unwrap();
+        let (offset, length): (u64, u64) = (offset.parse().unwrap(), length.parse().unwrap());
+        (blobs.join(name), offset..offset + length)
+    }
+
+    async fn flip(&self, key: &str, silo: &str, drawn: &mut Drawn) {
+        let (path, range) = self.file(key, silo).await;
+        flip_at(&path, range.start + drawn.next(range.end - range.start), drawn);
+    }
+
+    async fn left(&self) -> Vec<Damage> {
+        self.namespace.damage().await.unwrap().into_iter().filter(|damage| damage.done == Done::Left).collect()
+    }
+
+    async fn is_well(&self) {
+        assert_eq!(self.namespace.sweep_now().await.unwrap().waiting, 0);
+        let mut all = Vec::new();
+        self.namespace.check(true, &mut |finding| all.push(finding)).await.unwrap();
+        assert_eq!(all, []);
+    }
+}
+
+/// Files of ours are read-only to all.
+fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(path).unwrap();
+    change(&mut bytes);
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn flip_at(path: &Path, at: u64, drawn: &mut Drawn) {
+    change(path, |bytes| bytes[at as usize] ^= 1 << drawn.next(8));
+}
+
+/// A bit flipped in each of a hundred objects of one disk: all are found, made good from the other one, and nobody ever gets a wrong
+/// byte.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_flipped_bit_is_found_and_made_good() {
+    let (house, mut drawn) = (House::new().await, Drawn(7));
+    let mut objects = Vec::new();
+    for number in 0..100 {
+        let size = if number % 5 == 0 { 70_000 + drawn.next(600_000) } else { 1 + drawn.next(60_000) };
+        let (key, text) = (format!("{number:03}"), drawn.text(size as usize));
+        house.put(&key, &text).await;
+        objects.push((key, text));
+    }
+    house.copy_all().await;
+    assert_eq!(house.scrub("one").await, (100, 0, 0), "nothing is wrong yet");
+    for (key, _) in &objects {
+        house.flip(key, "one", &mut drawn).await;
+    }
+    let would = house.namespace.plan(&Order::Scrub { silo: "one".to_owned() }).await.unwrap();
+    let bytes = objects.iter().map(|(_, text)| text.len() as u64).sum();
+    assert_eq!(would, PlanSummary { objects: 100, bytes, in_place: 0 });
+    assert_eq!(house.scrub("two").await, (100, 0, 0));
+    assert_eq!(house.scrub("one").await, (100, 100, 100));
+    let damage = house.namespace.damage().await.unwrap();
+    assert_eq!(damage.len(), 100);
+    assert!(damage.iter().all(|one| one.done == Done::Repaired && one.flaw == Flaw::Rotten && one.silo == "one"));
+    for (key, text) in &objects {
+        assert_eq!(house.read(key).await.as_ref(), Ok(text), "{key}");
+        assert!(damage.iter().any(|one| one.key.as_ref() == Some(key)), "{key} is named");
+    }
+    assert_eq!(house.scrub("one").await, (100, 0, 0));
+    house.is_well().await;
+}
+
+/// A file that is gone and one that was cut are made good; of what is bad on both disks the error is honest, and told until it is
+/// deleted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_missing_is_made_good_and_what_is_nowhere_whole_is_told() {
+    let (house, mut drawn) = (House::new().await, Drawn(11));
+    let text = drawn.text(300_000);
+    for key in ["gone", "cut", "both", "well"] {
+        house.put(key, &text).await;
+    }
+    for key in ["small-both", "small-well"] {
+        house.put(key, &text[..1000]).await;
+    }
+    house.copy_all().await;
+    std::fs::remove_file(house.file("gone", "one").await.0).unwrap();
+    change(&house.file("cut", "one").await.0, |bytes| bytes.truncate(100_000));
+    for silo in ["one", "two"] {
+        for key in ["both", "small-both"] {
+            let (path, range) = house.file(key, silo).await;
+            flip_at(&path, if key == "both" { 1000 } else { range.end - 10 }, &mut drawn);
+        }
+    }
+    assert_eq!(house.scrub("one").await, (6, 4, 2));
+    assert_eq!(house.scrub("two").await, (6, 2, 0));
+    let mut left: Vec<_> = house.left().await.into_iter().map(|one| (one.key.unwrap(), one.silo, one.flaw)).collect();
+    left.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+    let row = |key: &str, silo: &str| (key.to_owned(), silo.to_owned(), Flaw::Rotten);
+    assert_eq!(left, [row("both", "one"), row("both", "two"), row("small-both", "one"), row("small-both", "two")]);
+    assert_eq!(house.namespace.damage_left().await, Ok(4));
+    for key in ["gone", "cut", "well"] {
+        assert_eq!(house.read(key).await.as_ref(), Ok(&text), "{key}");
+    }
+    let missing = house.namespace.damage().await.unwrap().into_iter().find(|one| one.flaw == Flaw::Missing).unwrap();
+    assert_eq!((missing.key.as_deref(), missing.done), (Some("gone"), Done::Repaired), "named by the other copy");
+    for key in ["both", "small-both"] {
+        let error = house.read(key).await.unwrap_err();
+        assert!(error.contains("does not match"), "{error}");
+        house.namespace.delete(&house.bucket, &key.parse().unwrap(), Condition::default()).await.unwrap();
+    }
+    assert_eq!(house.namespace.damage_left().await, Ok(0), "what is gone is not damaged");
+    house.is_well().await;
+}
+
+/// A GET went around a damaged copy for years, until the other one broke as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_reader_meets_is_made_good_at_once() {
+    let (house, mut drawn) = (House::new().await, Drawn(13));
+    let text = drawn.text(300_000);
+    house.put("a", &text).await;
+    house.copy_all().await;
+    flip_at(&house.file("a", "one").await.0, 1000, &mut drawn);
+    for _ in 0..2000 {
+        assert_eq!(house.read("a").await.as_ref(), Ok(&text));
+        if house.namespace.damage().await.unwrap().iter().any(|one| one.done == Done::Repaired) {
+            house.is_well().await;
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("nothing was made good: {:?}", house.namespace.damage().await);
+}
+
+/// Nobody orders it.
+#[tokio::test]
+async fn a_silo_is_scrubbed_by_itself_when_it_is_due() {
+    let clock = Arc::new(TestClock::default());
+    let scrub = ScrubOptions { every: Duration::from_mins(5), pace: Pace::default() };
+    let house = House::with(Arc::<TestClock>::clone(&clock), "memory:scrub-due-", Some(scrub)).await;
+    clock.run(house.put("a", "text")).await;
+    clock.pass(Duration::from_mins(4)).await;
+    assert_eq!(house.namespace.jobs().await.unwrap(), []);
+    clock.pass(Duration::from_mins(4)).await;
+    let jobs = house.namespace.jobs().await.unwrap();
+    let orders: Vec<String> = jobs.iter().map(|job| job.order.to_string()).collect();
+    assert_eq!(orders, ["scrub two", "scrub one"]);
+    let never = SetSilo { scrub: Some(0), ..SetSilo::default() };
+    clock.run(house.namespace.set_silo("one", &never, false)).await.unwrap();
+    let often = SetSilo { scrub: Some(60), ..SetSilo::default() };
+    assert!(clock.run(house.namespace.set_silo("two", &often, false)).await.is_err(), "once an hour is enough");
+    clock.pass(Duration::from_mins(6)).await;
+    let orders: Vec<String> = house.namespace.jobs().await.unwrap().iter().map(|job| job.order.to_string()).collect();
+    assert_eq!(orders, ["scrub two", "scrub two", "scrub one"]);
+    assert!(jobs.iter().all(|job| job.state == JobState::Done), "{jobs:?}");
+}
