@@ -14,7 +14,7 @@ use crate::digest::{BlockSums, extent_digest};
 use crate::engine::{Priority, Read, Rows, Write};
 use crate::extent::{JobId, Location, Number, Replica, ReplicaState, SiloId};
 use crate::fault::Fault;
-use crate::inventory::OpenSilo;
+use crate::inventory::{Health, OpenSilo};
 use crate::job::MoveInfo;
 use crate::limits::{BACKGROUND_ROWS, BEAT};
 use crate::namespace::Core;
@@ -403,6 +403,9 @@ impl Plan {
 
 /// Why a move may not begin: its target was cordoned since it was planned, be it to be drained. What stays in its silo may.
 fn closed(planned: &Move, target: &OpenSilo) -> Option<String> {
+    if target.health() == Health::Down {
+        return Some(format!("silo `{}` is down", target.row.name));
+    }
     let closed = planned.from != planned.to && !target.takes_bytes();
     closed.then(|| format!("silo `{}` takes no new bytes", target.row.name))
 }

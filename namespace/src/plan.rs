@@ -1,6 +1,5 @@
 //! What a wish and what is held make: moves. Pure; printable; nothing changes by planning.
 
-use crate::clock::UnixMs;
 use crate::extent::{Number, SiloId};
 use crate::job::PlanSummary;
 use crate::table::extents::ExtentRow;
@@ -23,15 +22,6 @@ pub enum Wish {
         from: SiloId,
         /// The silo to have it, too.
         to: SiloId,
-    },
-    /// Not on `from` any more where it came there since, as long as `other` has it.
-    Undone {
-        /// The silo to leave.
-        from: SiloId,
-        /// Since when.
-        since: UnixMs,
-        /// The silo that has it.
-        other: SiloId,
     },
     /// Not on `from` any more, as long as `least` others have it.
     Off {
@@ -83,10 +73,6 @@ pub fn plan(wish: Wish, extent: Number, held: &ExtentRow) -> Option<Move> {
             (Step::Drop { least: 1 }, held.verified_in(from)?.silo, from)
         }
         Wish::OffOnto { from, to } => (Step::Move, held.verified_in(from)?.silo, to),
-        Wish::Undone { from, since, other } => {
-            held.verified_in(other)?;
-            (Step::Drop { least: 1 }, held.verified_in(from).filter(|there| there.since >= since)?.silo, from)
-        }
         Wish::Off { from, least } => (Step::Drop { least: least.max(1) }, held.verified_in(from)?.silo, from),
     };
     Some(Move { step, extent, bytes: held.size, from, to })
@@ -141,7 +127,5 @@ mod tests {
         assert_eq!(plan(Wish::OffOnto { from: 1, to: 2 }, extent, &both), step(Step::Drop { least: 1 }, 1, 1));
         assert_eq!(plan(Wish::Off { from: 2, least: 0 }, extent, &both), step(Step::Drop { least: 1 }, 2, 2));
         assert_eq!(plan(Wish::Off { from: 2, least: 1 }, extent, &hot), None);
-        let undone = |since, other| plan(Wish::Undone { from: 2, since, other }, extent, &both);
-        assert_eq!((undone(0, 1), undone(1, 1), undone(0, 3)), (step(Step::Drop { least: 1 }, 2, 2), None, None));
     }
 }

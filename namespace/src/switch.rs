@@ -144,6 +144,9 @@ fn notes(from: &OpenSilo, to: &OpenSilo, inventory: &Inventory) -> Vec<String> {
         })
         .collect();
     notes.dedup();
+    if let Some(name) = stands_against(inventory, &renamed(inventory, &from.row.name, &to.row.name).1, to.id) {
+        notes.push(format!("objective `{name}` would undo it: the commit is refused as long as it does"));
+    }
     if inventory.write.is_none() {
         notes.push("no write policy names a silo: new objects go to the first one that takes them".to_owned());
     }
@@ -208,6 +211,19 @@ fn renamed(inventory: &Inventory, from: &str, to: &str) -> (Vec<Write>, Objectiv
     (writes, objectives)
 }
 
+/// The objective that would undo the drain that a commit is, when its names are the new ones. What is never on the old silo is not
+/// drained from there.
+fn stands_against(inventory: &Inventory, renamed: &Objectives, to: SiloId) -> Option<String> {
+    let mut objectives = renamed.clone();
+    objectives.retain(|_, (wish, _)| !wish.is_paused());
+    for (name, (wish, _)) in &mut objectives {
+        if let Some((before, _)) = inventory.objectives.get(name) {
+            wish.never.clone_from(&before.never);
+        }
+    }
+    inventory.declared(&objectives).against(&Scope::default(), to).map(|rule| rule.name.clone())
+}
+
 impl Namespace {
     /// The new silo follows the old one from now on, and gets what that has. With `dry_run` nothing changes, and what is answered
     /// is what it would begin with.
@@ -254,10 +270,13 @@ impl Namespace {
         let inventory = self.core.inventory();
         let (mut writes, objectives) = renamed(&inventory, from, &to);
         let drain = Order::Drain { from: from.to_owned(), to: to.clone() };
+        for silo in [from, &to] {
+            inventory.asked(silo).map_err(refused_silo)?;
+        }
         self.core.refuse_running(&drain).await?;
         self.core.refuse_unfilled(&drain).await?;
-        if let Some(rule) = inventory.declared(&objectives).against(&Scope::default(), switch.to) {
-            return Err(OrderError::Against(rule.name.clone()));
+        if let Some(name) = stands_against(&inventory, &objectives, switch.to) {
+            return Err(OrderError::Against(name));
         }
         for (id, cordoned) in [(switch.from, true), (switch.to, false)] {
             let row = SiloRow { cordoned, ..inventory.silo(id)?.row.clone() };
@@ -398,8 +417,10 @@ impl Core {
             ledger.page();
             let extents = objects.into_iter().flat_map(|object| object.extents);
             for extent in extents.filter(|extent| extent.own) {
-                let Some(old) = extent.row.verified_in(switch.from) else { continue };
-                if let Some(new) = extent.row.verified_in(switch.to) {
+                let left = judge.inventory.left_verified(&extent.row);
+                let on = |silo| left.iter().find(|replica| replica.silo == silo);
+                let Some(old) = on(switch.from) else { continue };
+                if let Some(new) = on(switch.to) {
                     told.done.add(extent.row.size);
                     told.newest = told.newest.max(Some(new.since));
                     continue;

@@ -16,6 +16,7 @@ mod objectives;
 mod prices;
 mod scrub;
 mod silos;
+mod switch;
 
 const SECRET: &str = "canary/secret+of/no+worth";
 

@@ -491,8 +491,9 @@ impl Core {
                 Err(OrderError::Invalid("a silo cannot be drained into itself".to_owned()))
             }
             Order::Drain { from, to } => Ok(Some(Wish::OffOnto { from: silo(from)?, to: silo(to)? })),
-            Order::Undo { from, to, since } => {
-                Ok(Some(Wish::Undone { from: silo(from)?, since: *since, other: silo(to)? }))
+            Order::Undo { from, to, .. } => {
+                silo(to)?;
+                Ok(Some(Wish::Off { from: silo(from)?, least: 1 }))
             }
         }
     }

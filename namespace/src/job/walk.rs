@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
 use crate::extent::{Number, ReplicaState, Slice};
 use crate::fault::Fault;
 use crate::job::{Order, OrderError, PlanSummary, ReplicaInfo};
 use crate::namespace::Core;
-use crate::objective::{Filled, Judge, JudgedExtent, Outlook, Rules as Wishes, Scope, Told};
+use crate::objective::{Filled, Judge, Outlook, Rules as Wishes, Scope, Told, Undo};
 use crate::plan::{Wish, plan};
 use crate::table::extents::{ExtentRow, extent, read_extent};
 use crate::table::objects::{Data, ObjectRow, prefix as object_prefix};
@@ -54,7 +55,7 @@ enum Over {
     Judged(Box<Judging>),
     Extents(Wish),
     /// Objects whose extents are to leave a silo where nobody wants them there.
-    Undone(Box<Judge>, Wish),
+    Undone(Box<Judge>, Undo),
 }
 
 struct Judging {
@@ -89,9 +90,10 @@ impl Walk {
                 let judge = core.objectives(on).await?;
                 (judge.objects(on)?, Judging::by(judge, true, false))
             }
-            (Order::Undo { .. }, Some(wish)) => {
+            (Order::Undo { since, .. }, _) => {
+                let undo = core.undo(order, *since)?;
                 let judge = core.objectives(&Scope::default()).await?;
-                (vec![key::OBJECTS], Over::Undone(Box::new(judge), wish))
+                (vec![key::OBJECTS], Over::Undone(Box::new(judge), undo))
             }
             (_, Some(wish)) => (vec![key::EXTENTS], Over::Extents(wish)),
             (_, None) => return Err(OrderError::Invalid(format!("nothing is wished by {order}"))),
@@ -187,17 +189,13 @@ impl Walk {
         };
         match &mut self.over {
             Over::Objects(wish) => Ok(Some(all(core.extents_of_objects(&page).await?, *wish))),
-            Over::Undone(judge, wish) => {
-                let Wish::Undone { from, other, .. } = *wish else { return Ok(None) };
+            Over::Undone(judge, undo) => {
                 let mut found = Vec::new();
-                for object in core.judged(judge, &page).await? {
-                    let leaves = |extent: &JudgedExtent| judge.undone(&object, extent, (from, other));
-                    let leaving: Vec<_> = object.extents.iter().map(leaves).collect();
-                    let extents = object.extents.into_iter().zip(leaving).filter(|(_, leaves)| *leaves);
-                    found.extend(extents.map(|(extent, _)| Found {
-                        id: extent.id,
-                        row: extent.row,
-                        wish: Some(*wish),
+                for mut object in core.judged(judge, &page).await? {
+                    let extents = std::mem::take(&mut object.extents);
+                    found.extend(extents.into_iter().filter_map(|extent| {
+                        let wish = Some(judge.undone(&object, &extent, undo)?);
+                        Some(Found { id: extent.id, row: extent.row, wish })
                     }));
                 }
                 Ok(Some(found))
@@ -242,6 +240,13 @@ pub(crate) async fn next_page(core: &Core, at: &mut Key, end: &Key) -> Result<Op
 }
 
 impl Core {
+    fn undo(&self, order: &Order, since: UnixMs) -> Result<Undo, OrderError> {
+        let inventory = self.inventory();
+        let named = |name: &String| inventory.named(name).ok_or_else(|| OrderError::NoSuchSilo(name.clone()));
+        let Order::Undo { from, to, .. } = order else { return Err(OrderError::Invalid(order.to_string())) };
+        Ok(Undo { from: named(from)?.id, to: named(to)?.id, since })
+    }
+
     /// Counts what an order would move.
     pub(crate) async fn summarize(&self, order: &Order) -> Result<PlanSummary, OrderError> {
         if let Order::Scrub { silo } = order {

@@ -88,12 +88,10 @@ impl Choosing<'_> {
     /// Silos that it may be placed on, the best first.
     fn candidates(&self) -> Vec<SiloId> {
         let (wanted, mut candidates) = (self.wanted, self.held());
-        // What came along is never instead of what it came from.
-        let along = |id: &SiloId| wanted.along.iter().any(|(_, from, to)| to == id && self.held.on.contains(from));
         let closed = |id: &SiloId| self.rules.silos.get(id).is_none_or(|fact| fact.takes.cordoned);
         candidates.sort_by_key(|id| {
             let place = wanted.on.iter().position(|on| on == id);
-            (along(id), !self.rules.is_up(*id), closed(id), place)
+            (!self.rules.is_up(*id), closed(id), place)
         });
         if wanted.by.is_some() {
             candidates.retain(|id| wanted.on.contains(id));
@@ -106,13 +104,22 @@ impl Choosing<'_> {
                 candidates.extend(leaving);
             }
             candidates.extend(&wanted.on);
-            return candidates;
+            return self.without_followers(candidates);
         }
         candidates.extend(self.otherwise.iter().filter(|id| self.may(**id)));
         if wanted.number() > 1 {
             candidates.extend(self.rules.silos.keys().filter(|id| self.may(**id) && !self.is_spare(**id)));
         }
-        candidates
+        self.without_followers(candidates)
+    }
+
+    /// A silo that another one follows and that one count once: what comes along is no copy of its own.
+    fn without_followers(&self, candidates: Vec<SiloId>) -> Vec<SiloId> {
+        let follows = |id: &SiloId| {
+            let leads = |from: &SiloId| self.held.on.contains(from) && candidates.contains(from);
+            self.wanted.along.iter().any(|(_, from, to)| to == id && leads(from))
+        };
+        candidates.iter().copied().filter(|id| !follows(id)).collect()
     }
 
     fn keep(&mut self) {

@@ -232,7 +232,7 @@ impl Wanted {
     }
 
     /// On how many silos at once.
-    pub(super) fn number(&self) -> usize {
+    pub(crate) fn number(&self) -> usize {
         self.copies.as_ref().map_or(1, |copies| copies.number)
     }
 

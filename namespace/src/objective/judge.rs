@@ -16,6 +16,7 @@ use crate::list::read_name;
 use crate::name::BucketName;
 use crate::namespace::Core;
 use crate::object::Pairs;
+use crate::plan::Wish;
 use crate::table::extents::ExtentRow;
 use crate::table::objects::{Attributes, Data, NAME_AT, ObjectRow, attributes, prefix as object_prefix};
 use crate::table::uploads::{ManifestRow, PartRow, manifest, part as part_key};
@@ -53,6 +54,17 @@ pub(crate) struct JudgedObject {
     pub used: Used,
     /// In which bucket, by its number.
     pub bucket: u64,
+}
+
+/// What a switch copied to a silo since a moment is taken back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Undo {
+    /// The silo that loses it.
+    pub from: SiloId,
+    /// The silo that has it.
+    pub to: SiloId,
+    /// Since when.
+    pub since: UnixMs,
 }
 
 /// One of its extents.
@@ -117,6 +129,10 @@ impl Judge {
         if let (Standing::Waits { by, .. }, true) = (&standing, held.on.is_empty()) {
             let reason = "they went with a silo that is lost, and no other has them".to_owned();
             return Standing::Waits { by: *by, reason };
+        }
+        // A write waits for what is missing, not for what is too much.
+        if self.for_a_write && matches!(standing, Standing::Drops { .. }) {
+            return Standing::Aligned;
         }
         let Some(way) = standing.way() else { return standing };
         let in_place = || row.verified().any(|replica| matches!(replica.location, Location::InPlace { .. }));
@@ -190,10 +206,14 @@ impl Judge {
         Self { for_a_write: true, rules: self.inventory.rules_without_switches(), ..self }
     }
 
-    /// What a switch that is undone copied to a silo since, and nobody wants there.
-    pub(crate) fn undone(&self, object: &JudgedObject, extent: &JudgedExtent, (from, to): (SiloId, SiloId)) -> bool {
+    /// What becomes of an extent that a switch, which is undone, copied to a silo since: it leaves where nobody wants it there,
+    /// as long as as many others have it as are wanted.
+    pub(crate) fn undone(&self, object: &JudgedObject, extent: &JudgedExtent, undo: &Undo) -> Option<Wish> {
         let (held, otherwise) = (self.held(&extent.row), self.otherwise(object.bucket, extent.row.size));
-        held.on.contains(&to) && extent.own && !self.rules.wants(&object.wanted, &held, from, otherwise)
+        let came = extent.row.verified_in(undo.from).is_some_and(|there| there.since >= undo.since);
+        let wanted = || self.rules.wants(&object.wanted, &held, undo.from, otherwise);
+        let leaves = extent.own && came && held.on.contains(&undo.to) && !wanted();
+        leaves.then(|| Wish::Off { from: undo.from, least: object.wanted.number() })
     }
 
     /// Why a way cannot be gone at this moment: silos go down, and fill, while objects are compared.

@@ -35,7 +35,7 @@ pub use hours::Hours;
 
 use crate::clock::UnixMs;
 use crate::limits::MAX_COPIES;
-pub(crate) use judge::{Judge, JudgedExtent, SHARED};
+pub(crate) use judge::{Judge, SHARED, Undo};
 pub use keep::{AlignOptions, Alignment, Spent};
 pub(crate) use keep::{Filled, Keeping};
 pub(crate) use money::Ledger;

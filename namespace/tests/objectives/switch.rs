@@ -217,6 +217,35 @@ async fn copies_stay_copies_in_a_switch() {
     }
 }
 
+/// The new silo is the next best one for a copy: as the one that follows it is none, and all comes back to two without it.
+#[tokio::test]
+async fn what_comes_along_is_no_copy_of_its_own() {
+    let house = House::kept("switch-once").await;
+    house
+        .declare(&[("safe", Objective { copies: Some(2), ..wish("s3://logs/", None, &["hot", "cold", "far"], &[]) })])
+        .await
+        .unwrap();
+    blobs("switch-once", "cold").fail(true);
+    house.put(&house.logs, "a", 900).await;
+    house.namespace.start_switch("hot", "cold", false).await.unwrap();
+    blobs("switch-once", "cold").fail(false);
+    house.switched(|switch| switch.rest.extents == 0 && switch.done.extents == 1).await;
+    for _ in 0..500 {
+        if house.silos(&house.logs, "a").await.len() == 3 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mut silos = house.silos(&house.logs, "a").await;
+    silos.sort();
+    assert_eq!(silos, ["cold", "far", "hot"], "two copies, and the one that follows");
+    let job = house.namespace.commit_switch("hot").await.unwrap();
+    house.job_is(job.id, JobState::Empty).await;
+    let mut silos = house.silos(&house.logs, "a").await;
+    silos.sort();
+    assert_eq!(silos, ["cold", "far"]);
+}
+
 /// What stands against the drain stands against the commit, which changes nothing then; a switch that was taken back meanwhile does not
 /// come again.
 #[tokio::test]
@@ -228,10 +257,11 @@ async fn a_commit_that_is_refused_changes_nothing() {
     house.declare(&[("home", wish("s3://", None, &["site=frankfurt"], &[]))]).await.unwrap();
     assert_eq!(house.namespace.commit_switch("hot").await, Err(OrderError::Against("home".to_owned())));
     assert_eq!(house.namespace.switches().await.unwrap().len(), 1);
-    house.namespace.delete_objective("home").await.unwrap();
-    let job = house.namespace.roll_back_switch("hot").await.unwrap();
-    house.job_is(job.id, JobState::Done).await;
-    assert_eq!(house.silos(&house.logs, "old/01").await, ["hot"]);
+    house.namespace.pause_objective("home", true).await.unwrap();
+    house.declare(&[("private", wish("s3://photos/", None, &["cold"], &["hot"]))]).await.unwrap();
+    let job = house.namespace.commit_switch("hot").await.unwrap();
+    house.job_is(job.id, JobState::Empty).await;
+    assert_eq!(house.silos(&house.logs, "old/01").await, ["cold"], "where it was wanted meanwhile");
 }
 
 #[tokio::test]
