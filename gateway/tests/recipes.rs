@@ -84,8 +84,15 @@ impl House {
         let calendar = Arc::new(Calendar(SystemClock::new(), AtomicI64::new(0)));
         let align = AlignOptions { every: Duration::from_secs(1), pace: Pace::default(), budget: file.align.budget };
         let (base, seal_key) = ("/".into(), [7; 32]);
-        let options =
-            Options { base, seal_key, grace: Duration::ZERO, pack_up_to: 0, backup: None, align: Some(align) };
+        let options = Options {
+            base,
+            seal_key,
+            grace: Duration::ZERO,
+            pack_up_to: 0,
+            backup: None,
+            align: Some(align),
+            scrub: None,
+        };
         let namespace = Namespace::open(Arc::new(Memory::new()), calendar.clone(), options, true).await.unwrap();
         let silo = |(name, labels): &(&str, &[(&str, &str)])| {
             let labels = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned())).collect();
