@@ -2,7 +2,8 @@
 //! and do not write to. What is called inventory in this crate are the silos; this is the census.
 //!
 //! Of each bucket a run makes `BUCKET/YYYY-MM-DDTHH-MMZ/part-00000.parquet` and so on, and then the same under `BUCKET/latest/`.
-//! Until they are all there they are under `BUCKET/.writing/`. The newest two runs are kept.
+//! Until they are all there they are under `BUCKET/.writing/`. Then `BUCKET/.writing/run/YYYY-MM-DDTHH-MMZ/FILES`, which is empty, says that
+//! they are, until all are shown: where that breaks off, the next run ends it. The newest two runs are kept.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub const BUCKET: &str = "holdall-inventory";
 
 const LATEST: &str = "latest";
 const WRITING: &str = ".writing";
+const RUN: &str = "run";
 /// Bytes of a body's piece.
 const PIECE: usize = 256 << 10;
 
@@ -202,7 +204,7 @@ impl Census {
     }
 
     async fn begin(&mut self, bucket: String) -> Result<(), Fault> {
-        self.clear(&format!("{bucket}/{WRITING}/"), |_| false).await?;
+        self.end_broken(&bucket).await?;
         let on = Scope { bucket: Some(bucket.clone()), prefix: String::new() };
         match self.namespace.search(&Question { on, ..Question::default() }).await {
             Ok(search) => {
@@ -253,28 +255,65 @@ impl Census {
         let key = part(&under_way.bucket, WRITING, under_way.files);
         under_way.bytes += bytes.len() as u64;
         under_way.files += 1;
+        self.put(&key, bytes).await
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<(), Fault> {
         let size = bytes.len() as u64;
         let pieces = (0..bytes.len()).step_by(PIECE).map(move |at| Ok(bytes.slice(at..bytes.len().min(at + PIECE))));
         let body = stream::iter(pieces.collect::<Vec<_>>()).boxed();
         let upload = Upload { body, size, algorithm: None, verify: Box::new(|_| Ok(())) };
         let system = vec![("content-type".to_owned(), "application/vnd.apache.parquet".to_owned())];
         let (headers, condition) = (Headers { system, user: Vec::new() }, Condition::default());
-        let (bucket, key) = (&self.home, &parsed(&key)?);
+        let (bucket, key) = (&self.home, &parsed(key)?);
         let put = PutObject { bucket, key, upload, headers, tags: Vec::new(), storage_class: None, condition };
         self.namespace.put(put).await.map(drop).map_err(not_put)
     }
 
-    /// Shows what was written: under the run's name, and as the latest, by reference to the same bytes.
+    /// Shows what was written. From the mark on, a run that ends before this does leaves the rest to the next one.
     async fn publish(&self, under_way: &UnderWay) -> Result<(), Fault> {
-        let bucket = &under_way.bucket;
-        for folder in [&self.moment, LATEST] {
-            for number in 0..under_way.files {
+        let (bucket, files) = (&under_way.bucket, under_way.files);
+        self.put(&format!("{bucket}/{WRITING}/{RUN}/{}/{files}", self.moment), Bytes::new()).await?;
+        self.show(bucket, &self.moment, files).await?;
+        self.clear_written(bucket).await
+    }
+
+    /// Shows all of a run that broke off while it was shown, and takes away what is left of one.
+    async fn end_broken(&self, bucket: &str) -> Result<(), Fault> {
+        if let Some((moment, files)) = self.marked(bucket).await?
+            && let Err(fault) = self.show(bucket, &moment, files).await
+        {
+            tracing::warn!(bucket, %moment, %fault, "a run of the inventory that broke off is taken away");
+            self.clear(&format!("{bucket}/{moment}/"), |_| false).await?;
+        }
+        self.clear_written(bucket).await
+    }
+
+    /// The run that was being shown, and how many files it has.
+    async fn marked(&self, bucket: &str) -> Result<Option<(String, usize)>, Fault> {
+        let prefix = format!("{bucket}/{WRITING}/{RUN}/");
+        let marks = keys(&self.namespace, &self.home, &prefix, "").await?;
+        Ok(marks.iter().find_map(|mark| {
+            let (moment, files) = mark.strip_prefix(&prefix)?.split_once('/')?;
+            Some((moment.to_owned(), files.parse().ok()?))
+        }))
+    }
+
+    /// The mark goes first: it promises that all files are there.
+    async fn clear_written(&self, bucket: &str) -> Result<(), Fault> {
+        self.clear(&format!("{bucket}/{WRITING}/{RUN}/"), |_| false).await?;
+        self.clear(&format!("{bucket}/{WRITING}/"), |_| false).await
+    }
+
+    /// Shows files under the run's name, and as the latest, by reference to the same bytes; done again, it does no harm.
+    async fn show(&self, bucket: &str, moment: &str, files: usize) -> Result<(), Fault> {
+        for folder in [moment, LATEST] {
+            for number in 0..files {
                 self.copy(&part(bucket, WRITING, number), &part(bucket, folder, number)).await?;
             }
-            let within = part(bucket, folder, under_way.files);
+            let within = part(bucket, folder, files);
             self.clear(&format!("{bucket}/{folder}/"), |key| *key < *within).await?;
         }
-        self.clear(&format!("{bucket}/{WRITING}/"), |_| false).await?;
         let mut moments = self.folders(&format!("{bucket}/")).await?;
         moments.retain(|name| is_moment(name));
         let old = moments.len().saturating_sub(CENSUS_KEPT);

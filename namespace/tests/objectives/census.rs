@@ -108,6 +108,37 @@ async fn what_breaks_off_is_not_shown() {
     assert_eq!(house.files("logs/.writing/").await, Vec::<String>::new());
 }
 
+/// A run of which some files were shown stayed half a run, beside the others and as the latest, until two more had ended.
+#[tokio::test]
+async fn what_breaks_off_while_it_is_shown_is_ended_by_the_next_run() {
+    let (house, calendar) = heat::house("census-half").await;
+    for number in 0..600 {
+        house.put(&house.logs, &format!("{number:03}"), 1).await;
+    }
+    finish(house.namespace.census().await.unwrap()).await;
+    calendar.pass(1);
+    house.put(&house.logs, "x", 1).await;
+    let mut broken = house.namespace.census().await.unwrap();
+    broken.cut_files_for_tests(1000);
+    for _ in 0..4 {
+        broken.next().await.unwrap();
+    }
+    drop(broken);
+    // As it is when a gateway dies between two copies.
+    let (home, written) = (house.inventory().await, house.files("logs/.writing/").await);
+    let (run, all) = ("2026-11-30T19-00Z", house.rows("logs/.writing/").await);
+    assert_eq!((all.len(), written.len()), (601, 3));
+    house.put(&home, &format!("logs/.writing/run/{run}/{}", written.len()), 0).await;
+    for folder in [run, "latest"] {
+        support::copy(&house.namespace, &home, &written[0], &format!("logs/{folder}/part-00000.parquet")).await;
+    }
+    assert!(house.rows("logs/latest/").await.len() < 600);
+    house.namespace.census().await.unwrap().next().await.unwrap();
+    assert_eq!(house.rows("logs/latest/").await, all);
+    assert_eq!(house.rows(&format!("logs/{run}/")).await, all);
+    assert_eq!(house.files("logs/.writing/").await, Vec::<String>::new());
+}
+
 /// An empty bucket of another account was taken for the inventory, whose owner then read the names of everybody's objects.
 #[tokio::test]
 async fn a_bucket_of_another_account_is_left_alone() {
