@@ -28,19 +28,19 @@ async fn refresh(context: &Context) -> Result<(), Failure> {
         match line {
             CensusLine::Taking(_) => {}
             CensusLine::Error(reason) => return Err(Failure::failed(format!("the inventory broke off: {reason}"))),
-            CensusLine::Taken(taken) => return conclude(context, taken),
+            CensusLine::Taken(taken) => return conclude(context, &taken),
         }
     }
     Err(Failure::failed("the inventory broke off: the gateway ended its answer early"))
 }
 
 /// A bucket whose inventory stays as it was is exit code 1, and so is an object that is missing in it.
-fn conclude(context: &Context, taken: Taken) -> Result<(), Failure> {
+fn conclude(context: &Context, taken: &Taken) -> Result<(), Failure> {
     if context.global.json {
         print::ndjson(&CensusLine::Taken(taken.clone()))?;
     } else {
         let Taken { buckets, objects, files, bytes, .. } = taken;
-        let bytes = print::bytes(bytes);
+        let bytes = print::bytes(*bytes);
         print::line(format!("{objects} objects of {buckets} buckets, in {files} files of s3://{BUCKET}/, {bytes}"))?;
     }
     let mut told: Vec<String> =
