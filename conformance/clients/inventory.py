@@ -5,12 +5,13 @@ DuckDB would read `s3://` itself with an extension that it fetches; the files ar
 """
 import json
 import tempfile
+import time
 from pathlib import Path
 
 import duckdb
 from botocore.exceptions import ClientError
 
-from checks import holdall, holds, run
+from checks import holdall, holds, run, soon
 from connection import client
 
 S3 = client()
@@ -80,10 +81,15 @@ def read(folder):
                 S3.download_file(HOME, key, str(path))
         told = duckdb.connect().execute(
             "SELECT bucket, key, size, etag, epoch(date_trunc('second', last_modified))::BIGINT, storage_class, "
-            "coalesce(content_type, 'binary/octet-stream'), tags, labels, silos, copies, last_read, reads_30d "
+            "coalesce(content_type, 'binary/octet-stream'), tags, labels, silos, copies, epoch(last_read)::BIGINT, reads_30d "
             f"FROM read_parquet('{kept}/**/part-*.parquet') ORDER BY bucket, key"
         )
         return sorted(told.fetchall(), key=lambda row: row[:2])
+
+
+def reads(name):
+    """How often the one object under a prefix was read in 30 days."""
+    return json.loads(holdall("find", name, "--json").splitlines()[0])["object"]["reads_30_days"]
 
 
 def pairs(value):
@@ -95,6 +101,7 @@ def rows_are_what_lists_and_heads_say():
     """All columns that S3 shows, of every object of every bucket; and those that it does not show."""
     fill()
     S3.get_object(Bucket="first", Key="many/0001")["Body"].read()
+    soon(lambda: reads("s3://first/many/0001") == 1, "a read is not counted")
     taken = json.loads(holdall("inventory", "refresh", "--json").splitlines()[-1])["taken"]
     found, wanted = read("latest"), expected()
     holds(taken["objects"] == len(wanted) == len(found), f"{taken}, and S3 lists {len(wanted)}")
@@ -104,6 +111,10 @@ def rows_are_what_lists_and_heads_say():
         labels = {"team": "red", "stage": "raw"} if row[:2] == ("first", "plain") else labels
         holds(pairs(row[8]) == labels, f"labels of {row}")
         holds((row[9], row[10]) == (([], 0) if row[2] == 0 else (["hot"], 1)), f"silos of {row}")
+        if row[:2] == ("first", "many/0001"):
+            holds(row[11] % 60 == 0 and -60 < time.time() - row[11] < 600 and row[12] == 1, f"reads of {row}")
+        else:
+            holds(row[11:] == (None, 0), f"reads of {row}")
 
 
 def clients_read_it_and_do_not_write_to_it():

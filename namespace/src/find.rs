@@ -24,6 +24,8 @@ use crate::table::{after_prefix, decode, decode_row};
 
 /// How often an object is looked at that is written anew meanwhile.
 const TRIES: usize = 8;
+/// Why one is not known after that.
+const RESTLESS: &str = "it is written too often, or the index lacks what it is made of (`holdall check`)";
 
 /// What is known of an object.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,7 +69,7 @@ pub struct Question {
     pub only_size: bool,
 }
 
-/// Objects that a condition could not be asked about. To those it does not apply.
+/// Objects that a condition could not be asked about, or of which nothing is known. To those it does not apply, and they are not found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unclear {
     /// How many.
@@ -85,7 +87,7 @@ pub struct Search {
     left: VecDeque<Stretch>,
     /// Objects that were looked at.
     pub looked_at: u64,
-    /// Of those, what the condition could not be asked about.
+    /// Of those, what the condition could not be asked about, and what could not be looked at.
     pub unclear: Unclear,
 }
 
@@ -135,11 +137,22 @@ impl Search {
         self.looked_at += rows.len() as u64;
         let enough = if self.only_size { Needs::default() } else { Needs::ALL };
         let needs = self.condition.as_ref().map_or(enough, Condition::needs);
-        let (known, restless) = self.core.facts_of(&bucket, rows, needs).await?;
-        for key in restless {
-            self.unclear.add(bucket.name.as_str(), &key, "it is written too often".to_owned());
+        let mut meant = self.look(&bucket, rows, needs).await?;
+        if needs.and(enough) != needs && !meant.is_empty() {
+            // What was written anew since may be meant no more.
+            let rows = meant.into_iter().map(|(row, _)| row).collect();
+            meant = self.look(&bucket, rows, needs.and(enough)).await?;
         }
-        let mut meant = Vec::new();
+        Ok(Some(meant.into_iter().map(|(_, found)| found).collect()))
+    }
+
+    /// Those of these objects that are meant, with what is needed of them; the rest is noted where it is unclear.
+    async fn look(&mut self, bucket: &Bucket, rows: Vec<Row>, needs: Needs) -> Result<Vec<(Row, Found)>, Fault> {
+        let (known, restless) = self.core.facts_of(bucket, rows, needs).await?;
+        for key in restless {
+            self.unclear.add(bucket.name.as_str(), &key, RESTLESS.to_owned());
+        }
+        let mut meant = Vec::with_capacity(known.len());
         for (row, known) in known {
             match self.condition.as_ref().map_or(Ok(true), |condition| condition.holds(&known.subject(self.now))) {
                 Ok(true) => meant.push((row, known)),
@@ -147,11 +160,7 @@ impl Search {
                 Err(reason) => self.unclear.add(&known.bucket, &known.key, reason),
             }
         }
-        if needs.and(enough) != needs && !meant.is_empty() {
-            let rows = meant.into_iter().map(|(row, _)| row).collect();
-            (meant, _) = self.core.facts_of(&bucket, rows, enough).await?;
-        }
-        Ok(Some(meant.into_iter().map(|(_, found)| found).collect()))
+        Ok(meant)
     }
 
     async fn page(&mut self) -> Result<Option<(Bucket, Vec<Row>)>, Fault> {
@@ -170,6 +179,11 @@ impl Search {
 }
 
 impl Unclear {
+    /// The first one, and why, in a line.
+    pub fn example(&self) -> Option<String> {
+        self.first.as_ref().map(|(object, reason)| format!("{object}: {reason}"))
+    }
+
     fn add(&mut self, bucket: &str, key: &str, reason: String) {
         self.objects += 1;
         self.first.get_or_insert_with(|| (format!("s3://{bucket}/{key}"), reason));
@@ -208,12 +222,11 @@ struct Held {
 }
 
 impl Held {
-    /// By its extents; none where one is gone, since the object was written anew.
-    fn over<'a>(extents: impl Iterator<Item = Option<&'a ExtentRow>>) -> Option<Self> {
+    /// By where its extents are; none where one is gone, since the object was written anew.
+    fn over(extents: impl Iterator<Item = Option<BTreeSet<SiloId>>>) -> Option<Self> {
         let mut held: Option<Self> = None;
-        for extent in extents {
-            let extent = extent.filter(|extent| extent.first.is_some())?;
-            let silos: BTreeSet<SiloId> = extent.verified().map(|replica| replica.silo).collect();
+        for silos in extents {
+            let silos = silos?;
             held = Some(match held {
                 None => Self { copies: silos.len(), silos },
                 Some(held) => Self { copies: held.copies.min(silos.len()), silos: &held.silos & &silos },
@@ -232,35 +245,32 @@ impl Held {
 
 impl Core {
     /// What is known of objects of a bucket, as far as it is needed. What is written anew meanwhile is looked at anew; keys that are
-    /// written too often for that come second. What is deleted meanwhile is left out.
+    /// not known after that come second. What is deleted meanwhile is left out.
     async fn facts_of(
         &self,
         bucket: &Bucket,
         rows: Vec<Row>,
         needs: Needs,
     ) -> Result<(Vec<(Row, Found)>, Vec<String>), Fault> {
-        let (mut found, mut rows, mut again) = (Vec::with_capacity(rows.len()), rows, Vec::new());
+        let (mut found, mut rows) = (Vec::with_capacity(rows.len()), rows);
         for _ in 0..TRIES {
             let known = self.know(bucket, &rows, needs).await?;
+            let mut again = Vec::new();
             for (row, known) in rows.into_iter().zip(known) {
                 match known {
                     Some(known) => found.push((row, known)),
                     None => again.push(row.0.to_vec()),
                 }
             }
-            if again.is_empty() {
-                break;
-            }
             let read = self.engine.get(&again).await?;
-            let read = again.drain(..).zip(read).filter_map(|(key, row)| Some((Bytes::from(key), row?)));
+            let read = again.into_iter().zip(read).filter_map(|(key, row)| Some((Bytes::from(key), row?)));
             rows = read.map(|(key, row)| Ok((key, decode(&row)?))).collect::<Result<_, Fault>>()?;
-            again = Vec::new();
             if rows.is_empty() {
                 break;
             }
         }
         found.sort_by(|((one, _), _), ((other, _), _)| one.cmp(other));
-        let restless = again.iter().map(|key| read_name(&key[NAME_AT..])).collect::<Result<_, Fault>>()?;
+        let restless = rows.iter().map(|(key, _)| read_name(&key[NAME_AT..])).collect::<Result<_, Fault>>()?;
         Ok((found, restless))
     }
 
@@ -320,11 +330,11 @@ impl Core {
             Data::Manifest(_) => None,
         });
         let ids: BTreeSet<Number> = slices.flatten().map(|slice| slice.extent).collect();
-        let plain: BTreeMap<Number, ExtentRow> = self.extents(ids).await?.into_iter().collect();
+        let plain = self.silos_of(ids).await?;
         let mut all = Vec::with_capacity(rows.len());
         for (_, row) in rows {
             all.push(match &row.data {
-                Data::Slices(slices) => Held::over(slices.iter().map(|slice| plain.get(&slice.extent))),
+                Data::Slices(slices) => Held::over(slices.iter().map(|slice| plain.get(&slice.extent).cloned())),
                 // One at a time: a manifest may have thousands.
                 Data::Manifest(_) => self.held_in_parts(row).await?,
             });
@@ -337,37 +347,34 @@ impl Core {
         if ids.is_empty() && row.size > 0 {
             return Ok(None);
         }
-        let known: BTreeMap<Number, ExtentRow> = self.extents(ids.clone()).await?.into_iter().collect();
-        Ok(Held::over(ids.iter().map(|id| known.get(id))))
+        let mut known = self.silos_of(ids.clone()).await?;
+        Ok(Held::over(ids.iter().map(|id| known.remove(id))))
+    }
+
+    /// Silos with a verified copy, of each of these extents that is of an object. Those that are lost have none.
+    async fn silos_of(&self, ids: BTreeSet<Number>) -> Result<BTreeMap<Number, BTreeSet<SiloId>>, Fault> {
+        let inventory = self.inventory();
+        let silos = |row: &ExtentRow| inventory.left_verified(row).into_iter().map(|replica| replica.silo).collect();
+        let rows = self.extents(ids).await?.into_iter().filter(|(_, row)| row.first.is_some());
+        Ok(rows.map(|(id, row)| (id, silos(&row))).collect())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::extent::{Location, Replica, ReplicaState};
-
-    fn extent(silos: &[SiloId]) -> ExtentRow {
-        let location = Location::InPlace { name: Vec::new(), validator: String::new(), whole: 0, offset: 0 };
-        let state = ReplicaState::Verified;
-        let replica = |silo: &SiloId| Replica { silo: *silo, location: location.clone(), state, since: 0, job: None };
-        let first = Some(Number { session: 1, number: 1 });
-        ExtentRow { size: 1, digest: [0; 32], blocks: None, first, replicas: silos.iter().map(replica).collect() }
-    }
 
     #[test]
     fn a_silo_has_an_object_where_it_has_all_of_its_extents() {
-        let held = |extents: &[ExtentRow]| {
-            let held = Held::over(extents.iter().map(Some))?;
+        let held = |extents: &[&[SiloId]]| {
+            let held = Held::over(extents.iter().map(|silos| Some(silos.iter().copied().collect())))?;
             Some((held.silos.into_iter().collect::<Vec<_>>(), held.copies))
         };
         assert_eq!(held(&[]), Some((vec![], 0)));
-        assert_eq!(held(&[extent(&[1, 2])]), Some((vec![1, 2], 2)));
-        assert_eq!(held(&[extent(&[1, 2]), extent(&[2, 3])]), Some((vec![2], 2)));
-        assert_eq!(held(&[extent(&[1, 2, 3]), extent(&[1])]), Some((vec![1], 1)));
-        assert_eq!(held(&[extent(&[1]), extent(&[2])]), Some((vec![], 1)));
-        let gone = ExtentRow { first: None, ..extent(&[1]) };
-        assert_eq!(held(&[extent(&[1]), gone]), None);
-        assert_eq!(Held::over([None].into_iter()), None);
+        assert_eq!(held(&[&[1, 2]]), Some((vec![1, 2], 2)));
+        assert_eq!(held(&[&[1, 2], &[2, 3]]), Some((vec![2], 2)));
+        assert_eq!(held(&[&[1, 2, 3], &[1]]), Some((vec![1], 1)));
+        assert_eq!(held(&[&[1], &[2]]), Some((vec![], 1)));
+        assert_eq!(Held::over([Some([1].into()), None].into_iter()), None);
     }
 }

@@ -70,8 +70,7 @@ impl Run {
 
     fn last(&self, limited: bool) -> FindLine {
         let unclear = &self.search.unclear;
-        let example = unclear.first.as_ref().map(|(object, reason)| format!("{object}: {reason}"));
-        let (looked_at, unclear) = (self.search.looked_at, unclear.objects);
+        let (looked_at, example, unclear) = (self.search.looked_at, unclear.example(), unclear.objects);
         FindLine::Found(FoundSum { looked_at, limited, unclear, example, ..self.sum.clone() })
     }
 }

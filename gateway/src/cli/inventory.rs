@@ -28,21 +28,25 @@ async fn refresh(context: &Context) -> Result<(), Failure> {
         match line {
             CensusLine::Taking(_) => {}
             CensusLine::Error(reason) => return Err(Failure::failed(format!("the inventory broke off: {reason}"))),
-            CensusLine::Taken(taken) => return conclude(context, taken),
+            CensusLine::Taken(taken) => return conclude(context, &taken),
         }
     }
     Err(Failure::failed("the inventory broke off: the gateway ended its answer early"))
 }
 
-/// A bucket whose inventory stays as it was is exit code 1.
-fn conclude(context: &Context, taken: Taken) -> Result<(), Failure> {
-    let Taken { buckets, objects, files, bytes, skipped } = taken.clone();
+/// A bucket whose inventory stays as it was is exit code 1, and so is an object that is missing in it.
+fn conclude(context: &Context, taken: &Taken) -> Result<(), Failure> {
     if context.global.json {
-        print::ndjson(&CensusLine::Taken(taken))?;
+        print::ndjson(&CensusLine::Taken(taken.clone()))?;
     } else {
-        let bytes = print::bytes(bytes);
+        let Taken { buckets, objects, files, bytes, .. } = taken;
+        let bytes = print::bytes(*bytes);
         print::line(format!("{objects} objects of {buckets} buckets, in {files} files of s3://{BUCKET}/, {bytes}"))?;
     }
-    let told: Vec<String> = skipped.iter().map(|(bucket, reason)| format!("{bucket}: {reason}")).collect();
-    if told.is_empty() { Ok(()) } else { Err(Failure::failed(format!("left as it was: {}", told.join("; ")))) }
+    let mut told: Vec<String> =
+        taken.skipped.iter().map(|(bucket, reason)| format!("{bucket}: left as it was: {reason}")).collect();
+    if let Some(example) = &taken.example {
+        told.push(format!("objects that are missing in it: {}; the first: {}", taken.unclear, print::plain(example)));
+    }
+    if told.is_empty() { Ok(()) } else { Err(Failure::failed(told.join("; "))) }
 }

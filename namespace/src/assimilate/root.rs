@@ -7,6 +7,7 @@ use holdall_silos::holdings::{Found, Holdings};
 
 use super::{Assimilate, AssimilateError, Counts, Noted, RootInfo, Survey};
 use crate::bucket::Bucket;
+use crate::census::home_row;
 use crate::engine::{self, Key, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
@@ -33,7 +34,7 @@ impl Namespace {
         let bucket = self.bucket(&order.bucket).await;
         let bucket = bucket.map_err(|_| AssimilateError::NoSuchBucket(order.bucket.to_string()))?;
         if self.is_inventory(&bucket).await? {
-            return Err(AssimilateError::Invalid(format!("`{}` is for the inventory alone", order.bucket)));
+            return Err(for_inventory(&order));
         }
         let unreachable = |error| Fault::Unavailable(format!("silo `{}`: {error}", order.silo));
         holdings.identity().await.map_err(unreachable)?;
@@ -72,6 +73,9 @@ impl Core {
             if lives.is_none_or(|row| row.incarnation != incarnation) {
                 return Err(AssimilateError::NoSuchBucket(order.bucket.to_string()));
             }
+            if decode_row(rows.get(&home_row()))? == Some(incarnation) {
+                return Err(for_inventory(&order));
+            }
             let id: RootId = decode_row(rows.get(&next_root()))?.unwrap_or(1);
             let info = RootInfo::new(id, order.clone(), now);
             let row = RootRow { info: info.clone(), silo, bucket: incarnation, owner: 0 };
@@ -82,7 +86,7 @@ impl Core {
             ];
             Ok((writes, Some(info)))
         };
-        let reads = vec![Read::Row(next_root()), Read::Row(revision()), Read::Row(bucket_key(&bucket.name))];
+        let reads = [next_root(), revision(), bucket_key(&bucket.name), home_row()].map(Read::Row).to_vec();
         engine::commit(&*self.engine, reads, decide).await.map_err(refused)
     }
 }
@@ -153,6 +157,10 @@ impl Namespace {
         self.core.forget_names(row.silo, &row.info.order.prefix).await?;
         Ok(())
     }
+}
+
+fn for_inventory(order: &Assimilate) -> AssimilateError {
+    AssimilateError::Invalid(format!("`{}` is for the inventory alone", order.bucket))
 }
 
 fn refused(error: engine::NotCommitted<AssimilateError>) -> AssimilateError {

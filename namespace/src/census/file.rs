@@ -68,7 +68,8 @@ impl File {
     /// Adds an object.
     pub(super) fn add(&mut self, found: Found) -> Result<(), Fault> {
         self.text += text_of(&found);
-        self.rows.push(found);
+        // No column has it, and it may be long.
+        self.rows.push(Found { metadata: Vec::new(), ..found });
         if self.rows.len() >= CENSUS_GROUP_ROWS || self.text >= CENSUS_GROUP_BYTES {
             self.end_group()?;
         }
@@ -106,7 +107,10 @@ fn broken(error: ParquetError) -> Fault {
 
 fn text_of(found: &Found) -> usize {
     let pairs = |pairs: &Pairs| pairs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-    found.key.len() + found.etag.len() + pairs(&found.tags) + pairs(&found.labels) + 64
+    let name = found.bucket.len() + found.key.len() + found.etag.len();
+    let kind = found.storage_class.len() + found.content_type.as_ref().map_or(0, String::len);
+    let silos = found.silos.iter().map(String::len).sum::<usize>();
+    name + kind + silos + pairs(&found.tags) + pairs(&found.labels) + 64
 }
 
 /// All columns, in the order of the schema.
@@ -183,7 +187,7 @@ mod tests {
     use crate::heat::{Heat, Reads};
     use bytes::Bytes;
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    use parquet::record::RowAccessor;
+    use parquet::record::{Field, RowAccessor};
 
     fn found(number: usize) -> Found {
         let pair = |at: usize| (format!("n{at}"), format!("v{at}"));
@@ -213,17 +217,24 @@ mod tests {
         }
         let reader = SerializedFileReader::new(Bytes::from(file.finish().unwrap())).unwrap();
         assert!(reader.num_row_groups() > 1);
-        let mut count = 0;
+        let (mut count, text) = (0, |text: &String| Field::Str(text.clone()));
         for (number, row) in reader.get_row_iter(None).unwrap().enumerate() {
             count += 1;
             let (row, expected) = (row.unwrap(), found(number));
-            assert_eq!((row.get_string(1).unwrap(), row.get_long(2).unwrap()), (&expected.key, number as i64));
+            for (at, of) in
+                [(0, &expected.bucket), (1, &expected.key), (3, &expected.etag), (5, &expected.storage_class)]
+            {
+                assert_eq!(row.get_string(at).unwrap(), of);
+            }
+            assert_eq!((row.get_long(2).unwrap(), row.get_int(10).unwrap()), (number as i64, 2));
             assert_eq!(row.get_timestamp_millis(4).unwrap(), expected.modified);
             assert_eq!(row.get_string(6).ok(), expected.content_type.as_ref());
-            let lengths =
-                (row.get_map(7).unwrap().len(), row.get_map(8).unwrap().len(), row.get_list(9).unwrap().len());
-            assert_eq!(lengths, (number % 3, number % 4, number % 3), "{row}");
-            assert_eq!(row.get_timestamp_millis(11).is_ok(), number % 5 == 0, "{row}");
+            for (at, pairs) in [(7, &expected.tags), (8, &expected.labels)] {
+                let pairs: Vec<_> = pairs.iter().map(|(name, value)| (text(name), text(value))).collect();
+                assert_eq!(row.get_map(at).unwrap().entries(), pairs);
+            }
+            assert_eq!(row.get_list(9).unwrap().elements(), expected.silos.iter().map(text).collect::<Vec<_>>());
+            assert_eq!(row.get_timestamp_millis(11).ok(), expected.heat.map(|heat| heat.last_read()), "{row}");
             assert_eq!(row.get_long(12).unwrap(), i64::from(number % 5 == 0));
         }
         assert_eq!(count, CENSUS_GROUP_ROWS + 7);

@@ -2,7 +2,8 @@
 //! and do not write to. What is called inventory in this crate are the silos; this is the census.
 //!
 //! Of each bucket a run makes `BUCKET/YYYY-MM-DDTHH-MMZ/part-00000.parquet` and so on, and then the same under `BUCKET/latest/`.
-//! Until they are all there they are under `BUCKET/.writing/`. The newest two runs are kept.
+//! Until they are all there they are under `BUCKET/.writing/`. Then `BUCKET/.writing/run/YYYY-MM-DDTHH-MMZ/FILES`, which is empty, says that
+//! they are, until all are shown: where that breaks off, the next run ends it. The newest two runs are kept.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -13,34 +14,34 @@ use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 
-use crate::account::FIRST;
-use crate::bucket::{Bucket, BucketError, CreateBucketError};
+use crate::bucket::Bucket;
 use crate::clock::UnixMs;
 use crate::copy::CopyObject;
 use crate::delete::DeleteError;
-use crate::engine::{self, Key, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::find::{Question, Search};
 use crate::get::GetError;
 use crate::job::OrderError;
 use crate::limits::{CENSUS_FILE, CENSUS_KEPT, CENSUS_SOON, LIST_PAGE};
 use crate::list::{Line, List};
-use crate::name::{BucketName, ObjectKey};
+use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
 use crate::object::{Condition, Headers};
 use crate::objective::Scope;
 use crate::put::{PutError, PutObject, Upload};
-use crate::table::{KeyBuilder, decode_row, encode, key};
 
 mod file;
+mod home;
 
 use file::File;
+pub(crate) use home::row as home_row;
 
 /// The bucket's name. Clients cannot create it, nor write to it once it is ours.
 pub const BUCKET: &str = "holdall-inventory";
 
 const LATEST: &str = "latest";
 const WRITING: &str = ".writing";
+const RUN: &str = "run";
 /// Bytes of a body's piece.
 const PIECE: usize = 256 << 10;
 
@@ -50,8 +51,10 @@ pub enum CensusError {
     /// One is under way.
     #[error("the inventory is being written")]
     UnderWay,
-    /// A client made a bucket of that name before it was reserved.
-    #[error("bucket `{BUCKET}` is somebody's, and not empty: the inventory is written once it is gone")]
+    /// There was a bucket of that name before it was reserved, which is not ours to write to.
+    #[error(
+        "bucket `{BUCKET}` is another account's, or not empty, or taken over into: the inventory is written once it is gone"
+    )]
     Foreign,
     /// See [`Fault`].
     #[error(transparent)]
@@ -69,6 +72,11 @@ pub struct Taken {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Objects that could not be looked at and are missing in it.
+    pub unclear: u64,
+    /// The first of them, and why.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub example: Option<String>,
     /// Buckets whose inventory stays as it was, and why.
     pub skipped: Vec<(String, String)>,
 }
@@ -111,27 +119,18 @@ impl Namespace {
             self.keep(tokio::spawn(Arc::clone(&self.core).take_census_forever(every)));
         }
     }
-
-    /// Whether a bucket is the inventory's, which clients do not write to.
-    pub async fn is_inventory(&self, bucket: &Bucket) -> Result<bool, Fault> {
-        Ok(bucket.name.as_str() == BUCKET && self.core.census_home().await? == Some(bucket.incarnation))
-    }
 }
 
 impl Core {
     async fn census(self: &Arc<Self>) -> Result<Census, CensusError> {
         let alone = Arc::clone(&self.taking_census).try_lock_owned().map_err(|_| CensusError::UnderWay)?;
         let (namespace, now) = (Namespace::of(self), self.clock.now());
-        let home = home(&namespace).await?;
+        let home = namespace.inventory_bucket().await?;
         let names = self.bucket_rows().await?.into_iter().map(|(name, _)| name.to_string());
         let left: VecDeque<String> = names.filter(|name| name != BUCKET).collect();
         let (all, moment) = (left.iter().cloned().collect(), moment(now));
         let (under_way, done, cut) = (None, Taken::default(), CENSUS_FILE);
         Ok(Census { namespace, _alone: alone, home, moment, now, left, all, under_way, done, cut })
-    }
-
-    async fn census_home(&self) -> Result<Option<u64>, Fault> {
-        decode_row(self.engine.get(&[row()]).await?[0].as_ref())
     }
 
     async fn take_census_forever(self: Arc<Self>, every: Duration) {
@@ -144,7 +143,7 @@ impl Core {
             }
             match self.take_census().await {
                 Ok(Taken { objects, files, bytes, .. }) => tracing::info!(objects, files, bytes, "inventory written"),
-                Err(CensusError::UnderWay) => {}
+                Err(CensusError::UnderWay) => tracing::info!("the inventory is being written already"),
                 Err(error) => tracing::warn!(%error, "the inventory was not written"),
             }
         }
@@ -158,13 +157,11 @@ impl Core {
         for (bucket, reason) in &taken.skipped {
             tracing::warn!(bucket, reason, "the inventory of a bucket stays as it was");
         }
+        if let Some(example) = &taken.example {
+            tracing::warn!(objects = taken.unclear, example, "objects are missing in the inventory");
+        }
         Ok(taken)
     }
-}
-
-/// Which bucket is ours, by its incarnation.
-fn row() -> Key {
-    KeyBuilder::new(key::META).raw(b"inventory").build()
 }
 
 /// What a run is called: `2026-11-30T19-00Z`.
@@ -176,33 +173,6 @@ fn moment(now: UnixMs) -> String {
 /// Whether a folder's name is a run's.
 fn is_moment(name: &str) -> bool {
     name.len() == 17 && name.ends_with('Z') && name.as_bytes()[10] == b'T'
-}
-
-/// The bucket; made where there is none.
-async fn home(namespace: &Namespace) -> Result<Bucket, CensusError> {
-    let name: BucketName = BUCKET.parse().map_err(|_| Fault::Damaged(format!("`{BUCKET}` is no name")))?;
-    let bucket = match namespace.bucket(&name).await {
-        Err(BucketError::NoSuchBucket) => namespace.create_bucket(&name, FIRST).await.map_err(not_created)?,
-        known => known.map_err(|error| Fault::Unavailable(error.to_string()))?,
-    };
-    if namespace.census_home().await? == Some(bucket.incarnation) {
-        return Ok(bucket);
-    }
-    // Ours from before a crash, or somebody's from before the name was reserved.
-    if !keys(namespace, &bucket, "", "").await?.is_empty() {
-        return Err(CensusError::Foreign);
-    }
-    let incarnation = bucket.incarnation;
-    let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Put(row(), encode(&incarnation))], ()));
-    engine::commit(&*namespace.engine, vec![Read::Row(row())], decide).await.map_err(Fault::from)?;
-    Ok(bucket)
-}
-
-fn not_created(error: CreateBucketError) -> Fault {
-    match error {
-        CreateBucketError::Fault(fault) => fault,
-        other => Fault::Unavailable(format!("bucket `{BUCKET}`: {other}")),
-    }
 }
 
 /// Keys, or names of folders, that follow `after`: a page of them.
@@ -220,7 +190,7 @@ impl Census {
         let ended = match self.under_way.take() {
             None => match self.left.pop_front() {
                 Some(bucket) => self.begin(bucket).await.map(|()| false)?,
-                None => self.all.is_empty() || self.forget_buckets().await.map(|()| true)?,
+                None => self.forget_buckets().await.map(|()| true)?,
             },
             Some(under_way) => self.go_on(under_way).await.map(|()| false)?,
         };
@@ -234,7 +204,7 @@ impl Census {
     }
 
     async fn begin(&mut self, bucket: String) -> Result<(), Fault> {
-        self.clear(&format!("{bucket}/{WRITING}/"), |_| false).await?;
+        self.end_broken(&bucket).await?;
         let on = Scope { bucket: Some(bucket.clone()), prefix: String::new() };
         match self.namespace.search(&Question { on, ..Question::default() }).await {
             Ok(search) => {
@@ -268,6 +238,9 @@ impl Census {
                 self.done.objects += under_way.objects;
                 self.done.files += under_way.files as u64;
                 self.done.bytes += under_way.bytes;
+                let unclear = &under_way.search.unclear;
+                self.done.unclear += unclear.objects;
+                self.done.example = self.done.example.take().or_else(|| unclear.example());
             }
             // What is being taken over and was not seen yet: half an inventory is none.
             Err(fault) => self.done.skipped.push((under_way.bucket, fault.to_string())),
@@ -282,28 +255,65 @@ impl Census {
         let key = part(&under_way.bucket, WRITING, under_way.files);
         under_way.bytes += bytes.len() as u64;
         under_way.files += 1;
+        self.put(&key, bytes).await
+    }
+
+    async fn put(&self, key: &str, bytes: Bytes) -> Result<(), Fault> {
         let size = bytes.len() as u64;
         let pieces = (0..bytes.len()).step_by(PIECE).map(move |at| Ok(bytes.slice(at..bytes.len().min(at + PIECE))));
         let body = stream::iter(pieces.collect::<Vec<_>>()).boxed();
         let upload = Upload { body, size, algorithm: None, verify: Box::new(|_| Ok(())) };
         let system = vec![("content-type".to_owned(), "application/vnd.apache.parquet".to_owned())];
         let (headers, condition) = (Headers { system, user: Vec::new() }, Condition::default());
-        let (bucket, key) = (&self.home, &parsed(&key)?);
+        let (bucket, key) = (&self.home, &parsed(key)?);
         let put = PutObject { bucket, key, upload, headers, tags: Vec::new(), storage_class: None, condition };
         self.namespace.put(put).await.map(drop).map_err(not_put)
     }
 
-    /// Shows what was written: under the run's name, and as the latest, by reference to the same bytes.
+    /// Shows what was written. From the mark on, a run that ends before this does leaves the rest to the next one.
     async fn publish(&self, under_way: &UnderWay) -> Result<(), Fault> {
-        let bucket = &under_way.bucket;
-        for folder in [&self.moment, LATEST] {
-            for number in 0..under_way.files {
+        let (bucket, files) = (&under_way.bucket, under_way.files);
+        self.put(&format!("{bucket}/{WRITING}/{RUN}/{}/{files}", self.moment), Bytes::new()).await?;
+        self.show(bucket, &self.moment, files).await?;
+        self.clear_written(bucket).await
+    }
+
+    /// Shows all of a run that broke off while it was shown, and takes away what is left of one.
+    async fn end_broken(&self, bucket: &str) -> Result<(), Fault> {
+        if let Some((moment, files)) = self.marked(bucket).await?
+            && let Err(fault) = self.show(bucket, &moment, files).await
+        {
+            tracing::warn!(bucket, %moment, %fault, "a run of the inventory that broke off is taken away");
+            self.clear(&format!("{bucket}/{moment}/"), |_| false).await?;
+        }
+        self.clear_written(bucket).await
+    }
+
+    /// The run that was being shown, and how many files it has.
+    async fn marked(&self, bucket: &str) -> Result<Option<(String, usize)>, Fault> {
+        let prefix = format!("{bucket}/{WRITING}/{RUN}/");
+        let marks = keys(&self.namespace, &self.home, &prefix, "").await?;
+        Ok(marks.iter().find_map(|mark| {
+            let (moment, files) = mark.strip_prefix(&prefix)?.split_once('/')?;
+            Some((moment.to_owned(), files.parse().ok()?))
+        }))
+    }
+
+    /// The mark goes first: it promises that all files are there.
+    async fn clear_written(&self, bucket: &str) -> Result<(), Fault> {
+        self.clear(&format!("{bucket}/{WRITING}/{RUN}/"), |_| false).await?;
+        self.clear(&format!("{bucket}/{WRITING}/"), |_| false).await
+    }
+
+    /// Shows files under the run's name, and as the latest, by reference to the same bytes; done again, it does no harm.
+    async fn show(&self, bucket: &str, moment: &str, files: usize) -> Result<(), Fault> {
+        for folder in [moment, LATEST] {
+            for number in 0..files {
                 self.copy(&part(bucket, WRITING, number), &part(bucket, folder, number)).await?;
             }
-            let within = part(bucket, folder, under_way.files);
+            let within = part(bucket, folder, files);
             self.clear(&format!("{bucket}/{folder}/"), |key| *key < *within).await?;
         }
-        self.clear(&format!("{bucket}/{WRITING}/"), |_| false).await?;
         let mut moments = self.folders(&format!("{bucket}/")).await?;
         moments.retain(|name| is_moment(name));
         let old = moments.len().saturating_sub(CENSUS_KEPT);

@@ -11,6 +11,7 @@ use md5::{Digest as _, Md5};
 
 use crate::account::FIRST;
 use crate::bucket::{Bucket, BucketError, CreateBucketError};
+use crate::census::BUCKET;
 use crate::clock::UnixMs;
 use crate::describe::Description;
 use crate::digest::{BlockSums, extent_digest};
@@ -89,7 +90,8 @@ impl<'a> Publisher<'a> {
         else {
             return Ok(Published::No);
         };
-        if says.namespace != self.namespace.id() {
+        // The inventory is made anew, in a bucket that is empty; what is left of an old one is nobody's.
+        if says.namespace != self.namespace.id() || says.bucket == BUCKET {
             return Ok(Published::No);
         }
         let bucket = self.bucket(&bucket).await?;

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use holdall_namespace::assimilate::Assimilate;
 use holdall_namespace::census::{BUCKET, Census, CensusError, Taken};
+use holdall_namespace::inventory::Access;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::RowAccessor;
 
@@ -69,6 +71,12 @@ async fn each_run_replaces_the_latest_and_two_are_kept() {
     house.namespace.delete_bucket(&house.photos).await.unwrap();
     finish(house.namespace.census().await.unwrap()).await;
     assert_eq!(house.files("photos/").await, Vec::<String>::new());
+    for key in house.rows("logs/latest/").await {
+        house.delete(&house.logs, &key).await;
+    }
+    house.namespace.delete_bucket(&house.logs).await.unwrap();
+    finish(house.namespace.census().await.unwrap()).await;
+    assert_eq!(house.files("").await, Vec::<String>::new(), "the last bucket is forgotten as any other");
     let mut found = Vec::new();
     house.namespace.check(true, &mut |finding| found.push(finding)).await.unwrap();
     assert_eq!(found, []);
@@ -100,6 +108,85 @@ async fn what_breaks_off_is_not_shown() {
     assert_eq!(house.files("logs/.writing/").await, Vec::<String>::new());
 }
 
+/// A run of which some files were shown stayed half a run, beside the others and as the latest, until two more had ended.
+#[tokio::test]
+async fn what_breaks_off_while_it_is_shown_is_ended_by_the_next_run() {
+    let (house, calendar) = heat::house("census-half").await;
+    for number in 0..600 {
+        house.put(&house.logs, &format!("{number:03}"), 1).await;
+    }
+    finish(house.namespace.census().await.unwrap()).await;
+    calendar.pass(1);
+    house.put(&house.logs, "x", 1).await;
+    let mut broken = house.namespace.census().await.unwrap();
+    broken.cut_files_for_tests(1000);
+    for _ in 0..4 {
+        broken.next().await.unwrap();
+    }
+    drop(broken);
+    // As it is when a gateway dies between two copies.
+    let (home, written) = (house.inventory().await, house.files("logs/.writing/").await);
+    let (run, all) = ("2026-11-30T19-00Z", house.rows("logs/.writing/").await);
+    assert_eq!((all.len(), written.len()), (601, 3));
+    house.put(&home, &format!("logs/.writing/run/{run}/{}", written.len()), 0).await;
+    for folder in [run, "latest"] {
+        support::copy(&house.namespace, &home, &written[0], &format!("logs/{folder}/part-00000.parquet")).await;
+    }
+    assert!(house.rows("logs/latest/").await.len() < 600);
+    house.namespace.census().await.unwrap().next().await.unwrap();
+    assert_eq!(house.rows("logs/latest/").await, all);
+    assert_eq!(house.rows(&format!("logs/{run}/")).await, all);
+    assert_eq!(house.files("logs/.writing/").await, Vec::<String>::new());
+}
+
+/// An empty bucket of another account was taken for the inventory, whose owner then read the names of everybody's objects.
+#[tokio::test]
+async fn a_bucket_of_another_account_is_left_alone() {
+    let house = House::new("census-account").await;
+    house.put(&house.logs, "secret", 1).await;
+    let (other, _) = house.namespace.create_account("other").await.unwrap();
+    let theirs = house.namespace.create_bucket(&BUCKET.parse().unwrap(), other.id).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(house.namespace.census().await.err(), Some(CensusError::Foreign));
+        assert!(!house.namespace.is_inventory(&theirs).await.unwrap());
+        assert_eq!(house.files("").await, Vec::<String>::new());
+    }
+    house.put(&theirs, "a", 1).await;
+    house.delete(&theirs, "a").await;
+    house.namespace.delete_bucket(&theirs).await.unwrap();
+    finish(house.namespace.census().await.unwrap()).await;
+    assert_eq!(house.rows("logs/latest/").await, ["secret"]);
+    assert_eq!(house.inventory().await.owner, 1);
+}
+
+/// What others put into a folder would have appeared among the files, and runs would have taken it away.
+#[tokio::test]
+async fn a_bucket_that_is_taken_over_into_is_left_alone() {
+    let house = House::new("census-root").await;
+    let folder = tempfile::tempdir().unwrap();
+    let nas = DeclaredSilo::own(format!("file://{}", folder.path().display()));
+    let silos = [("nas".to_owned(), DeclaredSilo { access: Access::ReadOnly, ..nas })].into();
+    house.namespace.apply(&Declared { silos, ..Declared::default() }, false).await.unwrap();
+    let theirs = house.namespace.create_bucket(&BUCKET.parse().unwrap(), 1).await.unwrap();
+    let order = Assimilate {
+        silo: "nas".to_owned(),
+        prefix: String::new(),
+        bucket: theirs.name.clone(),
+        into: String::new(),
+        partial_lists: false,
+        every_seconds: 3600,
+        watch: false,
+        write: false,
+    };
+    let root = house.namespace.assimilate(order.clone()).await.unwrap();
+    assert_eq!(house.namespace.census().await.err(), Some(CensusError::Foreign));
+    assert!(!house.namespace.is_inventory(&theirs).await.unwrap());
+    house.namespace.forget_root(root.id).await.unwrap();
+    finish(house.namespace.census().await.unwrap()).await;
+    let refused = house.namespace.assimilate(order).await.unwrap_err().to_string();
+    assert!(refused.contains("for the inventory alone"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_bucket_that_somebody_has_is_left_alone() {
     let house = House::new("census-foreign").await;
@@ -111,4 +198,17 @@ async fn a_bucket_that_somebody_has_is_left_alone() {
     finish(house.namespace.census().await.unwrap()).await;
     assert!(house.namespace.is_inventory(&theirs).await.unwrap());
     assert_eq!(house.files("logs/latest/").await.len(), 1);
+}
+
+/// It was missing without a word.
+#[tokio::test]
+async fn what_could_not_be_looked_at_is_told() {
+    let house = House::new("census-unclear").await;
+    house.put(&house.logs, "gone", 100).await;
+    house.remove_extents().await;
+    house.put(&house.logs, "here", 100).await;
+    let taken = finish(house.namespace.census().await.unwrap()).await;
+    assert_eq!((taken.objects, taken.unclear), (1, 1), "{taken:?}");
+    assert!(taken.example.unwrap().starts_with("s3://logs/gone: "));
+    assert_eq!(house.rows("logs/latest/").await, ["here"]);
 }

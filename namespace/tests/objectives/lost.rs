@@ -112,6 +112,8 @@ async fn what_a_lost_silo_held_is_made_again_and_what_was_only_there_is_told() {
         assert_eq!(support::text(&opened).await, Err(GetError::Fault(gone.clone())));
         assert_eq!(house.copy(&opened).await.unwrap_err(), PutError::Fault(gone));
     }
+    assert_eq!(house.keys_where("s3://", "copies == 0").await, ["big", "small"], "a lost copy is none");
+    assert_eq!(house.keys_where("s3://logs/", "copies == 2 && !('disk' in silos)").await, ["big", "small"]);
     let parts = vec![NamedPart { number: 1, etag: part.etag, checksum: None }];
     let complete = Complete {
         bucket: &house.photos,

@@ -69,7 +69,7 @@ pub struct FoundSum {
     pub looked_at: u64,
     /// There may be more: as many were found as were asked for.
     pub limited: bool,
-    /// Objects that the condition could not be asked about: they count as no.
+    /// Objects that the condition could not be asked about, or that could not be looked at: they count as no.
     pub unclear: u64,
     /// The first of them, and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
