@@ -151,6 +151,8 @@ impl Namespace {
             self.wait_for_packs(open.id, name).await?;
             // Only what has a name of its own by now.
             self.core.forget_outs(open.id).await?;
+            // It is empty by now: nothing that was found in it says anything.
+            self.core.forget_damage_of(open.id).await?;
             match self.core.commit_removal(open.id, name, inventory.revision).await {
                 Ok(()) => {
                     self.core.refresh_inventory(true).await?;

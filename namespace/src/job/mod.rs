@@ -264,7 +264,7 @@ impl JobInfo {
     }
 
     /// Whether it has ended, and does not go on.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         !self.is_active() && self.state != JobState::Paused
     }
 }
@@ -546,6 +546,7 @@ impl Core {
         let _one_at_a_time = self.ordering.lock().await;
         self.refuse_at_odds(&order).await?;
         self.write_new_job(JobInfo::new(0, order, pace, self.clock.now())).await?;
+        self.forget_old_jobs().await?;
         self.job_wanted.notify_one();
         Ok(())
     }
