@@ -72,6 +72,10 @@ pub const SCRUB_EVERY: Duration = Duration::from_hours(30 * 24);
 pub const SCRUB_RATE: u64 = 10 << 20;
 /// A silo may say for itself how often, but not more often than this.
 pub const SCRUB_LEAST: Duration = Duration::from_hours(1);
+/// One that did not see all is done again after this.
+pub const SCRUB_AGAIN: Duration = Duration::from_hours(24);
+/// A step of a scrub ends with so many bytes: one that is broken off goes on behind the last step.
+pub const SCRUB_STEP: u64 = 1 << 30;
 /// How often it is seen whether that is due.
 pub const SCRUB_LOOK: Duration = Duration::from_mins(1);
 /// Looks of a scrub under way at once: one waits while the other is checked.

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use holdall_silos::SiloError;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::UnixMs;
 use crate::declare::change_silo;
 use crate::engine::Page;
 use crate::extent::{JobId, Number, Replica, ReplicaState, SiloId, Slice};
 use crate::fault::Fault;
 use crate::inventory::{Inventory, OpenSilo, SiloCommandError, SiloInfo};
-use crate::job::{JobInfo, Order, OrderError, Pace, next_page};
-use crate::limits::{COMMIT_TRIES, LIST_PAGE};
+use crate::job::{JobInfo, JobState, Order, OrderError, Pace, next_page};
+use crate::limits::{COMMIT_TRIES, LIST_PAGE, SILENCE};
 use crate::list::read_name;
 use crate::name::BucketName;
 use crate::namespace::{Core, Namespace};
@@ -69,6 +71,17 @@ pub enum LoseError {
     /// It is there.
     #[error("silo `{0}` answers, and is what it was: drain it, or say --force where it is to be given up all the same")]
     Answers(String),
+    /// Something is there, and says no.
+    #[error("silo `{silo}` is not known to be gone: {reason}; say --force where it is to be given up all the same")]
+    Unsure {
+        /// Which.
+        silo: String,
+        /// One sentence fragment.
+        reason: String,
+    },
+    /// It is switched, or switched to.
+    #[error("{0} is under way: `holdall switch rollback` first")]
+    InSwitch(String),
     /// What it holds is taken over in place.
     #[error("silo `{silo}` is taken over by root {root}: `holdall assimilate forget {root}` first")]
     InRoot {
@@ -162,15 +175,20 @@ impl Namespace {
         if let Some(root) = inventory.roots.iter().find(|root| root.silo == open.id) {
             return Err(LoseError::InRoot { silo: name.to_owned(), root: root.info.id });
         }
+        if let Some(switch) = inventory.switches.iter().find(|switch| switch.is_about(open.id)) {
+            return Err(LoseError::InSwitch(switch.in_words(&inventory)));
+        }
         if !open.is_lost() {
-            if !force && self.core.still_stands(open).await {
-                return Err(LoseError::Answers(name.to_owned()));
+            if !force {
+                self.core.refuse_there(open).await?;
             }
             self.cancel_jobs_about(name).await?;
             let now = self.clock.now();
             change_silo(&*self.engine, open.id, move |row| {
                 row.lost = row.lost.or(Some(now));
                 row.cordoned = true;
+                // Nobody would ever resume it, and jobs wait for what is paused.
+                row.paused = false;
             })
             .await?;
             self.core.refresh_inventory(true).await?;
@@ -254,6 +272,29 @@ impl Namespace {
 }
 
 impl Core {
+    /// Refuses to take a silo for gone that is there, or where somebody answers and says no: that may change.
+    async fn refuse_there(&self, open: &OpenSilo) -> Result<(), LoseError> {
+        let silo = open.row.name.clone();
+        let claimed = tokio::select! {
+            biased;
+            claimed = open.claim(&self.id) => claimed,
+            () = self.clock.sleep(SILENCE) => return Ok(()),
+        };
+        match claimed {
+            Ok(()) => Err(LoseError::Answers(silo)),
+            Err(error) if says_no(&error) => Err(LoseError::Unsure { silo, reason: error.to_string() }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Whether all that a lost silo held of what others have was forgotten since it was lost.
+    pub(crate) async fn was_forgotten(&self, name: &str, lost: UnixMs) -> Result<bool, Fault> {
+        let about = |info: &JobInfo| matches!(&info.order, Order::Lost { silo } if silo == name);
+        let rows = self.job_rows().await?;
+        let last = rows.into_iter().map(|row| row.info).rfind(|info| about(info));
+        Ok(last.is_some_and(|info| info.state == JobState::Done && info.created >= lost))
+    }
+
     /// Refuses slices whose bytes went with lost silos.
     pub(crate) async fn refuse_lost(&self, slices: &[Slice]) -> Result<(), Fault> {
         let inventory = self.inventory();
@@ -270,6 +311,17 @@ impl Core {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether somebody is there who does not want to be asked, or not now: a 404 says that there is nothing.
+fn says_no(error: &SiloError) -> bool {
+    match error {
+        SiloError::Throttled => true,
+        SiloError::NotDone { reason } | SiloError::Unknown { reason } => {
+            reason.contains("answered ") && !reason.contains("answered 404")
+        }
+        _ => false,
     }
 }
 

@@ -181,7 +181,7 @@ impl Mover<'_> {
     async fn wait_while_paused(&self, planned: &[Move]) {
         let is_paused = || {
             let inventory = self.core.inventory();
-            let paused = |id: SiloId| inventory.silos.get(&id).is_some_and(|open| open.row.paused);
+            let paused = |id: SiloId| inventory.silos.get(&id).is_some_and(|open| open.row.paused && !open.is_lost());
             planned.iter().any(|planned| paused(planned.from) || paused(planned.to))
         };
         while !self.for_a_write && is_paused() && !self.pacer.is_stopped() {

@@ -3,7 +3,7 @@
 use crate::engine::{self, NotCommitted, Read, Rows, Write};
 use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
-use crate::inventory::{Inventory, SiloCommandError, WritePolicy};
+use crate::inventory::{Inventory, OpenSilo, SiloCommandError, WritePolicy};
 use crate::limits::{BEAT, COMMIT_TRIES, PATIENT_PASSES};
 use crate::namespace::{Core, Namespace};
 use crate::table::silos::{SiloRow, revision, silo as silo_key};
@@ -34,6 +34,18 @@ pub enum RemoveSiloError {
         "{extents} extents, {bytes} bytes, went with silo `{silo}`, and are nowhere else: `holdall silo lost {silo} --dry-run --list` names the objects; delete them or put them anew"
     )]
     Lost {
+        /// Which.
+        silo: String,
+        /// Extents.
+        extents: i64,
+        /// Their bytes.
+        bytes: i64,
+    },
+    /// It is lost, and what others have is not forgotten yet.
+    #[error(
+        "{extents} extents, {bytes} bytes, of silo `{silo}`, which is lost, are not forgotten yet: `holdall silo lost {silo}` again"
+    )]
+    NotForgotten {
         /// Which.
         silo: String,
         /// Extents.
@@ -122,6 +134,16 @@ impl From<Fault> for RemoveSiloError {
     }
 }
 
+/// What is known of what a silo holds.
+#[derive(Clone, Copy)]
+enum Held {
+    There,
+    /// It is lost,
+    Gone,
+    /// and what others have of it was forgotten.
+    Forgotten,
+}
+
 enum Refusal {
     /// Silos or settings changed since everybody was waited for.
     Changed,
@@ -145,13 +167,15 @@ impl Namespace {
             let inventory = self.core.inventory();
             let open = inventory.named(name).ok_or_else(|| SiloCommandError::NoSuchSilo(name.to_owned()))?;
             self.core.refuse_in_use(&inventory, name).await?;
-            let lost = open.is_lost();
+            let lost = self.core.standing(open).await?;
             refuse_held(name, lost, self.core.counted(Counted::Silo(open.id)).await?, Usage::default())?;
             self.core.settle().await?;
             self.wait_for_packs(open.id, name).await?;
             // Only what has a name of its own by now.
             self.core.forget_outs(open.id).await?;
-            match self.core.commit_removal(open.id, name, inventory.revision).await {
+            // It is empty by now: nothing that was found in it says anything.
+            self.core.forget_damage_of(open.id).await?;
+            match self.core.commit_removal(open.id, name, inventory.revision, lost).await {
                 Ok(()) => {
                     self.core.refresh_inventory(true).await?;
                     tracing::info!(silo = name, "silo taken out");
@@ -180,6 +204,11 @@ impl Namespace {
 }
 
 impl Core {
+    async fn standing(&self, open: &OpenSilo) -> Result<Held, Fault> {
+        let Some(lost) = open.row.lost else { return Ok(Held::There) };
+        Ok(if self.was_forgotten(&open.row.name, lost).await? { Held::Forgotten } else { Held::Gone })
+    }
+
     /// What names the silo, and would name nothing.
     async fn refuse_in_use(&self, inventory: &Inventory, name: &str) -> Result<(), RemoveSiloError> {
         let silo = || name.to_owned();
@@ -221,7 +250,7 @@ impl Core {
 
     /// The counts are read in the commit: what was on its way has arrived by now, and nothing sets out any more as long
     /// as the settings are those that everybody was waited for.
-    async fn commit_removal(&self, id: SiloId, name: &str, settled_at: i64) -> Result<(), Refusal> {
+    async fn commit_removal(&self, id: SiloId, name: &str, settled_at: i64, held: Held) -> Result<(), Refusal> {
         let (live, retired) = (usage::keys(Counted::Silo(id)), usage::keys(Counted::Retired(id)));
         let counters: Vec<_> = live.iter().chain(&retired).cloned().collect();
         let mut reads = vec![Read::Row(silo_key(id)), Read::Row(revision())];
@@ -237,7 +266,7 @@ impl Core {
                 objects: usage::read(rows.get(&keys[0])),
                 bytes: usage::read(rows.get(&keys[1])),
             };
-            refuse_held(&name, row.lost.is_some(), count(&live), count(&retired)).map_err(Refusal::Not)?;
+            refuse_held(&name, held, count(&live), count(&retired)).map_err(Refusal::Not)?;
             let mut writes = vec![Write::Delete(silo_key(id)), Write::Add(revision(), 1)];
             writes.extend(counters.iter().cloned().map(Write::Delete));
             Ok((writes, ()))
@@ -255,13 +284,15 @@ impl Core {
 }
 
 /// Bytes of ours are in the way.
-fn refuse_held(silo: &str, lost: bool, live: Usage, retired: Usage) -> Result<(), RemoveSiloError> {
+fn refuse_held(silo: &str, held: Held, live: Usage, retired: Usage) -> Result<(), RemoveSiloError> {
     let silo = || silo.to_owned();
-    if live.objects != 0 && lost {
-        return Err(RemoveSiloError::Lost { silo: silo(), extents: live.objects, bytes: live.bytes });
-    }
-    if live.objects != 0 {
-        return Err(RemoveSiloError::Holds { silo: silo(), extents: live.objects, bytes: live.bytes });
+    let (extents, bytes) = (live.objects, live.bytes);
+    if extents != 0 {
+        return Err(match held {
+            Held::There => RemoveSiloError::Holds { silo: silo(), extents, bytes },
+            Held::Gone => RemoveSiloError::NotForgotten { silo: silo(), extents, bytes },
+            Held::Forgotten => RemoveSiloError::Lost { silo: silo(), extents, bytes },
+        });
     }
     if retired.objects != 0 {
         return Err(RemoveSiloError::Retired { silo: silo(), replicas: retired.objects });

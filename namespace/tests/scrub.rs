@@ -17,6 +17,7 @@ use holdall_namespace::objective::{Objective, Scope};
 use holdall_namespace::scrub::{Damage, Done, Flaw, ScrubOptions};
 use holdall_namespace::set_silo::SetSilo;
 use holdall_namespace::{Namespace, limits};
+use holdall_silos::memory::Memory as Blobs;
 use tempfile::TempDir;
 
 use support::clock::TestClock;
@@ -236,6 +237,44 @@ async fn what_a_reader_meets_is_made_good_at_once() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("nothing was made good: {:?}", house.namespace.damage().await);
+}
+
+/// Where a silo took nothing, a bad copy was given up, and with it the blocks of it that were nowhere else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_copy_stays_as_long_as_no_good_one_takes_its_place() {
+    let house = House::with(Arc::new(SystemClock::new()), "memory:scrub-full-", None).await;
+    let silo = Blobs::named("scrub-full-one");
+    let text = Drawn(17).text(300_000);
+    house.put("a", &text).await;
+    house.copy_all().await;
+    let rots = |name: &String| silo.peek(name).is_some_and(|bytes| bytes.len() == text.len());
+    let name = silo.names().into_iter().find(rots).unwrap();
+    let mut bytes = silo.peek(&name).unwrap().to_vec();
+    bytes[1000] ^= 1;
+    silo.plant(&name, bytes, b"");
+    silo.limit(0);
+    assert_eq!(house.scrub("one").await, (1, 1, 0));
+    let left = house.left().await;
+    assert!(left.len() == 1 && left[0].reason.contains("not replaced: silo `one`: the silo is full"), "{left:?}");
+    let replicas = house.namespace.where_is(&house.bucket.name, &"a".parse().unwrap()).await.unwrap();
+    let held: Vec<_> = replicas.iter().filter(|replica| replica.state == "verified").collect();
+    assert_eq!(held.len(), 2, "nothing is given up");
+    assert_eq!(house.read("a").await.as_ref(), Ok(&text));
+}
+
+/// A replica that was found damaged and is well again stayed in the list for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_well_again_is_not_damaged() {
+    let house = House::new().await;
+    house.put("a", &Drawn(19).text(300_000)).await;
+    let (path, _) = house.file("a", "one").await;
+    let whole = std::fs::read(&path).unwrap();
+    change(&path, |bytes| bytes[1000] ^= 1);
+    assert_eq!(house.scrub("one").await, (1, 1, 0));
+    assert_eq!(house.namespace.damage_left().await, Ok(1));
+    change(&path, |bytes| *bytes = whole);
+    assert_eq!(house.scrub("one").await, (1, 0, 0));
+    assert_eq!(house.namespace.damage().await.unwrap(), []);
 }
 
 /// Nobody orders it.

@@ -101,6 +101,8 @@ impl From<LoseError> for Problem {
     fn from(error: LoseError) -> Self {
         let code = match &error {
             LoseError::Answers(_) => "silo_answers",
+            LoseError::Unsure { .. } => "silo_unsure",
+            LoseError::InSwitch(_) => "silo_in_switch",
             LoseError::InRoot { .. } => "silo_in_root",
             LoseError::NotLost(_) => "silo_not_lost",
             LoseError::NotFound { .. } => "silo_refused",
@@ -118,7 +120,7 @@ impl From<RemoveSiloError> for Problem {
             RemoveSiloError::Holds { .. } | RemoveSiloError::Retired { .. } | RemoveSiloError::Packs { .. } => {
                 "silo_not_empty"
             }
-            RemoveSiloError::Lost { .. } => "silo_lost",
+            RemoveSiloError::Lost { .. } | RemoveSiloError::NotForgotten { .. } => "silo_lost",
             RemoveSiloError::Kept { .. } => "silo_keeps_files",
             RemoveSiloError::InPolicy { .. } => "silo_in_policy",
             RemoveSiloError::InObjective { .. } => "silo_in_objective",

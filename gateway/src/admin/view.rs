@@ -13,7 +13,6 @@ use holdall_namespace::objective::Alignment;
 use holdall_namespace::price::Price;
 use holdall_namespace::probe::{Measured, Probed, Speed};
 use holdall_namespace::scrub::{Damage, Done, Flaw};
-use holdall_namespace::usage::{Usage, UsageReport};
 use holdall_silos::Facts;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -22,10 +21,12 @@ use serde::{Deserialize, Serialize};
 mod found;
 mod roots;
 mod switches;
+mod usage;
 
 pub use found::{CensusLine, FindLine, FoundSum, FoundView, LabelLine};
 pub use roots::{ConflictView, RootView};
 pub use switches::{SwitchRequest, SwitchView};
+pub use usage::{UsageLine, UsageView};
 
 /// A gateway about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -312,31 +313,6 @@ pub struct Applied {
     pub changes: Vec<Change>,
 }
 
-/// Usage by bucket, account and silo.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UsageView {
-    /// Logical bytes by bucket.
-    pub buckets: Vec<UsageLine>,
-    /// Logical bytes by account.
-    pub accounts: Vec<UsageLine>,
-    /// Stored bytes by silo, retired ones included.
-    pub silos: Vec<UsageLine>,
-}
-
-/// One count.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UsageLine {
-    /// Of what.
-    pub name: String,
-    /// A bucket's account.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub account: Option<String>,
-    /// Current versions, or replicas.
-    pub objects: i64,
-    /// Bytes.
-    pub bytes: i64,
-}
-
 /// The index, and how its backups stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexView {
@@ -578,27 +554,6 @@ impl From<ReplicaInfo> for ReplicaView {
             bytes: replica.bytes,
             since: time(replica.since),
             job: replica.job,
-        }
-    }
-}
-
-impl From<UsageReport> for UsageView {
-    fn from(report: UsageReport) -> Self {
-        let name_of = |id| report.accounts.iter().find(|(known, ..)| *known == id).map(|(_, name, _)| name.clone());
-        let line = |name: String, account, usage: Usage| UsageLine {
-            name,
-            account,
-            objects: usage.objects,
-            bytes: usage.bytes,
-        };
-        Self {
-            buckets: report
-                .buckets
-                .iter()
-                .map(|(name, id, usage)| line(name.to_string(), name_of(*id), *usage))
-                .collect(),
-            accounts: report.accounts.iter().map(|(_, name, usage)| line(name.clone(), None, *usage)).collect(),
-            silos: report.silos.iter().map(|(name, usage)| line(name.clone(), None, *usage)).collect(),
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn run(context: &Context, command: Scrub) -> Result<(), Failure
         let ours = all.into_iter().filter(|silo| silo.access == Access::Own && silo.health == Health::Up);
         silos = ours.map(|silo| silo.name).collect();
     }
-    let mut left = 0;
+    let (mut left, mut unread) = (0, 0);
     for silo in silos {
         let pace = Pace { bytes_per_second: command.rate.map(|rate| rate.0), concurrency: None };
         let request = JobRequest { order: Order::Scrub { silo: silo.clone() }, pace };
@@ -59,13 +59,20 @@ pub(super) async fn run(context: &Context, command: Scrub) -> Result<(), Failure
             job = progress::follow(&admin, job.id, JobState::Done, &mut ctrl_c).await?;
         }
         left += job.damaged - job.mended;
+        unread += job.failed;
         if context.global.json { print::ndjson(&job)? } else { print::line(sentence(&job))? }
     }
-    match left {
-        0 => Ok(()),
-        1 => Err(Failure::failed("1 damaged replica is left: `holdall scrub --list` says more")),
-        left => Err(Failure::failed(format!("{left} damaged replicas are left: `holdall scrub --list` says more"))),
-    }
+    outcome(left, unread)
+}
+
+fn outcome(left: u64, unread: u64) -> Result<(), Failure> {
+    let replicas = |count: u64| if count == 1 { "replica" } else { "replicas" };
+    let is = if left == 1 { "is" } else { "are" };
+    let left =
+        (left > 0).then(|| format!("{left} damaged {} {is} left: `holdall scrub --list` says more", replicas(left)));
+    let unread = (unread > 0).then(|| format!("{unread} {} could not be read", replicas(unread)));
+    let wrong: Vec<String> = left.into_iter().chain(unread).collect();
+    if wrong.is_empty() { Ok(()) } else { Err(Failure::failed(wrong.join("; "))) }
 }
 
 async fn dry_run(
@@ -93,11 +100,11 @@ async fn list(context: &Context, admin: &Endpoint) -> Result<(), Failure> {
         let flaw = match damage.flaw {
             Flaw::Rotten => "rotten",
             Flaw::Missing => "missing",
+            Flaw::Unreadable => "unreadable",
         };
         let done = match damage.done {
             Done::Left => "left",
             Done::Repaired => "repaired",
-            Done::GivenUp => "given up, others have it",
         };
         let object = damage.bucket.zip(damage.key).map(|(bucket, key)| format!("s3://{bucket}/{key}"));
         let object = object.unwrap_or_else(|| format!("extent {}", damage.extent));

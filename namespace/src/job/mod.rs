@@ -16,6 +16,7 @@ use crate::table::jobs::{JobRow, job as job_key, next_job};
 use crate::table::roots::RootRow;
 use crate::table::{after_prefix, decode_row, encode, key};
 
+mod halt;
 mod run;
 mod walk;
 
@@ -264,7 +265,7 @@ impl JobInfo {
     }
 
     /// Whether it has ended, and does not go on.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         !self.is_active() && self.state != JobState::Paused
     }
 }
@@ -318,53 +319,6 @@ impl Namespace {
     pub async fn job_moves(&self, id: JobId) -> Result<Vec<MoveInfo>, OrderError> {
         self.job(id).await?;
         Ok(self.core.running.moves(id))
-    }
-
-    /// Stops a job; moves under way are given up.
-    pub async fn cancel_job(&self, id: JobId) -> Result<JobInfo, OrderError> {
-        let now = self.clock.now();
-        self.core
-            .halt_job(id, move |info| {
-                if !info.is_over() {
-                    info.state = JobState::Cancelled;
-                    info.finished = Some(now);
-                }
-            })
-            .await
-    }
-
-    /// Stops a job until it is resumed; moves under way are given up, and what was moved stays moved. A drain that only waits
-    /// for the sweep is not paused.
-    pub async fn pause_job(&self, id: JobId) -> Result<JobInfo, OrderError> {
-        let pause = |info: &mut JobInfo| {
-            if info.state == JobState::Running {
-                info.state = JobState::Paused;
-            }
-        };
-        let info = self.core.halt_job(id, pause).await?;
-        if info.state == JobState::Paused {
-            return Ok(info);
-        }
-        Err(OrderError::Invalid(format!("job {id} does not run: there is nothing to pause")))
-    }
-
-    /// Lets a paused job go on, unless what was ordered since contradicts it.
-    pub async fn resume_job(&self, id: JobId) -> Result<JobInfo, OrderError> {
-        let _one_at_a_time = self.core.ordering.lock().await;
-        let info = self.job(id).await?;
-        if info.state != JobState::Paused {
-            return Err(OrderError::Invalid(format!("job {id} is not paused")));
-        }
-        self.core.refuse_at_odds(&info.order).await?;
-        self.core.running.gone(id).await;
-        let changed = self.core.change_job(id, |row| {
-            if row.info.state == JobState::Paused {
-                row.info.state = JobState::Running;
-            }
-        });
-        let info = changed.await?.ok_or(OrderError::NoSuchJob(id))?;
-        self.core.job_wanted.notify_one();
-        Ok(info)
     }
 
     /// Every replica of an object's bytes.
@@ -520,7 +474,7 @@ impl Core {
 
     /// Refuses an order that a running job, or a cordon, stands against. A drain takes its target into use itself; placing
     /// does not.
-    async fn refuse_at_odds(&self, order: &Order) -> Result<(), OrderError> {
+    pub(super) async fn refuse_at_odds(&self, order: &Order) -> Result<(), OrderError> {
         self.refuse_running(order).await?;
         self.refuse_unfilled(order).await?;
         let inventory = self.inventory();
@@ -547,6 +501,7 @@ impl Core {
         let _one_at_a_time = self.ordering.lock().await;
         self.refuse_at_odds(&order).await?;
         self.write_new_job(JobInfo::new(0, order, pace, self.clock.now())).await?;
+        self.forget_old_jobs().await?;
         self.job_wanted.notify_one();
         Ok(())
     }
@@ -561,20 +516,6 @@ impl Core {
             Err(Uncommitted::Refused(fault) | Uncommitted::Fault(fault)) => Err(fault.into()),
             Err(Uncommitted::Unknown) => Err(Fault::Unavailable("whether the job began is unknown".to_owned()).into()),
         }
-    }
-
-    /// Changes a job's row so that it does not go on, and ends what is under way here.
-    async fn halt_job(
-        &self,
-        id: JobId,
-        change: impl Fn(&mut JobInfo) + Send + Sync + 'static,
-    ) -> Result<JobInfo, OrderError> {
-        let changed = self.change_job(id, move |row| change(&mut row.info)).await?;
-        let info = changed.ok_or(OrderError::NoSuchJob(id))?;
-        if !info.is_active() {
-            self.running.cancel(id);
-        }
-        Ok(info)
     }
 
     /// Changes a job's row; `None` when there is no such job.

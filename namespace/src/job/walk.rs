@@ -5,18 +5,22 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
-use crate::extent::{Number, ReplicaState, Slice};
+use crate::extent::{Number, ReplicaState, SiloId, Slice};
 use crate::fault::Fault;
 use crate::job::{Order, OrderError, PlanSummary, ReplicaInfo};
 use crate::namespace::Core;
 use crate::objective::{Filled, Judge, Outlook, Rules as Wishes, Scope, Told, Undo};
 use crate::plan::{Wish, plan};
+use crate::scrub::Done;
 use crate::table::extents::{ExtentRow, extent, read_extent};
 use crate::table::objects::{Data, ObjectRow, prefix as object_prefix};
 use crate::table::{after_prefix, decode, decode_row, key, successor};
 
 /// Rows looked at in one step.
 const PAGE: usize = 256;
+
+/// Replicas that are known to be damaged.
+type Damaged = BTreeSet<(SiloId, Number)>;
 
 /// An extent that an order is about.
 pub(crate) struct Found {
@@ -27,9 +31,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// One that is wished the same as all others. What went with a lost silo alone stays as it is.
-    fn of(core: &Core, id: Number, row: ExtentRow, wish: Wish) -> Self {
-        let lost = core.inventory().left_verified(&row).is_empty();
+    /// One that is wished the same as all others. What went with a lost silo alone stays as it is, and so does what is damaged
+    /// wherever else it is: the silo may be found again.
+    fn of(core: &Core, id: Number, row: ExtentRow, wish: Wish, damaged: &Damaged) -> Self {
+        let inventory = core.inventory();
+        let lost = inventory.left_verified(&row).iter().all(|replica| damaged.contains(&(replica.silo, id)));
         Self { id, row, wish: (!lost).then_some(wish) }
     }
 }
@@ -53,7 +59,7 @@ enum Over {
     Objects(Wish),
     /// Objects, each judged by objectives.
     Judged(Box<Judging>),
-    Extents(Wish),
+    Extents(Wish, Damaged),
     /// Objects whose extents are to leave a silo where nobody wants them there.
     Undone(Box<Judge>, Undo),
 }
@@ -95,7 +101,8 @@ impl Walk {
                 let judge = core.objectives(&Scope::default()).await?;
                 (vec![key::OBJECTS], Over::Undone(Box::new(judge), undo))
             }
-            (_, Some(wish)) => (vec![key::EXTENTS], Over::Extents(wish)),
+            (Order::Lost { .. }, Some(wish)) => (vec![key::EXTENTS], Over::Extents(wish, core.known_damaged().await?)),
+            (_, Some(wish)) => (vec![key::EXTENTS], Over::Extents(wish, Damaged::new())),
             (_, None) => return Err(OrderError::Invalid(format!("nothing is wished by {order}"))),
         };
         let end = after_prefix(&at);
@@ -126,7 +133,7 @@ impl Walk {
     pub(crate) fn revision(&self) -> Option<i64> {
         match &self.over {
             Over::Judged(judging) if judging.fickle => Some(judging.judge.revision()),
-            Over::Judged(_) | Over::Objects(_) | Over::Extents(_) | Over::Undone(..) => None,
+            Over::Judged(_) | Over::Objects(_) | Over::Extents(..) | Over::Undone(..) => None,
         }
     }
 
@@ -139,7 +146,7 @@ impl Walk {
     pub(crate) fn filled(&self) -> Option<(&Wishes, &Filled)> {
         match &self.over {
             Over::Judged(judging) if !judging.outdated => Some((&judging.judge.rules, judging.measures.as_ref()?)),
-            Over::Judged(_) | Over::Objects(_) | Over::Extents(_) | Over::Undone(..) => None,
+            Over::Judged(_) | Over::Objects(_) | Over::Extents(..) | Over::Undone(..) => None,
         }
     }
 
@@ -147,7 +154,7 @@ impl Walk {
     pub(crate) fn told(self) -> Option<Outlook> {
         match self.over {
             Over::Judged(judged) if !judged.outdated => Some(judged.told.outlook(&judged.judge, Default::default())),
-            Over::Judged(_) | Over::Objects(_) | Over::Extents(_) | Over::Undone(..) => None,
+            Over::Judged(_) | Over::Objects(_) | Over::Extents(..) | Over::Undone(..) => None,
         }
     }
 
@@ -184,11 +191,11 @@ impl Walk {
             }
         }
         let Some(page) = self.page(core).await? else { return Ok(None) };
-        let all = |rows: Vec<(Number, ExtentRow)>, wish| {
-            rows.into_iter().map(|(id, row)| Found::of(core, id, row, wish)).collect()
+        let all = |rows: Vec<(Number, ExtentRow)>, wish, damaged: &Damaged| {
+            rows.into_iter().map(|(id, row)| Found::of(core, id, row, wish, damaged)).collect()
         };
         match &mut self.over {
-            Over::Objects(wish) => Ok(Some(all(core.extents_of_objects(&page).await?, *wish))),
+            Over::Objects(wish) => Ok(Some(all(core.extents_of_objects(&page).await?, *wish, &Damaged::new()))),
             Over::Undone(judge, undo) => {
                 let mut found = Vec::new();
                 for mut object in core.judged(judge, &page).await? {
@@ -200,9 +207,9 @@ impl Walk {
                 }
                 Ok(Some(found))
             }
-            Over::Extents(wish) => {
+            Over::Extents(wish, damaged) => {
                 let rows = page.iter().filter_map(|(key, bytes)| read_extent(key).map(|id| Ok((id, decode(bytes)?))));
-                Ok(Some(all(rows.collect::<Result<_, Fault>>()?, *wish)))
+                Ok(Some(all(rows.collect::<Result<_, Fault>>()?, *wish, damaged)))
             }
             Over::Judged(judged) => {
                 let mut found = Vec::new();
@@ -245,6 +252,11 @@ impl Core {
         let named = |name: &String| inventory.named(name).ok_or_else(|| OrderError::NoSuchSilo(name.clone()));
         let Order::Undo { from, to, .. } = order else { return Err(OrderError::Invalid(order.to_string())) };
         Ok(Undo { from: named(from)?.id, to: named(to)?.id, since })
+    }
+
+    async fn known_damaged(&self) -> Result<Damaged, Fault> {
+        let rows = self.damaged_rows().await?;
+        Ok(rows.into_iter().filter(|(_, row)| row.done == Done::Left).map(|(of, _)| of).collect())
     }
 
     /// Counts what an order would move.

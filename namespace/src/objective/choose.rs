@@ -104,17 +104,17 @@ impl Choosing<'_> {
                 candidates.extend(leaving);
             }
             candidates.extend(&wanted.on);
-            return self.without_followers(candidates);
+            return self.without_followers(&candidates);
         }
         candidates.extend(self.otherwise.iter().filter(|id| self.may(**id)));
         if wanted.number() > 1 {
             candidates.extend(self.rules.silos.keys().filter(|id| self.may(**id) && !self.is_spare(**id)));
         }
-        self.without_followers(candidates)
+        self.without_followers(&candidates)
     }
 
     /// A silo that another one follows and that one count once: what comes along is no copy of its own.
-    fn without_followers(&self, candidates: Vec<SiloId>) -> Vec<SiloId> {
+    fn without_followers(&self, candidates: &[SiloId]) -> Vec<SiloId> {
         let follows = |id: &SiloId| {
             let leads = |from: &SiloId| self.held.on.contains(from) && candidates.contains(from);
             self.wanted.along.iter().any(|(_, from, to)| to == id && leads(from))

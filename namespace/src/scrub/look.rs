@@ -1,16 +1,18 @@
 //! Looking at replicas: is each what was written?
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use holdall_silos::SiloError;
+use futures_util::StreamExt;
+use holdall_silos::{BlobName, SiloError};
 
 use super::{Came, Flaw, Scrubber};
 use crate::digest::block_sum;
 use crate::extent::{Location, Number, SiloId};
 use crate::fault::Fault;
-use crate::inventory::OpenSilo;
+use crate::inventory::{Health, OpenSilo};
 use crate::limits::{MOVED_BYTES, MOVED_TOGETHER};
 use crate::pack::{Wanted, fetch, unpack};
 use crate::read::ExtentReader;
@@ -29,6 +31,8 @@ pub(crate) struct Item {
 enum Seen {
     Good,
     Bad(Flaw, String),
+    /// Its bytes cannot be read, though the silo has it.
+    Unreadable(String),
     /// The silo did not answer, or nobody waits any more.
     Unknown(String),
 }
@@ -88,35 +92,46 @@ impl Scrubber<'_> {
     pub(crate) async fn look(&self, items: Vec<Item>) -> Result<Came, Fault> {
         let inventory = self.core.inventory();
         let open = Arc::clone(inventory.silo(self.silo)?);
-        // What is retired meanwhile stays as long as this is open.
-        let _reading = self.core.session().open_read();
         let mut came = Came { replicas: items.len() as u64, ..Came::default() };
         came.bytes = items.iter().map(|item| item.row.size).sum();
-        let packed = items.iter().all(|item| Wanted::at(&item.location).is_some());
-        let mut seen = Vec::with_capacity(items.len());
-        if packed {
-            seen = self.together(&open, &items).await;
-        } else {
-            for item in &items {
-                seen.push(self.alone(&open, item).await);
-            }
-        }
-        let mut bad = Vec::new();
-        for (item, seen) in items.into_iter().zip(seen) {
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for (item, seen) in self.seen(&open, items).await {
             match seen {
+                Seen::Good => good.push(item.id),
                 Seen::Bad(flaw, reason) if self.still_counts(&item).await? => bad.push(Bad { item, flaw, reason }),
-                Seen::Good | Seen::Bad(..) => {}
-                Seen::Unknown(reason) => {
+                Seen::Bad(..) => {}
+                // Nobody asks any more, and the next life looks again.
+                Seen::Unreadable(_) | Seen::Unknown(_) if self.mover.pacer.is_stopped() => {}
+                Seen::Unreadable(reason) | Seen::Unknown(reason) => {
                     came.unknown += 1;
                     came.error = Some(reason);
                 }
             }
         }
         self.core.stats.add(|stats| stats.scrub.bytes += came.bytes);
-        came.damaged = bad.len() as u64;
-        let mended = self.mend(&open, bad, &mut came.error).await?;
-        came.mended = mended;
+        self.core.forget_well(self.silo, &good).await?;
+        self.mend(&open, bad, &mut came).await?;
         Ok(came)
+    }
+
+    /// What is retired meanwhile stays as long as this goes on, and no longer: what is made good may wait.
+    async fn seen(&self, open: &Arc<OpenSilo>, items: Vec<Item>) -> Vec<(Item, Seen)> {
+        let _reading = self.core.session().open_read();
+        let packed = items.iter().all(|item| Wanted::at(&item.location).is_some());
+        let mut seen = Vec::with_capacity(items.len());
+        if packed {
+            seen = self.together(open, &items).await;
+        } else {
+            for item in &items {
+                seen.push(self.alone(open, item).await);
+            }
+        }
+        for (item, seen) in items.iter().zip(&mut seen) {
+            if let Seen::Unreadable(reason) = seen {
+                *seen = self.asked_again(open, item, std::mem::take(reason)).await;
+            }
+        }
+        items.into_iter().zip(seen).collect()
     }
 
     /// A replica that rows still name must have been there all the time.
@@ -150,7 +165,7 @@ impl Scrubber<'_> {
                 Ok(Some(_)) => return Seen::Unknown("it was stopped".to_owned()),
                 Ok(None) => return self.described(open, item).await,
                 Err(Fault::Damaged(reason)) => return Seen::Bad(Flaw::Rotten, reason),
-                Err(fault) => return self.asked(open, item, fault.to_string()).await,
+                Err(fault) => return Seen::Unreadable(fault.to_string()),
             }
         }
     }
@@ -167,13 +182,39 @@ impl Scrubber<'_> {
         }
     }
 
-    /// What could not be read may be missing.
-    async fn asked(&self, open: &Arc<OpenSilo>, item: &Item, reason: String) -> Seen {
-        let Some((blob, _)) = item.location.ours(item.row.size) else { return Seen::Unknown(reason) };
+    /// What could not be read may be missing, or lie where the disk gives nothing any more: it is there, the silo is up, and it
+    /// is read in vain again. Of what is reached over a network that proves nothing.
+    async fn asked_again(&self, open: &Arc<OpenSilo>, item: &Item, reason: String) -> Seen {
+        let Some((blob, first)) = item.location.ours(item.row.size) else { return Seen::Unknown(reason) };
         match open.note(open.silo.stat(&blob).await) {
-            Ok(_) => Seen::Unknown(reason),
-            Err(error) => told(&error),
+            Ok(_) if open.row.facts.is_bucket() || open.health() != Health::Up => return Seen::Unknown(reason),
+            Ok(_) => {}
+            Err(error) => return settled(told(&error)),
         }
+        match (read_again(open, &item.location, &blob, first..first + item.row.size).await, open.health()) {
+            (Err(SiloError::NotDone { reason }), Health::Up) => Seen::Bad(Flaw::Unreadable, reason),
+            _ => Seen::Unknown(reason),
+        }
+    }
+}
+
+/// Reads bytes past caches to nowhere, and what a file says of itself.
+async fn read_again(open: &OpenSilo, location: &Location, blob: &BlobName, range: Range<u64>) -> Result<(), SiloError> {
+    let mut pieces = open.note(open.silo.read_back(blob, range.end, range).await)?;
+    while let Some(piece) = pieces.next().await {
+        open.note(piece)?;
+    }
+    match location {
+        Location::Blob(_) => open.note(open.silo.describe(blob).await).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// It is not asked a third time.
+fn settled(seen: Seen) -> Seen {
+    match seen {
+        Seen::Unreadable(reason) => Seen::Unknown(reason),
+        seen => seen,
     }
 }
 
@@ -182,6 +223,7 @@ fn told(error: &SiloError) -> Seen {
     match error {
         SiloError::Missing => Seen::Bad(Flaw::Missing, "the silo does not have it".to_owned()),
         SiloError::Mismatch { reason } => Seen::Bad(Flaw::Rotten, reason.clone()),
+        SiloError::NotDone { reason } => Seen::Unreadable(reason.clone()),
         other => Seen::Unknown(other.to_string()),
     }
 }

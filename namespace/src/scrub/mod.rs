@@ -12,13 +12,14 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::UnixMs;
-use crate::engine::{self, Priority, Rows, Write};
+use crate::engine::{self, Key, Priority, Rows, Write};
 use crate::extent::{Location, Number, SiloId};
 use crate::fault::Fault;
 use crate::inventory::{Access, Health, OpenSilo};
-use crate::job::{BY_ITSELF, Order, OrderError, Pace};
+use crate::job::{BY_ITSELF, JobInfo, JobState, Order, OrderError, Pace};
 use crate::limits::{
-    BACKGROUND_ROWS, DAMAGED_KEPT, DAMAGED_SHOWN, LIST_PAGE, MENDED_SHOWN, MET_AGAIN, SCRUB_LOOK, SCRUB_MET,
+    BACKGROUND_ROWS, DAMAGED_KEPT, DAMAGED_SHOWN, LIST_PAGE, MENDED_SHOWN, MET_AGAIN, SCRUB_AGAIN, SCRUB_EVERY,
+    SCRUB_LOOK, SCRUB_MET,
 };
 use crate::mover::{Mover, Pacer};
 use crate::namespace::{Core, Namespace};
@@ -48,18 +49,18 @@ pub enum Flaw {
     Rotten,
     /// It is not there, in a silo that is.
     Missing,
+    /// It is there, and its disk does not give its bytes.
+    Unreadable,
 }
 
 /// What became of a flaw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Done {
-    /// Nothing: no other silo has it whole.
+    /// Nothing: no other silo has it whole, or its own took no other; the next scrub tries again.
     Left,
     /// It was replaced from another copy.
     Repaired,
-    /// Its silo took no other, and others have it.
-    GivenUp,
 }
 
 /// A flaw as it is shown.
@@ -178,29 +179,55 @@ impl Core {
         }
     }
 
-    /// Writes flaws down. Of those that were made good some are kept.
+    /// Writes flaws down; those that are known, always. Of those that were made good some are kept.
     pub(crate) async fn note_damage(&self, found: Vec<(SiloId, Number, DamagedRow)>) -> Result<(), Fault> {
         if found.is_empty() {
             return Ok(());
         }
         let (damaged_now, mended) =
-            (found.len() as u64, found.iter().filter(|(_, _, row)| row.done != Done::Left).count() as u64);
+            (found.len() as u64, found.iter().filter(|(_, _, row)| row.done == Done::Repaired).count() as u64);
         self.stats.add(|stats| {
             stats.scrub.damaged += damaged_now;
             stats.scrub.mended += mended;
         });
         let range = vec![key::DAMAGED]..after_prefix(&[key::DAMAGED]);
-        let known = self.engine.range(range, DAMAGED_KEPT, usize::MAX).await?.len();
-        let limit = |row: &DamagedRow| if row.done == Done::Left { DAMAGED_KEPT } else { DAMAGED_SHOWN };
-        let kept = found.into_iter().enumerate().filter(|(at, (_, _, row))| known + at < limit(row));
-        let writes: Vec<Write> = kept.map(|(_, (silo, id, row))| Write::Put(damaged(silo, id), encode(&row))).collect();
+        let mut known = self.engine.range(range, DAMAGED_KEPT, usize::MAX).await?.len();
+        let keys: Vec<Key> = found.iter().map(|(silo, id, _)| damaged(*silo, *id)).collect();
+        let before = self.engine.get(&keys).await?;
+        let mut writes = Vec::with_capacity(found.len());
+        for ((key, before), (_, _, row)) in keys.into_iter().zip(before).zip(found) {
+            let limit = if row.done == Done::Left { DAMAGED_KEPT } else { DAMAGED_SHOWN };
+            if before.is_some() || known < limit {
+                known += usize::from(before.is_none());
+                writes.push(Write::Put(key, encode(&row)));
+            }
+        }
         self.write_damage(writes).await
     }
 
-    /// Forgets what is of no interest any more of a silo that was looked through since a moment: what is gone, what was made good
-    /// long ago, and, where all of it was seen, what was found damaged before and is well.
-    pub(crate) async fn forget_damage(&self, silo: SiloId, since: UnixMs, all: bool) -> Result<(), Fault> {
-        let shown = since - MENDED_SHOWN.as_millis() as UnixMs;
+    /// What was found damaged and is seen to be well is not damaged.
+    pub(crate) async fn forget_well(&self, silo: SiloId, well: &[Number]) -> Result<(), Fault> {
+        let keys: Vec<Key> = well.iter().map(|id| damaged(silo, *id)).collect();
+        let mut gone = Vec::new();
+        for (key, row) in keys.iter().zip(self.engine.get(&keys).await?) {
+            if decode_row::<DamagedRow>(row.as_ref())?.is_some_and(|row| row.done == Done::Left) {
+                gone.push(Write::Delete(key.clone()));
+            }
+        }
+        self.write_damage(gone).await
+    }
+
+    /// All that was found in a silo which is taken out.
+    pub(crate) async fn forget_damage_of(&self, silo: SiloId) -> Result<(), Fault> {
+        let first = of_silo(silo);
+        let end = after_prefix(&first);
+        let rows = self.engine.range(first..end, usize::MAX, usize::MAX).await?;
+        self.write_damage(rows.iter().map(|(key, _)| Write::Delete(key.to_vec())).collect()).await
+    }
+
+    /// Forgets what is of no interest any more of a silo that was looked through: what is gone, and what was made good long ago.
+    pub(crate) async fn forget_damage(&self, silo: SiloId) -> Result<(), Fault> {
+        let shown = self.clock.now() - MENDED_SHOWN.as_millis() as UnixMs;
         let (mut at, mut gone) = (of_silo(silo), Vec::new());
         let end = after_prefix(&at);
         loop {
@@ -211,8 +238,8 @@ impl Core {
                 let (Some((_, id)), row) = (read_damaged(key), decode::<DamagedRow>(row)?) else { continue };
                 let held: Option<ExtentRow> = decode_row(self.engine.get(&[extent(id)]).await?[0].as_ref())?;
                 let stays = match row.done {
-                    Done::Left => is_there(held.as_ref(), silo, &row.location) && (!all || row.found >= since),
-                    Done::Repaired | Done::GivenUp => row.found >= shown,
+                    Done::Left => is_there(held.as_ref(), silo, &row.location),
+                    Done::Repaired => row.found >= shown,
                 };
                 if !stays {
                     gone.push(Write::Delete(key.to_vec()));
@@ -248,24 +275,26 @@ impl Core {
         }
     }
 
-    /// A silo that was not scrubbed for as long as it may be, where none is scrubbed now.
+    /// A silo that was not scrubbed for as long as it may be, where none is scrubbed now that answers. One whose scrub did not see
+    /// all is tried again.
     async fn due_for_scrub(&self, options: &ScrubOptions) -> Result<Option<String>, Fault> {
         let rows = self.job_rows().await?;
-        let scrubs = || rows.iter().filter(|row| matches!(row.info.order, Order::Scrub { .. }));
-        if scrubs().any(|row| row.info.is_active()) {
+        let scrubs: Vec<&JobInfo> =
+            rows.iter().map(|row| &row.info).filter(|info| matches!(info.order, Order::Scrub { .. })).collect();
+        let inventory = self.inventory();
+        let goes_on = |open: &Arc<OpenSilo>| open.health() == Health::Up && !open.row.paused;
+        let about = |info: &JobInfo, open: &Arc<OpenSilo>| info.order.names(&open.row.name);
+        let active = scrubs.iter().filter(|info| info.is_active());
+        if active.into_iter().any(|info| inventory.silos.values().any(|open| about(info, open) && goes_on(open))) {
             return Ok(None);
         }
-        let last = |open: &OpenSilo| {
-            let own = scrubs().filter(|row| row.info.order.names(&open.row.name));
-            own.map(|row| row.info.created).max().unwrap_or(open.row.created)
-        };
-        let inventory = self.inventory();
         let now = self.clock.now();
-        let is_due = |open: &&Arc<OpenSilo>| {
-            open.scrubbed_every(options.every).is_some_and(|every| last(open) + every.as_millis() as UnixMs <= now)
-        };
-        let due = inventory.silos.values().filter(is_due);
-        Ok(due.min_by_key(|open| last(open)).map(|open| open.row.name.clone()))
+        let due = inventory.silos.values().filter(|open| goes_on(open)).filter_map(|open| {
+            let every = open.scrubbed_every(options.every)?;
+            let own: Vec<&JobInfo> = scrubs.iter().copied().filter(|info| about(info, open)).collect();
+            due_since(&own, open.row.created, every).filter(|due| *due <= now).map(|due| (due, open))
+        });
+        Ok(due.min_by_key(|(due, _)| *due).map(|(_, open)| open.row.name.clone()))
     }
 
     /// Looks at what readers met, for ever.
@@ -274,6 +303,12 @@ impl Core {
         loop {
             self.clock.sleep(crate::limits::BEAT).await;
             for (silo, id) in self.met.take() {
+                // The next one who meets it there says so.
+                let inventory = self.inventory();
+                let may = |open: &Arc<OpenSilo>| !open.row.paused && open.scrubbed_every(SCRUB_EVERY).is_some();
+                if !inventory.silos.get(&silo).is_some_and(may) {
+                    continue;
+                }
                 if let Err(fault) = self.scrub_one(silo, id, &pacer).await {
                     tracing::warn!(extent = %id, %fault, "what a reader met damaged was not looked at");
                 }
@@ -313,6 +348,18 @@ impl OpenSilo {
         };
         free.then_some(usual)
     }
+}
+
+/// When a silo is to be scrubbed that is so often, by what became of its scrubs; none while one is not over.
+fn due_since(scrubs: &[&JobInfo], registered: UnixMs, every: Duration) -> Option<UnixMs> {
+    if scrubs.iter().any(|info| !info.is_over()) {
+        return None;
+    }
+    let saw_all = |info: &&&JobInfo| info.state == JobState::Done && info.failed == 0;
+    let whole = scrubs.iter().filter(saw_all).map(|info| info.created).max().unwrap_or(registered);
+    let tried = scrubs.iter().filter(|info| !saw_all(info)).map(|info| info.finished.unwrap_or(info.created)).max();
+    let (every, again) = (every.as_millis() as UnixMs, every.min(SCRUB_AGAIN).as_millis() as UnixMs);
+    Some((whole + every).max(tried.map_or(0, |tried| tried + again)))
 }
 
 /// Whether the extent still counts on what was found damaged.

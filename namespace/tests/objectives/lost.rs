@@ -194,3 +194,31 @@ async fn a_lost_silo_that_is_there_after_all_is_taken_back() {
     assert_eq!(house.namespace.sweep_now().await.unwrap().orphans, 1, "what was deleted meanwhile");
     assert_eq!(house.findings().await, Vec::<String>::new());
 }
+
+/// The only whole copy was on the disk that was taken for dead, and it was forgotten for one that was known to be bad.
+#[tokio::test]
+async fn what_is_damaged_elsewhere_is_not_forgotten() {
+    let house = House::new("lost-damaged").await;
+    let _folder = house.add_disk().await;
+    let safe = Objective { copies: Some(2), ..wish("s3://logs/", None, &["disk", "hot"], &[]) };
+    house.declare(&[("safe", safe)]).await.unwrap();
+    house.put(&house.logs, "bad", 300_001).await;
+    house.put(&house.logs, "well", 300_000).await;
+    let align = house.namespace.start_job(Order::Align { on: Scope::default() }, Pace::default()).await.unwrap();
+    house.ended(align).await;
+    let hot = holdall_silos::memory::Memory::named("objectives-lost-damaged-hot");
+    let rots = |name: &String| hot.peek(name).is_some_and(|bytes| bytes.len() == 300_001);
+    let name = hot.names().into_iter().find(rots).unwrap();
+    hot.plant(&name, "y".repeat(300_001), b"");
+    hot.limit(0);
+    let scrub = house.namespace.start_job(Order::Scrub { silo: "hot".to_owned() }, Pace::default()).await.unwrap();
+    house.ended(scrub).await;
+    assert_eq!(house.namespace.damage_left().await, Ok(1));
+    house.namespace.pause_silo("disk", true).await.unwrap();
+    house.lose("disk").await;
+    let held = |key: &'static str| house.silos(&house.logs, key);
+    assert_eq!(
+        (held("bad").await, held("well").await),
+        (vec!["disk".to_owned(), "hot".to_owned()], vec!["hot".to_owned()])
+    );
+}

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use super::Live;
+use crate::engine::Key;
 use crate::extent::{Number, SiloId};
-use crate::inventory::Health;
+use crate::fault::Fault;
+use crate::inventory::{Health, OpenSilo};
 use crate::job::{JobState, MoveInfo, OrderError, next_page, refused_silo};
-use crate::limits::{SCRUBS_AT_ONCE, SILO_CHECK, SORTED_TOGETHER};
+use crate::limits::{SCRUB_STEP, SCRUBS_AT_ONCE, SILO_CHECK, SORTED_TOGETHER};
 use crate::mover::{Mover, Pacer};
 use crate::namespace::Core;
 use crate::scrub::{Came, Item, Scrubber, sort};
 use crate::table::extents::read_extent;
 use crate::table::usage::Counted;
-use crate::table::{after_prefix, decode, key};
+use crate::table::{after_prefix, decode, key, successor};
 
 impl Core {
     pub(super) async fn scrub(self: &Arc<Self>, live: &Arc<Live>, silo: &str) -> Result<JobState, OrderError> {
@@ -29,20 +31,16 @@ impl Core {
         let mover = Mover { core: self, job: info.id, pacer: &pacer, for_a_write: false, watch: &watch };
         let scrubber = Scrubber { core: self, mover, silo: id };
         let mut at = info.at.and_then(|at| const_hex::decode(at).ok()).unwrap_or_else(|| vec![key::EXTENTS]);
-        let (end, mut items) = (after_prefix(&[key::EXTENTS]), Vec::new());
+        let end = after_prefix(&[key::EXTENTS]);
         loop {
-            let page = next_page(self, &mut at, &end).await?;
-            for (key, bytes) in page.iter().flatten() {
-                let (Some(extent), row) = (read_extent(key), decode(bytes)?) else { continue };
-                items.extend(Item::of(extent, row, id));
-            }
-            if page.is_some() && items.len() < SORTED_TOGETHER {
-                continue;
-            }
-            self.until_it_answers(id, live).await;
-            let batches = sort(std::mem::take(&mut items));
-            let looks = stream::iter(batches).take_while(|_| std::future::ready(!live.stop.is_cancelled()));
-            let mut looks = looks.map(|some| scrubber.look(some)).buffer_unordered(SCRUBS_AT_ONCE);
+            let (items, ended) = self.step(&mut at, &end, id).await?;
+            let scrubber = &scrubber;
+            let looks = stream::iter(sort(items)).take_while(|_| std::future::ready(!live.stop.is_cancelled()));
+            let looks = looks.map(|some| async move {
+                self.until_it_may_be_asked(id, live).await;
+                scrubber.look(some).await
+            });
+            let mut looks = looks.buffer_unordered(SCRUBS_AT_ONCE);
             while let Some(came) = looks.next().await {
                 live.count(came?);
             }
@@ -50,18 +48,38 @@ impl Core {
                 return Ok(JobState::Cancelled);
             }
             live.change(|info| info.at = Some(const_hex::encode(&at)));
-            if page.is_none() {
+            if ended {
                 break;
             }
         }
-        self.forget_damage(id, info.created, live.info().failed == 0).await?;
+        self.forget_damage(id).await?;
         Ok(JobState::Done)
     }
 
-    /// Nothing is learned from a silo that is down.
-    async fn until_it_answers(&self, silo: SiloId, live: &Live) {
-        let down = || self.inventory().silos.get(&silo).is_some_and(|open| open.health() == Health::Down);
-        while down() && !live.stop.is_cancelled() {
+    /// The next replicas of a silo, as many as are looked at in one step, and whether they are the last ones.
+    async fn step(&self, at: &mut Key, end: &Key, silo: SiloId) -> Result<(Vec<Item>, bool), Fault> {
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        while items.len() < SORTED_TOGETHER {
+            let Some(page) = next_page(self, at, end).await? else { return Ok((items, true)) };
+            for (key, row) in &page {
+                let (Some(extent), row) = (read_extent(key), decode(row)?) else { continue };
+                let Some(item) = Item::of(extent, row, silo) else { continue };
+                bytes += item.row.size;
+                items.push(item);
+                if bytes >= SCRUB_STEP {
+                    *at = successor(key);
+                    return Ok((items, false));
+                }
+            }
+        }
+        Ok((items, false))
+    }
+
+    /// Nothing is learned from a silo that is down, and nobody wants one that is paused to be at work.
+    async fn until_it_may_be_asked(&self, silo: SiloId, live: &Live) {
+        let waits = |open: &Arc<OpenSilo>| open.health() == Health::Down || open.row.paused;
+        let waits = || self.inventory().silos.get(&silo).is_some_and(waits);
+        while waits() && !live.stop.is_cancelled() {
             self.clock.sleep(SILO_CHECK).await;
         }
     }
