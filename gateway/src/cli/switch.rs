@@ -47,7 +47,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         Command::Start { old, new, dry_run } => {
             let request = SwitchRequest { from: old, to: new };
             let begun: SwitchView = admin.post(&format!("/v1/switch?dry_run={dry_run}"), &request).await?;
-            show(context, &[begun])
+            if context.global.json { print::json(&begun) } else { show(context, &[begun]) }
         }
         Command::Status => show(context, &admin.get::<Vec<SwitchView>>("/v1/switch").await?),
         Command::Commit { old, detach } => finish(context, &old, "commit", JobState::Empty, detach).await,

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_silo_is_switched_and_taken_out() {
-    let served = Served::start(&[], &[]);
+    let served = Served::start(&["--sweep-grace", "0s"], &[]);
     store(&served, 4);
     let new = served.folder.path().join("new");
     std::fs::create_dir(&new).unwrap();
