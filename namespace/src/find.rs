@@ -100,7 +100,7 @@ struct Stretch {
 }
 
 /// A row of the objects table.
-type Row = (Bytes, ObjectRow);
+pub(crate) type Row = (Bytes, ObjectRow);
 
 impl Namespace {
     /// Looks for objects. Refuses a condition that makes no sense, with its place, and a bucket that there is not.
@@ -108,15 +108,11 @@ impl Namespace {
         let condition = question.condition.as_deref().map(Condition::of_search).transpose();
         let condition = condition.map_err(|wrong| OrderError::Invalid(wrong.to_string()))?;
         let on = &question.on;
-        let mut left = VecDeque::new();
-        for (name, row) in self.core.bucket_rows().await? {
-            if on.bucket.as_ref().is_none_or(|bucket| *bucket == name.as_str()) {
-                left.push_back(Stretch::of(show(name, row), &on.prefix));
-            }
-        }
-        if let (Some(bucket), true) = (&on.bucket, left.is_empty()) {
-            return Err(OrderError::NoSuchBucket(bucket.clone()));
-        }
+        let buckets = match &on.bucket {
+            Some(bucket) => vec![self.bucket_of(bucket).await?],
+            None => self.core.bucket_rows().await?.into_iter().map(|(name, row)| show(name, row)).collect(),
+        };
+        let left = buckets.into_iter().map(|bucket| Stretch::of(bucket, &on.prefix)).collect();
         let (core, now, only_size) = (Arc::clone(&self.core), self.core.clock.now(), question.only_size);
         Ok(Search { core, condition, only_size, now, left, looked_at: 0, unclear: Unclear::default() })
     }
@@ -236,8 +232,7 @@ impl Held {
     }
 
     fn names(&self, inventory: &Inventory) -> Vec<String> {
-        let name = |id: &SiloId| inventory.silos.get(id).map_or_else(|| format!("#{id}"), |open| open.row.name.clone());
-        let mut names: Vec<String> = self.silos.iter().map(name).collect();
+        let mut names: Vec<String> = self.silos.iter().map(|id| inventory.name_of(*id)).collect();
         names.sort();
         names
     }
@@ -313,7 +308,8 @@ impl Core {
         Ok(all)
     }
 
-    async fn all_attributes(&self, rows: &[Row]) -> Result<Vec<Option<Attributes>>, Fault> {
+    /// What may stand in rows of their own, of objects with these rows; none where one was written anew since.
+    pub(crate) async fn all_attributes(&self, rows: &[Row]) -> Result<Vec<Option<Attributes>>, Fault> {
         let apart = rows.iter().filter(|(_, row)| row.attributes.is_none());
         let apart: Vec<Key> = apart.map(|(_, row)| attributes(row.version)).collect();
         let mut apart = self.engine.get(&apart).await?.into_iter();

@@ -275,7 +275,8 @@ impl OpenSilo {
         matches!(Address::parse(&self.row.declared.url, folder), Ok(Address::Posix(path)) if path.starts_with(folder))
     }
 
-    fn candidate(&self) -> Candidate {
+    /// As placement looks at it, at this moment.
+    pub(crate) fn candidate(&self) -> Candidate {
         Candidate {
             id: self.id,
             name: self.row.name.clone(),
@@ -358,6 +359,16 @@ impl Inventory {
     /// By name.
     pub fn named(&self, name: &str) -> Option<&Arc<OpenSilo>> {
         self.silos.values().find(|open| open.row.name == name)
+    }
+
+    /// A silo's name, for people; its number where it is not here.
+    pub(crate) fn name_of(&self, id: SiloId) -> String {
+        self.silos.get(&id).map_or_else(|| format!("#{id}"), |open| open.row.name.clone())
+    }
+
+    /// By name, or why there is none.
+    pub(crate) fn known(&self, name: &str) -> Result<&Arc<OpenSilo>, SiloCommandError> {
+        self.named(name).ok_or_else(|| SiloCommandError::NoSuchSilo(name.to_owned()))
     }
 
     /// By number; a replica in a silo that is not here cannot be read.
@@ -579,9 +590,8 @@ impl Core {
         Ok(self.refresh_inventory(true).await?)
     }
 
-    async fn info_of(&self, silo: &str) -> Result<SiloInfo, SiloCommandError> {
-        let inventory = self.inventory();
-        let open = inventory.named(silo).ok_or_else(|| SiloCommandError::NoSuchSilo(silo.to_owned()))?;
-        Ok(self.silo_info(open).await?)
+    /// A silo as it is shown.
+    pub(crate) async fn info_of(&self, silo: &str) -> Result<SiloInfo, SiloCommandError> {
+        Ok(self.silo_info(self.inventory().known(silo)?).await?)
     }
 }

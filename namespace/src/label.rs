@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assimilate::Sought;
 use crate::bucket::Bucket;
-use crate::engine::{self, Key, NotCommitted, Priority, Read, Rows, Write};
+use crate::engine::{self, Key, Priority, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::job::next_page;
 use crate::limits::{MAX_LABEL_NAME, MAX_LABEL_VALUE, MAX_LABELS};
@@ -145,8 +145,7 @@ impl Namespace {
         if !self.core.is_there(bucket, key).await? {
             return Err(name());
         }
-        let labels = self.core.all_labels([&object(bucket.incarnation, key)[..]].into_iter()).await?;
-        Ok(labels.into_iter().next().unwrap_or_default())
+        Ok(self.core.labels_at(bucket, key).await?)
     }
 
     /// Labels an object. Nothing else of it changes. Answers all its labels.
@@ -237,6 +236,11 @@ impl Core {
         if !self.inventory().asks_labels_of(bucket.name.as_str(), key.as_str()) {
             return Ok(Pairs::new());
         }
+        self.labels_at(bucket, key).await
+    }
+
+    /// The labels of a key.
+    async fn labels_at(&self, bucket: &Bucket, key: &ObjectKey) -> Result<Pairs, Fault> {
         let labels = self.all_labels([&object(bucket.incarnation, key)[..]].into_iter()).await?;
         Ok(labels.into_iter().next().unwrap_or_default())
     }
@@ -254,10 +258,7 @@ impl Core {
         let (reads, priority) = (keys.into_iter().map(Read::Row).collect(), Priority::of(objects.len()));
         let relabel = Arc::clone(relabel);
         let decide = move |rows: &Rows| relabel.outcomes(&objects, |key| rows.get(key));
-        engine::commit_as(&*self.engine, priority, reads, decide).await.map_err(|error| match error {
-            NotCommitted::Refused(fault) => fault,
-            NotCommitted::Engine(error) => error.into(),
-        })
+        Ok(engine::commit_as(&*self.engine, priority, reads, decide).await?)
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixMs;
 use crate::declare::change_silo;
 use crate::engine::Page;
-use crate::extent::{JobId, Number, Replica, ReplicaState, SiloId, Slice};
+use crate::extent::{JobId, Number, Replica, SiloId, Slice};
 use crate::fault::Fault;
 use crate::inventory::{Inventory, OpenSilo, SiloCommandError, SiloInfo};
 use crate::job::{JobInfo, JobState, Order, OrderError, Pace, next_page};
@@ -18,7 +18,7 @@ use crate::list::read_name;
 use crate::name::BucketName;
 use crate::namespace::{Core, Namespace};
 use crate::table::extents::{ExtentRow, extent};
-use crate::table::objects::{Data, NAME_AT, ObjectRow, prefix as object_prefix};
+use crate::table::objects::{NAME_AT, ObjectRow, prefix as object_prefix};
 use crate::table::uploads::{PartRow, UploadRow, UploadState, parts, read_upload, uploads};
 use crate::table::{after_prefix, decode, decode_row, key};
 
@@ -130,7 +130,7 @@ impl Inventory {
 
     /// A silo that may come back at least, by name.
     pub(crate) fn asked(&self, name: &str) -> Result<&Arc<OpenSilo>, SiloCommandError> {
-        let open = self.named(name).ok_or_else(|| SiloCommandError::NoSuchSilo(name.to_owned()))?;
+        let open = self.known(name)?;
         if open.is_lost() { Err(SiloCommandError::Lost(name.to_owned())) } else { Ok(open) }
     }
 
@@ -155,8 +155,7 @@ impl Inventory {
 
     /// Why an extent without any replica that may be read is none to be read.
     pub(crate) fn nothing_left(&self, id: Number, row: &ExtentRow) -> Fault {
-        let verified = |replica: &&Replica| replica.state == ReplicaState::Verified;
-        let replica = row.replicas.iter().find(verified).or(row.replicas.first());
+        let replica = row.verified().next().or(row.replicas.first());
         match replica.and_then(|replica| self.silos.get(&replica.silo)) {
             Some(open) => Fault::Lost(open.row.name.clone()),
             None => Fault::Damaged(format!("extent {id} has no replica")),
@@ -171,7 +170,7 @@ impl Namespace {
     pub async fn lose_silo(&self, name: &str, force: bool) -> Result<(SiloInfo, JobInfo), LoseError> {
         self.core.refresh_inventory(false).await?;
         let inventory = self.inventory();
-        let open = inventory.named(name).ok_or_else(|| SiloCommandError::NoSuchSilo(name.to_owned()))?;
+        let open = inventory.known(name)?;
         if let Some(root) = inventory.roots.iter().find(|root| root.silo == open.id) {
             return Err(LoseError::InRoot { silo: name.to_owned(), root: root.info.id });
         }
@@ -197,7 +196,7 @@ impl Namespace {
         let job = self.forget_held(name).await?;
         // Packs of it that were given up for a while.
         self.core.find_packs().await?;
-        Ok((self.silo_named(name).await?, job))
+        Ok((self.core.info_of(name).await?, job))
     }
 
     /// Takes a lost silo back, once it was recognized: what rows still name there is read again. What was deleted meanwhile is
@@ -205,7 +204,7 @@ impl Namespace {
     pub async fn find_silo(&self, name: &str) -> Result<SiloInfo, LoseError> {
         self.core.refresh_inventory(false).await?;
         let inventory = self.inventory();
-        let open = inventory.named(name).ok_or_else(|| SiloCommandError::NoSuchSilo(name.to_owned()))?;
+        let open = inventory.known(name)?;
         if !open.is_lost() {
             return Err(LoseError::NotLost(name.to_owned()));
         }
@@ -216,13 +215,7 @@ impl Namespace {
         change_silo(&*self.engine, open.id, |row| row.lost = None).await?;
         self.core.refresh_inventory(true).await?;
         tracing::info!(silo = name, "lost silo found again");
-        Ok(self.silo_named(name).await?)
-    }
-
-    async fn silo_named(&self, name: &str) -> Result<SiloInfo, SiloCommandError> {
-        let inventory = self.inventory();
-        let open = inventory.named(name).ok_or_else(|| SiloCommandError::NoSuchSilo(name.to_owned()))?;
-        Ok(self.core.silo_info(open).await?)
+        Ok(self.core.info_of(name).await?)
     }
 
     /// What is about a silo that is lost, or not any more, has no end.
@@ -256,7 +249,7 @@ impl Namespace {
     pub async fn loss(&self, name: &str, going: &mut (dyn FnMut(Going) + Send)) -> Result<Loss, SiloCommandError> {
         self.core.refresh_inventory(false).await?;
         let inventory = self.inventory();
-        let open = inventory.named(name).ok_or_else(|| SiloCommandError::NoSuchSilo(name.to_owned()))?;
+        let open = inventory.known(name)?;
         let mut run =
             Run { core: &self.core, inventory: Arc::clone(&inventory), silo: open.id, loss: Loss::default(), going };
         run.extents().await?;
@@ -390,11 +383,7 @@ impl Run<'_> {
         let mut all = Vec::with_capacity(page.len());
         for (_, bytes) in page {
             let row: ObjectRow = decode(bytes)?;
-            all.push(match row.data {
-                Data::Slices(slices) => slices,
-                // One that was retired meanwhile is of no object any more.
-                Data::Manifest(id) => self.core.manifest_slices(id, 0..u64::MAX).await.unwrap_or_default(),
-            });
+            all.push(self.core.slices_of(row.data).await);
         }
         Ok(all)
     }

@@ -23,6 +23,17 @@ impl Candidate {
     pub fn takes(&self, size: u64) -> bool {
         !self.cordoned && self.up && self.room.is_none_or(|room| room >= size)
     }
+
+    /// Why it does not; one sentence fragment.
+    pub fn refusal(&self, size: u64) -> Option<String> {
+        let name = &self.name;
+        match () {
+            () if self.takes(size) => None,
+            () if self.cordoned => Some(format!("silo `{name}` takes no new bytes")),
+            () if !self.up => Some(format!("silo `{name}` is down")),
+            () => Some(format!("silo `{name}` has no room above its reserve")),
+        }
+    }
 }
 
 /// The silos a body of `size` bytes may go to, best first. Without a policy: all, in the order they were registered.

@@ -116,7 +116,7 @@ impl Namespace {
         // Before the silo is looked up: whoever takes one out waits for what chose it before.
         let _chosen = core.session().take();
         let inventory = core.inventory();
-        let open = inventory.named(name).ok_or_else(|| SiloCommandError::NoSuchSilo(name.to_owned()))?;
+        let open = inventory.known(name)?;
         let probe = Probe { core, open };
         let look = probe.look().await?;
         let space = probe.within("asking how full it is", PROBE_LOOK, open.silo.space()).await?;

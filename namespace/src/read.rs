@@ -264,8 +264,7 @@ impl ExtentReader {
 
     /// Where another replica is left, one that gives nothing for a while is left for that: by this clock.
     fn impatience(&self) -> Option<Arc<dyn Clock>> {
-        let verified = |replica: &&&Replica| replica.state == ReplicaState::Verified;
-        let others = self.only.is_none() && self.core.inventory().left(&self.row).iter().filter(verified).count() > 1;
+        let others = self.only.is_none() && self.core.inventory().left_verified(&self.row).len() > 1;
         others.then(|| Arc::clone(&self.core.clock))
     }
 

@@ -165,7 +165,7 @@ impl Namespace {
         for _ in 0..COMMIT_TRIES {
             self.core.refresh_inventory(true).await?;
             let inventory = self.core.inventory();
-            let open = inventory.named(name).ok_or_else(|| SiloCommandError::NoSuchSilo(name.to_owned()))?;
+            let open = inventory.known(name)?;
             self.core.refuse_in_use(&inventory, name).await?;
             let lost = self.core.standing(open).await?;
             refuse_held(name, lost, self.core.counted(Counted::Silo(open.id)).await?, Usage::default())?;

@@ -73,7 +73,7 @@ impl Namespace {
     pub async fn set_silo(&self, name: &str, set: &SetSilo, dry_run: bool) -> Result<Vec<Change>, SetSiloError> {
         self.core.refresh_inventory(false).await.map_err(SiloCommandError::from)?;
         let inventory = self.core.inventory();
-        let open = inventory.named(name).ok_or_else(|| SiloCommandError::NoSuchSilo(name.to_owned()))?;
+        let open = inventory.known(name)?;
         let silos = [(name.to_owned(), set.on(&open.row.declared))].into();
         let how = How { dry_run, renew: set.renew.then_some(name), known: true };
         Ok(self.declare(&Declared { silos, ..Declared::default() }, &how).await?)

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
-use crate::engine::{self, Engine, Key, NotCommitted, Read, Rows, Write};
+use crate::engine::{self, Engine, Key, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Access, Inventory, OpenSilo, WritePolicy};
@@ -19,14 +19,12 @@ use crate::objective::{Amount, Costs, Judge, Ledger, Objective, Objectives, Scop
 use crate::table::jobs::next_job;
 use crate::table::objectives::{encode as encode_objective, objective as objective_key};
 use crate::table::silos::{SiloRow, bucket_write_policy, revision, silo as silo_key, write_policy};
-use crate::table::{FORMAT, KeyBuilder, after_prefix, encode, key, usage};
+use crate::table::{KeyBuilder, after_prefix, encode, encode_json, json_of, key, usage};
 
 /// How long a commit waits for what was written just before it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const PREFIX: &[u8] = b"switch/";
-/// The format of a row: JSON.
-const JSON: u8 = FORMAT + 1;
 
 /// A silo that another one follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,8 +68,7 @@ impl Switch {
 
     /// For people.
     pub(crate) fn in_words(&self, inventory: &Inventory) -> String {
-        let name = |id| inventory.silos.get(&id).map_or_else(|| format!("#{id}"), |open| open.row.name.clone());
-        format!("the switch from silo `{}` to `{}`", name(self.from), name(self.to))
+        format!("the switch from silo `{}` to `{}`", inventory.name_of(self.from), inventory.name_of(self.to))
     }
 
     /// Whether an order would empty one of the two.
@@ -88,13 +85,11 @@ impl Switch {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![JSON];
-        serde_json::to_writer(&mut bytes, self).expect("a switch is plain data");
-        bytes
+        encode_json(self)
     }
 
     fn decode(bytes: &Bytes) -> Result<Self, Fault> {
-        let row = bytes.strip_prefix(&[JSON]).ok_or_else(|| Fault::Damaged("a switch of another format".to_owned()))?;
+        let row = json_of(bytes).ok_or_else(|| Fault::Damaged("a switch of another format".to_owned()))?;
         serde_json::from_slice(row).map_err(|error| Fault::Damaged(format!("a switch does not read: {error}")))
     }
 }
@@ -129,10 +124,10 @@ fn refuse(from: &OpenSilo, to: &OpenSilo, inventory: &Inventory) -> Result<(), O
 
 /// Labels by which objectives mean the old silo and not the new one.
 fn notes(from: &OpenSilo, to: &OpenSilo, inventory: &Inventory) -> Vec<String> {
-    let selectors = inventory.objectives.iter().flat_map(|(name, (wish, _))| {
-        let all = wish.place.iter().chain(&wish.keep).chain(&wish.never).chain(&wish.copy_on_read);
-        all.map(move |selector| (name, selector))
-    });
+    let selectors = inventory
+        .objectives
+        .iter()
+        .flat_map(|(name, (wish, _))| wish.selectors().map(move |selector| (name, selector)));
     let means = |open: &OpenSilo, selector: &Selector| selector.means(&open.row.name, &open.row.declared.labels);
     let lost = selectors.filter(|(_, selector)| {
         matches!(selector, Selector::Label(..)) && means(from, selector) && !means(to, selector)
@@ -354,10 +349,9 @@ impl Core {
         let reads = vec![Read::Row(revision()), Read::Row(key.clone()), Read::Row(next_job())];
         let (writes, order) = (change.writes, change.job);
         let decide = move |rows: &Rows| -> Result<_, Fault> {
-            let changed = || Fault::Unavailable("silos or settings changed meanwhile: try again".to_owned());
             let same = rows.get(&key).map(|row| row.to_vec()) == before;
             if usage::read(rows.get(&revision())) != compared_at || !same {
-                return Err(changed());
+                return Err(Fault::Unavailable("silos or settings changed meanwhile: try again".to_owned()));
             }
             let mut writes = writes.clone();
             writes.push(Write::Add(revision(), 1));
@@ -365,10 +359,7 @@ impl Core {
             writes.extend(job.iter().flat_map(|(_, writes)| writes.iter().cloned()));
             Ok((writes, job.map(|(info, _)| info)))
         };
-        let job = engine::commit(&*self.engine, reads, decide).await.map_err(|error| match error {
-            NotCommitted::Refused(fault) => fault,
-            NotCommitted::Engine(error) => error.into(),
-        })?;
+        let job = engine::commit(&*self.engine, reads, decide).await.map_err(Fault::from)?;
         self.refresh_inventory(true).await?;
         self.job_wanted.notify_one();
         Ok(job)
@@ -446,13 +437,12 @@ impl Core {
     async fn switch_info(&self, switch: &Switch) -> Result<SwitchInfo, OrderError> {
         let inventory = self.inventory();
         let (old, new) = (inventory.silo(switch.from)?, inventory.silo(switch.to)?);
-        let named = |id: SiloId| inventory.silos.get(&id).map(|open| open.row.name.clone()).unwrap_or_default();
         let now = self.clock.now();
         let found = self.rest_of(&self.following(switch).await?, switch).await?;
         let Rest { done, missing: rest, oldest, waits, costs, .. } = found;
         let lag = oldest.map_or(0, |oldest| now.saturating_sub(oldest.max(switch.started)).max(0).unsigned_abs());
         let notes = notes(old, new, &inventory);
-        let (from, to, started) = (named(switch.from), named(switch.to), switch.started);
+        let (from, to, started) = (old.row.name.clone(), new.row.name.clone(), switch.started);
         Ok(SwitchInfo { from, to, started, done, rest, lag, waits, costs, notes })
     }
 }

@@ -1,5 +1,7 @@
 //! Objects and bytes, counted as deltas in the commits that change them.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +64,11 @@ impl Core {
     pub(crate) async fn counted(&self, of: Counted) -> Result<Usage, Fault> {
         let rows = self.engine.get(&keys(of)).await?;
         Ok(Usage { objects: read(rows[0].as_ref()), bytes: read(rows[1].as_ref()) })
+    }
+
+    /// Their names, by incarnation.
+    pub(crate) async fn buckets_by_incarnation(&self) -> Result<BTreeMap<u64, BucketName>, Fault> {
+        Ok(self.bucket_rows().await?.into_iter().map(|(name, row)| (row.incarnation, name)).collect())
     }
 
     /// All buckets.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use holdall_namespace::objective::{Ack, Cost, Effective, Fill, Hours, Objective, Outlook, Scope, Selector, What, Why};
+use holdall_namespace::objective::{Ack, Cost, Effective, Objective, Outlook, Scope, What, Why};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -12,7 +12,7 @@ use super::exit::Failure;
 use super::target::{Target, encode};
 use super::{Context, price, print};
 use crate::admin::view::Applied;
-use crate::config::Size;
+use crate::config::{ObjectiveFile, Size};
 
 /// `holdall objective`
 #[derive(Debug, Subcommand)]
@@ -44,56 +44,14 @@ pub enum Command {
 
 /// `holdall objective set`
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed")]
 pub struct Set {
     /// What it is called.
     name: String,
-    /// What it is about: `s3://bucket/prefix`, the prefix literal, or `s3://` for all there is.
-    #[arg(long, value_name = "S3://BUCKET/PREFIX", default_value = "s3://")]
-    on: Scope,
-    /// Which objects of that, in CEL: `age > days(30) && size > MiB(1)`.
-    #[arg(long, value_name = "CONDITION")]
-    when: Option<String>,
-    /// Silos that will do, by name or by label: `cold`, `site=frankfurt`.
-    #[arg(long, value_name = "SILO", value_delimiter = ',')]
-    place: Vec<Selector>,
-    /// On so many silos at once.
-    #[arg(long, value_name = "NUMBER")]
-    copies: Option<u32>,
-    /// Those silos differ in this label: `site`.
-    #[arg(long, value_name = "LABEL", requires = "copies")]
-    apart: Option<String>,
+    #[command(flatten)]
+    wish: ObjectiveFile,
     /// Answer a write once all copies are durable, and not once the first one is.
     #[arg(long, requires = "copies")]
     ack_all: bool,
-    /// One copy on any of these silos, beside where else they are wanted.
-    #[arg(long, value_name = "SILO", value_delimiter = ',')]
-    keep: Vec<Selector>,
-    /// Silos that will not.
-    #[arg(long, value_name = "SILO", value_delimiter = ',')]
-    never: Vec<Selector>,
-    /// Move what moves by itself for its sake in these hours of the day (UTC): 22:00-06:00.
-    #[arg(long, value_name = "HOURS")]
-    hours: Option<Hours>,
-    /// It counts from then on: 2027-01-01T00:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    not_before: Option<Timestamp>,
-    /// It counts until then.
-    #[arg(long, value_name = "TIME")]
-    not_after: Option<Timestamp>,
-    /// Move the coldest off a silo of `--place` onto the next ones once it is fuller than the second level, until it is at the
-    /// first: 70%..85%, 700GiB..850GiB.
-    #[arg(long, value_name = "LOW..HIGH", requires = "place")]
-    fill: Option<Fill>,
-    /// One more copy of what is read, on any of these silos, until it has to make room.
-    #[arg(long, value_name = "SILO", value_delimiter = ',')]
-    copy_on_read: Vec<Selector>,
-    /// Bytes that such copies may take: 10GiB.
-    #[arg(long, value_name = "SIZE", requires = "copy_on_read")]
-    max: Option<Size>,
-    /// It counts before all others, however long their `--on`.
-    #[arg(long)]
-    first: bool,
     /// Declare it paused: it counts for nothing but plans until it is resumed.
     #[arg(long)]
     paused: bool,
@@ -170,29 +128,9 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
 
 impl Set {
     fn objective(self) -> (String, Objective) {
-        let Self { name, on, when, place, copies, apart, keep, never, .. } = self;
-        let Self { hours, not_before, not_after, fill, copy_on_read, first, .. } = self;
-        let ack = if self.ack_all { Ack::All } else { Ack::One };
-        let (max, paused) = (self.max.map(|max| max.0), Some(self.paused));
-        let wish = Objective {
-            on,
-            when,
-            place,
-            copies,
-            apart,
-            ack,
-            keep,
-            never,
-            hours,
-            not_before,
-            not_after,
-            fill,
-            copy_on_read,
-            max,
-            first,
-            paused,
-        };
-        (name, wish)
+        let Self { name, wish, ack_all, paused, dry_run: _ } = self;
+        let ack = if ack_all { Ack::All } else { Ack::One };
+        (name, ObjectiveFile { ack, paused: Some(paused), ..wish }.into())
     }
 }
 

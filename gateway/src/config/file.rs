@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::Args;
 use holdall_namespace::inventory::{Access, CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::name::BucketName;
 use holdall_namespace::objective::{Ack, Fill, Hours, Objective, Scope, Selector};
 use holdall_namespace::price::Money;
-use jiff::SpanRelativeTo;
-use jiff::Timestamp;
+use jiff::{SpanRelativeTo, Timestamp};
 use serde::{Deserialize, Deserializer, de};
 
 use super::price::PriceFile;
@@ -178,41 +178,58 @@ pub struct BucketFile {
     pub write: Option<WriteFile>,
 }
 
-/// `[objective.NAME]`
-#[derive(Debug, Clone, Default, Deserialize)]
+/// `[objective.NAME]`, and the flags of `holdall objective set`.
+#[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(default)]
 pub struct ObjectiveFile {
-    /// What it is about.
+    /// What it is about: `s3://bucket/prefix`, the prefix literal, or `s3://` for all there is.
+    #[arg(long, value_name = "S3://BUCKET/PREFIX", default_value = "s3://")]
     pub on: Scope,
-    /// A condition.
+    /// Which objects of that, in CEL: `age > days(30) && size > MiB(1)`.
+    #[arg(long, value_name = "CONDITION")]
     pub when: Option<String>,
-    /// Any of these silos will do.
+    /// Silos that will do, by name or by label: `cold`, `site=frankfurt`.
+    #[arg(long, value_name = "SILO", value_delimiter = ',')]
     pub place: Vec<Selector>,
-    /// So many silos at once.
+    /// On so many silos at once.
+    #[arg(long, value_name = "NUMBER")]
     pub copies: Option<u32>,
-    /// Those silos differ in this label.
+    /// Those silos differ in this label: `site`.
+    #[arg(long, value_name = "LABEL", requires = "copies")]
     pub apart: Option<String>,
     /// When a write is answered: `one` or `all`.
+    #[arg(skip)]
     pub ack: Ack,
-    /// One copy on any of these in any case.
+    /// One copy on any of these silos, beside where else they are wanted.
+    #[arg(long, value_name = "SILO", value_delimiter = ',')]
     pub keep: Vec<Selector>,
-    /// None of these.
+    /// Silos that will not.
+    #[arg(long, value_name = "SILO", value_delimiter = ',')]
     pub never: Vec<Selector>,
-    /// What moves by itself for its sake does so in these hours (UTC).
+    /// Move what moves by itself for its sake in these hours of the day (UTC): 22:00-06:00.
+    #[arg(long, value_name = "HOURS")]
     pub hours: Option<Hours>,
-    /// It counts from then on.
+    /// It counts from then on: 2027-01-01T00:00:00Z.
+    #[arg(long, value_name = "TIME")]
     pub not_before: Option<Timestamp>,
     /// It counts until then.
+    #[arg(long, value_name = "TIME")]
     pub not_after: Option<Timestamp>,
-    /// The coldest leave a silo of `place` as it fills.
+    /// Move the coldest off a silo of `--place` onto the next ones once it is fuller than the second level, until it is at the
+    /// first: 70%..85%, 700GiB..850GiB.
+    #[arg(long, value_name = "LOW..HIGH", requires = "place")]
     pub fill: Option<Fill>,
-    /// One more copy of what is read, on any of these.
+    /// One more copy of what is read, on any of these silos, until it has to make room.
+    #[arg(long, value_name = "SILO", value_delimiter = ',')]
     pub copy_on_read: Vec<Selector>,
-    /// Bytes that such copies may take.
+    /// Bytes that such copies may take: 10GiB.
+    #[arg(long, value_name = "SIZE", requires = "copy_on_read")]
     pub max: Option<Size>,
-    /// It counts before all others.
+    /// It counts before all others, however long their `--on`.
+    #[arg(long)]
     pub first: bool,
     /// It counts for nothing but plans; where nothing is said it stays as it was.
+    #[arg(skip)]
     pub paused: Option<bool>,
 }
 

@@ -21,7 +21,7 @@ mod file;
 mod parse;
 mod price;
 
-pub use file::{File, LogFormat, Malformed, Percent, Size, Span, TlsFiles};
+pub use file::{File, LogFormat, Malformed, ObjectiveFile, Percent, Size, Span, TlsFiles};
 pub use parse::{ConfigError, parse, read, read_declared};
 
 /// Every field of the file, documented, with its default: what `holdall config --sample` prints.

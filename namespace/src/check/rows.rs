@@ -174,9 +174,8 @@ impl Run<'_> {
     }
 
     async fn bucket_of(&self, object: &[u8]) -> Result<Option<String>, Fault> {
-        let incarnation = read_number(object, 1);
-        let buckets = self.core.bucket_rows().await?.into_iter();
-        Ok(buckets.filter(|(_, row)| Some(row.incarnation) == incarnation).map(|(name, _)| name.to_string()).next())
+        let buckets = self.core.buckets_by_incarnation().await?;
+        Ok(read_number(object, 1).and_then(|incarnation| buckets.get(&incarnation)).map(ToString::to_string))
     }
 
     /// Accounts, their names and their keys.

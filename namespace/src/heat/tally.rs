@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{Heat, Reads};
 use crate::clock::UnixMs;
-use crate::engine::{self, Key, NotCommitted, Priority, Read, Rows, Write};
+use crate::engine::{self, Key, Priority, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::limits::{HEAT_BEAT, HEAT_KEPT, HEAT_TOGETHER};
 use crate::namespace::{Core, Namespace};
@@ -92,10 +92,7 @@ impl Core {
             });
             Ok((writes.collect(), ()))
         };
-        engine::commit_as(&*self.engine, priority, rows, decide).await.map_err(|error| match error {
-            NotCommitted::Refused(fault) => fault,
-            NotCommitted::Engine(error) => error.into(),
-        })
+        Ok(engine::commit_as(&*self.engine, priority, rows, decide).await?)
     }
 
     /// The heat of objects, in their order; none where nobody read one.

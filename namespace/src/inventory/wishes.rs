@@ -1,14 +1,14 @@
 //! What is wished, over the silos as they are now.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inventory;
 use crate::clock::UnixMs;
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
-use crate::objective::expression::Wrong;
+use crate::objective::expression::{Condition, Wrong};
 use crate::objective::{Objective, Objectives, Rules, SiloFact};
-use std::sync::Arc;
 
 impl Inventory {
     /// Whether nobody wishes anything.
@@ -16,16 +16,18 @@ impl Inventory {
         self.objectives.is_empty() && self.switches.is_empty()
     }
 
-    /// Whether what is read gets one more copy, somewhere.
-    pub fn copies_what_is_read(&self) -> bool {
-        self.objectives.values().any(|(wish, _)| !wish.is_paused() && !wish.copy_on_read.is_empty())
+    /// Objectives in force by which what is read gets one more copy.
+    pub(crate) fn copying(&self) -> impl Iterator<Item = &Objective> {
+        self.in_force().map(|(_, (wish, _))| wish).filter(|wish| !wish.copy_on_read.is_empty())
     }
 
-    /// The same of objects of this name.
-    pub fn copies_reads_of(&self, bucket: &str, key: &str) -> bool {
-        let copies =
-            |wish: &Objective| !wish.is_paused() && !wish.copy_on_read.is_empty() && wish.on.covers(bucket, key);
-        self.objectives.values().any(|(wish, _)| copies(wish))
+    /// Whether an objective in force makes what is cold leave a silo that fills.
+    pub(crate) fn fills_silos(&self) -> bool {
+        self.in_force().any(|(_, (wish, _))| wish.fill.is_some())
+    }
+
+    fn in_force(&self) -> impl Iterator<Item = (&String, &(Objective, Option<Condition>))> {
+        self.objectives.iter().filter(|(_, (wish, _))| !wish.is_paused())
     }
 
     /// How long what is wished stays as it is, as far as that is a matter of time alone; none where it always does.
@@ -49,23 +51,21 @@ impl Inventory {
     }
 
     pub(super) fn rules_in_force(&self) -> Rules {
-        let in_force = self.objectives.iter().filter(|(_, (wish, _))| !wish.is_paused());
-        self.rules_of(&in_force.map(|(name, wish)| (name.clone(), wish.clone())).collect())
+        self.with_switches(self.rules_without_switches())
     }
 
     /// The same with all that are paused, as if they were not.
     pub fn rules_unpaused(&self) -> Result<Rules, Fault> {
         self.refuse_unread()?;
-        Ok(self.rules_of(&self.objectives))
+        Ok(self.with_switches(self.declared(&self.objectives)))
     }
 
     /// Those in force and this one, instead of one of the same name.
     pub fn rules_with(&self, name: &str, wish: &Objective) -> Result<Rules, Wrong> {
         let condition = wish.check()?;
-        let mut all = self.objectives.clone();
-        all.retain(|_, (wish, _)| !wish.is_paused());
+        let mut all: Objectives = self.in_force().map(|(name, wish)| (name.clone(), wish.clone())).collect();
         all.insert(name.to_owned(), (wish.clone(), condition));
-        Ok(self.rules_of(&all))
+        Ok(self.with_switches(self.declared(&all)))
     }
 
     pub(crate) fn refuse_unread(&self) -> Result<(), Fault> {
@@ -74,12 +74,10 @@ impl Inventory {
 
     /// Those in force, but for switches.
     pub fn rules_without_switches(&self) -> Rules {
-        let in_force = self.objectives.iter().filter(|(_, (wish, _))| !wish.is_paused());
-        self.declared(&in_force.map(|(name, wish)| (name.clone(), wish.clone())).collect())
+        self.declared(&self.in_force().map(|(name, wish)| (name.clone(), wish.clone())).collect())
     }
 
-    fn rules_of(&self, objectives: &Objectives) -> Rules {
-        let rules = self.declared(objectives);
+    fn with_switches(&self, rules: Rules) -> Rules {
         self.switches.iter().fold(rules, |rules, switch| rules.with_switch(switch.from, switch.to))
     }
 

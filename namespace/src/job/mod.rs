@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bucket::{Bucket, BucketError};
 use crate::clock::UnixMs;
 use crate::engine::{Read, Rows, Write};
-use crate::extent::JobId;
+use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
 use crate::limits::JOBS_KEPT;
 use crate::name::{BucketName, ObjectKey};
@@ -285,9 +286,7 @@ impl Namespace {
             return Err(OrderError::Invalid("a rate or a concurrency of 0 moves nothing".to_owned()));
         }
         if let Some(bucket) = order.on().bucket {
-            let missing = |_| OrderError::NoSuchBucket(bucket.clone());
-            let name: Result<BucketName, _> = bucket.parse();
-            self.bucket(&name.map_err(|_| OrderError::NoSuchBucket(bucket.clone()))?).await.map_err(missing)?;
+            self.bucket_of(&bucket).await?;
         }
         let _one_at_a_time = self.core.ordering.lock().await;
         self.core.refuse_at_odds(&order).await?;
@@ -300,6 +299,16 @@ impl Namespace {
         self.core.forget_old_jobs().await?;
         self.core.job_wanted.notify_one();
         Ok(info)
+    }
+
+    /// The bucket that an order or a question names.
+    pub(crate) async fn bucket_of(&self, name: &str) -> Result<Bucket, OrderError> {
+        let missing = || OrderError::NoSuchBucket(name.to_owned());
+        let parsed: BucketName = name.parse().map_err(|_| missing())?;
+        self.bucket(&parsed).await.map_err(|error| match error {
+            BucketError::Fault(fault) => fault.into(),
+            _ => missing(),
+        })
     }
 
     /// All jobs, the newest first.
@@ -428,9 +437,6 @@ impl Core {
     /// What an order wishes of all that it is about, where that is the same for all.
     pub(crate) fn wish(&self, order: &Order) -> Result<Option<Wish>, OrderError> {
         let inventory = self.inventory();
-        let silo = |name: &String| {
-            inventory.named(name).map(|open| open.id).ok_or_else(|| OrderError::NoSuchSilo(name.clone()))
-        };
         match order {
             Order::Place { on: to, .. } | Order::Drain { to, .. }
                 if inventory.named(to).is_some_and(|open| open.holdings.is_some()) =>
@@ -438,18 +444,23 @@ impl Core {
                 Err(OrderError::Invalid(format!("silo `{to}` is read-only")))
             }
             Order::Align { .. } => Ok(None),
-            Order::Scrub { silo: scrubbed } => silo(scrubbed).map(|_| None),
-            Order::Lost { silo: lost } => Ok(Some(Wish::Off { from: silo(lost)?, least: 1 })),
-            Order::Place { on, .. } => Ok(Some(Wish::On(silo(on)?))),
+            Order::Scrub { silo } => self.silo_named(silo).map(|_| None),
+            Order::Undo { from, to, .. } => self.silo_named(from).and(self.silo_named(to)).map(|_| None),
+            Order::Lost { silo } => Ok(Some(Wish::Off { from: self.silo_named(silo)?, least: 1 })),
+            Order::Place { on, .. } => Ok(Some(Wish::On(self.silo_named(on)?))),
             Order::Drain { from, to } if from == to => {
                 Err(OrderError::Invalid("a silo cannot be drained into itself".to_owned()))
             }
-            Order::Drain { from, to } => Ok(Some(Wish::OffOnto { from: silo(from)?, to: silo(to)? })),
-            Order::Undo { from, to, .. } => {
-                silo(to)?;
-                Ok(Some(Wish::Off { from: silo(from)?, least: 1 }))
+            Order::Drain { from, to } => {
+                Ok(Some(Wish::OffOnto { from: self.silo_named(from)?, to: self.silo_named(to)? }))
             }
         }
+    }
+
+    /// The number of a silo that an order names.
+    fn silo_named(&self, name: &str) -> Result<SiloId, OrderError> {
+        let inventory = self.inventory();
+        Ok(inventory.named(name).ok_or_else(|| OrderError::NoSuchSilo(name.to_owned()))?.id)
     }
 
     /// Refuses an order that a running job stands against.

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
 use crate::extent::{Number, ReplicaState, SiloId, Slice};
 use crate::fault::Fault;
@@ -77,8 +76,13 @@ struct Judging {
 }
 
 impl Judging {
-    fn by(judge: Judge, fickle: bool, beside: bool) -> Over {
-        Over::Judged(Box::new(Self { judge, told: Told::default(), fickle, beside, measures: None, outdated: false }))
+    fn by(judge: Judge, fickle: bool, beside: bool) -> Self {
+        let judge = if beside { judge.keeping_hours() } else { judge };
+        Self { judge, told: Told::default(), fickle, beside, measures: None, outdated: false }
+    }
+
+    fn over(self) -> Over {
+        Over::Judged(Box::new(self))
     }
 }
 
@@ -94,10 +98,10 @@ impl Walk {
             }
             (Order::Align { on }, _) => {
                 let judge = core.objectives(on).await?;
-                (judge.objects(on)?, Judging::by(judge, true, false))
+                (judge.objects(on)?, Judging::by(judge, true, false).over())
             }
-            (Order::Undo { since, .. }, _) => {
-                let undo = core.undo(order, *since)?;
+            (Order::Undo { from, to, since }, _) => {
+                let undo = Undo { from: core.silo_named(from)?, to: core.silo_named(to)?, since: *since };
                 let judge = core.objectives(&Scope::default()).await?;
                 (vec![key::OBJECTS], Over::Undone(Box::new(judge), undo))
             }
@@ -112,21 +116,19 @@ impl Walk {
     /// Over all objects that the judge's rules may be about, beside running jobs, until something is declared that the judge does
     /// not know.
     pub(crate) fn all(judge: Judge) -> Self {
-        let judge = judge.keeping_hours();
         let (ranges, measures) = (judge.ranges(), Some(Filled::default()));
-        let judging = Judging { judge, told: Told::default(), fickle: true, beside: true, measures, outdated: false };
-        Self { rows: Rows::Ranges(ranges), over: Over::Judged(Box::new(judging)) }
+        let judging = Judging { measures, ..Judging::by(judge, true, true) };
+        Self { rows: Rows::Ranges(ranges), over: judging.over() }
     }
 
     /// The same over objects with these rows.
     pub(crate) fn some(judge: Judge, objects: Vec<Key>) -> Self {
-        let judge = judge.keeping_hours();
-        Self { rows: Rows::Some(objects.into()), over: Judging::by(judge, true, true) }
+        Self { rows: Rows::Some(objects.into()), over: Judging::by(judge, true, true).over() }
     }
 
     /// Over one object.
     pub(crate) fn one(judge: Judge, object: Key) -> Self {
-        Self { rows: Rows::Some([object].into()), over: Judging::by(judge, false, false) }
+        Self { rows: Rows::Some([object].into()), over: Judging::by(judge, false, false).over() }
     }
 
     /// The revision that it ends with, where it does.
@@ -185,7 +187,7 @@ impl Walk {
             if judging.outdated {
                 return Ok(None);
             }
-            judging.judge.at(core.clock.now());
+            judging.judge.now = core.clock.now();
             if judging.beside {
                 judging.judge.busy = core.busy().await?;
             }
@@ -247,13 +249,6 @@ pub(crate) async fn next_page(core: &Core, at: &mut Key, end: &Key) -> Result<Op
 }
 
 impl Core {
-    fn undo(&self, order: &Order, since: UnixMs) -> Result<Undo, OrderError> {
-        let inventory = self.inventory();
-        let named = |name: &String| inventory.named(name).ok_or_else(|| OrderError::NoSuchSilo(name.clone()));
-        let Order::Undo { from, to, .. } = order else { return Err(OrderError::Invalid(order.to_string())) };
-        Ok(Undo { from: named(from)?.id, to: named(to)?.id, since })
-    }
-
     async fn known_damaged(&self) -> Result<Damaged, Fault> {
         let rows = self.damaged_rows().await?;
         Ok(rows.into_iter().filter(|(_, row)| row.done == Done::Left).map(|(of, _)| of).collect())
@@ -278,16 +273,19 @@ impl Core {
         Ok(summary)
     }
 
+    /// What an object is made of; nothing where its manifest was retired meanwhile.
+    pub(crate) async fn slices_of(&self, data: Data) -> Vec<Slice> {
+        match data {
+            Data::Slices(slices) => slices,
+            Data::Manifest(id) => self.manifest_slices(id, 0..u64::MAX).await.unwrap_or_default(),
+        }
+    }
+
     async fn extents_of_objects(&self, page: &Page) -> Result<Vec<(Number, ExtentRow)>, Fault> {
         let mut ids = BTreeSet::new();
         for (_, bytes) in page {
             let row: ObjectRow = decode(bytes)?;
-            let slices = match row.data {
-                Data::Slices(slices) => slices,
-                // A manifest retired meanwhile is about nothing any more.
-                Data::Manifest(id) => self.manifest_slices(id, 0..u64::MAX).await.unwrap_or_default(),
-            };
-            ids.extend(slices.iter().map(|slice| slice.extent));
+            ids.extend(self.slices_of(row.data).await.iter().map(|slice| slice.extent));
         }
         let (inventory, mut extents) = (self.inventory(), self.extents(ids).await?);
         for (_, row) in &mut extents {

@@ -3,7 +3,6 @@
 use super::Rules;
 use super::decide::{Held, SiloFact, Spare, Wanted};
 use crate::extent::SiloId;
-use crate::placement::Candidate;
 
 /// Silos that something should be on, each for an objective's sake; and why there are not enough, for whose sake.
 pub(super) struct Chosen {
@@ -31,8 +30,9 @@ impl Rules {
         let mut choosing = Choosing { rules: self, wanted, held, otherwise, on, lacks, reasons };
         choosing.leave(by);
         if choosing.on.is_empty() {
-            choosing.keep();
-            choosing.place(by);
+            let candidates = choosing.candidates();
+            choosing.keep(&candidates);
+            choosing.place(by, &candidates);
         }
         choosing.along();
         choosing.spare();
@@ -43,15 +43,21 @@ impl Rules {
     pub(crate) fn wants(&self, wanted: &Wanted, held: &Held, silo: SiloId, otherwise: Vec<SiloId>) -> bool {
         let others = held.on.iter().filter(|id| **id != silo && !wanted.never.contains_key(*id)).count();
         let chosen = || self.choose(wanted, held, wanted.by.unwrap_or_default(), otherwise);
-        wanted.says() && (others < wanted.number() || chosen().on.iter().any(|(on, _)| *on == silo))
+        wanted.said_by().is_some() && (others < wanted.number() || chosen().on.iter().any(|(on, _)| *on == silo))
     }
 }
 
 impl Wanted {
     /// Whether a silo has a copy only for the sake of how it is used.
     pub(super) fn is_spare(&self, held: &Held, silo: SiloId, otherwise: &[SiloId]) -> bool {
-        let spare = |id: SiloId| self.has_spare(id) && !otherwise.contains(&id);
+        let spare = |id: SiloId| self.may_be_spare(id, otherwise);
         spare(silo) && held.on.iter().any(|id| *id != silo && !spare(*id))
+    }
+
+    /// Whether a copy in a silo is but one more: new objects do not go there anyway.
+    fn may_be_spare(&self, id: SiloId, otherwise: &[SiloId]) -> bool {
+        let may = |spare: &Spare| spare.silo == id;
+        self.spare.iter().flat_map(|(_, silos)| silos).any(may) && !otherwise.contains(&id)
     }
 }
 
@@ -62,7 +68,7 @@ impl Choosing<'_> {
 
     /// A copy there is but one more.
     fn is_spare(&self, id: SiloId) -> bool {
-        self.wanted.has_spare(id) && !self.otherwise.contains(&id)
+        self.wanted.may_be_spare(id, &self.otherwise)
     }
 
     fn is_on(&self, id: SiloId) -> bool {
@@ -80,7 +86,7 @@ impl Choosing<'_> {
 
     /// Nobody says where, or how many: all stays.
     fn leave(&mut self, by: usize) {
-        if !self.wanted.says() {
+        if self.wanted.said_by().is_none() {
             self.on = self.held().into_iter().map(|id| (id, by)).collect();
         }
     }
@@ -122,10 +128,9 @@ impl Choosing<'_> {
         candidates.iter().copied().filter(|id| !follows(id)).collect()
     }
 
-    fn keep(&mut self) {
-        let candidates = self.candidates();
+    fn keep(&mut self, candidates: &[SiloId]) {
         for (by, keep) in &self.wanted.keep {
-            if self.on.iter().any(|(id, _)| keep.contains(id)) {
+            if keep.iter().any(|id| self.is_on(*id)) {
                 continue;
             }
             let mut order = keep.clone();
@@ -136,15 +141,15 @@ impl Choosing<'_> {
         }
     }
 
-    fn place(&mut self, by: usize) {
-        let (candidates, wanted) = (self.candidates(), self.wanted);
+    fn place(&mut self, by: usize, candidates: &[SiloId]) {
+        let wanted = self.wanted;
         let by = wanted.copies.as_ref().filter(|copies| copies.number > 1).map_or(by, |copies| copies.by);
         let place = wanted.by.unwrap_or(by);
         // Where nobody says where, the one that is kept is as good as any.
         let counts = |on: &SiloId| wanted.by.is_none() || candidates.contains(on);
         let placed =
             |choosing: &Self| -> Vec<SiloId> { choosing.on.iter().map(|(on, _)| *on).filter(counts).collect() };
-        for id in &candidates {
+        for id in candidates {
             let so_far = placed(self);
             if so_far.len() >= wanted.number() {
                 break;
@@ -184,11 +189,11 @@ impl Choosing<'_> {
 
     /// Takes a silo, unless it takes nothing, or is no other place than one of those it is to be apart from.
     fn take(&mut self, id: SiloId, by: usize, apart_from: Option<&[SiloId]>) -> bool {
-        if self.on.iter().any(|(on, _)| *on == id) {
+        if self.is_on(id) {
             return false;
         }
         let Some(fact) = self.rules.silos.get(&id) else { return false };
-        let refused = if self.held.on.contains(&id) { None } else { refusal(&fact.takes, self.held.bytes) };
+        let refused = if self.held.on.contains(&id) { None } else { fact.takes.refusal(self.held.bytes) };
         match refused.or_else(|| apart_from.and_then(|from| self.not_apart(fact, from))) {
             None => self.on.push((id, by)),
             Some(reason) => {
@@ -217,16 +222,4 @@ impl Choosing<'_> {
             (true, some) => format!("{} silos are wanted, and {some} allowed", self.wanted.number()),
         }
     }
-}
-
-/// Why a silo takes no bytes now.
-fn refusal(silo: &Candidate, bytes: u64) -> Option<String> {
-    let name = &silo.name;
-    if silo.cordoned {
-        return Some(format!("silo `{name}` takes no new bytes"));
-    }
-    if !silo.up {
-        return Some(format!("silo `{name}` is down"));
-    }
-    silo.room.is_some_and(|room| room < bytes).then(|| format!("silo `{name}` has no room above its reserve"))
 }

@@ -30,9 +30,7 @@ impl Cut {
     pub fn is_above(self, used: UnixMs, lot: u16) -> bool {
         used < self.before || (used < self.until && u32::from(lot) < self.share)
     }
-}
 
-impl Cut {
     /// The one that more is above.
     pub fn higher(one: Option<Self>, other: Option<Self>) -> Option<Self> {
         [one, other].into_iter().flatten().max_by_key(|cut| (cut.until, cut.share))

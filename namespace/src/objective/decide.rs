@@ -184,16 +184,6 @@ pub struct Way {
 }
 
 impl Standing {
-    /// For which objective's sake it is not as it is wished.
-    pub fn by(&self) -> Option<usize> {
-        match self {
-            Self::Moves { by, .. } | Self::Copies { by, .. } | Self::Drops { by, .. } | Self::Waits { by, .. } => {
-                Some(*by)
-            }
-            Self::Aligned => None,
-        }
-    }
-
     /// What is to be done, and between which silos.
     pub fn way(&self) -> Option<Way> {
         match *self {
@@ -226,9 +216,10 @@ impl Wanted {
             && self.spare.is_empty()
     }
 
-    /// Whether anybody says where, or on how many silos.
-    pub(super) fn says(&self) -> bool {
-        self.by.is_some() || self.copies.is_some() || !self.keep.is_empty()
+    /// The objective that says where, or on how many silos; none where nobody does.
+    pub(super) fn said_by(&self) -> Option<usize> {
+        let copies = || self.copies.as_ref().map(|copies| copies.by);
+        self.by.or_else(copies).or_else(|| self.keep.first().map(|(by, _)| *by))
     }
 
     /// On how many silos at once.
@@ -239,11 +230,6 @@ impl Wanted {
     /// Whether all copies are to be durable before a write is answered.
     pub fn all_before_answer(&self) -> bool {
         self.copies.as_ref().is_some_and(|copies| copies.ack == Ack::All && copies.number > 1)
-    }
-
-    /// Whether a silo may have one more copy, because it is read.
-    pub(super) fn has_spare(&self, id: SiloId) -> bool {
-        self.spare.iter().flat_map(|(_, silos)| silos).any(|spare| spare.silo == id)
     }
 
     /// Whether one copy on this silo, just written, is all that is wanted.
@@ -265,6 +251,11 @@ impl Rule {
     pub fn is_declared(&self) -> bool {
         self.switch.is_none()
     }
+}
+
+/// What the conditions of rules look at, beside what a list shows.
+fn needs_of<'a>(rules: impl Iterator<Item = &'a Rule>) -> Needs {
+    rules.filter_map(|rule| rule.condition.as_ref()).map(Condition::needs).fold(Needs::default(), Needs::and)
 }
 
 impl Rules {
@@ -327,15 +318,12 @@ impl Rules {
 
     /// What objectives about this scope look at, beside what a list shows.
     pub fn need(&self, scope: &Scope) -> Needs {
-        let conditions = self.about(scope).filter_map(|rule| rule.condition.as_ref());
-        conditions.map(Condition::needs).fold(Needs::default(), Needs::and)
+        needs_of(self.about(scope))
     }
 
     /// What conditions about an object of this name look at, beside what a list shows.
     pub fn need_of(&self, bucket: &str, key: &str) -> Needs {
-        let about = self.all.iter().filter(|rule| rule.objective.on.covers(bucket, key));
-        let conditions = about.filter_map(|rule| rule.condition.as_ref());
-        conditions.map(Condition::needs).fold(Needs::default(), Needs::and)
+        needs_of(self.all.iter().filter(|rule| rule.objective.on.covers(bucket, key)))
     }
 
     /// What a rule wishes, in words.
@@ -432,8 +420,7 @@ impl Rules {
             let wanted_on =
                 |silo: &SiloId| wanted.on.contains(silo) || wanted.keep.iter().any(|(_, keep)| keep.contains(silo));
             let may = |silo: &&SiloId| !wanted.never.contains_key(*silo) && !wanted_on(silo);
-            let may = rule.copy_on_read.iter().filter(may);
-            let spare = may.map(|silo| {
+            let spare = rule.copy_on_read.iter().filter(may).map(|silo| {
                 let stays = !is_cut(rule, silo, used.read.unwrap_or(UnixMs::MIN));
                 let gets =
                     stays && used.read.is_some_and(|read| now.saturating_sub(read) < READ_LATELY.as_millis() as i64);
@@ -451,10 +438,7 @@ impl Rules {
 
     /// Bytes that a silo may have before objectives make room there: the least that any of them says.
     pub fn bound(&self, silo: SiloId, full: &Fullness) -> Option<u64> {
-        let bound = |rule: &Rule| {
-            let wish = &rule.objective;
-            wish.fill.filter(|_| rule.fills(silo)).and_then(|fill| fill.high.bytes(full.space))
-        };
+        let bound = |rule: &Rule| rule.objective.fill.filter(|_| rule.fills(silo))?.high.bytes(full.space);
         self.all.iter().filter_map(bound).min()
     }
 
@@ -462,12 +446,13 @@ impl Rules {
     /// that take it where no objective says where, the best first.
     pub fn standing(&self, wanted: &Wanted, held: &Held, otherwise: impl FnOnce() -> Vec<SiloId>) -> Standing {
         let banned = held.on.iter().find_map(|id| wanted.never.get(id).map(|by| (*id, *by)));
-        let says =
-            wanted.by.or(wanted.copies.as_ref().map(|copies| copies.by)).or(wanted.keep.first().map(|(by, _)| *by));
         let along = wanted.along.iter().find(|(_, from, _)| held.on.contains(from)).map(|(by, ..)| *by);
         let spare = wanted.spare.first().map(|(by, _)| *by);
-        let Some(by) = says.or(banned.map(|(_, by)| by)).or(along).or(spare) else { return Standing::Aligned };
-        let chosen = self.choose(wanted, held, by, otherwise());
+        let by = wanted.said_by().or(banned.map(|(_, by)| by)).or(along).or(spare);
+        let Some(by) = by else { return Standing::Aligned };
+        // Asked of each object: only where it matters.
+        let otherwise = if wanted.by.is_none() || spare.is_some() { otherwise() } else { Vec::new() };
+        let chosen = self.choose(wanted, held, by, otherwise);
         let is_chosen = |id: &SiloId| chosen.on.iter().any(|(on, _)| on == id);
         let reader = held.on.iter().copied().find(|id| self.is_up(*id));
         let surplus = held.on.iter().copied().filter(|id| !is_chosen(id));

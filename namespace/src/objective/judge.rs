@@ -1,5 +1,6 @@
 //! Objects against objectives: rows are read, and nothing changes.
 
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -9,8 +10,9 @@ use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
 use crate::extent::{JobId, Location, Number, SiloId};
 use crate::fault::Fault;
+use crate::find::Row;
 use crate::heat::Heat;
-use crate::inventory::{Health, Inventory};
+use crate::inventory::Inventory;
 use crate::job::OrderError;
 use crate::list::read_name;
 use crate::name::BucketName;
@@ -18,7 +20,7 @@ use crate::namespace::Core;
 use crate::object::Pairs;
 use crate::plan::Wish;
 use crate::table::extents::ExtentRow;
-use crate::table::objects::{Attributes, Data, NAME_AT, ObjectRow, attributes, prefix as object_prefix};
+use crate::table::objects::{Attributes, Data, NAME_AT, ObjectRow, prefix as object_prefix};
 use crate::table::uploads::{ManifestRow, PartRow, manifest, part as part_key};
 use crate::table::{after_prefix, decode, decode_row, key};
 
@@ -178,10 +180,8 @@ impl Judge {
             Some((by, *silo, object.used.last))
         });
         let spare = wanted.spare.iter().flat_map(|(by, silos)| silos.iter().map(move |spare| (*by, spare.silo)));
-        let spare = spare.filter(|(_, silo)| {
-            let otherwise = self.otherwise(object.bucket, extent.row.size);
-            held.on.contains(silo) && wanted.is_spare(&held, *silo, &otherwise)
-        });
+        let otherwise = LazyCell::new(|| self.otherwise(object.bucket, extent.row.size));
+        let spare = spare.filter(|(_, silo)| held.on.contains(silo) && wanted.is_spare(&held, *silo, &otherwise));
         let read = object.used.read.unwrap_or(UnixMs::MIN);
         filled.chain(spare.map(|(by, silo)| (by, silo, read))).collect()
     }
@@ -201,44 +201,38 @@ impl Judge {
         Self { keeps_hours: true, ..self }
     }
 
-    /// What a write waits for: as few as objectives say, wherever silos are switched to.
+    /// The same; what it says is what a write waits for.
     pub(crate) fn for_a_write(self) -> Self {
-        Self { for_a_write: true, rules: self.inventory.rules_without_switches(), ..self }
+        Self { for_a_write: true, ..self }
     }
 
     /// What becomes of an extent that a switch, which is undone, copied to a silo since: it leaves where nobody wants it there,
     /// as long as as many others have it as are wanted.
     pub(crate) fn undone(&self, object: &JudgedObject, extent: &JudgedExtent, undo: &Undo) -> Option<Wish> {
-        let (held, otherwise) = (self.held(&extent.row), self.otherwise(object.bucket, extent.row.size));
+        let held = self.held(&extent.row);
         let came = extent.row.verified_in(undo.from).is_some_and(|there| there.since >= undo.since);
-        let wanted = || self.rules.wants(&object.wanted, &held, undo.from, otherwise);
+        let otherwise = || self.otherwise(object.bucket, extent.row.size);
+        let wanted = || self.rules.wants(&object.wanted, &held, undo.from, otherwise());
         let leaves = extent.own && came && held.on.contains(&undo.to) && !wanted();
         leaves.then(|| Wish::Off { from: undo.from, least: object.wanted.number() })
     }
 
-    /// Why a way cannot be gone at this moment: silos go down, and fill, while objects are compared.
-    pub(crate) fn closed_now(&self, way: Way, bytes: u64) -> Option<String> {
-        let open = self.inventory.silos.get(&way.to?)?;
-        let name = &open.row.name;
-        if open.health() == Health::Down {
-            return Some(format!("silo `{name}` is down"));
-        }
-        open.room().is_some_and(|room| room < bytes).then(|| format!("silo `{name}` has no room above its reserve"))
-    }
-
-    /// What cannot be done at this moment waits.
+    /// What cannot be done at this moment waits: silos go down, and fill, while objects are compared.
     pub(crate) fn close(&self, objects: &mut [JudgedObject]) {
         for extent in objects.iter_mut().flat_map(|object| &mut object.extents) {
-            let Some(way) = extent.standing.way() else { continue };
-            if let Some(reason) = self.closed_now(way, extent.row.size) {
-                extent.standing = Standing::Waits { by: way.by, reason };
-            }
+            let bytes = extent.row.size;
+            extent.put_off(|way| self.inventory.silos.get(&way.to?)?.candidate().refusal(bytes));
         }
     }
+}
 
-    /// The time by which all that follows is judged.
-    pub(crate) fn at(&mut self, now: UnixMs) {
-        self.now = now;
+impl JudgedExtent {
+    /// What is to be done with it waits, where there is a reason.
+    pub(crate) fn put_off(&mut self, reason: impl FnOnce(Way) -> Option<String>) {
+        let Some(way) = self.standing.way() else { return };
+        if let Some(reason) = reason(way) {
+            self.standing = Standing::Waits { by: way.by, reason };
+        }
     }
 }
 
@@ -259,7 +253,7 @@ impl Core {
 
     /// One who judges by these rules.
     pub(crate) async fn judge_by(&self, inventory: Arc<Inventory>, rules: Rules, on: &Scope) -> Result<Judge, Fault> {
-        let buckets = self.bucket_rows().await?.into_iter().map(|(name, row)| (row.incarnation, name)).collect();
+        let buckets = self.buckets_by_incarnation().await?;
         let roots = crate::inventory::load_roots(&*self.engine).await?;
         let unfilled = roots.into_iter().filter(|root| !root.info.filled);
         let unfilled = unfilled.map(|root| (root.bucket, root.info.order.into)).collect();
@@ -287,25 +281,26 @@ impl Core {
         let keys = page.iter().map(|(key, _)| &key[..]);
         let heats = if judge.needs.heat { self.heats(keys.clone()).await? } else { vec![None; page.len()] };
         let labels = if judge.needs.labels { self.all_labels(keys).await? } else { vec![Pairs::new(); page.len()] };
-        for (((key, bytes), heat), labels) in page.iter().zip(heats).zip(labels) {
-            let row: ObjectRow = decode(bytes)?;
+        let rows = page.iter().map(|(key, bytes)| Ok((key.clone(), decode(bytes)?)));
+        let rows: Vec<Row> = rows.collect::<Result<_, Fault>>()?;
+        let owns = if judge.needs.attributes { self.all_attributes(&rows).await? } else { vec![None; page.len()] };
+        for ((((key, row), heat), labels), own) in rows.iter().zip(heats).zip(labels).zip(owns) {
             let incarnation = incarnation_of(key)?;
             // One that is being deleted.
             let Some(bucket) = judge.buckets.get(&incarnation) else { continue };
             let name = read_name(&key[NAME_AT..])?;
-            let own = if judge.needs.attributes { self.attributes_of(&row).await? } else { None };
             // Written anew since the page was read, and compared with that.
             if judge.needs.attributes && own.is_none() {
                 continue;
             }
-            let subject = judge.subject((bucket.as_str(), &name), &row, own.as_ref(), (heat, &labels));
+            let subject = judge.subject((bucket.as_str(), &name), row, own.as_ref(), (heat, &labels));
             let conditions = judge.rules.conditions(&subject);
             let mut wanted = judge.rules.wanted(&conditions);
-            let used = used(key, &row, heat);
+            let used = used(key, row, heat);
             if !judge.for_a_write {
                 judge.rules.used(&mut wanted, &conditions, used, judge.now, &judge.cuts);
             }
-            let referrers = self.made_of(&row).await?;
+            let referrers = self.made_of(row).await?;
             let rows = self.extents(referrers.keys().copied().collect::<BTreeSet<_>>()).await?;
             let extents = rows.into_iter().map(|(id, row)| {
                 let own = row.first.is_some() && row.first == referrers.get(&id).copied().flatten();
@@ -316,13 +311,6 @@ impl Core {
             judged.push(JudgedObject { wanted, conditions, extents, heat, used, bucket: incarnation });
         }
         Ok(judged)
-    }
-
-    async fn attributes_of(&self, row: &ObjectRow) -> Result<Option<Attributes>, Fault> {
-        match &row.attributes {
-            Some(own) => Ok(Some(own.clone())),
-            None => decode_row(self.engine.get(&[attributes(row.version)]).await?[0].as_ref()),
-        }
     }
 
     /// The extents of a version, each with the one that its bytes were written for where that is this version: what it shares

@@ -202,10 +202,14 @@ impl Objective {
         self.not_before.is_none() && self.not_after.is_none()
     }
 
+    /// What it means silos by.
+    pub(crate) fn selectors(&self) -> impl Iterator<Item = &Selector> {
+        self.place.iter().chain(&self.keep).chain(&self.never).chain(&self.copy_on_read)
+    }
+
     /// The silos that it names.
     pub fn named(&self) -> impl Iterator<Item = &str> {
-        let all = self.place.iter().chain(&self.keep).chain(&self.never).chain(&self.copy_on_read);
-        all.filter_map(|selector| match selector {
+        self.selectors().filter_map(|selector| match selector {
             Selector::Name(name) => Some(name.as_str()),
             Selector::Label(..) => None,
         })
@@ -214,9 +218,7 @@ impl Objective {
     /// Whether it says anything that can be carried out; silos of its labels may come later. Answers what `when` says.
     pub fn check(&self) -> Result<Option<Condition>, Wrong> {
         let wrong = |reason: &str| Err(Wrong { at: None, reason: reason.to_owned() });
-        let of_silos = [&self.place, &self.keep, &self.never, &self.copy_on_read];
-        let silos = of_silos.into_iter().all(Vec::is_empty);
-        if silos && self.copies.is_none() {
+        if self.selectors().next().is_none() && self.copies.is_none() {
             return wrong("it wishes nothing: neither `place`, `copies`, `keep`, `never` nor `copy_on_read`");
         }
         if self.copies.is_some_and(|copies| !(1..=MAX_COPIES).contains(&copies)) {

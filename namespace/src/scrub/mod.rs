@@ -4,7 +4,7 @@
 //! A replica is judged by its bytes alone. A silo that does not answer proves nothing: what it has is looked at the next time.
 //! What lies where others put it is not looked at: it is theirs to change, and passes see that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,16 +16,16 @@ use crate::engine::{self, Key, Priority, Rows, Write};
 use crate::extent::{Location, Number, SiloId};
 use crate::fault::Fault;
 use crate::inventory::{Access, Health, OpenSilo};
-use crate::job::{BY_ITSELF, JobInfo, JobState, Order, OrderError, Pace};
+use crate::job::{BY_ITSELF, JobInfo, JobState, Order, OrderError, Pace, next_page};
 use crate::limits::{
-    BACKGROUND_ROWS, DAMAGED_KEPT, DAMAGED_SHOWN, LIST_PAGE, MENDED_SHOWN, MET_AGAIN, SCRUB_AGAIN, SCRUB_EVERY,
-    SCRUB_LOOK, SCRUB_MET,
+    BACKGROUND_ROWS, DAMAGED_KEPT, DAMAGED_SHOWN, MENDED_SHOWN, MET_AGAIN, SCRUB_AGAIN, SCRUB_EVERY, SCRUB_LOOK,
+    SCRUB_MET,
 };
 use crate::mover::{Mover, Pacer};
 use crate::namespace::{Core, Namespace};
 use crate::table::damaged::{DamagedRow, damaged, of_silo, read_damaged};
 use crate::table::extents::{ExtentRow, extent};
-use crate::table::{after_prefix, decode, decode_row, encode, key, successor};
+use crate::table::{after_prefix, decode, decode_row, encode, key};
 
 mod look;
 mod mend;
@@ -140,11 +140,10 @@ impl Namespace {
     /// [`DAMAGED_KEPT`].
     pub async fn damage(&self) -> Result<Vec<Damage>, Fault> {
         let inventory = self.inventory();
-        let name = |id: SiloId| inventory.silos.get(&id).map_or_else(|| format!("#{id}"), |open| open.row.name.clone());
         let rows = self.core.damaged_rows().await?;
         let shown = rows.into_iter().map(|((silo, id), row)| {
             let (bucket, key) = row.object.unzip();
-            let (silo, extent, place) = (name(silo), id.to_string(), row.location.to_string());
+            let (silo, extent, place) = (inventory.name_of(silo), id.to_string(), row.location.to_string());
             let DamagedRow { flaw, reason, found, done, .. } = row;
             Damage { silo, bucket, key, extent, place, flaw, reason, found, done }
         });
@@ -161,22 +160,27 @@ impl Namespace {
 impl Core {
     /// All rows that still say something: what is left counts as long as its extent is there, and was not made good since.
     pub(crate) async fn damaged_rows(&self) -> Result<Vec<((SiloId, Number), DamagedRow)>, Fault> {
-        let (mut at, end, mut all) = (vec![key::DAMAGED], after_prefix(&[key::DAMAGED]), Vec::new());
-        loop {
-            let page = self.engine.range(at.clone()..end.clone(), LIST_PAGE, usize::MAX).await?;
-            let Some((last, _)) = page.last() else { return Ok(all) };
-            at = successor(last);
+        let rows = self.damage_from(vec![key::DAMAGED]).await?;
+        let says = |(of, row, there): (_, DamagedRow, bool)| (row.done != Done::Left || there).then_some((of, row));
+        Ok(rows.into_iter().filter_map(says).collect())
+    }
+
+    /// The rows whose keys begin so, and whether the extent of one that is left still counts on what was found damaged.
+    async fn damage_from(&self, mut at: Key) -> Result<Vec<((SiloId, Number), DamagedRow, bool)>, Fault> {
+        let (end, mut all) = (after_prefix(&at), Vec::new());
+        while let Some(page) = next_page(self, &mut at, &end).await? {
             let rows = page.iter().filter_map(|(key, row)| Some((read_damaged(key)?, row)));
             let rows: Vec<((SiloId, Number), DamagedRow)> =
                 rows.map(|(of, row)| Ok((of, decode(row)?))).collect::<Result<_, Fault>>()?;
-            let keys: Vec<_> = rows.iter().map(|((_, id), _)| extent(*id)).collect();
-            for ((of, row), held) in rows.into_iter().zip(self.engine.get(&keys).await?) {
-                let held: Option<ExtentRow> = decode_row(held.as_ref())?;
-                if row.done != Done::Left || is_there(held.as_ref(), of.0, &row.location) {
-                    all.push((of, row));
-                }
-            }
+            let left = rows.iter().filter(|(_, row)| row.done == Done::Left);
+            let held = self.extents(left.map(|((_, id), _)| *id).collect()).await?;
+            let held: BTreeMap<Number, ExtentRow> = held.into_iter().collect();
+            all.extend(rows.into_iter().map(|(of, row)| {
+                let there = is_there(held.get(&of.1), of.0, &row.location);
+                (of, row, there)
+            }));
         }
+        Ok(all)
     }
 
     /// Writes flaws down; those that are known, always. Of those that were made good some are kept.
@@ -190,10 +194,14 @@ impl Core {
             stats.scrub.damaged += damaged_now;
             stats.scrub.mended += mended;
         });
-        let range = vec![key::DAMAGED]..after_prefix(&[key::DAMAGED]);
-        let mut known = self.engine.range(range, DAMAGED_KEPT, usize::MAX).await?.len();
         let keys: Vec<Key> = found.iter().map(|(silo, id, _)| damaged(*silo, *id)).collect();
         let before = self.engine.get(&keys).await?;
+        // How many there are matters only to new ones.
+        let mut known = 0;
+        if before.iter().any(Option::is_none) {
+            let range = vec![key::DAMAGED]..after_prefix(&[key::DAMAGED]);
+            known = self.engine.range(range, DAMAGED_KEPT, usize::MAX).await?.len();
+        }
         let mut writes = Vec::with_capacity(found.len());
         for ((key, before), (_, _, row)) in keys.into_iter().zip(before).zip(found) {
             let limit = if row.done == Done::Left { DAMAGED_KEPT } else { DAMAGED_SHOWN };
@@ -228,25 +236,13 @@ impl Core {
     /// Forgets what is of no interest any more of a silo that was looked through: what is gone, and what was made good long ago.
     pub(crate) async fn forget_damage(&self, silo: SiloId) -> Result<(), Fault> {
         let shown = self.clock.now() - MENDED_SHOWN.as_millis() as UnixMs;
-        let (mut at, mut gone) = (of_silo(silo), Vec::new());
-        let end = after_prefix(&at);
-        loop {
-            let page = self.engine.range(at.clone()..end.clone(), LIST_PAGE, usize::MAX).await?;
-            let Some((last, _)) = page.last() else { break };
-            at = successor(last);
-            for (key, row) in &page {
-                let (Some((_, id)), row) = (read_damaged(key), decode::<DamagedRow>(row)?) else { continue };
-                let held: Option<ExtentRow> = decode_row(self.engine.get(&[extent(id)]).await?[0].as_ref())?;
-                let stays = match row.done {
-                    Done::Left => is_there(held.as_ref(), silo, &row.location),
-                    Done::Repaired => row.found >= shown,
-                };
-                if !stays {
-                    gone.push(Write::Delete(key.to_vec()));
-                }
-            }
-        }
-        self.write_damage(gone).await
+        let stays = |row: &DamagedRow, there: bool| match row.done {
+            Done::Left => there,
+            Done::Repaired => row.found >= shown,
+        };
+        let rows = self.damage_from(of_silo(silo)).await?;
+        let gone = rows.into_iter().filter(|(_, row, there)| !stays(row, *there));
+        self.write_damage(gone.map(|((silo, id), ..)| Write::Delete(damaged(silo, id))).collect()).await
     }
 
     async fn write_damage(&self, writes: Vec<Write>) -> Result<(), Fault> {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::silos::read_silo;
 use super::{KeyBuilder, key, read_number};
 use crate::clock::UnixMs;
 use crate::engine::Key;
@@ -37,6 +38,5 @@ pub fn of_silo(silo: SiloId) -> Key {
 
 /// Silo and extent, from a key of the table.
 pub fn read_damaged(key: &[u8]) -> Option<(SiloId, Number)> {
-    let silo = key.get(1..5).map(|bytes| u32::from_be_bytes(bytes.try_into().expect("four bytes")))?;
-    Some((silo, Number { session: read_number(key, 5)?, number: read_number(key, 13)? }))
+    Some((read_silo(key)?, Number { session: read_number(key, 5)?, number: read_number(key, 13)? }))
 }

@@ -1,16 +1,12 @@
 //! How often and how lately objects are read: a row for each that was read, beside the object's own.
 
-use super::{FORMAT, key};
+use super::{FORMAT, beside, key};
 use crate::engine::Key;
 use crate::heat::{BYTES, Heat};
 
 /// The heat of the object whose row this is the key of.
 pub fn heat_of(object: &[u8]) -> Key {
-    let mut heat = object.to_vec();
-    if let Some(table) = heat.first_mut() {
-        *table = key::HEAT;
-    }
-    heat
+    beside(object, key::HEAT)
 }
 
 /// The row's bytes: 32 with the format.

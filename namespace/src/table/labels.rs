@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{decode_row, encode, key};
+use super::{beside, decode_row, encode, key};
 use crate::engine::{Key, Write};
 use crate::fault::Fault;
 use crate::object::Pairs;
@@ -15,14 +15,6 @@ pub fn labels_of(object: &[u8]) -> Key {
 /// The row of the object that has the labels of this row.
 pub fn labelled_by(labels: &[u8]) -> Key {
     beside(labels, key::OBJECTS)
-}
-
-fn beside(row: &[u8], table: u8) -> Key {
-    let mut beside = row.to_vec();
-    if let Some(first) = beside.first_mut() {
-        *first = table;
-    }
-    beside
 }
 
 /// The write that makes these the labels, in the order of their names; of none there is no row.

@@ -130,9 +130,33 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Fault> {
     }
 }
 
+/// The format of rows that are JSON, so that more may be said in them later.
+const JSON: u8 = FORMAT + 1;
+
+/// Encodes a row that is JSON.
+pub fn encode_json<T: Serialize>(row: &T) -> Vec<u8> {
+    let mut bytes = vec![JSON];
+    serde_json::to_writer(&mut bytes, row).expect("such rows are plain data");
+    bytes
+}
+
+/// The JSON of such a row; none of a row of another format.
+pub fn json_of(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.strip_prefix(&[JSON])
+}
+
 /// Decodes a row that may be absent.
 pub fn decode_row<T: DeserializeOwned>(row: Option<&Bytes>) -> Result<Option<T>, Fault> {
     row.map(|bytes| decode(bytes)).transpose()
+}
+
+/// The key of another table for what a row is about.
+fn beside(row: &[u8], table: u8) -> Key {
+    let mut beside = row.to_vec();
+    if let Some(first) = beside.first_mut() {
+        *first = table;
+    }
+    beside
 }
 
 /// Builds a key.

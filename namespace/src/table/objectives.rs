@@ -2,12 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{FORMAT, KeyBuilder, after_prefix, key};
+use super::{KeyBuilder, after_prefix, encode_json, json_of, key};
 use crate::engine::Key;
 use crate::objective::{Objective, Scope};
-
-/// The format of an objective's row: JSON, so that more can be wished later.
-const JSON: u8 = FORMAT + 1;
 
 const PREFIX: &[u8] = b"objective/";
 
@@ -30,22 +27,17 @@ pub fn read_name(key: &[u8]) -> Option<String> {
 
 /// The row's bytes.
 pub fn encode(objective: &Objective) -> Vec<u8> {
-    let mut bytes = vec![JSON];
-    serde_json::to_writer(&mut bytes, objective).expect("an objective is plain data");
-    bytes
+    encode_json(objective)
 }
 
 /// Reads a row, or says why it does not read.
 pub fn decode(bytes: &Bytes) -> Result<Objective, String> {
-    match bytes.split_first() {
-        Some((&JSON, row)) => serde_json::from_slice(row).map_err(|error| error.to_string()),
-        _ => Err("another format".to_owned()),
-    }
+    let row = json_of(bytes).ok_or_else(|| "another format".to_owned())?;
+    serde_json::from_slice(row).map_err(|error| error.to_string())
 }
 
 /// What an objective is about whose row does not read as a whole: a later version knows more to wish.
 pub fn decode_scope(bytes: &Bytes) -> Option<Scope> {
-    let (&JSON, row) = bytes.split_first()? else { return None };
-    let row: serde_json::Value = serde_json::from_slice(row).ok()?;
+    let row: serde_json::Value = serde_json::from_slice(json_of(bytes)?).ok()?;
     row.get("on")?.as_str()?.parse().ok()
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use holdall_silos::Facts;
 use serde::{Deserialize, Serialize};
 
-use super::{FORMAT, KeyBuilder, decode, key};
+use super::{KeyBuilder, decode, encode_json, json_of, key};
 use crate::clock::UnixMs;
 use crate::credentials::CredentialsFrom;
 use crate::engine::Key;
@@ -46,10 +46,7 @@ fn is_first(connection: &u32) -> bool {
     *connection == 0
 }
 
-/// The format of a silo's row: JSON, so that a silo may be declared with more. Before, it was a row as all are.
-const JSON: u8 = FORMAT + 1;
-
-/// A row of before.
+/// A row of before, when it was one as all are.
 #[derive(Serialize, Deserialize)]
 struct Old {
     name: String,
@@ -75,14 +72,12 @@ impl SiloRow {
 
     /// The row's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![JSON];
-        serde_json::to_writer(&mut bytes, self).expect("a silo is plain data");
-        bytes
+        encode_json(self)
     }
 
     /// Reads a row.
     pub fn decode(bytes: &Bytes) -> Result<Self, Fault> {
-        if let Some((&JSON, row)) = bytes.split_first() {
+        if let Some(row) = json_of(bytes) {
             return serde_json::from_slice(row)
                 .map_err(|error| Fault::Damaged(format!("a silo's row does not read: {error}")));
         }

@@ -21,10 +21,10 @@ use crate::table::{after_prefix, decode, key, successor};
 impl Core {
     pub(super) async fn scrub(self: &Arc<Self>, live: &Arc<Live>, silo: &str) -> Result<JobState, OrderError> {
         let (info, id) = (live.info(), self.inventory().asked(silo).map_err(refused_silo)?.id);
-        let held = self.counted(Counted::Silo(id)).await?;
+        let (objects, bytes) = self.scrubbed(silo).await?;
         live.change(|info| {
-            info.planned_objects = info.moved_objects.max(held.objects.max(0) as u64);
-            info.planned_bytes = info.moved_bytes.max(held.bytes.max(0) as u64);
+            info.planned_objects = info.moved_objects.max(objects);
+            info.planned_bytes = info.moved_bytes.max(bytes);
         });
         let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), info.pace.bytes_per_second, live.stop.clone()));
         let watch = |extent: Number, info: Option<MoveInfo>| live.watch(extent, info);

@@ -6,9 +6,9 @@ use crate::clock::UnixMs;
 use crate::engine::{self, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::namespace::Core;
+use crate::objective::Judge;
 use crate::objective::judge::JudgedObject;
 use crate::objective::money::{Ledger, Prices};
-use crate::objective::{Judge, Standing};
 use crate::price::Money;
 use crate::table::silos::spent as spent_key;
 
@@ -41,9 +41,7 @@ fn cost_of(prices: &Prices, objects: &[JudgedObject], now: UnixMs) -> Money {
 /// Nothing of it is begun.
 fn wait(object: &mut JudgedObject, budget: Money) {
     for extent in &mut object.extents {
-        let Some(way) = extent.standing.way() else { continue };
-        let reason = format!("the budget of moves by themselves, {budget} a month, is spent");
-        extent.standing = Standing::Waits { by: way.by, reason };
+        extent.put_off(|_| Some(format!("the budget of moves by themselves, {budget} a month, is spent")));
     }
 }
 

@@ -139,14 +139,14 @@ impl Core {
     /// Objects were read: what is read may get one more copy.
     pub(crate) async fn align_read<'a>(&self, objects: impl Iterator<Item = &'a Key>) -> Result<(), Fault> {
         let inventory = self.inventory();
-        if self.options.align.is_none() || !inventory.copies_what_is_read() {
+        if self.options.align.is_none() || inventory.copying().next().is_none() {
             return Ok(());
         }
-        let buckets: BTreeMap<u64, BucketName> =
-            self.bucket_rows().await?.into_iter().map(|(name, row)| (row.incarnation, name)).collect();
+        let buckets = self.buckets_by_incarnation().await?;
         for object in objects {
             let (bucket, key) = (buckets.get(&incarnation_of(object)?), read_name(&object[NAME_AT..])?);
-            if bucket.is_some_and(|bucket| inventory.copies_reads_of(bucket.as_str(), &key)) {
+            let copied = |bucket: &BucketName| inventory.copying().any(|wish| wish.on.covers(bucket.as_str(), &key));
+            if bucket.is_some_and(copied) {
                 self.keeping.read(object);
             }
         }
@@ -184,7 +184,11 @@ impl Core {
     async fn align_one(self: &Arc<Self>, object: Key) -> Result<(), Fault> {
         let standing = self.stand_alone();
         for _ in 0..=2 * MAX_COPIES {
-            let judge = self.objectives(&Scope::default()).await?.for_a_write();
+            // As few as objectives say, wherever silos are switched to.
+            let inventory = self.inventory();
+            inventory.refuse_unread()?;
+            let rules = inventory.rules_without_switches();
+            let judge = self.judge_by(inventory, rules, &Scope::default()).await?.for_a_write();
             let mut walk = Walk::one(judge, object.clone());
             let failed = standing.carry_out(self, &mut walk).await.map_err(fault_of)?.failed;
             let Some(outlook) = walk.told() else { break };
@@ -273,10 +277,11 @@ impl Core {
 
     /// Whether a silo whose fill matters became much fuller since it was last asked: by an eighth of what it may have.
     async fn is_fuller(&self, fullest: &mut BTreeMap<SiloId, u64>) -> Result<bool, Fault> {
-        let rules = self.inventory().rules()?;
-        if !rules.ask_use(&Scope::default()) {
+        let inventory = self.inventory();
+        if !inventory.fills_silos() {
             return Ok(false);
         }
+        let rules = inventory.rules()?;
         let mut fuller = false;
         for (silo, full) in self.fullness().await? {
             let (known, bound) = (fullest.entry(silo).or_insert(full.live), rules.bound(silo, &full));

@@ -12,7 +12,7 @@ use crate::namespace::Core;
 use crate::objective::judge::JudgedObject;
 use crate::objective::{Cut, Cuts, Fullness, Judge, Layers, Rules};
 use crate::table::silos::cuts as cuts_key;
-use crate::table::usage::{self, Counted};
+use crate::table::usage::Counted;
 
 /// By silo, and by objective, by its place among the rules: what leaves the silo when there is no room.
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl Filled {
         for (silo, by_rule) in &self.0 {
             let Some(full) = full.get(silo) else { continue };
             let rule = |by: &usize| &rules.all()[*by];
-            let under_way = |by: &usize| before.get(&rule(by).said).is_some_and(|cuts| cuts.contains_key(silo));
+            let under_way = |by: &usize| has_cut(before, &rule(by).said, *silo);
             let (fill, spare): (Vec<_>, Vec<_>) = by_rule.iter().partition(|(by, _)| rule(by).fills(*silo));
             let excess = fill.iter().filter_map(|(by, _)| Some(full.excess(rule(by).objective.fill?, under_way(by))));
             let of_fill = Layers::together(fill.iter().map(|(_, layers)| *layers)).cut(excess.max().unwrap_or(0));
@@ -57,8 +57,11 @@ impl Filled {
 
 /// Whether something is too cold somewhere where nothing was before.
 fn is_new(after: &Cuts, before: &Cuts) -> bool {
-    let known = |said: &String, silo: &SiloId| before.get(said).is_some_and(|cuts| cuts.contains_key(silo));
-    after.iter().any(|(said, cuts)| cuts.keys().any(|silo| !known(said, silo)))
+    after.iter().any(|(said, cuts)| cuts.keys().any(|silo| !has_cut(before, said, *silo)))
+}
+
+fn has_cut(cuts: &Cuts, said: &str, silo: SiloId) -> bool {
+    cuts.get(said).is_some_and(|cuts| cuts.contains_key(&silo))
 }
 
 impl Core {
@@ -94,9 +97,8 @@ impl Core {
     }
 
     async fn fullness_of(&self, open: &Arc<OpenSilo>) -> Result<Fullness, Fault> {
-        let keys = [usage::keys(Counted::Silo(open.id))[1].clone(), usage::keys(Counted::Retired(open.id))[1].clone()];
-        let rows = self.engine.get(&keys).await?;
-        let [live, retired] = [0, 1].map(|at: usize| usage::read(rows[at].as_ref()).max(0).unsigned_abs());
+        let bytes = async |of: Counted| Ok::<_, Fault>(self.counted(of).await?.bytes.max(0).unsigned_abs());
+        let (live, retired) = (bytes(Counted::Silo(open.id)).await?, bytes(Counted::Retired(open.id)).await?);
         let space = open.space().map(|(space, _)| {
             // What was retired goes by itself.
             let others = space.total.saturating_sub(space.free).saturating_sub(live + retired);
