@@ -4,6 +4,7 @@ Each is a test and prints one line; arguments name the tests to run.
 No pass helps: the next one is an hour away.
 """
 import functools
+import json
 import os
 import time
 import urllib.request
@@ -59,12 +60,17 @@ def left(queue):
     return sum(map(int, SQS.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"].values()))
 
 
-def dropped():
-    """Messages that were not understood."""
+def metric(name):
+    """A number of the gateway's."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"{os.environ['HOLDALL_ADMIN']}/metrics", timeout=30) as answer:
         lines = answer.read().decode().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("holdall_notifications_dropped_total"))
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"holdall_{name} "))
+
+
+def dropped():
+    """Messages that were not understood."""
+    return metric("notifications_dropped_total")
 
 
 def what_changes_is_seen_and_taken_out():
@@ -94,9 +100,11 @@ def what_is_not_understood_keeps_nothing_behind_it():
     before = dropped()
     SQS.send_message(QueueUrl=queue, MessageBody="hello")
     SQS.send_message(QueueUrl=queue, MessageBody='{"Type":"SubscriptionConfirmation","SubscribeURL":"https://sns.example/"}')
+    told = {"s3": {"bucket": {"name": "odd"}, "object": {"key": "beside"}}}
+    SQS.send_message(QueueUrl=queue, MessageBody=json.dumps({"Records": [{"eventName": "unknown"}, told]}))
     THEIRS.put_object(Bucket="odd", Key="after", Body=b"x")
     soon(lambda: "after" in keys(ours), "what came after it is not seen")
-    soon(lambda: left(queue) == 0 and dropped() == before + 2, f"{left(queue)} are left, {dropped() - before} counted")
+    soon(lambda: left(queue) == 0 and dropped() == before + 3, f"{left(queue)} are left, {dropped() - before} counted")
 
 
 def a_queue_is_named_later_and_taken_away():
@@ -115,16 +123,24 @@ def a_queue_is_named_later_and_taken_away():
     holds(keys(ours) == ["first", "second"], "a queue that nobody names any more is asked")
 
 
+def silent():
+    """Why the queue of `late` cannot be asked, where it cannot."""
+    roots = json.loads(holdall("assimilate", "status", "--json"))
+    return next(root.get("silent_queue") for root in roots if root["order"]["silo"] == "late")
+
+
 def a_queue_that_is_not_there_yet_is_asked_again():
     """Nothing else notices."""
     ours, queue = theirs("late")
     SQS.delete_queue(QueueUrl=queue)
-    time.sleep(2)
+    soon(silent, "nothing tells that the queue cannot be asked")
+    holds(metric("notification_queues_silent") == 1, "no metric tells that the queue cannot be asked")
     holds(get(ours, "first") == b"1", "what was taken over does not read")
     THEIRS.put_object(Bucket="late", Key="unseen", Body=b"x")
     SQS.create_queue(QueueName="late")
     THEIRS.put_object(Bucket="late", Key="seen", Body=b"x")
     soon(lambda: "seen" in keys(ours), "what is told once the queue is there is not seen")
+    holds(not silent() and metric("notification_queues_silent") == 0, "a queue that answers again is told to be silent")
 
 
 TESTS = [

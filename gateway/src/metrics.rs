@@ -149,6 +149,7 @@ fn of_namespace(now: &Snapshot) -> Registry {
             now.misaligned_bytes,
         ),
         ("names_waiting", "Such names that wait to be looked at now", now.names_waiting),
+        ("notification_queues_silent", "Queues of notifications that cannot be asked now", now.queues_silent),
         ("index_bytes", "Bytes the index takes on its disk", now.index_bytes),
     ];
     for (name, help, value) in gauges {

@@ -242,6 +242,7 @@ impl Namespace {
         snapshot.index_bytes = self.core.engine.size().unwrap_or_default();
         snapshot.moves_running = self.core.running.moves_running();
         snapshot.names_waiting = self.core.names_waiting();
+        snapshot.queues_silent = self.silent_queues();
         snapshot.unhashed_bytes = self.core.unhashed_bytes();
         snapshot.misaligned_bytes = self.misaligned_bytes();
         snapshot

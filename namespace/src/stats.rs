@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub names_looked_at: u64,
     /// Such names that wait now.
     pub names_waiting: u64,
+    /// Queues of notifications that cannot be asked now.
+    pub queues_silent: u64,
     /// Bytes in place that were read for their checksums.
     pub hashed_bytes: u64,
     /// Bytes in place that have no checksums yet.

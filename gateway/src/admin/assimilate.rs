@@ -28,7 +28,8 @@ pub(super) async fn start(
 
 fn view(admin: &Admin, root: RootInfo) -> RootView {
     let namespace = &admin.state.namespace;
-    let (changes, told) = (namespace.changes(root.id), namespace.told(&root.order.silo));
+    let silo = &root.order.silo;
+    let (changes, told) = (namespace.changes(root.id), (namespace.told(silo), namespace.silent_queue(silo)));
     let (hashed, projected) = (namespace.hashed(root.id), namespace.projected(root.id));
     RootView::new(root, &changes, told, hashed, projected)
 }

@@ -223,6 +223,9 @@ fn sentence(root: &RootView) -> String {
         (None, false) => "under way".to_owned(),
     };
     let told = root.told.map_or_else(String::new, |at| format!(", and were told of last at {}", print::time(at)));
+    let silent = root.silent_queue.as_ref();
+    let silent =
+        silent.map_or_else(String::new, |why| format!(", their queue of notifications cannot be asked: {why}"));
     let hashed = match (root.hashed_bytes, root.unhashed_bytes) {
         (Some(bytes), Some(left)) if left > 0 => {
             format!("; {} of {} have checksums", print::bytes(bytes), print::bytes(bytes + left))
@@ -235,7 +238,7 @@ fn sentence(root: &RootView) -> String {
         (waiting, stuck) => format!("; {waiting} keys are to reach it, {stuck} cannot"),
     };
     format!(
-        "root {id} ({order}): {} names, {}, {} are no objects; {state}; changes are seen {}{told}{hashed}{behind}",
+        "root {id} ({order}): {} names, {}, {} are no objects; {state}; changes are seen {}{told}{silent}{hashed}{behind}",
         counts.names,
         print::bytes(counts.bytes),
         counts.refused,

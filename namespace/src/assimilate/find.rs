@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::Changes;
 use super::dirty::Dirty;
 use super::hash::Hashed;
+use super::queue::Notifications;
 use super::take::{New, attributes_of};
 use super::touch::Taken;
 use crate::bucket::Bucket;
@@ -67,6 +68,8 @@ pub(crate) struct Looking {
     pub(super) changes: Mutex<HashMap<RootId, Changes>>,
     /// When somebody told of changes of a silo last.
     pub(super) told: Mutex<HashMap<SiloId, UnixMs>>,
+    /// Queues of notifications that cannot be asked, and why.
+    pub(super) silent: Mutex<Vec<(Notifications, String)>>,
     /// Bytes a second at which checksums are made; 0 is not at all.
     pub(super) hash_rate: AtomicU64,
     /// Something may have no checksums.
@@ -90,6 +93,7 @@ impl Default for Looking {
             taken: Mutex::default(),
             changes: Mutex::default(),
             told: Mutex::default(),
+            silent: Mutex::default(),
             hash_rate: AtomicU64::new(0),
             unhashed: Notify::new(),
             hashed: Mutex::default(),

@@ -16,6 +16,8 @@ const DEEPEST: usize = 5;
 pub(super) enum Message {
     /// These may have changed.
     Touched(Vec<Told>),
+    /// The same, of a message that is understood in part; and what of it is not, in one sentence fragment.
+    Partly(Vec<Told>, String),
     /// Azure Event Grid asks whether its events are wanted; this is to be said back.
     Validate(String),
     /// Amazon SNS asks the same; somebody has to open this.
@@ -63,16 +65,27 @@ fn read_value(value: &Value, depth: usize) -> Result<Message, String> {
     plain(value)
 }
 
-/// One message of several: what asks for an answer goes before what is told.
+/// One message of several: what asks for an answer goes before what is told, and what is odd keeps back nothing beside it.
 fn all(messages: impl Iterator<Item = Result<Message, String>>) -> Result<Message, String> {
-    let mut told = Vec::new();
+    let (mut told, mut odd) = (Vec::new(), None);
     for message in messages {
-        match message? {
-            Message::Touched(more) => told.extend(more),
-            asks => return Ok(asks),
+        match message {
+            Ok(Message::Touched(more)) => told.extend(more),
+            Ok(Message::Partly(more, reason)) => {
+                told.extend(more);
+                odd.get_or_insert(reason);
+            }
+            Ok(asks) => return Ok(asks),
+            Err(reason) => {
+                odd.get_or_insert(reason);
+            }
         }
     }
-    Ok(Message::Touched(told))
+    match odd {
+        None => Ok(Message::Touched(told)),
+        Some(reason) if told.is_empty() => Err(reason),
+        Some(reason) => Ok(Message::Partly(told, reason)),
+    }
 }
 
 fn nested(text: Option<&Value>, depth: usize) -> Result<Message, String> {
@@ -259,5 +272,16 @@ mod tests {
             let told = read(body.as_bytes()).unwrap_err();
             assert!(told.starts_with(reason), "{body}: {told}");
         }
+    }
+
+    /// One record of a kind that is not known took the names of all others in its message with it.
+    #[test]
+    fn what_is_odd_keeps_back_nothing_beside_it() {
+        let odd = S3.replacen("[{", r#"[{"eventName":"x"},{"#, 1);
+        let told = vec![key("photos", "a b+c/ü.jpg"), key("photos", "gone")];
+        let partly = Message::Partly(told, "a record that names no bucket and key".to_owned());
+        assert_eq!(read(odd.as_bytes()), Ok(partly.clone()));
+        let batch = serde_json::json!({ "Messages": [{ "Body": odd }, { "Body": "hello" }] }).to_string();
+        assert_eq!(read(batch.as_bytes()), Ok(partly));
     }
 }

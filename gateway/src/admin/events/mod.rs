@@ -58,8 +58,9 @@ pub(super) async fn receive(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     admitted(&admin, &silo, &parts)?;
-    let told = match message::read(&whole(body).await?).map_err(Problem::invalid)? {
-        Message::Touched(told) => told,
+    let (told, odd) = match message::read(&whole(body).await?).map_err(Problem::invalid)? {
+        Message::Touched(told) => (told, None),
+        Message::Partly(told, odd) => (told, Some(odd)),
         Message::Validate(code) => return Ok(Json(json!({ "validationResponse": code })).into_response()),
         Message::Confirm(url) => {
             // Opened from here, it could be any address that only this machine reaches.
@@ -69,6 +70,9 @@ pub(super) async fn receive(
     };
     let touched = admin.state.namespace.tell(&silo, &told)?;
     tracing::debug!(silo, told = told.len(), touched, "changes were told");
+    if let Some(reason) = odd {
+        return Err(Problem::invalid(format!("{reason}; what else was told is looked at")));
+    }
     Ok(Json(json!({ "touched": touched })).into_response())
 }
 

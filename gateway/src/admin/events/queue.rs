@@ -46,7 +46,7 @@ impl Queues {
     }
 
     async fn ask_forever(self: Arc<Self>, of: Notifications) {
-        let (mut queue, mut rest, mut told) = (None, QUEUE_REST, None);
+        let (mut queue, mut rest) = (None, QUEUE_REST);
         // What an earlier life took out of the queue and had no time to look at is for a pass to see.
         let _ = self.namespace.touch(&of.silo, &[Touched::Below(Vec::new())]);
         loop {
@@ -54,16 +54,16 @@ impl Queues {
                 Ok(came) => came,
                 Err(reason) => {
                     // Once for each reason, however long it lasts.
-                    if told.as_ref() != Some(&reason) {
+                    if self.namespace.note_queue(&of, Some(&reason)) {
                         tracing::warn!(silo = of.silo, reason, "the queue of notifications cannot be asked");
                     }
-                    (queue, told) = (None, Some(reason));
+                    queue = None;
                     self.clock.sleep(rest).await;
                     rest = longer(rest);
                     continue;
                 }
             };
-            if told.take().is_some() {
+            if self.namespace.note_queue(&of, None) {
                 tracing::info!(silo = of.silo, "the queue of notifications is asked again");
             }
             rest = QUEUE_REST;
@@ -90,33 +90,31 @@ impl Queues {
     }
 
     fn tell(&self, silo: &str, body: &str) -> Result<(), String> {
-        let told = match understood(body) {
-            Ok(told) => told,
-            Err(reason) => {
-                self.metrics.notifications_dropped.inc();
-                tracing::warn!(
-                    silo,
-                    reason,
-                    "a message in the queue of notifications is not understood; it is taken out"
-                );
-                return Ok(());
-            }
-        };
+        let (told, odd) = understood(body);
+        if let Some(reason) = odd {
+            self.metrics.notifications_dropped.inc();
+            tracing::warn!(silo, reason, "a message in the queue of notifications is not understood; it is taken out");
+        }
         let touched = self.namespace.tell(silo, &told).map_err(|error| error.to_string())?;
         tracing::debug!(silo, told = told.len(), touched, "changes were told by a queue");
         Ok(())
     }
 }
 
-/// What a message tells, or why it tells nothing, in one sentence fragment.
-fn understood(body: &str) -> Result<Vec<Told>, String> {
+/// What a message tells, and why it tells no more, in one sentence fragment.
+fn understood(body: &str) -> (Vec<Told>, Option<String>) {
+    let nothing = |reason: String| (Vec::new(), Some(reason));
     if body.len() > ADMIN_BODY {
-        return Err(format!("it has more than {ADMIN_BODY} bytes"));
+        return nothing(format!("it has more than {ADMIN_BODY} bytes"));
     }
-    match message::read(body.as_bytes())? {
-        Message::Touched(told) => Ok(told),
-        Message::Confirm(url) => Err(format!("it asks whether these notifications are wanted: open {url} if they are")),
-        Message::Validate(_) => Err("it asks for an answer, which a queue cannot give".to_owned()),
+    match message::read(body.as_bytes()) {
+        Ok(Message::Touched(told)) => (told, None),
+        Ok(Message::Partly(told, odd)) => (told, Some(odd)),
+        Ok(Message::Confirm(url)) => {
+            nothing(format!("it asks whether these notifications are wanted: open {url} if they are"))
+        }
+        Ok(Message::Validate(_)) => nothing("it asks for an answer, which a queue cannot give".to_owned()),
+        Err(reason) => nothing(reason),
     }
 }
 
@@ -133,9 +131,9 @@ mod tests {
     #[test]
     fn what_tells_nothing_is_told_apart() {
         let event = r#"{"Records":[{"s3":{"bucket":{"name":"photos"},"object":{"key":"a+b"}}}]}"#;
-        assert_eq!(understood(event), Ok(vec![Told::key("photos", "a b".to_owned())]));
+        assert_eq!(understood(event), (vec![Told::key("photos", "a b".to_owned())], None));
         let test = r#"{"Service":"Amazon S3","Event":"s3:TestEvent","Bucket":"photos"}"#;
-        assert_eq!(understood(test), Ok(Vec::new()), "SQS is told that it works");
+        assert_eq!(understood(test), (Vec::new(), None), "SQS is told that it works");
         let confirm = r#"{"Type":"SubscriptionConfirmation","SubscribeURL":"https://sns.example/?x"}"#;
         let large = format!(r#"{{"names":["{}"]}}"#, "x".repeat(ADMIN_BODY));
         for (body, reason) in [
@@ -144,8 +142,8 @@ mod tests {
             (confirm, "it asks whether these notifications are wanted: open https://sns.example/?x"),
             (&*large, "it has more than 1048576 bytes"),
         ] {
-            let told = understood(body).unwrap_err();
-            assert!(told.starts_with(reason), "{told}");
+            let (told, odd) = understood(body);
+            assert!(told.is_empty() && odd.as_ref().is_some_and(|odd| odd.starts_with(reason)), "{odd:?}");
         }
     }
 

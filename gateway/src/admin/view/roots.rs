@@ -35,6 +35,9 @@ pub struct RootView {
     pub changes: String,
     /// When somebody told of changes of its silo last.
     pub told: Option<Timestamp>,
+    /// Why the queue that tells of its silo's changes cannot be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_queue: Option<String>,
     /// Bytes in place that have checksums, where that was counted.
     pub hashed_bytes: Option<u64>,
     /// Bytes in place that have none yet.
@@ -70,12 +73,12 @@ pub struct ConflictView {
 }
 
 impl RootView {
-    /// A root, how soon its changes are seen, when somebody told of some last, how much of it has checksums, and how far its
+    /// A root, how soon its changes are seen, when somebody told of some last or why nobody can, how much of it has checksums, and how far its
     /// silo follows its keys.
     pub fn new(
         root: RootInfo,
         changes: &Changes,
-        told: Option<UnixMs>,
+        (told, silent_queue): (Option<UnixMs>, Option<String>),
         hashed: Option<Hashed>,
         projected: Projected,
     ) -> Self {
@@ -92,6 +95,7 @@ impl RootView {
             gone: root.gone,
             changes: changes.to_string(),
             told: told.map(time),
+            silent_queue,
             hashed_bytes: hashed.map(|hashed| hashed.bytes),
             unhashed_bytes: hashed.map(|hashed| hashed.left),
             audited: projected.audited,
