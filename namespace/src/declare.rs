@@ -162,7 +162,11 @@ fn show_silo(silo: &DeclaredSilo) -> String {
         Some(0) => ", scrubbed by order".to_owned(),
         Some(seconds) => format!(", scrubbed every {} hours", seconds / 3600),
     };
-    format!("{} {access}{credentials}{labels}{told}{price}{scrub}", silo.url)
+    let rate = |rate: Option<u64>, how: &str| {
+        rate.map_or_else(String::new, |rate| format!(", {how} at {} a second", show_size(rate)))
+    };
+    let rates = [rate(silo.rates.read, "read"), rate(silo.rates.write, "written")].concat();
+    format!("{} {access}{credentials}{labels}{told}{price}{scrub}{rates}", silo.url)
 }
 
 fn show_policy(policy: &WritePolicy) -> String {

@@ -1,5 +1,6 @@
 //! The silos: which there are, how full, how healthy.
 
+mod breaker;
 mod choose;
 mod declared;
 mod first_byte;
@@ -9,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -26,10 +28,11 @@ use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::limits::{FAILURES_UNTIL_DOWN, MAX_OBJECTIVES, SILENCE, SILO_CHECK};
 use crate::meet::{Connected, claim, connect_declared};
+use crate::mover::SiloPace;
 use crate::namespace::{Core, Namespace, OpenError, Options};
 use crate::objective::{Objectives, Rules, Scope};
 use crate::placement::Candidate;
-use crate::price::Price;
+use crate::price::{Money, Price, PriceCard, Reads};
 use crate::stats::Stats;
 use crate::switch::Switch;
 use crate::table::objectives;
@@ -37,8 +40,9 @@ use crate::table::roots::RootRow;
 use crate::table::silos::{SiloRow, read_silo, revision};
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, key};
+use breaker::Breaker;
 pub(crate) use choose::Then;
-pub use declared::{Access, ApplyError, Change, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+pub use declared::{Access, ApplyError, Change, Declared, DeclaredSilo, Rates, WritePolicy, WriteTarget};
 use first_byte::FirstByte;
 
 /// Whether a silo answers.
@@ -130,7 +134,13 @@ pub struct OpenSilo {
     written: AtomicU64,
     stats: Arc<Stats>,
     /// How fast it answers reads.
-    pub(crate) first_byte: FirstByte,
+    pub(crate) first_byte: Arc<FirstByte>,
+    /// Whether what runs in the background tries to write to it.
+    pub(crate) breaker: Arc<Breaker>,
+    /// How fast what runs in the background may use it.
+    pub(crate) pace: Arc<SiloPace>,
+    /// What it asks.
+    card: Option<PriceCard>,
 }
 
 impl OpenSilo {
@@ -169,6 +179,24 @@ impl OpenSilo {
     /// Counts a block that did not match.
     pub fn note_damage(&self) {
         self.stats.silo(&self.row.name, |silo| silo.damaged_blocks += 1);
+    }
+
+    /// Whether it is known that reading it costs nothing: what it asks says so, or it is no bucket and nothing is said.
+    pub(crate) fn is_read_for_nothing(&self) -> bool {
+        match (&self.row.declared.price, &self.card) {
+            (None, _) => !self.row.facts.is_bucket(),
+            (Some(_), card) => card.is_some_and(|card| card.is_read_for_nothing()),
+        }
+    }
+
+    /// What reading so many bytes in one request costs; nothing where no price is known.
+    pub(crate) fn read_costs(&self, bytes: u64) -> Money {
+        self.card.map_or(Money::ZERO, |card| card.read(Reads { thousandths: 1000, bytes }))
+    }
+
+    /// Why nothing is moved there now, whatever clients do; one sentence fragment.
+    pub(crate) fn rests(&self, now: Duration) -> Option<String> {
+        Some(format!("silo `{}` is left alone for a while: {}", self.row.name, self.breaker.rests(now)?))
     }
 
     /// Whether new bytes may go there, as far as orders and owners go.
@@ -453,7 +481,13 @@ async fn open_silo(
         space: Mutex::new(space),
         written: AtomicU64::new(0),
         stats: Arc::clone(stats),
-        first_byte: FirstByte::default(),
+        breaker: kept.map(|open| Arc::clone(&open.breaker)).unwrap_or_default(),
+        pace: match before.filter(|open| open.row.declared.rates == row.declared.rates) {
+            Some(open) => Arc::clone(&open.pace),
+            None => Arc::new(row.declared.rates.pace()),
+        },
+        card: row.declared.price.as_ref().and_then(|price| price.card().ok()),
+        first_byte: kept.map(|open| Arc::clone(&open.first_byte)).unwrap_or_default(),
         row,
     };
     // It was probed through another client, or in another life.

@@ -206,6 +206,10 @@ pub const ALIGN_SOON: Duration = Duration::from_secs(10);
 pub const ALIGN_BEAT: Duration = Duration::from_secs(1);
 /// What was read within this time gets a copy where what is read is copied.
 pub const READ_LATELY: Duration = Duration::from_hours(1);
+/// Moves that failed and are told one by one.
+pub const FAILURES_KEPT: usize = 1000;
+/// Extents that an order leaves alone since objectives forbid them to be where it would bring them; more, and it is refused.
+pub const MAX_FORBIDDEN: usize = 1_000_000;
 /// Objects that changed and wait to be compared; where there are more, all are.
 pub const ALIGN_KEPT: usize = 10_000;
 /// How often reads are written down.

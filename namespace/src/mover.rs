@@ -1,21 +1,19 @@
 //! One move: journal, copy under a new name, verify, one compare-and-write, retire. After a crash or a lost answer the
 //! move is made again; the copy that was left is an orphan. An overwrite or delete during a move wins.
 
-use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
 use futures_util::{StreamExt, stream};
 use holdall_silos::{BlobName, Body, BodyError, SiloError};
-use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, UnixMs};
+use crate::clock::UnixMs;
 use crate::describe::Description;
 use crate::digest::{BlockSums, extent_digest};
 use crate::engine::{Priority, Read, Rows, Write};
 use crate::extent::{JobId, Location, Number, Replica, ReplicaState, SiloId};
 use crate::fault::Fault;
 use crate::inventory::{Health, OpenSilo};
-use crate::job::MoveInfo;
+use crate::job::{BY_ITSELF, MoveInfo};
 use crate::limits::{BACKGROUND_ROWS, BEAT};
 use crate::namespace::Core;
 use crate::plan::{Move, Step};
@@ -30,7 +28,11 @@ use crate::table::usage::{self, Counted};
 use crate::table::{decode_row, encode};
 
 mod drop;
+mod pace;
 mod packed;
+
+pub use pace::Pacer;
+pub(crate) use pace::{Gate, SiloPace};
 
 /// How a move ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,48 +45,7 @@ pub enum Moved {
     Failed(String),
 }
 
-/// Lets bytes pass at a rate, until it is stopped. The lock is held for a few instructions.
-pub struct Pacer {
-    clock: Arc<dyn Clock>,
-    stop: CancellationToken,
-    per_second: Option<u64>,
-    free_at: Mutex<Duration>,
-}
-
-impl Pacer {
-    /// At most `per_second` bytes a second, none is unlimited; and none at all after `stop`.
-    pub fn new(clock: Arc<dyn Clock>, per_second: Option<u64>, stop: CancellationToken) -> Self {
-        Self { clock, stop, per_second: per_second.filter(|rate| *rate > 0), free_at: Mutex::default() }
-    }
-
-    /// Waits until `bytes` more may pass; false when none may any more.
-    pub async fn pass(&self, bytes: u64) -> bool {
-        tokio::select! {
-            biased;
-            () = self.stop.cancelled() => false,
-            () = self.wait(bytes) => true,
-        }
-    }
-
-    /// Whether none may pass any more.
-    pub fn is_stopped(&self) -> bool {
-        self.stop.is_cancelled()
-    }
-
-    async fn wait(&self, bytes: u64) {
-        let Some(rate) = self.per_second else { return };
-        let now = self.clock.monotonic();
-        let wait = {
-            let mut free_at = self.free_at.lock().expect("no holder panics");
-            let start = (*free_at).max(now);
-            *free_at = start + Duration::from_secs_f64(bytes as f64 / rate as f64);
-            start.saturating_sub(now)
-        };
-        if !wait.is_zero() {
-            self.clock.sleep(wait).await;
-        }
-    }
-}
+const STOPPED: &str = "the job was stopped";
 
 /// What a job gives its moves.
 pub(crate) struct Mover<'a> {
@@ -177,6 +138,29 @@ impl Mover<'_> {
         moved
     }
 
+    /// The job that a step is part of, or what it is taken for by itself.
+    fn counts_for(&self, planned: &Move) -> JobId {
+        if self.job == BY_ITSELF { planned.by.unwrap_or(BY_ITSELF) } else { self.job }
+    }
+
+    /// Why a move may not begin: its target was cordoned since it was planned, be it to be drained, or takes nothing anyway. What
+    /// stays in its silo may.
+    fn closed(&self, planned: &Move, target: &OpenSilo) -> Option<String> {
+        if target.health() == Health::Down {
+            return Some(format!("silo `{}` is down", target.row.name));
+        }
+        if planned.from != planned.to && !target.takes_bytes() {
+            return Some(format!("silo `{}` takes no new bytes", target.row.name));
+        }
+        target.rests(self.core.clock.monotonic()).filter(|_| !self.for_a_write)
+    }
+
+    /// Bytes are read back to be verified; false where none may any more.
+    async fn pass_back(&self, target: &OpenSilo, bytes: u64) -> bool {
+        let gate = Some(&target.pace.reading).filter(|_| !self.for_a_write);
+        self.pacer.pass_back(gate.as_slice(), bytes).await
+    }
+
     /// Waits as long as somebody paused one of the silos, or until the job is stopped.
     async fn wait_while_paused(&self, planned: &[Move]) {
         let is_paused = || {
@@ -203,7 +187,7 @@ impl Mover<'_> {
         let guard = session.take();
         let inventory = self.core.inventory();
         let (source, target) = (Arc::clone(inventory.silo(planned.from)?), Arc::clone(inventory.silo(planned.to)?));
-        if let Some(reason) = closed(planned, &target) {
+        if let Some(reason) = self.closed(planned, &target) {
             return Ok(Moved::Failed(reason));
         }
         let _reading = session.open_read();
@@ -302,7 +286,9 @@ impl Mover<'_> {
             _ => ExtentReader::copy(Arc::clone(self.core), planned.extent, row, planned.from, from),
         };
         let failure = Arc::new(OnceLock::new());
-        let mut body = paced(reader, Arc::clone(self.pacer), Arc::clone(&failure));
+        let silos = [&plan.source, &plan.target].map(Arc::clone);
+        let silos = Some(silos).filter(|_| !self.for_a_write);
+        let mut body = paced(reader, Arc::clone(self.pacer), silos, Arc::clone(&failure));
         let (mut digest, hashed) = (Arc::new(OnceLock::from(plan.row.digest)), Arc::new(OnceLock::new()));
         if !plan.row.is_hashed() {
             digest = Arc::default();
@@ -318,9 +304,11 @@ impl Mover<'_> {
                 if matches!(error, SiloError::Unknown { .. }) {
                     self.core.discard(&[(planned.to, Location::Blob(plan.to))]).await;
                 }
+                plan.target.breaker.failed(&error.to_string(), self.core.clock.monotonic());
                 return Err(format!("silo `{}`: {error}", plan.target.row.name));
             }
         };
+        plan.target.breaker.worked();
         plan.target.note_written(planned.bytes);
         crate::failpoint!("move-put");
         let sums: Option<Vec<u64>> = hashed.get().cloned();
@@ -334,14 +322,14 @@ impl Mover<'_> {
         let to = Location::Blob(plan.to);
         let mut back = ExtentReader::verify(Arc::clone(self.core), planned.extent, row, planned.to, to);
         loop {
-            match back.next().await {
-                Ok(Some(_)) => {}
+            let wrong = match back.next().await {
+                Ok(Some(bytes)) if self.pass_back(&plan.target, bytes.len() as u64).await => continue,
+                Ok(Some(_)) => STOPPED.to_owned(),
                 Ok(None) => return Ok(sums),
-                Err(fault) => {
-                    self.core.discard(&[(planned.to, Location::Blob(plan.to))]).await;
-                    return Err(format!("the copy does not read back: {fault}"));
-                }
-            }
+                Err(fault) => format!("the copy does not read back: {fault}"),
+            };
+            self.core.discard(&[(planned.to, Location::Blob(plan.to))]).await;
+            return Err(wrong);
         }
     }
 
@@ -377,7 +365,7 @@ impl Mover<'_> {
     ) -> Result<(), Uncommitted<Option<Fault>>> {
         let (from, to) = ((planned.from, plan.from.clone()), (planned.to, Location::Blob(plan.to)));
         let beside = planned.step == Step::Copy;
-        let copied = Copied { extent: planned.extent, from, to, job: self.job, beside, sums };
+        let copied = Copied { extent: planned.extent, from, to, job: self.counts_for(planned), beside, sums };
         let (now, held) = (self.core.clock.now(), Arc::clone(guard));
         let decide = move |rows: &Rows| match relocate(&copied, rows, now, (held.number, 0)) {
             Ok(Some(writes)) => Ok((writes, ())),
@@ -401,25 +389,24 @@ impl Plan {
     }
 }
 
-/// Why a move may not begin: its target was cordoned since it was planned, be it to be drained. What stays in its silo may.
-fn closed(planned: &Move, target: &OpenSilo) -> Option<String> {
-    if target.health() == Health::Down {
-        return Some(format!("silo `{}` is down", target.row.name));
-    }
-    let closed = planned.from != planned.to && !target.takes_bytes();
-    closed.then(|| format!("silo `{}` takes no new bytes", target.row.name))
-}
-
-/// The source's checked bytes, at the job's pace.
-fn paced(reader: ExtentReader, pacer: Arc<Pacer>, failure: Arc<OnceLock<String>>) -> Body {
-    let pieces = stream::try_unfold((reader, pacer, failure), |(mut reader, pacer, failure)| async move {
+/// The source's checked bytes, at the pace of the job, and of both silos where nobody waits.
+fn paced(
+    reader: ExtentReader,
+    pacer: Arc<Pacer>,
+    silos: Option<[Arc<OpenSilo>; 2]>,
+    failure: Arc<OnceLock<String>>,
+) -> Body {
+    let state = (reader, pacer, silos, failure);
+    let pieces = stream::try_unfold(state, |(mut reader, pacer, silos, failure)| async move {
         match reader.next().await {
             Ok(None) => Ok(None),
             Ok(Some(bytes)) => {
-                if pacer.pass(bytes.len() as u64).await {
-                    return Ok(Some((bytes, (reader, pacer, failure))));
+                let gates = silos.iter().flat_map(|[from, to]| [&from.pace.reading, &to.pace.writing]);
+                let gates: Vec<&Gate> = gates.collect();
+                if pacer.pass_with(&gates, bytes.len() as u64).await {
+                    return Ok(Some((bytes, (reader, pacer, silos, failure))));
                 }
-                Err(BodyError { reason: "the job was stopped".to_owned() })
+                Err(BodyError { reason: STOPPED.to_owned() })
             }
             Err(fault) => {
                 let reason = format!("the source cannot be read: {fault}");

@@ -1,7 +1,8 @@
 //! What a wish and what is held make: moves. Pure; printable; nothing changes by planning.
 
-use crate::extent::{Number, SiloId};
-use crate::job::PlanSummary;
+use crate::extent::{JobId, Number, SiloId};
+use crate::inventory::Inventory;
+use crate::job::{MoveInfo, PlanSummary};
 use crate::table::extents::ExtentRow;
 
 /// Where an extent is wanted.
@@ -59,6 +60,8 @@ pub struct Move {
     pub from: SiloId,
     /// To; the same where nothing is copied.
     pub to: SiloId,
+    /// What it counts for where it is no part of a job: see [`crate::job::for_objective`].
+    pub by: Option<JobId>,
 }
 
 /// The step that turns what is held into the wish; none when it is fulfilled.
@@ -75,7 +78,15 @@ pub fn plan(wish: Wish, extent: Number, held: &ExtentRow) -> Option<Move> {
         Wish::OffOnto { from, to } => (Step::Move, held.verified_in(from)?.silo, to),
         Wish::Off { from, least } => (Step::Drop { least: least.max(1) }, held.verified_in(from)?.silo, from),
     };
-    Some(Move { step, extent, bytes: held.size, from, to })
+    Some(Move { step, extent, bytes: held.size, from, to, by: None })
+}
+
+impl Inventory {
+    /// What is known of a move before it began.
+    pub(crate) fn move_info(&self, planned: &Move) -> MoveInfo {
+        let (from, to) = (self.name_of(planned.from), self.name_of(planned.to));
+        MoveInfo { extent: planned.extent.to_string(), bucket: None, key: None, from, to, bytes: planned.bytes }
+    }
 }
 
 impl PlanSummary {
@@ -111,7 +122,7 @@ mod tests {
     #[test]
     fn a_wish_moves_only_what_is_elsewhere() {
         let extent = Number { session: 1, number: 1 };
-        let step = |step, from, to| Some(Move { step, extent, bytes: 9, from, to });
+        let step = |step, from, to| Some(Move { step, extent, bytes: 9, from, to, by: None });
         let to = |from, to| step(Step::Move, from, to);
         let (hot, retired) =
             (held(&[(1, ReplicaState::Verified)]), held(&[(1, ReplicaState::Retired), (2, ReplicaState::Verified)]));

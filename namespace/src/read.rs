@@ -222,10 +222,11 @@ impl ExtentReader {
                 self.tried.iter().filter(|(silo, at)| *silo == replica.silo && *at == replica.location).count();
             let silo = inventory.silos.get(&replica.silo);
             let up = silo.is_some_and(|open| open.health() == Health::Up);
+            let cost = silo.map(|open| open.read_costs(self.row.size));
             let speed = silo.map_or(u32::MAX, |open| open.first_byte.class());
             // One that was slow may have become faster.
             let speed = if explores { u32::MAX - speed } else { speed };
-            (failed, replica.state != ReplicaState::Verified, !up, speed)
+            (failed, replica.state != ReplicaState::Verified, !up, cost, speed)
         };
         let best = left.iter().copied().min_by_key(rank);
         let best = best.ok_or_else(|| inventory.nothing_left(self.id, &self.row))?;

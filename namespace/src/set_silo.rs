@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::credentials::CredentialsFrom;
 use crate::declare::How;
-use crate::inventory::{Access, ApplyError, Change, Declared, DeclaredSilo, SiloCommandError};
+use crate::inventory::{Access, ApplyError, Change, Declared, DeclaredSilo, Rates, SiloCommandError};
 use crate::namespace::Namespace;
 use crate::price::Price;
 
@@ -28,6 +28,10 @@ pub struct SetSilo {
     pub price: Option<Price>,
     /// All that it holds is read and checked so often, in seconds; 0 is by order alone.
     pub scrub: Option<u64>,
+    /// Bytes a second that what runs in the background may read; 0 is unlimited.
+    pub read_rate: Option<u64>,
+    /// And write.
+    pub write_rate: Option<u64>,
     /// Its secrets are read anew, wherever they are.
     pub renew: bool,
 }
@@ -60,6 +64,10 @@ impl SetSilo {
                 None => before.price.clone(),
             },
             scrub: self.scrub.or(before.scrub),
+            rates: Rates {
+                read: self.read_rate.or(before.rates.read).filter(|rate| *rate > 0),
+                write: self.write_rate.or(before.rates.write).filter(|rate| *rate > 0),
+            },
         }
     }
 }

@@ -431,6 +431,9 @@ impl Core {
         let (ways, costs) = ledger.finish();
         let cost = ways.into_iter().find(|(way, _)| Some(way.by) == rule && way.what == What::Copy);
         told.costs = Costs { cost: cost.map(|(_, cost)| cost).unwrap_or_default(), ..costs };
+        if told.waits.is_none() && told.missing.extents > 0 {
+            told.waits = self.beyond_budget(told.costs.cost.once.total()).await?;
+        }
         Ok(told)
     }
 

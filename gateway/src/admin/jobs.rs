@@ -13,20 +13,28 @@ use serde::Deserialize;
 use super::Admin;
 use super::extract::{Asked, Named, Sent};
 use super::problem::Problem;
-use super::view::{DamageView, JobMoves, JobRequest, JobView, ReplicaView};
+use super::view::{DamageView, FailedView, JobMoves, JobRequest, JobView, ReplicaView};
 
 pub(super) async fn plan(
     State(admin): State<Arc<Admin>>,
     Sent(request): Sent<JobRequest>,
 ) -> Result<Json<PlanSummary>, Problem> {
-    Ok(Json(admin.state.namespace.plan(&request.order).await?))
+    let (namespace, JobRequest { order, hold, .. }) = (&admin.state.namespace, request);
+    Ok(Json(match hold {
+        Some(until) => namespace.plan_held(&order, until).await?,
+        None => namespace.plan(&order).await?,
+    }))
 }
 
 pub(super) async fn start(
     State(admin): State<Arc<Admin>>,
     Sent(request): Sent<JobRequest>,
 ) -> Result<(StatusCode, [(HeaderName, String); 1], Json<JobView>), Problem> {
-    let job = admin.state.namespace.start_job(request.order, request.pace).await?;
+    let namespace = &admin.state.namespace;
+    if let Some(until) = request.hold {
+        namespace.hold(&request.order, until).await?;
+    }
+    let job = namespace.start_job(request.order, request.pace).await?;
     Ok((StatusCode::ACCEPTED, [(LOCATION, format!("/v1/job/{}", job.id))], Json(job.into())))
 }
 
@@ -55,6 +63,12 @@ pub(super) async fn resume(State(admin): State<Arc<Admin>>, Named(id): Named<u64
 
 pub(super) async fn cancel(State(admin): State<Arc<Admin>>, Named(id): Named<u64>) -> Result<Json<JobView>, Problem> {
     Ok(Json(admin.state.namespace.cancel_job(id).await?.into()))
+}
+
+/// What failed to move here, and is tried again.
+pub(super) async fn failed(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<FailedView>>, Problem> {
+    let failed = admin.state.namespace.failed_moves().await?;
+    Ok(Json(failed.into_iter().map(FailedView::from).collect()))
 }
 
 /// What was found damaged or missing.

@@ -118,6 +118,7 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/switch/{from}/commit", "switch.commit", post(switches::commit)),
         route("POST", "/v1/switch/{from}/rollback", "switch.rollback", post(switches::roll_back)),
         route("GET", "/v1/damage", "damage", get(jobs::damage)),
+        route("GET", "/v1/failed", "failed", get(jobs::failed)),
         route("GET", "/v1/where", "where", get(jobs::where_is)),
         route("GET", "/v1/find", "find", get(find::find)),
         route("GET", "/v1/label", "label.show", get(labels::show)),

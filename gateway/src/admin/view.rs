@@ -7,7 +7,7 @@ use holdall_namespace::backup::{BackupStatus, Progress, Taken};
 use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::UnixMs;
 use holdall_namespace::inventory::{Access, Change, Health, SiloInfo};
-use holdall_namespace::job::{JobInfo, JobState, MoveInfo, Order, Pace, ReplicaInfo};
+use holdall_namespace::job::{FailedMove, JobInfo, JobState, MoveInfo, Order, Pace, ReplicaInfo};
 use holdall_namespace::lost::{Going, Loss};
 use holdall_namespace::objective::Alignment;
 use holdall_namespace::price::Price;
@@ -235,6 +235,9 @@ pub struct JobView {
     pub failed: u64,
     /// The last failure.
     pub error: Option<String>,
+    /// Extents that stay: an objective forbids them to be there.
+    #[serde(default)]
+    pub refused: u64,
     /// `scrub` only: damaged or missing replicas that were found.
     #[serde(default)]
     pub damaged: u64,
@@ -266,6 +269,33 @@ pub struct DamageView {
     pub done: Done,
 }
 
+/// A move that failed, and is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedView {
+    /// The extent.
+    pub extent: String,
+    /// The bucket of the object that the bytes were first written for, where that was read.
+    pub bucket: Option<String>,
+    /// Its key.
+    pub key: Option<String>,
+    /// From which silo.
+    pub from: String,
+    /// To which one; the same where it was only to be given up there.
+    pub to: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// The job; 0 is none: it moves by itself.
+    pub job: u64,
+    /// How often it was tried.
+    pub tries: u64,
+    /// The last reason.
+    pub reason: String,
+    /// When it failed first.
+    pub first: Timestamp,
+    /// And last.
+    pub last: Timestamp,
+}
+
 /// A job with the moves it has between journal row and commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobMoves {
@@ -283,6 +313,9 @@ pub struct JobRequest {
     /// How fast.
     #[serde(default)]
     pub pace: Pace,
+    /// `place` only: what is placed is held until then, whatever objectives want.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Timestamp>,
 }
 
 /// One replica.
@@ -300,8 +333,11 @@ pub struct ReplicaView {
     pub bytes: u64,
     /// Since when.
     pub since: Timestamp,
-    /// The job that brought it here.
+    /// The job that brought it here; 0 where it came by itself.
     pub job: Option<u64>,
+    /// The objective for whose sake it came by itself, where that is still declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<String>,
 }
 
 /// What applying changed, or would change.
@@ -504,9 +540,17 @@ impl From<JobInfo> for JobView {
             superseded: job.superseded,
             failed: job.failed,
             error: job.error,
+            refused: job.refused,
             damaged: job.damaged,
             mended: job.mended,
         }
+    }
+}
+
+impl From<FailedMove> for FailedView {
+    fn from(failed: FailedMove) -> Self {
+        let FailedMove { extent, bucket, key, from, to, bytes, job, tries, reason, first, last } = failed;
+        Self { extent, bucket, key, from, to, bytes, job, tries, reason, first: time(first), last: time(last) }
     }
 }
 
@@ -554,6 +598,7 @@ impl From<ReplicaInfo> for ReplicaView {
             bytes: replica.bytes,
             since: time(replica.since),
             job: replica.job,
+            objective: replica.objective,
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use holdall_namespace::job::{JobState, Order};
+use holdall_namespace::job::{BY_ITSELF, JobState, Order};
 
 use super::client::Endpoint;
 use super::exit::{Failure, Kind};
 use super::place::Wait;
 use super::{Context, print, progress};
-use crate::admin::view::{JobMoves, JobView};
+use crate::admin::view::{FailedView, JobMoves, JobView};
 use crate::config::Span;
 
 /// `holdall job`
@@ -28,6 +28,8 @@ pub enum Command {
         #[arg(long, value_name = "TIME", default_value = "100ms")]
         interval: Span,
     },
+    /// List what failed to move, in a job or by itself, and why: as the gateway that is asked saw it since it began.
+    Failed,
     /// Stop a job until it is resumed. What was moved stays moved.
     Pause {
         /// The job's number.
@@ -63,6 +65,10 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             }
             let mut ctrl_c = progress::CtrlC::watch()?;
             print::line(sentence(&progress::follow(&admin, id, until, &mut ctrl_c).await?))
+        }
+        Command::Failed => {
+            let failed: Vec<FailedView> = admin.get("/v1/failed").await?;
+            if context.global.json { print::json(&failed) } else { failures(failed) }
         }
         Command::Pause { id } => act(context, &admin, id, "pause").await,
         Command::Resume { id } => act(context, &admin, id, "resume").await,
@@ -111,7 +117,9 @@ pub(super) fn sentence(job: &JobView) -> String {
         Order::Undo { .. } => format!("{} of {} extents taken back", job.moved_objects, job.planned_objects),
         Order::Place { .. } | Order::Drain { .. } | Order::Align { .. } => format!("{} moved", progress::outcome(job)),
     };
-    format!("job {} ({}) {state}: {came}", job.id, job.order)
+    let refused =
+        if job.refused > 0 { format!("; objectives forbid {} to be there", job.refused) } else { String::new() };
+    format!("job {} ({}) {state}: {came}{refused}", job.id, job.order)
 }
 
 fn table(jobs: &[JobView]) -> Result<(), Failure> {
@@ -127,4 +135,17 @@ fn table(jobs: &[JobView]) -> Result<(), Failure> {
         ]
     });
     print::table(&[">JOB", "ORDER", "STATE", ">OBJECTS", ">BYTES", "CREATED", "LAST FAILURE"], rows.collect())
+}
+
+fn failures(failed: Vec<FailedView>) -> Result<(), Failure> {
+    let rows = failed.into_iter().map(|one| {
+        let what = match (&one.bucket, &one.key) {
+            (Some(bucket), Some(key)) => format!("s3://{bucket}/{key}"),
+            _ => format!("extent {}", one.extent),
+        };
+        let job = if one.job == BY_ITSELF { "itself".to_owned() } else { one.job.to_string() };
+        let (tries, last) = (one.tries.to_string(), print::time(one.last));
+        vec![what, one.from, one.to, print::bytes(one.bytes), job, tries, last, one.reason]
+    });
+    print::table(&["WHAT", "FROM", "TO", ">BYTES", ">JOB", ">TRIES", "LAST", "WHY"], rows.collect())
 }

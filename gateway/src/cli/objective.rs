@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use holdall_namespace::objective::{Ack, Cost, Effective, Objective, Outlook, Scope, What, Why};
+use holdall_namespace::objective::{Ack, Cost, Effective, Objective, Outlook, Scope, What, Why, WhyCame, WhyLater};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -130,7 +130,7 @@ impl Set {
     fn objective(self) -> (String, Objective) {
         let Self { name, wish, ack_all, paused, dry_run: _ } = self;
         let ack = if ack_all { Ack::All } else { Ack::One };
-        (name, ObjectiveFile { ack, paused: Some(paused), ..wish }.into())
+        (name, ObjectiveFile { ack, paused: paused.then_some(true), ..wish }.into())
     }
 }
 
@@ -262,9 +262,25 @@ fn sentences(why: &Why) -> Vec<String> {
         let then = then.into_iter().flatten().next().unwrap_or_else(|| "stays".to_owned());
         let bytes = print::bytes(extent.bytes);
         lines.push(format!("extent {} ({bytes}) is on {}, and {then}", extent.extent, list(&extent.on)));
+        lines.extend(extent.came.as_ref().map(came));
     }
+    lines.extend(why.later.as_ref().map(|later| {
+        let to = later.to.as_ref().map_or_else(|| "be given up there".to_owned(), |to| format!("go to {to}"));
+        let WhyLater { days, objective, from, .. } = later;
+        format!("if nobody reads or writes it, it would {to} (from {from}) within {days} days, for {objective}")
+    }));
     lines.extend(price::of_object(&why.alternatives));
     lines
+}
+
+fn came(came: &WhyCame) -> String {
+    let at = Timestamp::from_millisecond(came.at).map_or_else(|_| "once".to_owned(), print::time);
+    let by = match (came.job, &came.objective) {
+        (Some(job), _) => format!("by job {job}"),
+        (None, Some(objective)) => format!("by itself, for {objective}"),
+        (None, None) => "by itself".to_owned(),
+    };
+    format!("  it came to {} at {at}, {by}", came.to)
 }
 
 fn list(names: &[String]) -> String {

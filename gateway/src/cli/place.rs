@@ -2,15 +2,14 @@
 
 use clap::{Args, ValueEnum};
 use holdall_namespace::job::{JobState, Order, Pace, PlanSummary};
-use holdall_namespace::objective::{Objective, Scope, Selector};
+use holdall_namespace::objective::Scope;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::client::Endpoint;
 use super::exit::Failure;
 use super::target::Target;
 use super::{Context, print, progress};
-use crate::admin::view::{Applied, JobRequest, JobView};
+use crate::admin::view::{JobRequest, JobView};
 use crate::config::{Size, Span};
 
 /// `holdall place`
@@ -23,7 +22,7 @@ pub struct Place {
     #[arg(long, value_name = "SILO")]
     on: String,
     /// Keep it there for so long, whatever objectives say: 7d. What one of them forbids stays forbidden.
-    #[arg(long, value_name = "TIME", conflicts_with = "dry_run")]
+    #[arg(long, value_name = "TIME")]
     hold: Option<Span>,
     #[command(flatten)]
     how: How,
@@ -80,11 +79,10 @@ struct How {
 }
 
 pub(super) async fn place(context: &Context, command: Place) -> Result<(), Failure> {
-    if let Some(time) = command.hold {
-        hold(context, &command.what, &command.on, time).await?;
-    }
+    let until = |time: Span| Timestamp::now().checked_add(time.0);
+    let hold = command.hold.map(until).transpose().map_err(|error| Failure::misuse(format!("--hold: {error}")))?;
     let order = Order::Place { bucket: command.what.bucket, prefix: command.what.rest, on: command.on };
-    carry_out(context, order, &command.how, JobState::Done).await
+    carry_out(context, order, hold, &command.how, JobState::Done).await
 }
 
 pub(super) async fn drain(context: &Context, command: Drain) -> Result<(), Failure> {
@@ -93,29 +91,23 @@ pub(super) async fn drain(context: &Context, command: Drain) -> Result<(), Failu
         Wait::Done => JobState::Done,
         Wait::Empty => JobState::Empty,
     };
-    carry_out(context, order, &command.how, until).await
+    carry_out(context, order, None, &command.how, until).await
 }
 
 pub(super) async fn align(context: &Context, command: Align) -> Result<(), Failure> {
-    carry_out(context, Order::Align { on: command.on }, &command.how, JobState::Done).await
+    carry_out(context, Order::Align { on: command.on }, None, &command.how, JobState::Done).await
 }
 
-/// Declares what holds it there: an objective like others, which ends by itself.
-async fn hold(context: &Context, what: &Target, on: &str, time: Span) -> Result<(), Failure> {
-    let scope = Scope { bucket: Some(what.bucket.to_string()), prefix: what.rest.clone() };
-    let wrong = |error: String| Failure::misuse(error);
-    let silo = on.parse::<Selector>().map_err(wrong)?;
-    let until = Timestamp::now().checked_add(time.0).map_err(|error| wrong(format!("--hold: {error}")))?;
-    let name = format!("hold-{}", const_hex::encode(&Sha256::digest(scope.to_string())[..6]));
-    let wish = Objective { on: scope, place: vec![silo], first: true, not_after: Some(until), ..Objective::default() };
-    let _: Applied = context.admin()?.put(&format!("/v1/objective/{name}?dry_run=false"), &wish).await?;
-    if context.global.json { Ok(()) } else { print::line(format!("objective `{name}` holds it there until {until}")) }
-}
-
-async fn carry_out(context: &Context, order: Order, how: &How, until: JobState) -> Result<(), Failure> {
+async fn carry_out(
+    context: &Context,
+    order: Order,
+    hold: Option<Timestamp>,
+    how: &How,
+    until: JobState,
+) -> Result<(), Failure> {
     let admin = context.admin()?;
     let pace = Pace { bytes_per_second: how.rate.map(|rate| rate.0), concurrency: how.concurrency.map(usize::from) };
-    let request = JobRequest { order, pace };
+    let request = JobRequest { order, pace, hold };
     if how.dry_run {
         return dry_run(context, &admin, &request).await;
     }
@@ -134,7 +126,9 @@ async fn dry_run(context: &Context, admin: &Endpoint, request: &JobRequest) -> R
         return print::json(&plan);
     }
     let (objects, bytes) = (plan.objects, print::bytes(plan.bytes));
-    print::line(format!("would move {objects} objects, {bytes}; {} are there already", plan.in_place))
+    let refused =
+        if plan.refused > 0 { format!("; objectives forbid {} to be there", plan.refused) } else { String::new() };
+    print::line(format!("would move {objects} objects, {bytes}; {} are there already{refused}", plan.in_place))
 }
 
 pub(super) fn show(context: &Context, job: &JobView) -> Result<(), Failure> {

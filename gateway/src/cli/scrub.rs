@@ -48,7 +48,7 @@ pub(super) async fn run(context: &Context, command: Scrub) -> Result<(), Failure
     let (mut left, mut unread) = (0, 0);
     for silo in silos {
         let pace = Pace { bytes_per_second: command.rate.map(|rate| rate.0), concurrency: None };
-        let request = JobRequest { order: Order::Scrub { silo: silo.clone() }, pace };
+        let request = JobRequest { order: Order::Scrub { silo: silo.clone() }, pace, hold: None };
         if command.dry_run {
             dry_run(context, &admin, &silo, &request, command.rate).await?;
             continue;

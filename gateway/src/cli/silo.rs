@@ -1,7 +1,7 @@
 //! `holdall silo …`
 
 use clap::{Args, Subcommand, ValueEnum};
-use holdall_namespace::inventory::{Access, CredentialsFrom, DeclaredSilo, Health};
+use holdall_namespace::inventory::{Access, CredentialsFrom, DeclaredSilo, Health, Rates};
 use holdall_namespace::objective::Selector;
 use holdall_namespace::price::Price;
 use holdall_namespace::set_silo::SetSilo;
@@ -113,6 +113,12 @@ pub struct Create {
     /// nothing.
     #[arg(long, value_name = "TIME")]
     scrub: Option<Span>,
+    /// Bytes a second that moves, copies and scrubs may read there: 50MiB.
+    #[arg(long, value_name = "SIZE")]
+    read_rate: Option<Size>,
+    /// Bytes a second that they may write there: 20MiB.
+    #[arg(long, value_name = "SIZE")]
+    write_rate: Option<Size>,
     /// Without any of these, credentials are found the cloud's own ways.
     #[command(flatten)]
     credentials: CredentialArgs,
@@ -127,6 +133,10 @@ fn label(text: &str) -> Result<(String, String), String> {
         Selector::Label(label, value) => Ok((label, value)),
         Selector::Name(_) => Err("a label is written as `site=frankfurt`".to_owned()),
     }
+}
+
+fn rate(size: Option<Size>) -> Option<u64> {
+    size.map(|size| size.0).filter(|rate| *rate > 0)
 }
 
 /// [`Access`] as it is typed.
@@ -158,6 +168,7 @@ impl Create {
             notifications: self.notifications,
             price: self.price.map(Price::of),
             scrub: self.scrub.map(|every| every.0.as_secs()),
+            rates: Rates { read: rate(self.read_rate), write: rate(self.write_rate) },
         }
     }
 }
@@ -195,6 +206,12 @@ pub struct Set {
     /// All that it holds is read and checked so often from now on; 0s for by order alone.
     #[arg(long, value_name = "TIME")]
     scrub: Option<Span>,
+    /// Bytes a second that moves, copies and scrubs may read there from now on; 0 for no limit.
+    #[arg(long, value_name = "SIZE")]
+    read_rate: Option<Size>,
+    /// Bytes a second that they may write there; 0 for no limit.
+    #[arg(long, value_name = "SIZE")]
+    write_rate: Option<Size>,
     /// Where all of its credentials are from now on.
     #[command(flatten)]
     credentials: CredentialArgs,
@@ -222,11 +239,24 @@ impl Set {
         let labels = (self.no_labels || !self.labels.is_empty()).then(|| self.labels.into_iter().collect());
         let price = self.price.map(Price::of).or(self.no_price.then(Price::default));
         let scrub = self.scrub.map(|every| every.0.as_secs());
+        let (read_rate, write_rate) = (self.read_rate.map(|size| size.0), self.write_rate.map(|size| size.0));
         let renew = self.renew;
-        let set = SetSilo { url, credentials, reserve_percent, access, labels, notifications, price, scrub, renew };
+        let set = SetSilo {
+            url,
+            credentials,
+            reserve_percent,
+            access,
+            labels,
+            notifications,
+            price,
+            scrub,
+            read_rate,
+            write_rate,
+            renew,
+        };
         if set == SetSilo::default() {
             return Err(Failure::misuse(
-                "say what to set: --url, --reserve, --label, --price, --notifications, --scrub, --renew or where the credentials are",
+                "say what to set: --url, --reserve, --label, --price, --notifications, --scrub, --read-rate, --write-rate, --renew or where the credentials are",
             ));
         }
         Ok(set)

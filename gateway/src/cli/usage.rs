@@ -30,7 +30,7 @@ pub(super) async fn whereabouts(context: &Context, command: &Where) -> Result<()
     let rows = replicas.into_iter().map(|replica| {
         let job = match replica.job {
             None => "-".to_owned(),
-            Some(BY_ITSELF) => "itself".to_owned(),
+            Some(BY_ITSELF) => replica.objective.map_or_else(|| "itself".to_owned(), |name| format!("itself: {name}")),
             Some(job) => job.to_string(),
         };
         let since = print::time(replica.since);

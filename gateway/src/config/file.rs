@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use holdall_namespace::inventory::{Access, CredentialsFrom, Declared, DeclaredSilo, WritePolicy, WriteTarget};
+use holdall_namespace::inventory::{Access, CredentialsFrom, Declared, DeclaredSilo, Rates, WritePolicy, WriteTarget};
 use holdall_namespace::name::BucketName;
 use holdall_namespace::objective::{Ack, Fill, Hours, Objective, Scope, Selector};
 use holdall_namespace::price::Money;
@@ -16,6 +16,7 @@ use jiff::{SpanRelativeTo, Timestamp};
 use serde::{Deserialize, Deserializer, de};
 
 use super::price::PriceFile;
+use crate::s3::header::STORAGE_CLASSES;
 
 /// The whole file: process settings, then declared state.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -66,6 +67,8 @@ pub struct File {
     pub bucket: BTreeMap<BucketName, BucketFile>,
     /// Objectives by name.
     pub objective: BTreeMap<String, ObjectiveFile>,
+    /// Where objects of a storage class are wanted, by the class.
+    pub storage_class: BTreeMap<StorageClass, StorageClassFile>,
 }
 
 /// `[tls]`
@@ -161,6 +164,19 @@ pub struct SiloFile {
     pub price: Option<PriceFile>,
     /// How often all that it holds is read and checked; `0s` for by order alone.
     pub scrub: Option<Span>,
+    /// How fast what runs in the background may use it.
+    #[serde(default)]
+    pub rates: RatesFile,
+}
+
+/// `[silo.NAME.rates]`: bytes a second.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub struct RatesFile {
+    /// That are read.
+    pub read: Option<Size>,
+    /// That are written.
+    pub write: Option<Size>,
 }
 
 /// `[write]`
@@ -176,6 +192,18 @@ pub struct WriteFile {
 pub struct BucketFile {
     /// This bucket's own write policy.
     pub write: Option<WriteFile>,
+}
+
+/// One of S3's storage classes: `GLACIER_IR`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub struct StorageClass(String);
+
+/// `[storage_class.NAME]`
+#[derive(Debug, Clone, Deserialize)]
+pub struct StorageClassFile {
+    /// Silos that will do, the first that can: by name or by label.
+    pub place: Vec<Selector>,
 }
 
 /// `[objective.NAME]`, and the flags of `holdall objective set`.
@@ -383,6 +411,15 @@ impl<'de> Deserialize<'de> for TargetFile {
     }
 }
 
+impl TryFrom<String> for StorageClass {
+    type Error = String;
+
+    fn try_from(class: String) -> Result<Self, String> {
+        let known = STORAGE_CLASSES.contains(&&*class);
+        if known { Ok(Self(class)) } else { Err(format!("`{class}` is none of {}", STORAGE_CLASSES.join(", "))) }
+    }
+}
+
 impl From<TargetFile> for WriteTarget {
     fn from(target: TargetFile) -> Self {
         Self { silo: target.silo, min_size: target.min_size.0, max_size: target.max_size.map(|size| size.0) }
@@ -397,10 +434,12 @@ impl From<WriteFile> for WritePolicy {
 
 impl From<SiloFile> for DeclaredSilo {
     fn from(file: SiloFile) -> Self {
-        let SiloFile { url, credentials, reserve, access, labels, notifications, price, scrub } = file;
+        let SiloFile { url, credentials, reserve, access, labels, notifications, price, scrub, rates } = file;
+        let rate = |size: Option<Size>| size.map(|size| size.0).filter(|rate| *rate > 0);
+        let rates = Rates { read: rate(rates.read), write: rate(rates.write) };
         let scrub = scrub.map(|every| every.0.as_secs());
         let price = price.and_then(PriceFile::declared);
-        Self { url, credentials, reserve_percent: reserve.0, access, labels, notifications, price, scrub }
+        Self { url, credentials, reserve_percent: reserve.0, access, labels, notifications, price, scrub, rates }
     }
 }
 
@@ -438,7 +477,17 @@ impl File {
             silos: self.silo.iter().map(|(name, silo)| (name.clone(), silo.clone().into())).collect(),
             write: self.write.clone().map(WritePolicy::from),
             bucket_write: policies.map(|(name, write)| (name.clone(), write.into())).collect(),
-            objectives: self.objective.iter().map(|(name, wish)| (name.clone(), wish.clone().into())).collect(),
+            objectives: self.objectives(),
         }
+    }
+
+    /// Those that are written out, and one for each storage class: as if they were written so.
+    fn objectives(&self) -> BTreeMap<String, Objective> {
+        let classes = self.storage_class.iter().map(|(class, file)| {
+            let (when, place) = (Some(format!("storage_class == '{}'", class.0)), file.place.clone());
+            (format!("storage-class-{}", class.0), Objective { when, place, ..Objective::default() })
+        });
+        let written = self.objective.iter().map(|(name, wish)| (name.clone(), wish.clone().into()));
+        classes.chain(written).collect()
     }
 }

@@ -8,8 +8,8 @@ use serde::de::{self, DeserializeOwned, Deserializer, Visitor};
 use toml::de::{DeTable, DeValue};
 
 use super::file::{
-    AlignFile, BackupFile, BucketFile, File, InventoryFile, LogFile, ObjectiveFile, ScrubFile, SiloFile, TargetTable,
-    TlsFiles, WriteFile,
+    AlignFile, BackupFile, BucketFile, File, InventoryFile, LogFile, ObjectiveFile, RatesFile, ScrubFile, SiloFile,
+    StorageClassFile, TargetTable, TlsFiles, WriteFile,
 };
 use super::price::PriceTable;
 
@@ -157,6 +157,8 @@ fn known_fields(path: &[String]) -> Vec<&'static str> {
         ["silo", _] => fields_of::<SiloFile>(),
         ["silo", _, "credentials"] => fields_of::<CredentialsFrom>(),
         ["silo", _, "price"] => fields_of::<PriceTable>(),
+        ["silo", _, "rates"] => fields_of::<RatesFile>(),
+        ["storage_class", _] => fields_of::<StorageClassFile>(),
         ["write"] | ["bucket", _, "write"] => fields_of::<WriteFile>(),
         ["write", "to", _] | ["bucket", _, "write", "to", _] => fields_of::<TargetTable>(),
         ["bucket", _] => fields_of::<BucketFile>(),
@@ -206,7 +208,7 @@ pub(crate) fn fields_of<T: DeserializeOwned>() -> Vec<&'static str> {
 /// Every table's fields, for the test that the sample has them all.
 #[cfg(test)]
 pub(crate) fn all_fields() -> Vec<(&'static str, Vec<&'static str>)> {
-    let tables: [(&str, &[&str]); 13] = [
+    let tables: [(&str, &[&str]); 15] = [
         ("the file", &[]),
         ("tls", &["tls"]),
         ("backup", &["backup"]),
@@ -220,6 +222,8 @@ pub(crate) fn all_fields() -> Vec<(&'static str, Vec<&'static str>)> {
         ("write", &["write"]),
         ("bucket", &["bucket", "x"]),
         ("objective", &["objective", "x"]),
+        ("rates", &["silo", "x", "rates"]),
+        ("storage class", &["storage_class", "x"]),
     ];
     let targets = ("write.to", fields_of::<TargetTable>());
     let of = |path: &[&str]| known_fields(&path.iter().map(ToString::to_string).collect::<Vec<_>>());

@@ -34,7 +34,7 @@ const SYSTEM: [HeaderName; 7] = [
 ];
 
 /// Storage classes of AWS that a bucket of any kind takes. Here they are a label; objectives decide where bytes are.
-const STORAGE_CLASSES: [&str; 8] = [
+pub(crate) const STORAGE_CLASSES: [&str; 8] = [
     "STANDARD",
     "REDUCED_REDUNDANCY",
     "STANDARD_IA",

@@ -13,6 +13,7 @@ mod find;
 mod labels;
 mod lost;
 mod objectives;
+mod orders;
 mod prices;
 mod scrub;
 mod silos;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The first file below a folder that is as long at least.
-fn file_of(folder: &Path, least: u64) -> std::path::PathBuf {
+pub(super) fn file_of(folder: &Path, least: u64) -> std::path::PathBuf {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

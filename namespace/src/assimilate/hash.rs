@@ -15,6 +15,7 @@ use crate::digest::{BlockSums, extent_digest};
 use crate::engine::{Priority, Read, Rows, Write};
 use crate::extent::{Location, Number, SiloId};
 use crate::fault::Fault;
+use crate::inventory::OpenSilo;
 use crate::limits::{BACKGROUND_ROWS, HASH_LOOK, HASH_SOON, LIST_PAGE};
 use crate::mover::Pacer;
 use crate::namespace::{Core, Namespace};
@@ -90,8 +91,10 @@ impl Core {
         let roots = self.roots_of_mine().await?;
         held(&self.looking.hashed).retain(|id, _| roots.iter().any(|row| row.info.id == *id));
         for root in &roots {
-            // To read all of a bucket may cost, and its service looks after its bytes: they wait until they move.
-            if self.silo_of(root).is_ok_and(|(open, _)| open.row.facts.family != FOLDER) {
+            // To read all of a bucket, or of one that is mounted, may cost, and its service looks after its bytes: they wait until
+            // they move.
+            let is_free = |open: &OpenSilo| open.row.facts.family == FOLDER && open.is_read_for_nothing();
+            if self.silo_of(root).is_ok_and(|(open, _)| !is_free(&open)) {
                 continue;
             }
             let Some(bucket) = self.bucket_of(root).await? else { continue };

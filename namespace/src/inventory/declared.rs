@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::credentials::CredentialsFrom;
 use crate::fault::Fault;
 use crate::limits::DEFAULT_RESERVE_PERCENT;
+use crate::mover::{Gate, SiloPace};
 use crate::name::BucketName;
 use crate::objective::Objective;
 use crate::price::Price;
@@ -37,6 +38,31 @@ pub struct DeclaredSilo {
     /// reading it costs nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scrub: Option<u64>,
+    /// How fast what runs in the background may use it.
+    #[serde(default, skip_serializing_if = "Rates::are_unlimited")]
+    pub rates: Rates,
+}
+
+/// How fast moves, copies, scrubs and their verification may use a silo, all of them together in each gateway. What clients ask
+/// for waits for none of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Bytes a second that are read; none is unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<u64>,
+    /// Bytes a second that are written; none is unlimited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write: Option<u64>,
+}
+
+impl Rates {
+    fn are_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn pace(self) -> SiloPace {
+        SiloPace { reading: Gate::new(self.read), writing: Gate::new(self.write) }
+    }
 }
 
 impl DeclaredSilo {
@@ -51,6 +77,7 @@ impl DeclaredSilo {
             notifications: None,
             price: None,
             scrub: None,
+            rates: Rates::default(),
         }
     }
 }

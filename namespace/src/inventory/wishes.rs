@@ -1,10 +1,12 @@
 //! What is wished, over the silos as they are now.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Inventory;
 use crate::clock::UnixMs;
+use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::objective::expression::{Condition, Wrong};
@@ -32,13 +34,18 @@ impl Inventory {
 
     /// How long what is wished stays as it is, as far as that is a matter of time alone; none where it always does.
     pub fn wishes_change_in(&self, now: UnixMs) -> Option<Duration> {
-        let until = |moment: Option<jiff::Timestamp>| {
-            let left = moment?.as_millisecond().checked_sub(now).filter(|left| *left > 0)?;
-            Some(Duration::from_millis(left.unsigned_abs()))
-        };
         let of = |(wish, _): &(Objective, _)| {
             let hours = wish.hours.map(|hours| hours.begin_in(now)).filter(|wait| !wait.is_zero());
-            [hours, until(wish.not_before), until(wish.not_after)]
+            [hours, left_until(wish.not_before, now), left_until(wish.not_after, now)]
+        };
+        self.objectives.values().flat_map(of).flatten().min()
+    }
+
+    /// How long all that is wished now may be gone on with, as far as that is a matter of time alone; none where it always may.
+    pub(crate) fn wishes_end_in(&self, now: UnixMs) -> Option<Duration> {
+        let of = |(wish, _): &(Objective, _)| {
+            let hours = wish.hours.filter(|hours| hours.contain(now)).map(|hours| hours.end_in(now));
+            [hours, left_until(wish.not_after, now)]
         };
         self.objectives.values().flat_map(of).flatten().min()
     }
@@ -81,10 +88,26 @@ impl Inventory {
         self.switches.iter().fold(rules, |rules, switch| rules.with_switch(switch.from, switch.to))
     }
 
+    /// The objective for whose sake something moved by itself: what it counted for was made of its name.
+    pub(crate) fn objective_of(&self, job: JobId) -> Option<String> {
+        self.objectives.keys().find(|name| crate::job::for_objective(name) == job).cloned()
+    }
+
     /// What these say of the silos as they are now.
     pub(crate) fn declared(&self, objectives: &Objectives) -> Rules {
+        Rules::new(objectives, self.silo_facts())
+    }
+
+    /// What is asked of silos, as they are now.
+    pub(crate) fn silo_facts(&self) -> BTreeMap<SiloId, SiloFact> {
         let fact =
             |open: &Arc<OpenSilo>| SiloFact { takes: open.candidate(), labels: open.row.declared.labels.clone() };
-        Rules::new(objectives, self.silos.iter().map(|(id, open)| (*id, fact(open))).collect())
+        self.silos.iter().map(|(id, open)| (*id, fact(open))).collect()
     }
+}
+
+/// How long it is until a moment that is to come.
+fn left_until(moment: Option<jiff::Timestamp>, now: UnixMs) -> Option<Duration> {
+    let left = moment?.as_millisecond().checked_sub(now).filter(|left| *left > 0)?;
+    Some(Duration::from_millis(left.unsigned_abs()))
 }

@@ -17,16 +17,27 @@ use crate::table::jobs::{JobRow, job as job_key, next_job};
 use crate::table::roots::RootRow;
 use crate::table::{after_prefix, decode_row, encode, key};
 
+mod failed;
 mod halt;
+mod hold;
 mod run;
 mod walk;
 
+pub use failed::FailedMove;
 pub use run::Running;
 pub(crate) use run::{Small, Standing as StandingJob, Steps, batches};
 pub(crate) use walk::{Walk, next_page};
 
 /// What moves without an order, for objectives or to rewrite a pack, counts as this job: it has no row.
 pub const BY_ITSELF: JobId = 0;
+
+/// Jobs have smaller numbers.
+pub(crate) const OBJECTIVES: JobId = 1 << 52;
+
+/// What moves by itself for an objective's sake counts as this job: a replica keeps it, whatever becomes of the objective.
+pub(crate) fn for_objective(name: &str) -> JobId {
+    OBJECTIVES | (twox_hash::XxHash3_64::oneshot(name.as_bytes()) >> 12)
+}
 
 /// What a job was asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -132,6 +143,9 @@ pub struct JobInfo {
     pub failed: u64,
     /// The last failure, or why the job failed.
     pub error: Option<String>,
+    /// Extents that stay: an objective forbids them to be there.
+    #[serde(default)]
+    pub refused: u64,
     /// `scrub` only: damaged or missing replicas that were found.
     #[serde(default)]
     pub damaged: u64,
@@ -169,6 +183,9 @@ pub struct PlanSummary {
     pub bytes: u64,
     /// Extents that are there already.
     pub in_place: u64,
+    /// Extents that stay: an objective forbids them to be there.
+    #[serde(default)]
+    pub refused: u64,
 }
 
 /// One replica of an object's bytes.
@@ -186,8 +203,11 @@ pub struct ReplicaInfo {
     pub bytes: u64,
     /// Since when.
     pub since: UnixMs,
-    /// The job that brought it here.
+    /// The job that brought it here; [`BY_ITSELF`] where it was none.
     pub job: Option<JobId>,
+    /// The objective for whose sake it came by itself, where that is still declared.
+    #[serde(default)]
+    pub objective: Option<String>,
 }
 
 /// Why an order was refused.
@@ -250,6 +270,7 @@ impl JobInfo {
             superseded: 0,
             failed: 0,
             error: None,
+            refused: 0,
             damaged: 0,
             mended: 0,
             at: None,
@@ -483,9 +504,19 @@ impl Core {
         Err(OrderError::Invalid(format!("root {} ({}): {reason}", row.info.id, row.info.order)))
     }
 
-    /// Refuses an order that a running job, or a cordon, stands against. A drain takes its target into use itself; placing
-    /// does not.
+    /// Refuses an order that a running job, a cordon or an objective stands against. A drain takes its target into use itself;
+    /// placing does not.
     pub(super) async fn refuse_at_odds(&self, order: &Order) -> Result<(), OrderError> {
+        self.refuse_beside(order).await?;
+        let (Order::Drain { to, .. } | Order::Place { on: to, .. }) = order else { return Ok(()) };
+        match self.inventory().rules()?.against(&order.on(), self.silo_named(to)?) {
+            Some(rule) => Err(OrderError::Against(rule.name.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, whatever objectives want.
+    async fn refuse_beside(&self, order: &Order) -> Result<(), OrderError> {
         self.refuse_running(order).await?;
         self.refuse_unfilled(order).await?;
         let inventory = self.inventory();
@@ -500,10 +531,7 @@ impl Core {
         if matches!(order, Order::Place { .. }) && silo.row.cordoned {
             return Err(OrderError::Cordoned(to.clone()));
         }
-        match inventory.rules()?.against(&order.on(), silo.id) {
-            Some(rule) => Err(OrderError::Against(rule.name.clone())),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     /// Orders a scrub by itself, unless one is under way.
@@ -564,7 +592,14 @@ impl Core {
     async fn forget_old_jobs(&self) -> Result<(), Fault> {
         let rows = self.job_rows().await?;
         let surplus = rows.len().saturating_sub(JOBS_KEPT);
-        let old = rows.iter().filter(|row| row.info.is_over()).take(surplus);
+        // When a silo was scrubbed last, and whether a lost one was forgotten, is asked of these rows.
+        let is_newest = |row: &&JobRow| {
+            let newer = |other: &JobRow| other.info.id > row.info.id && other.info.order == row.info.order;
+            row.info.state == JobState::Done
+                && matches!(row.info.order, Order::Scrub { .. } | Order::Lost { .. })
+                && !rows.iter().any(|other| other.info.state == JobState::Done && newer(other))
+        };
+        let old = rows.iter().filter(|row| row.info.is_over() && !is_newest(row)).take(surplus);
         let writes: Vec<Write> = old.map(|row| Write::Delete(job_key(row.info.id))).collect();
         if !writes.is_empty() {
             let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));

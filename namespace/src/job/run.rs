@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::{Key, Rows, Write};
 use crate::extent::{JobId, Number, SiloId};
 use crate::fault::Fault;
+use crate::inventory::Health;
+use crate::job::failed::Failed;
 use crate::job::walk::{Found, Walk};
 use crate::job::{BY_ITSELF, JobInfo, JobState, MoveInfo, Order, OrderError};
 use crate::limits::{JOB_NOTE, MAX_COPIES, MOVED_BYTES, MOVED_TOGETHER, MOVES_AT_ONCE, SORTED_TOGETHER};
@@ -46,12 +48,18 @@ const BETWEEN_PASSES: Duration = Duration::from_millis(500);
 
 /// The jobs that run in this gateway. Locks are held for a few instructions.
 #[derive(Default)]
-pub struct Running(Mutex<BTreeMap<JobId, Arc<Live>>>);
+pub struct Running {
+    jobs: Mutex<BTreeMap<JobId, Arc<Live>>>,
+    /// Steps of theirs that failed.
+    pub(super) failed: Failed,
+}
 
 /// A job under way.
 struct Live {
     info: Mutex<JobInfo>,
     moves: Mutex<BTreeMap<Number, MoveInfo>>,
+    /// Moves that ended, and of which nobody said yet how.
+    ended: Mutex<BTreeMap<Number, MoveInfo>>,
     /// Cancelled, or this gateway ends.
     stop: CancellationToken,
     /// A write waits for it.
@@ -66,6 +74,7 @@ impl Live {
         Self {
             info: Mutex::new(info),
             moves: Mutex::default(),
+            ended: Mutex::default(),
             stop: CancellationToken::new(),
             for_a_write: false,
             handed_on: AtomicBool::new(false),
@@ -86,7 +95,10 @@ impl Live {
         let mut moves = self.moves.lock().expect("no holder panics");
         match info {
             Some(info) => drop(moves.insert(extent, info)),
-            None => drop(moves.remove(&extent)),
+            None => {
+                let ended = moves.remove(&extent).map(|info| (extent, info));
+                self.ended.lock().expect("no holder panics").extend(ended);
+            }
         }
     }
 
@@ -117,13 +129,13 @@ impl Running {
 
     fn add(&self, info: JobInfo) -> Arc<Live> {
         let live = Arc::new(Live::new(info));
-        let mut all = self.0.lock().expect("no holder panics");
+        let mut all = self.jobs.lock().expect("no holder panics");
         all.insert(live.info().id, Arc::clone(&live));
         live
     }
 
     fn get(&self, id: JobId) -> Option<Arc<Live>> {
-        self.0.lock().expect("no holder panics").get(&id).cloned()
+        self.jobs.lock().expect("no holder panics").get(&id).cloned()
     }
 
     /// The newest numbers of a job, if it runs here.
@@ -142,13 +154,13 @@ impl Running {
 
     /// How many moves are under way, of all jobs.
     pub(crate) fn moves_running(&self) -> u64 {
-        let jobs = self.0.lock().expect("no holder panics");
+        let jobs = self.jobs.lock().expect("no holder panics");
         jobs.values().map(|live| live.moves.lock().expect("no holder panics").len() as u64).sum()
     }
 
     /// The journal's rows of the moves under way here.
     fn journal(&self) -> HashSet<Key> {
-        let jobs: Vec<Arc<Live>> = self.0.lock().expect("no holder panics").values().cloned().collect();
+        let jobs: Vec<Arc<Live>> = self.jobs.lock().expect("no holder panics").values().cloned().collect();
         let moves = |live: &Arc<Live>| live.moves.lock().expect("no holder panics").keys().copied().collect::<Vec<_>>();
         jobs.iter().flat_map(moves).map(journal).collect()
     }
@@ -187,7 +199,7 @@ impl Core {
 
     /// Stops all jobs that run here; another life takes them up.
     pub(crate) async fn stop_jobs(&self) {
-        let all = std::mem::take(&mut *self.running.0.lock().expect("no holder panics"));
+        let all = std::mem::take(&mut *self.running.jobs.lock().expect("no holder panics"));
         for live in all.values() {
             live.handed_on.store(true, Ordering::Release);
             live.stop.cancel();
@@ -274,7 +286,7 @@ impl Core {
         if let Err(fault) = self.note(ended, stopped).await {
             tracing::warn!(job = id, %fault, "a job's end was not noted");
         }
-        self.running.0.lock().expect("no holder panics").remove(&id);
+        self.running.jobs.lock().expect("no holder panics").remove(&id);
         tracing::info!(job = id, ?state, "job ended");
     }
 
@@ -355,7 +367,10 @@ impl Core {
         let once = !matches!(order, Order::Drain { .. } | Order::Undo { .. } | Order::Lost { .. });
         let (mut fruitless, mut settled, mut passes) = (0, once, 0);
         loop {
-            let pass = self.one_pass(live, &mut Walk::begin(self, order).await?, &pacer).await?;
+            self.wait_while_down(live, order).await;
+            let mut walk = Walk::begin(self, order).await?;
+            let pass = self.one_pass(live, &mut walk, &pacer).await?;
+            live.change(|info| info.refused = walk.refused());
             if live.stop.is_cancelled() {
                 return Ok(());
             }
@@ -365,7 +380,7 @@ impl Core {
             passes += 1;
             if pass.planned == 0 {
                 if settled {
-                    return Ok(());
+                    return refused(order, walk.refused());
                 }
                 self.settle().await?;
                 settled = true;
@@ -377,7 +392,8 @@ impl Core {
                 return Ok(());
             }
             fruitless = if pass.moved == 0 && pass.failed > 0 { fruitless + 1 } else { 0 };
-            if fruitless >= FRUITLESS {
+            // What is away comes back, however long that takes.
+            if fruitless >= FRUITLESS && !pass.down {
                 let error = live.info().error.unwrap_or_default();
                 return Err(OrderError::Invalid(format!("nothing moves any more: {error}")));
             }
@@ -385,6 +401,20 @@ impl Core {
                 self.clock.sleep(BETWEEN_PASSES * (1 << fruitless.min(6))).await;
             }
         }
+    }
+
+    /// Waits until the silo that an order brings something to is there, or it is stopped.
+    async fn wait_while_down(&self, live: &Live, order: &Order) {
+        let (Order::Place { on: silo, .. } | Order::Drain { to: silo, .. }) = order else { return };
+        let is_down = || self.inventory().named(silo).is_some_and(|open| open.health() == Health::Down);
+        while is_down() && !live.stop.is_cancelled() {
+            live.change(|info| info.error = Some(format!("silo `{silo}` is down")));
+            self.clock.sleep(crate::limits::BEAT).await;
+        }
+    }
+
+    fn is_down(&self, silo: SiloId) -> bool {
+        self.inventory().silos.get(&silo).is_some_and(|open| open.health() == Health::Down)
     }
 
     /// Carries out what a walk finds.
@@ -408,7 +438,10 @@ impl Core {
             }
             let revision = walk.revision();
             let declared = || revision.is_some_and(|revision| revision != self.inventory().revision);
-            let goes_on = || !declared() && !live.stop.is_cancelled();
+            // Of a page of large extents, hours have an end.
+            let ends_at = walk.ends_at(self);
+            let ended_by_time = || ends_at.is_some_and(|at| self.clock.monotonic() >= at);
+            let goes_on = || !declared() && !ended_by_time() && !live.stop.is_cancelled();
             let mover = &mover;
             let wanted = stream::iter(work).take_while(|_| std::future::ready(goes_on()));
             let moves = wanted.map(|work| async move { mover.carry_out_all(work).await });
@@ -432,8 +465,9 @@ impl Core {
     /// What is to be moved of a page: large extents each for itself, small ones are kept until there are many.
     fn sort_out(&self, page: Vec<Found>, small: &mut Vec<Small>, pass: &mut Pass) -> Vec<Vec<Move>> {
         let (mut alone, mut dropped) = (Vec::new(), Vec::new());
-        for Found { id, row, wish } in page {
+        for Found { id, row, wish, by } in page {
             let Some(planned) = wish.and_then(|wish| plan(wish, id, &row)) else { continue };
+            let planned = Move { by, ..planned };
             pass.planned += 1;
             if matches!(planned.step, Step::Drop { .. }) {
                 dropped.push(planned);
@@ -465,6 +499,14 @@ impl Core {
                 info.error = Some(reason.clone());
             }
         });
+        let ended = live.ended.lock().expect("no holder panics").remove(&planned.extent);
+        match outcome {
+            Moved::Done | Moved::Superseded => self.running.failed.forget(planned.extent),
+            Moved::Failed(reason) => {
+                let info = ended.unwrap_or_else(|| self.inventory().move_info(planned));
+                self.running.failed.note(planned, info, live.info().id, reason, self.clock.now());
+            }
+        }
         self.stats.add(|stats| match outcome {
             Moved::Done => {
                 stats.moves_done += 1;
@@ -478,6 +520,7 @@ impl Core {
             Moved::Superseded => {}
             Moved::Failed(reason) => {
                 pass.failed += 1;
+                pass.down |= self.is_down(planned.from) || self.is_down(planned.to);
                 // One line a pass: a target that is down fails every move.
                 if pass.failed == 1 {
                     tracing::warn!(extent = %planned.extent, reason, "move failed");
@@ -557,6 +600,16 @@ impl Core {
     }
 }
 
+/// A drain that leaves something behind never ends well.
+fn refused(order: &Order, stay: u64) -> Result<(), OrderError> {
+    match order {
+        Order::Drain { from, to } if stay > 0 => {
+            Err(OrderError::Invalid(format!("{stay} extents stay in silo `{from}`: objectives forbid `{to}` to them")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A small extent to be moved: between which silos, and where it lies if with others.
 pub(crate) type Small = ((SiloId, SiloId), Option<Wanted>, Move);
 
@@ -587,4 +640,6 @@ struct Pass {
     planned: usize,
     moved: usize,
     failed: usize,
+    /// Something failed as its silo is down.
+    down: bool,
 }

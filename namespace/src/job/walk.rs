@@ -2,13 +2,15 @@
 //! lie in a silo.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::engine::{Key, Page};
-use crate::extent::{Number, ReplicaState, SiloId, Slice};
+use crate::extent::{JobId, Number, ReplicaState, SiloId, Slice};
 use crate::fault::Fault;
-use crate::job::{Order, OrderError, PlanSummary, ReplicaInfo};
+use crate::job::{BY_ITSELF, OBJECTIVES, Order, OrderError, PlanSummary, ReplicaInfo};
+use crate::limits::MAX_FORBIDDEN;
 use crate::namespace::Core;
-use crate::objective::{Filled, Judge, Outlook, Rules as Wishes, Scope, Told, Undo};
+use crate::objective::{Filled, Judge, Outlook, Rules as Wishes, Scope, Told, Undo, Way};
 use crate::plan::{Wish, plan};
 use crate::scrub::Done;
 use crate::table::extents::{ExtentRow, extent, read_extent};
@@ -18,8 +20,14 @@ use crate::table::{after_prefix, decode, decode_row, key, successor};
 /// Rows looked at in one step.
 const PAGE: usize = 256;
 
-/// Replicas that are known to be damaged.
-type Damaged = BTreeSet<(SiloId, Number)>;
+/// What an order leaves alone.
+#[derive(Default)]
+struct Left {
+    /// Replicas that are known to be damaged.
+    damaged: BTreeSet<(SiloId, Number)>,
+    /// Extents of objects that may not be where it would bring them.
+    forbidden: BTreeSet<Number>,
+}
 
 /// An extent that an order is about.
 pub(crate) struct Found {
@@ -27,15 +35,17 @@ pub(crate) struct Found {
     pub row: ExtentRow,
     /// None where it is to stay.
     pub wish: Option<Wish>,
+    /// What a step counts for that is part of no job.
+    pub by: Option<JobId>,
 }
 
 impl Found {
     /// One that is wished the same as all others. What went with a lost silo alone stays as it is, and so does what is damaged
     /// wherever else it is: the silo may be found again.
-    fn of(core: &Core, id: Number, row: ExtentRow, wish: Wish, damaged: &Damaged) -> Self {
+    fn of(core: &Core, id: Number, row: ExtentRow, wish: Wish, left: &Left) -> Self {
         let inventory = core.inventory();
-        let lost = inventory.left_verified(&row).iter().all(|replica| damaged.contains(&(replica.silo, id)));
-        Self { id, row, wish: (!lost).then_some(wish) }
+        let lost = inventory.left_verified(&row).iter().all(|replica| left.damaged.contains(&(replica.silo, id)));
+        Self { id, row, wish: (!lost && !left.forbidden.contains(&id)).then_some(wish), by: None }
     }
 }
 
@@ -43,6 +53,8 @@ impl Found {
 pub(crate) struct Walk {
     rows: Rows,
     over: Over,
+    /// Extents that stay since they are forbidden to be where they would go.
+    refused: u64,
 }
 
 /// Which rows.
@@ -55,10 +67,10 @@ enum Rows {
 
 enum Over {
     /// Objects whose extents are all wished to be somewhere.
-    Objects(Wish),
+    Objects(Wish, Left),
     /// Objects, each judged by objectives.
     Judged(Box<Judging>),
-    Extents(Wish, Damaged),
+    Extents(Wish, Left),
     /// Objects whose extents are to leave a silo where nobody wants them there.
     Undone(Box<Judge>, Undo),
 }
@@ -70,15 +82,17 @@ struct Judging {
     fickle: bool,
     /// and leaves alone what running jobs are about.
     beside: bool,
-    /// and measures what silos are filled with.
+    /// and measures what silos are filled with,
     measures: Option<Filled>,
+    /// and takes no step that can wait.
+    urgent: bool,
     outdated: bool,
 }
 
 impl Judging {
     fn by(judge: Judge, fickle: bool, beside: bool) -> Self {
         let judge = if beside { judge.keeping_hours() } else { judge };
-        Self { judge, told: Told::default(), fickle, beside, measures: None, outdated: false }
+        Self { judge, told: Told::default(), fickle, beside, measures: None, urgent: false, outdated: false }
     }
 
     fn over(self) -> Over {
@@ -94,7 +108,7 @@ impl Walk {
                 let rows = core.engine.get(&[crate::table::buckets::bucket(bucket)]).await.map_err(Fault::from)?;
                 let row: Option<crate::table::buckets::BucketRow> = decode_row(rows[0].as_ref())?;
                 let row = row.ok_or_else(|| OrderError::NoSuchBucket(bucket.to_string()))?;
-                (object_prefix(row.incarnation, prefix), Over::Objects(wish))
+                (object_prefix(row.incarnation, prefix), Over::Objects(wish, core.forbidden(wish).await?))
             }
             (Order::Align { on }, _) => {
                 let judge = core.objectives(on).await?;
@@ -106,11 +120,11 @@ impl Walk {
                 (vec![key::OBJECTS], Over::Undone(Box::new(judge), undo))
             }
             (Order::Lost { .. }, Some(wish)) => (vec![key::EXTENTS], Over::Extents(wish, core.known_damaged().await?)),
-            (_, Some(wish)) => (vec![key::EXTENTS], Over::Extents(wish, Damaged::new())),
+            (_, Some(wish)) => (vec![key::EXTENTS], Over::Extents(wish, core.forbidden(wish).await?)),
             (_, None) => return Err(OrderError::Invalid(format!("nothing is wished by {order}"))),
         };
         let end = after_prefix(&at);
-        Ok(Self { rows: Rows::Ranges([(at, end)].into()), over })
+        Ok(Self { rows: Rows::Ranges([(at, end)].into()), over, refused: 0 })
     }
 
     /// Over all objects that the judge's rules may be about, beside running jobs, until something is declared that the judge does
@@ -118,25 +132,47 @@ impl Walk {
     pub(crate) fn all(judge: Judge) -> Self {
         let (ranges, measures) = (judge.ranges(), Some(Filled::default()));
         let judging = Judging { measures, ..Judging::by(judge, true, true) };
-        Self { rows: Rows::Ranges(ranges), over: judging.over() }
+        Self { rows: Rows::Ranges(ranges), over: judging.over(), refused: 0 }
     }
 
     /// The same over objects with these rows.
     pub(crate) fn some(judge: Judge, objects: Vec<Key>) -> Self {
-        Self { rows: Rows::Some(objects.into()), over: Judging::by(judge, true, true).over() }
+        Self { rows: Rows::Some(objects.into()), over: Judging::by(judge, true, true).over(), refused: 0 }
+    }
+
+    /// Of these steps those alone that are urgent.
+    #[must_use]
+    pub(crate) fn urgent(mut self) -> Self {
+        if let Over::Judged(judging) = &mut self.over {
+            judging.urgent = true;
+            judging.measures = None;
+        }
+        self
     }
 
     /// Over one object.
     pub(crate) fn one(judge: Judge, object: Key) -> Self {
-        Self { rows: Rows::Some([object].into()), over: Judging::by(judge, false, false).over() }
+        Self { rows: Rows::Some([object].into()), over: Judging::by(judge, false, false).over(), refused: 0 }
     }
 
     /// The revision that it ends with, where it does.
     pub(crate) fn revision(&self) -> Option<i64> {
         match &self.over {
             Over::Judged(judging) if judging.fickle => Some(judging.judge.revision()),
-            Over::Judged(_) | Over::Objects(_) | Over::Extents(..) | Over::Undone(..) => None,
+            Over::Judged(_) | Over::Objects(..) | Over::Extents(..) | Over::Undone(..) => None,
         }
+    }
+
+    /// When what it goes by ends by time alone, where that is kept to: by the monotonic clock.
+    pub(crate) fn ends_at(&self, core: &Core) -> Option<Duration> {
+        let Over::Judged(judging) = &self.over else { return None };
+        let left = core.inventory().wishes_end_in(core.clock.now()).filter(|_| judging.beside)?;
+        Some(core.clock.monotonic() + left)
+    }
+
+    /// Extents so far that stay since objectives forbid them to be where they would go.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused
     }
 
     /// Whether it ended since something was declared.
@@ -148,7 +184,7 @@ impl Walk {
     pub(crate) fn filled(&self) -> Option<(&Wishes, &Filled)> {
         match &self.over {
             Over::Judged(judging) if !judging.outdated => Some((&judging.judge.rules, judging.measures.as_ref()?)),
-            Over::Judged(_) | Over::Objects(_) | Over::Extents(..) | Over::Undone(..) => None,
+            Over::Judged(_) | Over::Objects(..) | Over::Extents(..) | Over::Undone(..) => None,
         }
     }
 
@@ -156,7 +192,7 @@ impl Walk {
     pub(crate) fn told(self) -> Option<Outlook> {
         match self.over {
             Over::Judged(judged) if !judged.outdated => Some(judged.told.outlook(&judged.judge, Default::default())),
-            Over::Judged(_) | Over::Objects(_) | Over::Extents(..) | Over::Undone(..) => None,
+            Over::Judged(_) | Over::Objects(..) | Over::Extents(..) | Over::Undone(..) => None,
         }
     }
 
@@ -187,39 +223,46 @@ impl Walk {
             if judging.outdated {
                 return Ok(None);
             }
-            judging.judge.now = core.clock.now();
+            judging.judge.renew(core.clock.now());
             if judging.beside {
                 judging.judge.busy = core.busy().await?;
             }
         }
         let Some(page) = self.page(core).await? else { return Ok(None) };
-        let all = |rows: Vec<(Number, ExtentRow)>, wish, damaged: &Damaged| {
-            rows.into_iter().map(|(id, row)| Found::of(core, id, row, wish, damaged)).collect()
+        let refused = &mut self.refused;
+        let mut all = |rows: Vec<(Number, ExtentRow)>, wish, left: &Left| {
+            *refused += rows.iter().filter(|(id, _)| left.forbidden.contains(id)).count() as u64;
+            rows.into_iter().map(|(id, row)| Found::of(core, id, row, wish, left)).collect()
         };
         match &mut self.over {
-            Over::Objects(wish) => Ok(Some(all(core.extents_of_objects(&page).await?, *wish, &Damaged::new()))),
+            Over::Objects(wish, left) => Ok(Some(all(core.extents_of_objects(&page).await?, *wish, left))),
             Over::Undone(judge, undo) => {
                 let mut found = Vec::new();
                 for mut object in core.judged(judge, &page).await? {
                     let extents = std::mem::take(&mut object.extents);
                     found.extend(extents.into_iter().filter_map(|extent| {
                         let wish = Some(judge.undone(&object, &extent, undo)?);
-                        Some(Found { id: extent.id, row: extent.row, wish })
+                        Some(Found { id: extent.id, row: extent.row, wish, by: None })
                     }));
                 }
                 Ok(Some(found))
             }
-            Over::Extents(wish, damaged) => {
+            Over::Extents(wish, left) => {
                 let rows = page.iter().filter_map(|(key, bytes)| read_extent(key).map(|id| Ok((id, decode(bytes)?))));
-                Ok(Some(all(rows.collect::<Result<_, Fault>>()?, *wish, damaged)))
+                Ok(Some(all(rows.collect::<Result<_, Fault>>()?, *wish, left)))
             }
             Over::Judged(judged) => {
                 let mut found = Vec::new();
                 let mut objects = core.judged(&judged.judge, &page).await?;
-                judged.judge.close(&mut objects);
+                judged.judge.close(&mut objects, core.clock.monotonic());
+                if judged.urgent {
+                    judged.judge.leave_what_can_wait(&mut objects);
+                }
                 if judged.beside {
                     core.set_aside(&judged.judge, &mut objects).await?;
                 }
+                let rules = judged.judge.rules.all();
+                let by = |way: Way| super::for_objective(&rules[way.by].name);
                 for object in objects {
                     judged.told.add(&object);
                     if let Some(filled) = &mut judged.measures {
@@ -229,6 +272,7 @@ impl Walk {
                         id: judged.id,
                         row: judged.row,
                         wish: judged.standing.wish(),
+                        by: judged.standing.way().map(by),
                     }));
                 }
                 Ok(Some(found))
@@ -249,27 +293,56 @@ pub(crate) async fn next_page(core: &Core, at: &mut Key, end: &Key) -> Result<Op
 }
 
 impl Core {
-    async fn known_damaged(&self) -> Result<Damaged, Fault> {
+    async fn known_damaged(&self) -> Result<Left, Fault> {
         let rows = self.damaged_rows().await?;
-        Ok(rows.into_iter().filter(|(_, row)| row.done == Done::Left).map(|(of, _)| of).collect())
+        let damaged = rows.into_iter().filter(|(_, row)| row.done == Done::Left).map(|(of, _)| of).collect();
+        Ok(Left { damaged, ..Left::default() })
+    }
+
+    /// What may not be where this would bring it, whatever else shares its bytes. Objectives are asked of each object that they
+    /// may forbid that silo to.
+    async fn forbidden(&self, wish: Wish) -> Result<Left, OrderError> {
+        let (Wish::On(silo) | Wish::OffOnto { to: silo, .. }) = wish else { return Ok(Left::default()) };
+        let inventory = self.inventory();
+        let rules = inventory.rules()?.that_forbid(silo);
+        let judge = self.judge_by(inventory, rules, &Scope::default()).await?;
+        let mut forbidden = BTreeSet::new();
+        for (mut at, end) in judge.ranges() {
+            while let Some(page) = next_page(self, &mut at, &end).await? {
+                let objects = self.judged(&judge, &page).await?;
+                let objects = objects.into_iter().filter(|object| object.wanted.never.contains_key(&silo));
+                let extents = objects.flat_map(|object| object.extents);
+                forbidden
+                    .extend(extents.filter(|extent| extent.row.verified_in(silo).is_none()).map(|extent| extent.id));
+                if forbidden.len() > MAX_FORBIDDEN {
+                    let reason = format!(
+                        "objectives forbid silo `{}` to more than {MAX_FORBIDDEN} extents",
+                        self.inventory().name_of(silo)
+                    );
+                    return Err(OrderError::Invalid(reason));
+                }
+            }
+        }
+        Ok(Left { forbidden, ..Left::default() })
     }
 
     /// Counts what an order would move.
     pub(crate) async fn summarize(&self, order: &Order) -> Result<PlanSummary, OrderError> {
         if let Order::Scrub { silo } = order {
             let (objects, bytes) = self.scrubbed(silo).await?;
-            return Ok(PlanSummary { objects, bytes, in_place: 0 });
+            return Ok(PlanSummary { objects, bytes, ..PlanSummary::default() });
         }
         let (mut walk, mut summary) = (Walk::begin(self, order).await?, PlanSummary::default());
         let by_object = matches!(order, Order::Place { .. } | Order::Align { .. });
         while let Some(extents) = walk.next(self).await? {
-            for Found { id, row, wish } in extents {
+            for Found { id, row, wish, .. } in extents {
                 let planned = wish.and_then(|wish| plan(wish, id, &row));
                 if planned.is_some() || (by_object && row.first.is_some()) {
                     summary.count(row.size, planned.as_ref());
                 }
             }
         }
+        summary.refused = walk.refused;
         Ok(summary)
     }
 
@@ -321,7 +394,8 @@ impl Core {
                     blob: replica.location.to_string(),
                     bytes: row.size,
                     since: replica.since,
-                    job: replica.job,
+                    job: replica.job.map(|job| if job < OBJECTIVES { job } else { BY_ITSELF }),
+                    objective: replica.job.and_then(|job| inventory.objective_of(job)),
                 });
             }
         }

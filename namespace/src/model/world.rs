@@ -515,6 +515,7 @@ async fn move_some(namespace: Arc<Namespace>, sim: &Arc<Sim>) {
             bytes: row.size,
             from,
             to: 3 - from,
+            by: None,
         }
     };
     let drawn = planned(&rows[sim.below(rows.len() as u64) as usize]);

@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::job::MoveInfo;
 use crate::limits::{BACKGROUND_ROWS, MOVES_AT_ONCE};
-use crate::mover::{Copied, Moved, Mover, closed, relocate};
+use crate::mover::{Copied, Gate, Moved, Mover, relocate};
 use crate::pack::{Packed, Record, Wanted, fetch, unpack};
 use crate::plan::{Move, Step};
 use crate::read::ExtentReader;
@@ -66,7 +66,7 @@ impl Mover<'_> {
             let full = Moved::Failed(format!("silo `{}` has no room above its reserve", way.target.row.name));
             return Ok(vec![full; planned.len()]);
         }
-        if let Some(reason) = closed(first, &way.target) {
+        if let Some(reason) = self.closed(first, &way.target) {
             return Ok(vec![Moved::Failed(reason); planned.len()]);
         }
         let keys: Vec<_> = planned.iter().map(|planned| extent(planned.extent)).collect();
@@ -126,14 +126,20 @@ impl Mover<'_> {
             }
         }
         let bytes = at.iter().map(|index| lots[*index].planned.bytes).sum();
-        if !self.pacer.pass(bytes).await {
+        let gates = [&way.source.pace.reading, &way.target.pace.writing];
+        let gates: &[&Gate] = if self.for_a_write { &[] } else { &gates };
+        if !self.pacer.pass_with(gates, bytes).await {
             for lot in lots.iter_mut() {
-                lot.outcome = Moved::Failed("the job was stopped".to_owned());
+                lot.outcome = Moved::Failed(super::STOPPED.to_owned());
             }
             return Vec::new();
         }
         let packed = self.core.pack_all(&way.session, &way.target, records).await;
         crate::failpoint!("move-put");
+        match packed.iter().find_map(|packed| packed.as_ref().err()) {
+            Some(error) => way.target.breaker.failed(&error.to_string(), self.core.clock.monotonic()),
+            None => way.target.breaker.worked(),
+        }
         let mut copied = Vec::with_capacity(at.len());
         for (index, packed) in at.into_iter().zip(packed) {
             match packed {
@@ -194,6 +200,13 @@ impl Mover<'_> {
     async fn verify(&self, way: &Way, lots: &mut [&mut Lot], mut copied: Vec<(usize, Packed)>) -> Vec<(usize, Packed)> {
         if copied.iter().all(|(_, packed)| packed.checksum_enforced) || crate::seeded_bug!("move-unverified") {
             return copied;
+        }
+        let bytes = copied.iter().map(|(at, _)| lots[*at].planned.bytes).sum();
+        if !self.pass_back(&way.target, bytes).await {
+            for (at, _) in copied {
+                lots[at].outcome = Moved::Failed(super::STOPPED.to_owned());
+            }
+            return Vec::new();
         }
         let wanted: Vec<Wanted> = copied.iter().filter_map(|(_, packed)| Wanted::at(&packed.location)).collect();
         let back = fetch(&way.target, &wanted, true).await;
@@ -291,7 +304,7 @@ impl Lot {
             extent: self.planned.extent,
             from: (self.planned.from, self.from.clone()),
             to: (self.planned.to, packed.location.clone()),
-            job: mover.job,
+            job: mover.counts_for(&self.planned),
             beside: self.planned.step == Step::Copy,
             sums: self.row.blocks.clone().filter(|_| self.hashed),
         }

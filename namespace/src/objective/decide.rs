@@ -92,6 +92,8 @@ pub struct Used {
     pub read: Option<UnixMs>,
     /// Any number, which stays the same: of what is as cold as other objects, some leave.
     pub lot: u16,
+    /// Its bytes.
+    pub size: u64,
 }
 
 /// On how many silos something is wanted at once.
@@ -326,6 +328,29 @@ impl Rules {
         needs_of(self.all.iter().filter(|rule| rule.objective.on.covers(bucket, key)))
     }
 
+    /// Whether a step keeps bytes from being lost, or from being where they may not be: it goes before all others.
+    pub(crate) fn is_urgent(&self, wanted: &Wanted, way: Way) -> bool {
+        let wish = &self.all[way.by].objective;
+        let protects = way.what == What::Copy && (wish.copies.is_some() || !wish.keep.is_empty());
+        protects || wanted.never.contains_key(&way.from)
+    }
+
+    /// Whether any step may be urgent.
+    pub(crate) fn may_be_urgent(&self) -> bool {
+        let may = |rule: &Rule| {
+            let wish = &rule.objective;
+            wish.copies.is_some_and(|copies| copies > 1) || !wish.keep.is_empty() || !rule.never.is_empty()
+        };
+        self.all.iter().any(may)
+    }
+
+    /// Those alone that forbid a silo to some objects.
+    #[must_use]
+    pub(crate) fn that_forbid(mut self, silo: SiloId) -> Self {
+        self.all.retain(|rule| rule.never.contains(&silo));
+        self
+    }
+
     /// What a rule wishes, in words.
     pub fn wish_of(&self, rule: &Rule) -> String {
         let switch = |(from, to)| format!("what is on {} is on {}, too", self.name_of(from), self.name_of(to));
@@ -422,8 +447,11 @@ impl Rules {
             let may = |silo: &&SiloId| !wanted.never.contains_key(*silo) && !wanted_on(silo);
             let spare = rule.copy_on_read.iter().filter(may).map(|silo| {
                 let stays = !is_cut(rule, silo, used.read.unwrap_or(UnixMs::MIN));
-                let gets =
-                    stays && used.read.is_some_and(|read| now.saturating_sub(read) < READ_LATELY.as_millis() as i64);
+                // What is longer than all such copies together goes again at once.
+                let fits = rule.objective.max.is_none_or(|max| used.size <= max);
+                let gets = stays
+                    && fits
+                    && used.read.is_some_and(|read| now.saturating_sub(read) < READ_LATELY.as_millis() as i64);
                 Spare { silo: *silo, gets, stays }
             });
             let spare = (by, spare.collect());

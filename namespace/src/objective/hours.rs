@@ -39,6 +39,12 @@ impl Hours {
         Duration::from_millis(until.unsigned_abs())
     }
 
+    /// How long it is until they end next.
+    pub fn end_in(self, now: UnixMs) -> Duration {
+        let until = (i64::from(self.to) * MINUTE - now - 1).rem_euclid(DAY) + 1;
+        Duration::from_millis(until.unsigned_abs())
+    }
+
     /// Minutes.
     fn length(self) -> u16 {
         (self.to + DAY_MINUTES - self.from - 1) % DAY_MINUTES + 1
@@ -76,6 +82,16 @@ mod tests {
 
     fn at(hour: i64, minute: i64) -> UnixMs {
         20_000 * DAY + (hour * 60 + minute) * MINUTE
+    }
+
+    #[test]
+    fn they_end_when_the_next_ones_do_not_count() {
+        let hours: Hours = "22:00-06:00".parse().unwrap();
+        let at = |hour: i64| hour * 60 * MINUTE;
+        assert_eq!(hours.end_in(at(22)), Duration::from_hours(8));
+        assert_eq!(hours.end_in(at(5)), Duration::from_hours(1));
+        assert_eq!(hours.end_in(at(6) - 1), Duration::from_millis(1));
+        assert_eq!(hours.end_in(at(6)), Duration::from_hours(24));
     }
 
     #[test]

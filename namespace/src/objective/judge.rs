@@ -3,6 +3,7 @@
 use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::expression::{Needs, Subject};
 use super::{Cuts, Held, Hours, Rules, Scope, Standing, Used, Wanted, Way};
@@ -95,6 +96,12 @@ impl Judge {
     pub(crate) fn incarnation(&self, bucket: &str) -> Result<u64, OrderError> {
         let known = self.buckets.iter().find(|(_, name)| name.as_str() == bucket);
         known.map(|(incarnation, _)| *incarnation).ok_or_else(|| OrderError::NoSuchBucket(bucket.to_owned()))
+    }
+
+    /// From now on it judges by the time that it is, and by silos as they are.
+    pub(crate) fn renew(&mut self, now: UnixMs) {
+        self.now = now;
+        self.rules.silos = self.inventory.silo_facts();
     }
 
     /// What was declared when it began to judge.
@@ -217,11 +224,24 @@ impl Judge {
         leaves.then(|| Wish::Off { from: undo.from, least: object.wanted.number() })
     }
 
+    /// What is not urgent is as if it were where it is wanted.
+    pub(crate) fn leave_what_can_wait(&self, objects: &mut [JudgedObject]) {
+        for object in objects {
+            let can_wait = |way: Way| !self.rules.is_urgent(&object.wanted, way);
+            for extent in object.extents.iter_mut().filter(|extent| extent.standing.way().is_some_and(can_wait)) {
+                extent.standing = Standing::Aligned;
+            }
+        }
+    }
+
     /// What cannot be done at this moment waits: silos go down, and fill, while objects are compared.
-    pub(crate) fn close(&self, objects: &mut [JudgedObject]) {
+    pub(crate) fn close(&self, objects: &mut [JudgedObject], now: Duration) {
         for extent in objects.iter_mut().flat_map(|object| &mut object.extents) {
             let bytes = extent.row.size;
-            extent.put_off(|way| self.inventory.silos.get(&way.to?)?.candidate().refusal(bytes));
+            extent.put_off(|way| {
+                let open = self.inventory.silos.get(&way.to?)?;
+                open.candidate().refusal(bytes).or_else(|| open.rests(now))
+            });
         }
     }
 }
@@ -240,7 +260,7 @@ impl JudgedExtent {
 fn used(key: &[u8], row: &ObjectRow, heat: Option<Heat>) -> Used {
     let read = heat.map(|heat| heat.last_read());
     let lot = (twox_hash::XxHash3_64::oneshot(key) >> 48) as u16;
-    Used { last: row.modified.max(read.unwrap_or(UnixMs::MIN)), read, lot }
+    Used { last: row.modified.max(read.unwrap_or(UnixMs::MIN)), read, lot, size: row.size }
 }
 
 impl Core {
@@ -277,13 +297,19 @@ impl Core {
 
     /// Judges the objects of a page.
     pub(crate) async fn judged(&self, judge: &Judge, page: &Page) -> Result<Vec<JudgedObject>, Fault> {
-        let mut judged = Vec::with_capacity(page.len());
-        let keys = page.iter().map(|(key, _)| &key[..]);
-        let heats = if judge.needs.heat { self.heats(keys.clone()).await? } else { vec![None; page.len()] };
-        let labels = if judge.needs.labels { self.all_labels(keys).await? } else { vec![Pairs::new(); page.len()] };
-        let rows = page.iter().map(|(key, bytes)| Ok((key.clone(), decode(bytes)?)));
-        let rows: Vec<Row> = rows.collect::<Result<_, Fault>>()?;
-        let owns = if judge.needs.attributes { self.all_attributes(&rows).await? } else { vec![None; page.len()] };
+        // One that does not read is passed over: the others are where they are wanted.
+        let rows = page.iter().filter_map(|(key, bytes)| {
+            let row = decode(bytes)
+                .inspect_err(|fault| tracing::error!(%fault, "an object is compared with nothing"))
+                .ok()?;
+            Some((key.clone(), row))
+        });
+        let rows: Vec<Row> = rows.collect();
+        let mut judged = Vec::with_capacity(rows.len());
+        let keys = rows.iter().map(|(key, _)| &key[..]);
+        let heats = if judge.needs.heat { self.heats(keys.clone()).await? } else { vec![None; rows.len()] };
+        let labels = if judge.needs.labels { self.all_labels(keys).await? } else { vec![Pairs::new(); rows.len()] };
+        let owns = if judge.needs.attributes { self.all_attributes(&rows).await? } else { vec![None; rows.len()] };
         for ((((key, row), heat), labels), own) in rows.iter().zip(heats).zip(labels).zip(owns) {
             let incarnation = incarnation_of(key)?;
             // One that is being deleted.

@@ -42,7 +42,8 @@ pub(crate) use money::Ledger;
 pub use money::{Alternative, Alternatives, Cost, Costs};
 pub(crate) use report::Told;
 pub use report::{
-    Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, Why, WhyExtent, WhyHeat, WhyObjective,
+    Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, Why, WhyCame, WhyExtent, WhyHeat, WhyLater,
+    WhyObjective,
 };
 
 /// A wish, as it is declared.

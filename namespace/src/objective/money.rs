@@ -347,7 +347,7 @@ impl<'a> Ledger<'a> {
             Some(to) if prices.is_small(size) => {
                 let step = if what == What::Copy { Step::Copy } else { Step::Move };
                 let place = Wanted::at(&replica.location);
-                self.small.push(((from, to), place, Move { step, extent: id, bytes: size, from, to }));
+                self.small.push(((from, to), place, Move { step, extent: id, bytes: size, from, to, by: None }));
                 self.lots.insert(id, Lot { way, place, length: record_length(replica, size) });
                 prices.beside_others(replica, size)
             }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::decide::Way;
-use super::judge::JudgedObject;
+use super::judge::{JudgedExtent, JudgedObject};
 use super::money::{Ledger, Prices};
 use super::{Alternatives, Cost, Costs, Judge, Objective, Scope, Standing, What};
 use crate::clock::UnixMs;
-use crate::engine::{self, Read, Rows, Write};
+use crate::engine::{self, Page, Read, Rows, Write};
+use crate::extent::JobId;
 use crate::fault::Fault;
 use crate::heat::DAY;
-use crate::job::{OrderError, next_page};
+use crate::inventory::Inventory;
+use crate::job::{BY_ITSELF, OBJECTIVES, OrderError, next_page};
 use crate::limits::REASONS_TOLD;
 use crate::name::{BucketName, ObjectKey};
 use crate::namespace::{Core, Namespace};
@@ -131,7 +133,13 @@ pub struct Why {
     /// What its bytes cost there, and elsewhere.
     #[serde(default)]
     pub alternatives: Alternatives,
+    /// What time alone would do next, within a year.
+    #[serde(default)]
+    pub later: Option<WhyLater>,
 }
+
+/// Days from now at which it is asked what time alone does.
+const LATER: [i64; 9] = [1, 3, 7, 14, 30, 60, 90, 180, 365];
 
 /// How an object is read.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -178,6 +186,35 @@ pub struct WhyExtent {
     pub drops_from: Option<String>,
     /// What a move waits for.
     pub waits_for: Option<String>,
+    /// How its newest replica came where it is; none where it was written there.
+    #[serde(default)]
+    pub came: Option<WhyCame>,
+}
+
+/// How a replica came where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyCame {
+    /// The silo.
+    pub to: String,
+    /// When.
+    pub at: UnixMs,
+    /// By which job; none where it came by itself.
+    pub job: Option<JobId>,
+    /// For which objective's sake it came by itself, where that is still declared.
+    pub objective: Option<String>,
+}
+
+/// When something would move, if nothing else changed and nobody read or wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyLater {
+    /// So many days from now, at the latest.
+    pub days: i64,
+    /// The objective.
+    pub objective: String,
+    /// Where it is.
+    pub from: String,
+    /// Where it would move, or be copied; none where it would be given up.
+    pub to: Option<String>,
 }
 
 /// Why an objective was not taken away.
@@ -196,6 +233,24 @@ impl Amount {
     pub(crate) fn add(&mut self, bytes: u64) {
         self.extents += 1;
         self.bytes += bytes;
+    }
+}
+
+impl Core {
+    /// Takes an objective away; answers whether there was one.
+    pub(crate) async fn forget_objective(&self, name: &str) -> Result<bool, Fault> {
+        let key = objective_key(name);
+        let decide = {
+            let key = key.clone();
+            move |rows: &Rows| -> Result<_, Fault> {
+                let known = rows.get(&key).is_some();
+                let writes = vec![Write::Delete(key.clone()), Write::Add(revision(), 1)];
+                Ok((if known { writes } else { Vec::new() }, known))
+            }
+        };
+        let known = engine::commit(&*self.engine, vec![Read::Row(key)], decide).await?;
+        self.refresh_inventory(false).await?;
+        Ok(known)
     }
 }
 
@@ -233,20 +288,8 @@ impl Namespace {
 
     /// Takes an objective away. Nothing moves for that.
     pub async fn delete_objective(&self, name: &str) -> Result<(), ObjectiveError> {
-        let key = objective_key(name);
-        let decide = {
-            let key = key.clone();
-            move |rows: &Rows| -> Result<_, Fault> {
-                let known = rows.get(&key).is_some();
-                let writes = vec![Write::Delete(key.clone()), Write::Add(revision(), 1)];
-                Ok((if known { writes } else { Vec::new() }, known))
-            }
-        };
-        let known = engine::commit(&*self.core.engine, vec![Read::Row(key)], decide).await.map_err(Fault::from)?;
-        if !known {
-            return Err(ObjectiveError::NoSuchObjective(name.to_owned()));
-        }
-        Ok(self.core.refresh_inventory(false).await?)
+        let known = self.core.forget_objective(name).await?;
+        if known { Ok(()) } else { Err(ObjectiveError::NoSuchObjective(name.to_owned())) }
     }
 
     /// What objectives in force would do in a part of the namespace now, and those that are paused if they were not; or, with an
@@ -303,6 +346,27 @@ impl Core {
         Prices::of(&judge.inventory, self.options.pack_up_to, judge.now)
     }
 
+    /// What time alone does next with an object that nobody reads or writes.
+    async fn later(&self, judge: &mut Judge, page: &Page, now: &JudgedObject) -> Result<Option<WhyLater>, Fault> {
+        let moment = judge.now;
+        let ways = |object: &JudgedObject| {
+            object.extents.iter().filter_map(|extent| extent.standing.way()).collect::<Vec<_>>()
+        };
+        let before = ways(now);
+        for days in LATER {
+            judge.now = moment + days * DAY;
+            let Some(then) = self.judged(judge, page).await?.pop() else { break };
+            if let Some(way) = ways(&then).into_iter().find(|way| !before.contains(way)) {
+                judge.now = moment;
+                let name = |silo| judge.rules.name_of(silo);
+                let objective = judge.rules.all()[way.by].name.clone();
+                return Ok(Some(WhyLater { days, objective, from: name(way.from), to: way.to.map(name) }));
+            }
+        }
+        judge.now = moment;
+        Ok(None)
+    }
+
     async fn why(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Why, OrderError> {
         let on = Scope { bucket: Some(bucket.to_string()), prefix: key.as_str().to_owned() };
         let mut judge = self.objectives(&on).await?;
@@ -314,6 +378,7 @@ impl Core {
         let page = vec![(bytes::Bytes::from(row_key), row)];
         let mut judged = self.judged(&judge, &page).await?;
         let object = judged.pop().ok_or_else(|| OrderError::NoSuchKey(format!("s3://{bucket}/{key}")))?;
+        let later = self.later(&mut judge, &page, &object).await?;
         let heat = object.heat.map(|heat| WhyHeat {
             last_read: heat.last_read(),
             reads_7_days: heat.reads(7 * DAY, judge.now),
@@ -350,7 +415,8 @@ impl Core {
             }
             let on = extent.row.verified().map(|replica| rules.name_of(replica.silo)).collect();
             let (id, bytes) = (extent.id.to_string(), extent.row.size);
-            WhyExtent { extent: id, on, bytes, moves_to, copies_to, drops_from, waits_for }
+            let came = came(&inventory, extent);
+            WhyExtent { extent: id, on, bytes, moves_to, copies_to, drops_from, waits_for, came }
         });
         Ok(Why {
             objectives: about.collect(),
@@ -358,9 +424,20 @@ impl Core {
             wanted_on: object.wanted.on.iter().map(|id| rules.name_of(*id)).collect(),
             heat,
             extents: extents.collect(),
+            later,
             alternatives: self.prices(&judge).alternatives(&object, judge.now),
         })
     }
+}
+
+/// How the newest replica of an extent came where it is.
+fn came(inventory: &Inventory, extent: &JudgedExtent) -> Option<WhyCame> {
+    let newest = extent.row.verified().max_by_key(|replica| replica.since)?;
+    let job = newest.job?;
+    let objective = inventory.objective_of(job);
+    let by_itself = job == BY_ITSELF || job >= OBJECTIVES;
+    let to = inventory.name_of(newest.silo);
+    Some(WhyCame { to, at: newest.since, job: (!by_itself).then_some(job), objective })
 }
 
 /// An outlook while it is made, by numbers.

@@ -247,7 +247,7 @@ impl Core {
             named += place.length();
             if replica.state == ReplicaState::Verified {
                 let (from, to) = (id.silo, id.silo);
-                planned.push(Move { step: Step::Move, extent: says.extent, bytes: row.size, from, to });
+                planned.push(Move { step: Step::Move, extent: says.extent, bytes: row.size, from, to, by: None });
             }
         }
         let mover =

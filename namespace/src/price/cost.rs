@@ -117,7 +117,8 @@ impl PriceCard {
         size.max(self.minimum_size)
     }
 
-    fn read(&self, reads: Reads) -> Money {
+    /// What reading costs.
+    pub fn read(&self, reads: Reads) -> Money {
         let unit = self.unit.bytes();
         let bytes = self.retrieval.for_bytes(reads.bytes, unit) + self.egress.for_bytes(reads.bytes, unit);
         self.reads.for_requests(reads.thousandths) + bytes

@@ -143,7 +143,7 @@ impl Scrubber<'_> {
     /// Records of packs, with few reads.
     async fn together(&self, open: &Arc<OpenSilo>, items: &[Item]) -> Vec<Seen> {
         let bytes = items.iter().map(|item| item.location.length()).sum();
-        if !self.mover.pacer.pass(bytes).await {
+        if !self.mover.pacer.pass_with(&[&open.pace.reading], bytes).await {
             return items.iter().map(|_| Seen::Unknown("it was stopped".to_owned())).collect();
         }
         let wanted: Vec<Wanted> = items.iter().filter_map(|item| Wanted::at(&item.location)).collect();
@@ -161,7 +161,7 @@ impl Scrubber<'_> {
         let mut reader = ExtentReader::verify(Arc::clone(self.core), id, row, self.silo, location);
         loop {
             match reader.next().await {
-                Ok(Some(bytes)) if self.mover.pacer.pass(bytes.len() as u64).await => {}
+                Ok(Some(bytes)) if self.mover.pacer.pass_with(&[&open.pace.reading], bytes.len() as u64).await => {}
                 Ok(Some(_)) => return Seen::Unknown("it was stopped".to_owned()),
                 Ok(None) => return self.described(open, item).await,
                 Err(Fault::Damaged(reason)) => return Seen::Bad(Flaw::Rotten, reason),

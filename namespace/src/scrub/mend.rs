@@ -58,7 +58,7 @@ impl Scrubber<'_> {
         let elsewhere = bad.into_iter().filter(|one| self.is_elsewhere(&one.item.row));
         let moves = elsewhere.map(|one| {
             let (extent, bytes) = (one.item.id, one.item.row.size);
-            Move { step: Step::Move, extent, bytes, from, to }
+            Move { step: Step::Move, extent, bytes, from, to, by: None }
         });
         let moves: Vec<Move> = moves.collect();
         if moves.is_empty() {

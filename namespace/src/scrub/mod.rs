@@ -337,12 +337,7 @@ impl OpenSilo {
         if let Some(seconds) = declared.scrub {
             return Some(Duration::from_secs(seconds)).filter(|every| !every.is_zero());
         }
-        let free = match declared.price.as_ref().map(crate::price::Price::card) {
-            Some(Ok(card)) => card.is_read_for_nothing(),
-            Some(Err(_)) => false,
-            None => !self.row.facts.is_bucket(),
-        };
-        free.then_some(usual)
+        self.is_read_for_nothing().then_some(usual)
     }
 }
 

@@ -30,6 +30,7 @@ mod heat;
 mod keep;
 mod labels;
 mod lost;
+mod orders;
 mod room;
 mod switch;
 

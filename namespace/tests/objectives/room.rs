@@ -155,6 +155,11 @@ async fn what_is_read_has_a_copy_near_until_others_need_the_room() {
     let kept = house.held_by_is("cold", |keys| keys.contains(&"06".to_owned()) && keys.len() <= 5).await;
     assert!(["00", "05", "06"].iter().all(|key| kept.contains(&(*key).to_owned())), "the coldest went: {kept:?}");
     assert_eq!(house.held_by("hot").await, names(0..12), "and each is where it was");
+    house.put(&house.logs, "39", 6_000).await;
+    house.read(&house.logs, "39").await;
+    house.namespace.write_heat_for_tests().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(!house.held_by("cold").await.contains(&"39".to_owned()), "it is longer than all of them may be");
     house.namespace.delete_objective("near").await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(house.held_by("cold").await.len(), kept.len(), "nothing moves for an objective that is gone");

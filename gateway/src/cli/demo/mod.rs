@@ -173,7 +173,7 @@ async fn drain(demo: &Demo, stage: &Stage, crowd: &Crowd, ordered: &Arc<OnceLock
     let pace = Pace { bytes_per_second: Some((crowd.bytes() / demo.seconds).max(1 << 20)), concurrency: None };
     let (admin, ordered) = (stage.admin.clone(), Arc::clone(ordered));
     let order = crowd.tasks.spawn(async move {
-        let job: JobView = admin.post("/v1/job", &JobRequest { order, pace }).await?;
+        let job: JobView = admin.post("/v1/job", &JobRequest { order, pace, hold: None }).await?;
         Ok::<_, Failure>(*ordered.get_or_init(|| job.id))
     });
     let id = order.await.map_err(|error| Failure::failed(error.to_string()))??;

@@ -48,6 +48,11 @@ impl Standing {
         Self { live, pacer }
     }
 
+    /// The same at a pace of its own, so that it waits for none of what is carried out by the other.
+    pub(crate) fn beside(&self, core: &Core) -> Self {
+        Self::of(core, Arc::clone(&self.live))
+    }
+
     /// Carries out what a walk finds.
     pub(crate) async fn carry_out(&self, core: &Arc<Core>, walk: &mut Walk) -> Result<Steps, OrderError> {
         let Pass { moved, failed, .. } = core.one_pass(&self.live, walk, &self.pacer).await?;

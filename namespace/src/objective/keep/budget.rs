@@ -41,8 +41,12 @@ fn cost_of(prices: &Prices, objects: &[JudgedObject], now: UnixMs) -> Money {
 /// Nothing of it is begun.
 fn wait(object: &mut JudgedObject, budget: Money) {
     for extent in &mut object.extents {
-        extent.put_off(|_| Some(format!("the budget of moves by themselves, {budget} a month, is spent")));
+        extent.put_off(|_| Some(is_spent(budget)));
     }
+}
+
+fn is_spent(budget: Money) -> String {
+    format!("the budget of moves by themselves, {budget} a month, is spent")
 }
 
 impl Core {
@@ -50,6 +54,13 @@ impl Core {
     pub(crate) async fn spent(&self) -> Result<Spent, Fault> {
         let row = self.engine.get(&[spent_key()]).await?.remove(0);
         Ok(read(row.as_ref()).in_month(self.clock.now()))
+    }
+
+    /// Why not all of what costs this moves by itself this month, where it does not.
+    pub(crate) async fn beyond_budget(&self, cost: Money) -> Result<Option<String>, Fault> {
+        let Some(budget) = self.options.align.as_ref().and_then(|align| align.budget) else { return Ok(None) };
+        let beyond = self.spent().await?.money + cost > budget;
+        Ok((cost != Money::ZERO && beyond).then(|| is_spent(budget)))
     }
 
     /// Sets aside what the steps of objects cost. Those that cost something wait where the budget is spent.

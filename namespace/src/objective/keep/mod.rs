@@ -69,6 +69,8 @@ pub struct Alignment {
 pub(crate) struct Keeping {
     /// Rows of objects that changed.
     changed: Mutex<BTreeSet<Key>>,
+    /// Those of them of which nothing is urgent any more.
+    rest: Mutex<BTreeSet<Key>>,
     /// More changed than are remembered.
     too_many: AtomicBool,
     /// None where nothing is wished, or another gateway compares.
@@ -106,6 +108,20 @@ impl Keeping {
 
     fn take(&self) -> BTreeSet<Key> {
         std::mem::take(&mut *self.changed.lock().expect("no holder panics"))
+    }
+
+    fn take_rest(&self) -> BTreeSet<Key> {
+        std::mem::take(&mut *self.rest.lock().expect("no holder panics"))
+    }
+
+    /// What is urgent of them was done, or failed.
+    fn later(&self, mut objects: BTreeSet<Key>) {
+        let mut rest = self.rest.lock().expect("no holder panics");
+        if rest.len() + objects.len() > 2 * ALIGN_KEPT {
+            self.too_many.store(true, Ordering::Relaxed);
+        } else {
+            rest.append(&mut objects);
+        }
     }
 
     fn tell(&self, change: impl FnOnce(&mut Option<Alignment>)) {
@@ -207,14 +223,43 @@ impl Core {
     pub(crate) async fn keep_aligned_forever(self: Arc<Self>) {
         let Some(options) = &self.options.align else { return };
         let standing = self.stand(options.pace.clone());
-        tokio::join!(self.compare_changed_forever(&standing), self.compare_all_forever(&standing, options));
+        let urgent = standing.beside(&self);
+        tokio::join!(
+            self.protect_changed_forever(&urgent),
+            self.compare_changed_forever(&standing),
+            self.compare_all_forever((&urgent, &standing), options)
+        );
+    }
+
+    /// What changed and is in too few copies, or where it may not be, waits for nothing that moves for other reasons.
+    async fn protect_changed_forever(self: &Arc<Self>, urgent: &StandingJob) {
+        loop {
+            self.clock.sleep(ALIGN_BEAT).await;
+            let objects = self.keeping.take();
+            if objects.is_empty() {
+                continue;
+            }
+            if let Err(error) = self.protect(urgent, &objects).await {
+                tracing::warn!(%error, "objects that changed were not compared with objectives");
+            }
+            self.keeping.later(objects);
+        }
+    }
+
+    async fn protect(self: &Arc<Self>, urgent: &StandingJob, objects: &BTreeSet<Key>) -> Result<(), OrderError> {
+        let judge = self.objectives(&Scope::default()).await?;
+        if judge.rules.may_be_urgent() {
+            let mut walk = Walk::some(judge, objects.iter().cloned().collect()).urgent();
+            urgent.carry_out(self, &mut walk).await?;
+        }
+        Ok(())
     }
 
     async fn compare_changed_forever(self: &Arc<Self>, standing: &StandingJob) {
         let mut again = Again::default();
         loop {
             self.clock.sleep(ALIGN_BEAT).await;
-            let (mut objects, now) = (self.keeping.take(), self.clock.monotonic());
+            let (mut objects, now) = (self.keeping.take_rest(), self.clock.monotonic());
             let mut tried_again = again.take(now);
             let some_again = !tried_again.is_empty();
             objects.append(&mut tried_again);
@@ -243,8 +288,12 @@ impl Core {
         }
     }
 
-    async fn compare_all_forever(self: &Arc<Self>, standing: &StandingJob, options: &AlignOptions) {
-        let (mut due, mut fullest) = (Due::default(), BTreeMap::new());
+    async fn compare_all_forever(
+        self: &Arc<Self>,
+        (urgent, standing): (&StandingJob, &StandingJob),
+        options: &AlignOptions,
+    ) {
+        let (mut due, mut fullest, mut protected) = (Due::default(), BTreeMap::new(), None);
         loop {
             self.clock.sleep(ALIGN_BEAT).await;
             if self.inventory().wishes_nothing() || !self.leads().await.unwrap_or(false) {
@@ -253,11 +302,20 @@ impl Core {
                 continue;
             }
             self.keeping.tell(|told| *told = Some(told.take().unwrap_or_default()));
+            if let Err(fault) = self.forget_holds().await {
+                tracing::warn!(%fault, "what holds nothing any more was not taken away");
+            }
             let (began, revision) = (self.clock.monotonic(), self.inventory().revision);
             let too_many = self.keeping.too_many.swap(false, Ordering::Relaxed);
             let fuller = self.is_fuller(&mut fullest).await.unwrap_or(false) || self.keeping.has_many_copies();
             if !due.is(began, revision, too_many || fuller) {
                 continue;
+            }
+            if protected != Some(revision) {
+                match self.protect_all(urgent).await {
+                    Ok(()) => protected = Some(revision),
+                    Err(error) => tracing::warn!(%error, "objects were not compared with objectives"),
+                }
             }
             let came = match self.compare_all(standing).await {
                 Ok(Some(came)) => came,
@@ -291,6 +349,15 @@ impl Core {
             }
         }
         Ok(fuller)
+    }
+
+    /// After a change of what is declared: a silo may be lost.
+    async fn protect_all(self: &Arc<Self>, urgent: &StandingJob) -> Result<(), OrderError> {
+        let judge = self.objectives(&Scope::default()).await?;
+        if judge.rules.may_be_urgent() {
+            urgent.carry_out(self, &mut Walk::all(judge).urgent()).await?;
+        }
+        Ok(())
     }
 
     /// None where something was declared meanwhile.
