@@ -139,6 +139,18 @@ to = ["hot"]
             shutil.rmtree(nas.parent, ignore_errors=True)
 
 
+def _moves(report, only):
+    """How others lost data with moves. Each test has a gateway of its own; this one's buckets are silos of theirs, and moto's keep
+    versions."""
+    with Moto(python()) as moto:
+
+        def program(gateway):
+            env = gateway.program_env(HOLDALL_MOTO=moto.url, PYTHONPATH=CONFORMANCE)
+            return [python() / "python", CONFORMANCE / "clients" / "moves.py", *only], env
+
+        lines("moves", report, program, start=lambda: Gateway("moves-behind", 'sweep_grace = "0s"\n'))
+
+
 def _notifications(report, only):
     """A bucket of moto's, whose notifications go to a queue of moto's."""
     with Moto(python()) as moto:
@@ -206,6 +218,7 @@ PARTS = [
     rust.Part("boto3", "boto3 in all its transfer modes", _boto),
     rust.Part("aws-sdk-js", "AWS's SDK for JavaScript, version 3", _sdk),
     rust.Part("pitfalls", "how others lost data with lists, trees and what they took over", _pitfalls),
+    rust.Part("moves", "how others lost data with moves: eighteen stories, each a test", _moves),
     rust.Part("notifications", "a bucket of others tells of its changes by a queue", _notifications),
     rust.Part("inventory", "the inventory's Parquet files, as DuckDB reads them", _inventory),
     _python_part("rclone", "rclone as its users set it", "rclone"),

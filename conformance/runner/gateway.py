@@ -51,6 +51,7 @@ class Gateway:
         self.port, self.admin_port = free_port(), free_port()
         self.url, self.admin = f"http://{host}:{self.port}", f"http://{host}:{self.admin_port}"
         self.key, self.secret, self.region = KEY, SECRET, "us-east-1"
+        self.more = {}
         args = [HOLDALL, "serve", "--data", self.folder / "data"]
         args += ["--listen", f"{host}:{self.port}", "--admin-listen", f"{host}:{self.admin_port}"]
         if config:
@@ -67,10 +68,11 @@ class Gateway:
 
     def env(self):
         """What the gateway and its command line take from the environment."""
-        return clean_env(HOLDALL_ACCESS_KEY_ID=KEY, HOLDALL_SECRET_ACCESS_KEY=SECRET, HOLDALL_ADMIN=self.admin)
+        return clean_env(HOLDALL_ACCESS_KEY_ID=KEY, HOLDALL_SECRET_ACCESS_KEY=SECRET, HOLDALL_ADMIN=self.admin, **self.more)
 
-    def again(self):
-        """Starts it on what it left; it was stopped before."""
+    def again(self, **more):
+        """Starts it on what it left, with more in its environment; it was stopped before."""
+        self.more = more
         self._launch()
         self._wait()
 
