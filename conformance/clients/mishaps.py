@@ -276,8 +276,7 @@ def number_10_a_delete_has_a_reason_that_outlives_its_process():
         world.settled()
         asked = set(world.door.asked("DELETE")[before:])
         holds(asked == old, f"{asked} were deleted, and there was a reason for {old}")
-        # No state at all: the silos are another namespace's. (An index's file of earlier, put back, is not among these:
-        # docs/backups.md says what to do instead.)
+        # No state at all: the silos are another namespace's.
         world.killed()
         held, before = world.blobs("cloud"), len(world.door.asked("DELETE"))
         data.rename(world.folder / "kept")
@@ -291,6 +290,26 @@ def number_10_a_delete_has_a_reason_that_outlives_its_process():
         world.again()
         world.reads(bodies, "once its state is back")
         world.settled()
+
+
+def number_10_state_that_is_not_the_last_one_is_refused():
+    """seaweedfs: the same; here the index's file of earlier was put back, and what was written since was deleted as nobody's."""
+    with World(backups="24h") as world:
+        bodies, index = filled(world, 2), world.folder / "data" / "index.redb"
+        kept, newest = world.folder / "kept", world.folder / "newest"
+        world.killed(signal.SIGTERM)
+        shutil.copy(index, kept)
+        world.again()
+        for key in ("k00", "later"):
+            bodies[key] = body(f"new {key}", LARGE)
+            world.put(key, bodies[key])
+        world.killed(signal.SIGTERM)
+        shutil.copy(index, newest)
+        shutil.copy(kept, index)
+        holds(starts_in_vain(world), "a gateway begins with an index of earlier")
+        shutil.copy(newest, index)
+        world.again()
+        world.reads(bodies, "once its last state is back")
 
 
 def starts_in_vain(world):

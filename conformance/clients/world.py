@@ -25,7 +25,7 @@ KEYS = '{ access_key_id_env = "HOLDALL_ACCESS_KEY_ID", secret_access_key_env = "
 # Backups of the index are no bytes of objects: without them each silo holds what rows name, and nothing else.
 CONFIG = """sweep_grace = "0s"
 [backup]
-every = "0s"
+every = "{backups}"
 [silo.hot]
 url = "file:hot"
 [silo.cold]
@@ -45,11 +45,12 @@ _numbers = itertools.count(1)
 class World(Gateway):
     """Everything is written to the first silo that takes it; what is retired goes with the next sweep."""
 
-    def __init__(self, more="", writes=SILOS):
+    def __init__(self, more="", writes=SILOS, backups="0s"):
         self.door, self.behind = Door(os.environ["HOLDALL_URL"]), f"cloud-{next(_numbers)}"
         BEHIND.create_bucket(Bucket=self.behind)
         writes = ", ".join(f'"{silo}"' for silo in writes)
-        super().__init__("moves", CONFIG.format(bucket=self.behind, door=self.door.url, keys=KEYS, writes=writes) + more)
+        config = CONFIG.format(bucket=self.behind, door=self.door.url, keys=KEYS, writes=writes, backups=backups)
+        super().__init__("moves", config + more)
         self.s3 = client(url=self.url, max_pool_connections=80)
 
     def __enter__(self):

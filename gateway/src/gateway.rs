@@ -133,6 +133,9 @@ impl Gateway {
         let access_log = open_access_log(&settings)?;
         folder::prepare(&settings.data)?;
         let namespace = open_namespace(&settings, &start).await?;
+        if settings.backup().is_some() {
+            namespace.refuse_stale().await?;
+        }
         folder::warn_if_exposed(&settings.data);
         folder::warn_if_exposed(&settings.seal_key);
         if settings.backup().is_some() {

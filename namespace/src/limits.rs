@@ -224,6 +224,8 @@ pub const BACKUP_BEAT: Duration = Duration::from_secs(2);
 pub const BACKUP_IDLE: Duration = Duration::from_mins(5);
 /// A silo that takes longer for a piece that another one has is not waited for.
 pub const BACKUP_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a start waits for what silos say of the newest backup.
+pub const STALE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether a snapshot is due.
 pub const SNAPSHOT_CHECK: Duration = Duration::from_secs(1);
 /// A snapshot is due this often, unless told otherwise.

@@ -56,6 +56,12 @@ pub enum OpenError {
         /// As known.
         known: u32,
     },
+    /// It would take for nobody's what was written since.
+    #[error(
+        "the index is an older copy of itself: its silos have backups of commits that it does not know; \
+         `holdall index restore` makes it again from those"
+    )]
+    Stale,
     /// A silo that the index knows does not open.
     #[error("silo `{silo}`: {reason}")]
     Silo {

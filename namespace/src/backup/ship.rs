@@ -17,8 +17,10 @@ use crate::engine::log::Entry;
 use crate::engine::{self, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::inventory::{Health, OpenSilo};
-use crate::limits::{BACKUP_COPIES, BACKUP_IDLE, BACKUP_PATIENCE, LOG_KEPT, LOG_LEAP, PIECE, RUN_ENTRIES};
-use crate::namespace::Core;
+use crate::limits::{
+    BACKUP_COPIES, BACKUP_IDLE, BACKUP_PATIENCE, LOG_KEPT, LOG_LEAP, PIECE, RUN_ENTRIES, STALE_PATIENCE,
+};
+use crate::namespace::{Core, Namespace, OpenError};
 use crate::table::backups::log_base;
 use crate::table::{decode_row, encode};
 
@@ -228,6 +230,29 @@ impl Core {
         }
     }
 
+    /// Whether silos have commits of ours that the index does not: it went back, to an older copy of itself. What was written since
+    /// would be nobody's for it, and it would give names a second time. Silos that do not answer in time say nothing.
+    async fn went_back(&self) -> Result<bool, Fault> {
+        let newest = async {
+            let shelf = self.shelf().await;
+            let (_, name) = shelf.logs().next_back()?;
+            let piece = shelf.open(&self.backups.key, &name).await.ok()?.piece;
+            match piece.what {
+                What::Log(run) if piece.namespace == self.id => Some(run),
+                _ => None,
+            }
+        };
+        let Ok(Some(run)) = tokio::time::timeout(STALE_PATIENCE, newest).await else { return Ok(false) };
+        let base: u64 = decode_row(self.engine.get(&[log_base()]).await?[0].as_ref())?.unwrap_or(0);
+        // One that was restored goes on past all numbers that were ever used.
+        let Some(own) = run.last.checked_sub(base) else { return Ok(false) };
+        if own > self.engine.snapshot().await?.last().0 {
+            return Ok(true);
+        }
+        let entries = self.engine.log(own.saturating_sub(1), 1).await?;
+        Ok(entries.first().is_some_and(|entry| entry.sequence == own && anchor(entry) != run.anchor))
+    }
+
     async fn has_entry(&self, base: u64, number: u64, known: Option<[u8; 8]>) -> Result<bool, Fault> {
         let Some(own) = number.checked_sub(base) else { return Ok(false) };
         let entries = self.engine.log(own.saturating_sub(1), 1).await?;
@@ -255,6 +280,13 @@ impl Core {
         {
             self.engine.forget_log(snapshot.last().0);
         }
+    }
+}
+
+impl Namespace {
+    /// Refuses an index that is an older copy of itself, by the backups in its silos. Asked before anything runs in the background.
+    pub async fn refuse_stale(&self) -> Result<(), OpenError> {
+        if self.core.went_back().await? { Err(OpenError::Stale) } else { Ok(()) }
     }
 }
 

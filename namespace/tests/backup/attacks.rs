@@ -239,6 +239,7 @@ async fn an_index_that_went_back_goes_on_with_a_line_of_its_own() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     std::fs::copy(&path, &kept).unwrap();
     let house = House { namespace: up(&path).await.1, test, bucket, engine };
+    house.namespace.refuse_stale().await.unwrap();
     for n in 0..3 {
         house.put(&format!("lost/{n}"), n).await;
     }
@@ -248,6 +249,8 @@ async fn an_index_that_went_back_goes_on_with_a_line_of_its_own() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     std::fs::copy(&kept, &path).unwrap();
     let (redb, namespace) = up(&path).await;
+    let stale = namespace.refuse_stale().await.unwrap_err().to_string();
+    assert!(stale.contains("the index is an older copy of itself"), "{stale}");
     let house = House { test, engine, namespace, bucket };
     for n in 0..20 {
         house.put(&format!("new/{n}"), n).await;
