@@ -25,6 +25,7 @@ pub mod flight;
 pub mod settle;
 pub mod workload;
 
+pub mod harm;
 pub mod load;
 pub mod pace;
 pub mod rig;

@@ -1,4 +1,4 @@
-//! Clients and a mover that keep gateways busy until they die or are told to stop.
+//! Clients, and a mover beside them, that keep gateways busy until they die or are told to stop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,12 +16,19 @@ use crate::workload::{Actor, World};
 pub struct Load {
     stop: Arc<AtomicBool>,
     actors: Vec<JoinHandle<()>>,
-    mover: JoinHandle<()>,
+    mover: Option<JoinHandle<()>>,
 }
 
 impl Load {
-    /// So many clients, each of one of the endpoints in turn, and drains there and back by the first command line.
+    /// So many clients, each of one of the endpoints in turn, and drains there and back by a command line.
     pub fn start(world: &Arc<World>, endpoints: &[Endpoint], holdall: Holdall, clients: u64, seed: u64) -> Self {
+        let mut load = Self::of_clients(world, endpoints, clients, seed);
+        load.mover = Some(tokio::spawn(keep_moving(holdall, Arc::clone(&load.stop))));
+        load
+    }
+
+    /// The clients alone.
+    pub fn of_clients(world: &Arc<World>, endpoints: &[Endpoint], clients: u64, seed: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let actors = (0..clients)
             .zip(endpoints.iter().cycle())
@@ -41,8 +48,7 @@ impl Load {
                 })
             })
             .collect();
-        let mover = tokio::spawn(keep_moving(holdall, Arc::clone(&stop)));
-        Self { stop, actors, mover }
+        Self { stop, actors, mover: None }
     }
 
     /// Waits until nothing is under way any more.
@@ -52,7 +58,9 @@ impl Load {
             actor.await?;
         }
         // Its command waits for a dead gateway to come back; the job itself goes on without it.
-        self.mover.abort();
+        if let Some(mover) = self.mover {
+            mover.abort();
+        }
         Ok(())
     }
 }
@@ -97,5 +105,7 @@ pub fn verdict(world: &World, when: &str) -> Outcome<()> {
     if failed == 0 && wrong == 0 {
         return Ok(());
     }
-    Err(format!("{when}: {failed} unanswered, {wrong} wrong:\n{}", world.problems().join("\n")).into())
+    let lost = world.lost.load(Ordering::Relaxed);
+    let problems = world.problems().join("\n");
+    Err(format!("{when}: {failed} unanswered, {wrong} wrong, of which {lost} show a lost write:\n{problems}").into())
 }

@@ -115,6 +115,7 @@ pub fn files(folder: &Path) -> usize {
         .sum()
 }
 
-fn is_marker(name: &str) -> bool {
+/// Whether a name is of something that is no blob.
+pub fn is_marker(name: &str) -> bool {
     name.starts_with('.') || name.contains("holdall")
 }

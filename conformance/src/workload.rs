@@ -110,6 +110,8 @@ pub struct World {
     pub failed: AtomicU64,
     /// Answers that cannot be true.
     pub wrong: AtomicU64,
+    /// Of these, answers that an acknowledged write contradicts.
+    pub lost: AtomicU64,
     /// Writes acknowledged.
     pub acknowledged: AtomicU64,
     /// Wrong answers first: failed requests must not crowd them out.
@@ -131,6 +133,7 @@ impl World {
             acted: Mutex::default(),
             failed: AtomicU64::default(),
             wrong: AtomicU64::default(),
+            lost: AtomicU64::default(),
             acknowledged: AtomicU64::default(),
             told: Mutex::default(),
         }
@@ -163,6 +166,12 @@ impl World {
     pub fn wrong(&self, what: String) {
         self.wrong.fetch_add(1, Ordering::Relaxed);
         tell(&mut lock(&self.told).0, what);
+    }
+
+    /// An answer that an acknowledged write contradicts.
+    fn lost(&self, what: String) {
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        self.wrong(what);
     }
 
     fn failed(&self, what: String) {
@@ -429,7 +438,7 @@ impl Actor {
         self.world.acted(act, key, from);
         let to = self.world.oracle.now();
         if let Err(why) = self.world.oracle.judge(key, from, to, seen) {
-            self.world.wrong(format!("{act:?} {key}: {why}"));
+            self.world.lost(format!("{act:?} {key}: {why}"));
         }
     }
 
@@ -471,7 +480,7 @@ impl Actor {
                 None => world.oracle.judge(key, from, to, None),
             };
             if let Err(why) = verdict {
-                world.wrong(format!("List, {key}: {why}"));
+                world.lost(format!("List, {key}: {why}"));
             }
         }
         world.acted(Act::List, key, from);

@@ -90,3 +90,17 @@ fn no_source_file_grows_past_reading() {
     }
     assert!(long.is_empty(), "too long: {long:?}");
 }
+
+/// A failpoint that no rig stops at shows nothing.
+#[test]
+fn every_failpoint_is_one_that_a_rig_dies_at() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let source = read("namespace/src/failpoint.rs");
+    let list = source.split_once("FAILPOINTS: &[&str] = &[").unwrap().1.split_once("];").unwrap().0;
+    let names: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+    assert!(names.len() > 30, "{names:?}");
+    let rigs =
+        ["crash.rs", "kills/main.rs", "readwrite.rs"].map(|rig| read(&format!("conformance/src/bin/{rig}"))).concat();
+    let missed: Vec<_> = names.iter().filter(|name| !rigs.contains(&format!("\"{name}\""))).collect();
+    assert!(missed.is_empty(), "no rig dies at {missed:?}");
+}

@@ -1,7 +1,13 @@
 //! Failpoints and seeded bugs, compiled in by the `faults` feature alone: a shipped binary has none.
 //!
 //! `HOLDALL_FAILPOINT=name:count` kills the process (SIGKILL) when the named point is passed for the count-th time.
+//! `HOLDALL_FAILPOINT_CALL` lets it live on to the next call that writes to a silo or deletes there, and says what becomes of that:
+//! `undone` and `done` kill it in the call, before and after the silo does it; `undone-unknown` and `done-unknown` answer that it is
+//! unknown, and kill it in the call after that.
 //! `HOLDALL_BUG=name` switches a seeded bug on, so that a test can show that it finds it.
+
+#[cfg(feature = "faults")]
+use holdall_silos::wrap::fault::{Fault, Faulty, Script};
 
 /// Every failpoint, so that a test can hit each.
 pub const FAILPOINTS: &[&str] = &[
@@ -15,7 +21,26 @@ pub const FAILPOINTS: &[&str] = &[
     "move-put",
     "move-copied",
     "move-committed",
+    "drop-asked",
+    "drop-committed",
+    "damage-found",
+    "damage-replaced",
+    "damage-noted",
+    "switch-begun",
+    "switch-filled",
+    "switch-committed",
+    "switch-rolled-back",
+    "lost-cancelled",
+    "lost-declared",
+    "lost-ordered",
+    "lost-found",
+    "silo-leaves",
+    "silo-left",
+    "job-moved",
+    "job-done",
     "sweep-deleted",
+    "sweep-forgotten",
+    "orphan-deleted",
     "pack-written",
     "pack-rewriting",
     "pack-deleted",
@@ -29,6 +54,34 @@ pub const FAILPOINTS: &[&str] = &[
     "projection-committed",
     "projection-taken-over",
 ];
+
+/// What becomes of calls of silos, of all of them together.
+#[cfg(feature = "faults")]
+fn calls() -> &'static Script {
+    static CALLS: std::sync::OnceLock<Script> = std::sync::OnceLock::new();
+    CALLS.get_or_init(Script::default)
+}
+
+/// The same silo, whose calls fail when a point was passed that says so.
+#[cfg(feature = "faults")]
+pub fn watched(silo: std::sync::Arc<dyn holdall_silos::Silo>) -> std::sync::Arc<dyn holdall_silos::Silo> {
+    std::sync::Arc::new(Faulty::by(silo, calls()))
+}
+
+/// Says what becomes of the next calls; whether the process is to die in one of them.
+#[cfg(feature = "faults")]
+fn dies_in_a_call() -> bool {
+    let told = std::env::var("HOLDALL_FAILPOINT_CALL").unwrap_or_default();
+    let faults: &[Fault] = match &told[..] {
+        "undone" => &[Fault::Die],
+        "done" => &[Fault::DoAndDie],
+        "undone-unknown" => &[Fault::LoseRequest, Fault::Die],
+        "done-unknown" => &[Fault::LoseAnswer, Fault::Die],
+        _ => &[],
+    };
+    calls().next(faults);
+    !faults.is_empty()
+}
 
 /// Dies here when told to.
 #[cfg(feature = "faults")]
@@ -48,6 +101,9 @@ pub fn pass(name: &'static str) {
         && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *count
     {
         tracing::warn!(failpoint = name, "killed at a failpoint");
+        if dies_in_a_call() {
+            return;
+        }
         let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         std::thread::sleep(std::time::Duration::from_mins(1));
     }

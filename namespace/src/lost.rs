@@ -182,6 +182,7 @@ impl Namespace {
                 self.core.refuse_there(open).await?;
             }
             self.cancel_jobs_about(name).await?;
+            crate::failpoint!("lost-cancelled");
             let now = self.clock.now();
             change_silo(&*self.engine, open.id, move |row| {
                 row.lost = row.lost.or(Some(now));
@@ -192,8 +193,10 @@ impl Namespace {
             .await?;
             self.core.refresh_inventory(true).await?;
             tracing::warn!(silo = name, "silo declared lost");
+            crate::failpoint!("lost-declared");
         }
         let job = self.forget_held(name).await?;
+        crate::failpoint!("lost-ordered");
         // Packs of it that were given up for a while.
         self.core.find_packs().await?;
         Ok((self.core.info_of(name).await?, job))
@@ -213,6 +216,7 @@ impl Namespace {
         }
         self.cancel_jobs_about(name).await?;
         change_silo(&*self.engine, open.id, |row| row.lost = None).await?;
+        crate::failpoint!("lost-found");
         self.core.refresh_inventory(true).await?;
         tracing::info!(silo = name, "lost silo found again");
         Ok(self.core.info_of(name).await?)

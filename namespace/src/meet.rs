@@ -37,6 +37,8 @@ impl Connected {
     pub(crate) fn heard(self, silence: &Arc<Silence>) -> Self {
         let Self { silo, holdings, projections } = self;
         let holdings = holdings.map(|holdings| Arc::new(Heard::new(holdings, silence)) as Arc<dyn Holdings>);
+        #[cfg(feature = "faults")]
+        let silo = crate::failpoint::watched(silo);
         Self { silo: Arc::new(Heard::new(silo, silence)), holdings, projections }
     }
 }

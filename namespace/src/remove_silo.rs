@@ -175,8 +175,10 @@ impl Namespace {
             self.core.forget_outs(open.id).await?;
             // It is empty by now: nothing that was found in it says anything.
             self.core.forget_damage_of(open.id).await?;
+            crate::failpoint!("silo-leaves");
             match self.core.commit_removal(open.id, name, inventory.revision, lost).await {
                 Ok(()) => {
+                    crate::failpoint!("silo-left");
                     self.core.refresh_inventory(true).await?;
                     tracing::info!(silo = name, "silo taken out");
                     return Ok(());

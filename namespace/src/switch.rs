@@ -2,6 +2,7 @@
 //! old one given up. Until then a rollback leaves all as it was.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Access, Inventory, OpenSilo, WritePolicy};
 use crate::job::{JobInfo, Order, OrderError, next_page, refused_silo};
-use crate::limits::BEAT;
+use crate::limits::{BEAT, SILENCE};
 use crate::namespace::{Core, Namespace};
 use crate::objective::{Amount, Costs, Judge, Ledger, Objective, Objectives, Scope, Selector, Standing, Way, What};
 use crate::table::jobs::next_job;
@@ -240,6 +241,7 @@ impl Namespace {
         if !dry_run {
             let begin = Change { before: None, writes: vec![Write::Put(switch.key(), switch.encode())], job: None };
             self.core.change_switch(&switch, inventory.revision, begin).await?;
+            crate::failpoint!("switch-begun");
             tracing::info!(from, to, "a switch begins");
         }
         drop(one_at_a_time);
@@ -260,6 +262,7 @@ impl Namespace {
     pub async fn commit_switch(&self, from: &str) -> Result<JobInfo, OrderError> {
         let (switch, to) = self.core.switch_of(from)?;
         self.core.wait_for_rest(&switch).await?;
+        self.core.refuse_away(switch.to).await?;
         let _one_at_a_time = self.core.ordering.lock().await;
         self.core.refresh_inventory(false).await?;
         let inventory = self.core.inventory();
@@ -278,8 +281,10 @@ impl Namespace {
             writes.push(Write::Put(silo_key(id), row.encode()));
         }
         writes.push(Write::Delete(switch.key()));
+        crate::failpoint!("switch-filled");
         let commit = Change { before: Some(&switch), writes, job: Some(drain) };
         let job = self.core.change_switch(&switch, inventory.revision, commit).await?;
+        crate::failpoint!("switch-committed");
         tracing::info!(from, to, "a switch is committed");
         job.ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()))
     }
@@ -294,6 +299,7 @@ impl Namespace {
         let writes = vec![Write::Delete(switch.key())];
         let back = Change { before: Some(&switch), writes, job: Some(undo) };
         let job = self.core.change_switch(&switch, self.core.inventory().revision, back).await?;
+        crate::failpoint!("switch-rolled-back");
         tracing::info!(from, to, "a switch is rolled back");
         job.ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()))
     }
@@ -382,6 +388,20 @@ impl Core {
             self.clock.sleep(BEAT).await;
         }
         Ok(())
+    }
+
+    /// Refuses a new silo that is not there at this moment: a folder that was moved away, or lies below a mount that came later, takes
+    /// bytes as long as it is held open, and nobody finds them afterwards.
+    async fn refuse_away(&self, to: SiloId) -> Result<(), OrderError> {
+        let open = Arc::clone(self.inventory().silo(to)?);
+        let away = tokio::select! {
+            biased;
+            claimed = open.claim(&self.id) => claimed.err().map(|error| error.to_string()),
+            () = self.clock.sleep(SILENCE) => Some("it does not answer".to_owned()),
+        };
+        away.map_or(Ok(()), |reason| {
+            Err(OrderError::Invalid(format!("silo `{}` is not there: {reason}", open.row.name)))
+        })
     }
 
     async fn following(&self, switch: &Switch) -> Result<Judge, OrderError> {

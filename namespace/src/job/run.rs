@@ -339,9 +339,11 @@ impl Core {
             if live.stop.is_cancelled() {
                 return Ok(JobState::Cancelled);
             }
+            crate::failpoint!("job-moved");
             // Written down before anybody is told: orders are taken that contradict this one.
             let done = JobInfo { state: JobState::Done, finished: Some(self.clock.now()), ..live.info() };
             self.note(done.clone(), false).await?;
+            crate::failpoint!("job-done");
             live.change(|info| *info = done);
         }
         match &info.order {

@@ -116,7 +116,9 @@ impl Mover<'_> {
                 Err(reason) => outcomes[at] = Moved::Failed(reason),
             }
         }
+        crate::failpoint!("drop-asked");
         self.retire_good(good, &mut outcomes).await?;
+        crate::failpoint!("drop-committed");
         Ok(outcomes)
     }
 

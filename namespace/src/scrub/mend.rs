@@ -22,11 +22,13 @@ impl Scrubber<'_> {
             objects.push(says.map(|says| (says.bucket, says.key)));
         }
         let (small, large): (Vec<&Bad>, Vec<&Bad>) = bad.iter().partition(|one| self.core.is_packed(one.item.row.size));
+        crate::failpoint!("damage-found");
         let mut outcomes: Vec<(Number, Moved)> = Vec::with_capacity(bad.len());
         outcomes.extend(self.replace(small).await);
         for one in large {
             outcomes.extend(self.replace(vec![one]).await);
         }
+        crate::failpoint!("damage-replaced");
         let mut noted = Vec::with_capacity(bad.len());
         for (one, object) in bad.into_iter().zip(objects) {
             let outcome = outcomes.iter().find(|(id, _)| *id == one.item.id).map(|(_, outcome)| outcome.clone());
@@ -49,7 +51,9 @@ impl Scrubber<'_> {
             let found = self.core.clock.now();
             noted.push((self.silo, id, DamagedRow { object, location: item.location, flaw, reason, found, done }));
         }
-        self.core.note_damage(noted).await
+        self.core.note_damage(noted).await?;
+        crate::failpoint!("damage-noted");
+        Ok(())
     }
 
     /// Copies good bytes to the silo anew, of those that another silo has.

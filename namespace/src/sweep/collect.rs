@@ -165,6 +165,7 @@ impl Core {
                     stays = Some(crate::store::silo_failed(open, &error));
                     continue;
                 }
+                crate::failpoint!("orphan-deleted");
                 if blob.is_pack() {
                     // Its rows go, too.
                     self.packer.watch(PackId::of(open.id, &blob));

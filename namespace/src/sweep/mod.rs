@@ -284,7 +284,9 @@ impl Core {
         }
         crate::failpoint!("sweep-deleted");
         let gone = Gone { retired: retired.clone(), extent: id, replicas: replicas.to_vec() };
-        self.forget_gone(vec![gone], stale).await
+        let swept = self.forget_gone(vec![gone], stale).await?;
+        crate::failpoint!("sweep-forgotten");
+        Ok(swept)
     }
 
     /// The rows go, in one commit. `stale` is for a seeded bug alone.

@@ -175,6 +175,24 @@ async fn a_switch_that_goes_wrong_is_rolled_back() {
     assert!(house.namespace.commit_switch("hot").await.is_err(), "there is none any more");
 }
 
+/// The new silo's folder was moved away while it was held open: it took all that followed, the switch was committed, and after a restart
+/// nobody would have found any of it.
+#[tokio::test]
+async fn nothing_is_committed_to_a_silo_that_is_not_there() {
+    let (house, texts) = begun("switch-away").await;
+    house.namespace.start_switch("hot", "far", false).await.unwrap();
+    house.switched(|switch| switch.rest.extents == 0 && switch.done.extents >= 31).await;
+    let new = blobs("switch-away", "far");
+    new.fail(true);
+    let refused = house.namespace.commit_switch("hot").await.unwrap_err();
+    assert!(refused.to_string().contains("silo `far` is not there"), "{refused}");
+    assert_eq!(house.namespace.switches().await.unwrap().len(), 1, "it goes on");
+    new.fail(false);
+    let job = house.namespace.commit_switch("hot").await.unwrap();
+    house.job_is(job.id, JobState::Empty).await;
+    house.all_is(&texts, &["far"]).await;
+}
+
 /// Two copies are wanted, and one of them is on the new silo anyway: neither a switch, nor its end, nor its way back takes one of
 /// them away; and writes that wait for both do not wait for the new silo beyond that.
 #[tokio::test]

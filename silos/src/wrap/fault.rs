@@ -67,6 +67,10 @@ pub enum Fault {
     Vanish,
     /// The call is done after this time.
     Slow(Duration),
+    /// The process is killed, and nothing is done.
+    Die,
+    /// The call is done in full, and the process is killed.
+    DoAndDie,
 }
 
 /// How often a fault hits by itself.
@@ -83,11 +87,23 @@ pub struct Rate {
 /// A silo with faults.
 pub struct Faulty {
     inner: Arc<dyn Silo>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+}
+
+/// What hits whichever of some silos is called next.
+#[derive(Clone, Default)]
+pub struct Script(Arc<Mutex<State>>);
+
+impl Script {
+    /// Lets these faults hit the next calls that write a blob or delete one, of whichever verb; backups are left alone.
+    pub fn next(&self, faults: &[Fault]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).next.extend(faults);
+    }
 }
 
 #[derive(Default)]
 struct State {
+    next: VecDeque<Fault>,
     scripted: BTreeMap<Verb, VecDeque<Fault>>,
     rates: Vec<Rate>,
     seed: u64,
@@ -105,12 +121,17 @@ enum Late {
 impl Faulty {
     /// No faults until they are scripted.
     pub fn new(inner: Arc<dyn Silo>) -> Self {
-        Self { inner, state: Mutex::default() }
+        Self { inner, state: Arc::default() }
+    }
+
+    /// No faults but those of a script that it shares with others.
+    pub fn by(inner: Arc<dyn Silo>, script: &Script) -> Self {
+        Self { inner, state: Arc::clone(&script.0) }
     }
 
     /// Faults at random; the same for the same seed.
     pub fn seeded(inner: Arc<dyn Silo>, seed: u64, rates: Vec<Rate>) -> Self {
-        Self { inner, state: Mutex::new(State { rates, seed, ..State::default() }) }
+        Self { inner, state: Arc::new(Mutex::new(State { rates, seed, ..State::default() })) }
     }
 
     /// Lets a fault hit the next call of its verb that no earlier scripted one hits.
@@ -121,6 +142,7 @@ impl Faulty {
     /// Ends all faults, scripted ones included. What is late stays late.
     pub fn heal(&self) {
         let mut state = self.lock();
+        state.next.clear();
         state.scripted.clear();
         state.rates.clear();
     }
@@ -153,6 +175,20 @@ impl Faulty {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The fault that hits a call that changes a blob.
+    async fn strike_at(&self, verb: Verb, name: &BlobName) -> Option<Fault> {
+        let next = if name.is_backup() { None } else { self.lock().next.pop_front() };
+        if next.is_some() {
+            tracing::warn!(?verb, fault = ?next, %name, "a call is hit");
+        }
+        match next {
+            Some(Fault::Die) => die(),
+            None => return self.strike(verb).await,
+            Some(_) => {}
+        }
+        next
     }
 
     /// The fault that hits a call, slow ones already waited for.
@@ -209,7 +245,19 @@ fn flip(number: usize, piece: Result<Bytes, SiloError>, at: u64) -> Result<Bytes
     Ok(bytes.into())
 }
 
+/// As a power cut would have it, but for what the kernel still writes.
+fn die() {
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    std::thread::sleep(Duration::from_mins(1));
+}
+
 impl Fault {
+    fn die_if_so(self) {
+        if self == Self::DoAndDie {
+            die();
+        }
+    }
+
     /// The answer where nothing is done.
     fn refusal(self) -> SiloError {
         match self {
@@ -257,10 +305,11 @@ impl Silo for Faulty {
     }
 
     async fn put(&self, name: &BlobName, size: u64, body: Body, describe: Describe) -> Result<Stored, SiloError> {
-        match self.strike(Verb::Put).await {
+        match self.strike_at(Verb::Put, name).await {
             None => self.inner.put(name, size, body, describe).await,
-            Some(fault @ Fault::LoseAnswer) => {
+            Some(fault @ (Fault::LoseAnswer | Fault::DoAndDie)) => {
                 self.inner.put(name, size, body, describe).await?;
+                fault.die_if_so();
                 Err(fault.refusal())
             }
             Some(fault @ Fault::Late) => {
@@ -277,10 +326,11 @@ impl Silo for Faulty {
     }
 
     async fn append(&self, pack: &BlobName, at: u64, bytes: Vec<Bytes>) -> Result<(), SiloError> {
-        match self.strike(Verb::Append).await {
+        match self.strike_at(Verb::Append, pack).await {
             None => self.inner.append(pack, at, bytes).await,
-            Some(fault @ Fault::LoseAnswer) => {
+            Some(fault @ (Fault::LoseAnswer | Fault::DoAndDie)) => {
                 self.inner.append(pack, at, bytes).await?;
+                fault.die_if_so();
                 Err(fault.refusal())
             }
             Some(fault @ Fault::Late) => {
@@ -308,10 +358,11 @@ impl Silo for Faulty {
     }
 
     async fn delete(&self, name: &BlobName) -> Result<(), SiloError> {
-        match self.strike(Verb::Delete).await {
+        match self.strike_at(Verb::Delete, name).await {
             None => self.inner.delete(name).await,
-            Some(fault @ Fault::LoseAnswer) => {
+            Some(fault @ (Fault::LoseAnswer | Fault::DoAndDie)) => {
                 self.inner.delete(name).await?;
+                fault.die_if_so();
                 Err(fault.refusal())
             }
             Some(fault @ Fault::Late) => {
@@ -389,6 +440,18 @@ mod tests {
         assert_eq!(read(&silo, 2), Err(SiloError::Missing));
         put(&silo, 2).unwrap();
         assert_eq!(silo.fired()[&(Verb::Put, Fault::LoseAnswer)], 1);
+    }
+
+    #[test]
+    fn what_is_shared_hits_whoever_is_called_next_and_no_backup() {
+        let script = Script::default();
+        let silos = [(), ()].map(|()| Faulty::by(Arc::new(Memory::new()), &script));
+        script.next(&[Fault::LoseRequest, Fault::LoseAnswer]);
+        assert_eq!(read(&silos[0], 1), Err(SiloError::Missing), "who only reads is not hit");
+        assert!(matches!(put(&silos[1], 1), Err(SiloError::Unknown { .. })));
+        assert!(matches!(put(&silos[0], 1), Err(SiloError::Unknown { .. })));
+        assert_eq!((read(&silos[1], 1), read(&silos[0], 1).unwrap().len()), (Err(SiloError::Missing), 10));
+        put(&silos[1], 1).unwrap();
     }
 
     #[test]
