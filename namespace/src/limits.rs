@@ -277,6 +277,8 @@ pub const UNREAD_KEPT: usize = 100;
 pub const GONE_AT_LEAST: u64 = 10;
 /// and never more.
 pub const GONE_AT_MOST: usize = 1000;
+/// Objects whose headers could not be asked for, as many as a pass logs by name.
+pub const UNFILLED_TOLD: u64 = 20;
 /// Names that requests look for in silos at once.
 pub const LOOKS_AT_ONCE: usize = 16;
 /// A name that was not in a silo is believed not to be there for this long,

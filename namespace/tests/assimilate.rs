@@ -26,6 +26,8 @@ use holdall_namespace::remove_silo::RemoveSiloError;
 use holdall_namespace::table::{key as tables, names};
 use holdall_namespace::{Namespace, Options};
 
+#[path = "assimilate/bucket.rs"]
+mod bucket;
 #[path = "assimilate/hash.rs"]
 mod hash;
 #[path = "support/held.rs"]

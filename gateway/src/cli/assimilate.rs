@@ -233,12 +233,16 @@ fn sentence(root: &RootView) -> String {
         (Some(_), Some(_)) => "; all bytes in place have checksums".to_owned(),
         _ => String::new(),
     };
+    let unfilled = root.unfilled_first.as_ref().filter(|_| !root.filled);
+    let unfilled = unfilled.map_or_else(String::new, |first| {
+        format!("; {} keys lack their headers, and nothing moves before: {}", root.unfilled, line(first))
+    });
     let behind = match (root.waiting, root.stuck) {
         (0, 0) => String::new(),
         (waiting, stuck) => format!("; {waiting} keys are to reach it, {stuck} cannot"),
     };
     format!(
-        "root {id} ({order}): {} names, {}, {} are no objects; {state}; changes are seen {}{told}{silent}{hashed}{behind}",
+        "root {id} ({order}): {} names, {}, {} are no objects; {state}; changes are seen {}{told}{silent}{hashed}{unfilled}{behind}",
         counts.names,
         print::bytes(counts.bytes),
         counts.refused,

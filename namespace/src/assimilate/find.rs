@@ -18,7 +18,7 @@ use super::touch::Taken;
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
 use crate::engine::{Priority, Read, Rows};
-use crate::extent::SiloId;
+use crate::extent::{Location, Replica, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::limits::{ABSENT, ABSENT_KEPT, LIST_ASK, LIST_LOOK, LIST_PATIENCE, LOOKS_AT_ONCE};
@@ -26,8 +26,9 @@ use crate::name::ObjectKey;
 use crate::namespace::Core;
 use crate::session::Uncommitted;
 use crate::table::decode_row;
+use crate::table::extents::{ExtentRow, extent};
 use crate::table::names::{NameRow, name as name_key};
-use crate::table::objects::{ObjectRow, object, store};
+use crate::table::objects::{Data, ObjectRow, object, store};
 use crate::table::roots::{RootId, RootRow};
 use crate::table::tag::Tag;
 
@@ -58,6 +59,8 @@ pub(crate) struct Looking {
     /// Names that were not there, and until when that is believed.
     absent: Mutex<HashMap<Name, Duration>>,
     at_once: Semaphore,
+    /// Passes that make objects whose headers are asked for later, by root.
+    pub(super) in_part: Mutex<HashMap<RootId, usize>>,
     /// Names that may have changed.
     pub(super) dirty: Mutex<Dirty>,
     /// There are such.
@@ -88,6 +91,7 @@ impl Default for Looking {
             looks: Mutex::default(),
             absent: Mutex::default(),
             at_once: Semaphore::new(LOOKS_AT_ONCE),
+            in_part: Mutex::default(),
             dirty: Mutex::default(),
             touched: Notify::new(),
             taken: Mutex::default(),
@@ -131,7 +135,11 @@ impl Core {
 
     /// The silo of a root, and what others put there.
     pub(crate) fn silo_of(&self, root: &RootRow) -> Result<(Arc<OpenSilo>, Arc<dyn Holdings>), Fault> {
-        let open = Arc::clone(self.inventory().silo(root.silo)?);
+        self.holdings_of(root.silo)
+    }
+
+    fn holdings_of(&self, silo: SiloId) -> Result<(Arc<OpenSilo>, Arc<dyn Holdings>), Fault> {
+        let open = Arc::clone(self.inventory().silo(silo)?);
         let holdings = open.holdings.clone();
         let holdings = holdings.ok_or_else(|| Fault::Unavailable(format!("silo `{}` is ours", open.row.name)))?;
         Ok((open, holdings))
@@ -194,7 +202,11 @@ impl Core {
 
     /// Looks at a name; none where there is nothing that can be read.
     pub(super) async fn look_in(&self, root: &RootRow, name: &[u8]) -> Result<Option<Held>, Fault> {
-        let (open, holdings) = self.silo_of(root)?;
+        self.look_at_name(root.silo, name).await
+    }
+
+    async fn look_at_name(&self, silo: SiloId, name: &[u8]) -> Result<Option<Held>, Fault> {
+        let (open, holdings) = self.holdings_of(silo)?;
         let _permit = self.looking.at_once.acquire().await.expect("it is never closed");
         match open.note(holdings.look(name).await) {
             Ok(held) => Ok(Some(held)),
@@ -253,8 +265,10 @@ impl Core {
 
     /// The same; false where there is nothing any more that could be asked.
     pub(super) async fn try_fill(&self, bucket: &Bucket, key: &ObjectKey, row: &ObjectRow) -> Result<bool, Fault> {
-        let found = self.root_of(bucket, key);
-        let Some((root, name)) = found else { return self.fill(bucket, key, row, None).await.map(|()| true) };
+        let Some((root, name)) = self.root_of(bucket, key) else {
+            let original = self.look_at_original(row).await?;
+            return self.fill(bucket, key, row, original.as_ref()).await.map(|()| true);
+        };
         let known = self.known_name(root.silo, name.as_bytes()).await?;
         let Some(held) = self.look_in(&root, name.as_bytes()).await? else {
             return Ok(false);
@@ -265,6 +279,23 @@ impl Core {
             }
             _ => self.fill(bucket, key, row, Some(&held)).await.map(|()| true),
         }
+    }
+
+    /// What a version lies in, where it does and is what it was: its root was forgotten.
+    async fn look_at_original(&self, row: &ObjectRow) -> Result<Option<Held>, Fault> {
+        let Data::Slices(slices) = &row.data else { return Ok(None) };
+        let Some(slice) = slices.first() else { return Ok(None) };
+        let of: Option<ExtentRow> = decode_row(self.engine.get(&[extent(slice.extent)]).await?[0].as_ref())?;
+        let places = of.into_iter().flat_map(|of| of.replicas);
+        for Replica { silo, location, .. } in places {
+            if let Location::InPlace { name, validator, .. } = location
+                && let Some(held) = self.look_at_name(silo, &name).await?
+                && held.validator.0 == validator
+            {
+                return Ok(Some(held));
+            }
+        }
+        Ok(None)
     }
 
     async fn fill(&self, bucket: &Bucket, key: &ObjectKey, row: &ObjectRow, held: Option<&Held>) -> Result<(), Fault> {

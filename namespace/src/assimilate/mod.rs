@@ -108,6 +108,26 @@ pub struct RootInfo {
     pub gone: u64,
     /// So many somebody confirmed: the next pass that finds no more takes them away.
     pub confirmed: u64,
+    /// What the last time that headers were asked for left; none where they were not asked for yet.
+    #[serde(default)]
+    pub unfilled: Option<Unfilled>,
+    /// How often objects began to be made whose headers are asked for later.
+    #[serde(default = "often")]
+    pub in_part: u64,
+}
+
+/// Objects whose headers and metadata are still to be asked for: nothing of their root moves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfilled {
+    /// How many.
+    pub keys: u64,
+    /// The first of them, and why.
+    pub first: Option<Noted>,
+}
+
+/// Of a root that an earlier version made nobody counted.
+fn often() -> u64 {
+    1
 }
 
 /// How soon a change of a root is seen.

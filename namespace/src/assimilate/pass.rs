@@ -8,9 +8,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_silos::SiloError;
 use holdall_silos::holdings::{Found, Held, Holdings, Touched};
 
+use super::fill::InPart;
 use super::merge::{Step, merge};
 use super::take::{Change, Followed, New, TAKEN_TOGETHER};
-use super::{Counts, Noted, RootInfo};
+use super::{Counts, Noted, RootInfo, Unfilled};
 use crate::bucket::{Bucket, show};
 use crate::engine::Priority;
 use crate::fault::Fault;
@@ -90,7 +91,6 @@ impl Core {
 }
 
 /// A pass under way.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, none implies another")]
 pub(super) struct Pass<'a> {
     core: &'a Arc<Core>,
     pub(super) row: RootRow,
@@ -101,10 +101,8 @@ pub(super) struct Pass<'a> {
     names: String,
     counts: Counts,
     unread: Vec<Noted>,
-    /// The first pass, which broke off before.
-    resumed: bool,
     /// Something was made of which no headers were asked for.
-    in_part: bool,
+    in_part: Option<InPart>,
     /// Names that are gone, as many as may be taken away without asking.
     gone: Vec<(Vec<u8>, NameRow)>,
     /// Names that are gone and were no objects, some of them.
@@ -133,8 +131,7 @@ impl<'a> Pass<'a> {
             names: part.unwrap_or_else(|| row.info.order.prefix.clone()),
             counts: Counts::default(),
             unread: Vec::new(),
-            resumed: false,
-            in_part: false,
+            in_part: None,
             gone: Vec::new(),
             idle: Vec::new(),
             gone_in_all: 0,
@@ -196,8 +193,7 @@ impl<'a> Pass<'a> {
         self.walked = true;
         // A first pass goes on where it was; a later one must have seen everything.
         let (info, mut after) = (&self.row.info, Vec::new());
-        self.resumed = self.is_whole() && !info.complete && !info.at.is_empty();
-        if self.resumed {
+        if self.is_whole() && !info.complete && !info.at.is_empty() {
             after.extend_from_slice(info.at.as_bytes());
             self.counts = info.counts;
             self.unread.clone_from(&info.unread);
@@ -277,7 +273,9 @@ impl<'a> Pass<'a> {
             }
         }
         let held = new.iter().map(|new| &new.held).chain(changed.iter().map(|(held, _)| held));
-        self.in_part |= { held }.any(|held| !held.complete);
+        if self.in_part.is_none() && { held }.any(|held| !held.complete) {
+            self.in_part = Some(self.core.begin_in_part(self.row.info.id).await?);
+        }
         // What went in and out of a tree by S3 in between was there when it was seen: it is looked at once more.
         let RootInfo { id, order, complete, .. } = &self.row.info;
         let again = new.iter().filter(|_| order.write && *complete);
@@ -414,13 +412,10 @@ impl<'a> Pass<'a> {
     }
 
     /// Asks for headers and metadata that no listing tells.
-    pub(super) async fn fill(&self) -> Result<(), Broken> {
-        if !self.in_part && (self.row.info.filled || !self.resumed) {
-            return Ok(());
-        }
-        let filled = self.core.fill_root(&self.row, &self.bucket).await?;
-        self.core.change_root(self.row.info.id, move |row| row.info.filled = filled).await?;
-        Ok(())
+    pub(super) async fn fill(&mut self) -> Result<(), Broken> {
+        // All of it is made.
+        self.in_part = None;
+        Ok(self.core.fill_root(&self.row, &self.bucket).await?)
     }
 
     /// Takes away what is gone where somebody confirmed as much: by another walk, since it may be more than is held.
@@ -463,7 +458,6 @@ impl<'a> Pass<'a> {
             )),
         };
         let (now, counts, unread) = (self.core.clock.now(), self.counts, self.unread.clone());
-        let (in_part, resumed) = (self.in_part, self.resumed);
         let (me, confirmed) = (self.core.session().id, self.row.info.confirmed);
         // What waits for somebody is what a complete pass found.
         let gone = if self.unread.is_empty() { waiting } else { 0 };
@@ -477,7 +471,10 @@ impl<'a> Pass<'a> {
             let still = |old: &Noted| unread.iter().any(|now| old.name.starts_with(&now.name));
             info.unread = known.into_iter().filter(still).collect();
             info.complete = true;
-            info.filled = !in_part && (info.filled || !resumed);
+            // Nothing was ever made that lacks any.
+            if info.in_part == 0 {
+                (info.filled, info.unfilled) = (true, Some(Unfilled::default()));
+            }
             info.at.clear();
             info.seen.clear();
             info.passes += 1;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdall_silos::holdings::{Found, Holdings};
 
-use super::{Assimilate, AssimilateError, Counts, Noted, RootInfo, Survey};
+use super::{Assimilate, AssimilateError, Counts, Noted, RootInfo, Survey, often};
 use crate::bucket::Bucket;
 use crate::census::home_row;
 use crate::engine::{self, Key, Read, Rows, Write};
@@ -21,7 +21,7 @@ use crate::table::projections::intents;
 use crate::table::roots::{RootId, RootRow, next_root, root as root_key};
 use crate::table::silos::revision;
 use crate::table::usage;
-use crate::table::{after_prefix, decode_row, encode, names, successor};
+use crate::table::{after_prefix, decode_row, encode, names, objects, successor};
 
 /// Refused names that a survey tells.
 const TOLD: usize = 20;
@@ -64,6 +64,10 @@ impl Core {
         bucket: &Bucket,
     ) -> Result<Option<RootInfo>, AssimilateError> {
         let settled = self.refuse_overlap(order)?;
+        // Keys that an earlier root made may lack headers still.
+        let keys = objects::prefix(bucket.incarnation, &order.into);
+        let none = self.engine.range(keys.clone()..after_prefix(&keys), 1, usize::MAX).await.map_err(Fault::from)?.is_empty();
+        let in_part = if none { 0 } else { often() };
         let (now, incarnation, order) = (self.clock.now(), bucket.incarnation, order.clone());
         let decide = move |rows: &Rows| -> Result<_, AssimilateError> {
             if usage::read(rows.get(&revision())) != settled {
@@ -77,7 +81,7 @@ impl Core {
                 return Err(for_inventory(&order));
             }
             let id: RootId = decode_row(rows.get(&next_root()))?.unwrap_or(1);
-            let info = RootInfo::new(id, order.clone(), now);
+            let info = RootInfo { in_part, ..RootInfo::new(id, order.clone(), now) };
             let row = RootRow { info: info.clone(), silo, bucket: incarnation, owner: 0 };
             let writes = vec![
                 Write::Put(next_root(), encode(&(id + 1))),
@@ -188,6 +192,8 @@ impl RootInfo {
             problem: None,
             gone: 0,
             confirmed: 0,
+            unfilled: None,
+            in_part: 0,
         }
     }
 }

@@ -480,7 +480,10 @@ impl Core {
         let roots = crate::inventory::load_roots(&*self.engine).await?;
         let Some(row) = roots.iter().find(|row| !row.info.filled && order.moves(row)) else { return Ok(()) };
         let reason = "nothing of it moves before it was passed once, headers and all";
-        Err(OrderError::Invalid(format!("root {} ({}): {reason}", row.info.id, row.info.order)))
+        let left = row.info.unfilled.iter().filter_map(|left| left.first.as_ref().map(|first| (left.keys, first)));
+        let left: String =
+            left.map(|(keys, first)| format!("; {keys} keys lack theirs: `{}` ({})", first.name, first.reason)).collect();
+        Err(OrderError::Invalid(format!("root {} ({}): {reason}{left}", row.info.id, row.info.order)))
     }
 
     /// Refuses an order that a running job, or a cordon, stands against. A drain takes its target into use itself; placing

@@ -1,0 +1,159 @@
+//! A bucket of others, on a server that throttles: headers, metadata and tags of its objects come along, or nothing moves.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Mutex;
+
+use holdall_namespace::inventory::CredentialsFrom;
+use holdall_namespace::job::OrderError;
+
+use super::*;
+
+/// What the server has, and how it feels.
+#[derive(Default)]
+struct Theirs {
+    /// Texts by key; all are `text/x-others` and have `kept` as metadata.
+    objects: BTreeMap<String, String>,
+    /// HEADs are refused.
+    throttles: bool,
+}
+
+impl Theirs {
+    fn answer(&self, line: &str, headers: &[String]) -> String {
+        let (method, target) = line.split_once(' ').unwrap();
+        let target = target.split(' ').next().unwrap();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let key = path.strip_prefix("/theirs/").unwrap_or_default();
+        match (method, self.objects.get(key)) {
+            ("HEAD", _) if self.throttles && !key.is_empty() => "HTTP/1.1 503 Slow Down\r\n\r\n".to_owned(),
+            ("GET", None) if query.contains("list-type=2") => said("200 OK", "", &self.list(query)),
+            ("GET" | "HEAD", Some(text)) => {
+                let head = "etag: \"e1\"\r\nlast-modified: Fri, 02 Jan 2026 03:04:05 GMT\r\ncontent-type: text/x-others\r\n\
+                            x-amz-meta-kept: kept\r\n";
+                let range = headers.iter().find_map(|line| line.strip_prefix("range: bytes=")?.split_once('-'));
+                match range {
+                    Some((from, to)) => {
+                        let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
+                        let place = format!("content-range: bytes {from}-{to}/{}\r\n", text.len());
+                        said("206 Partial Content", &format!("{head}{place}"), &text[from..=to])
+                    }
+                    None if method == "HEAD" => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{head}\r\n", text.len()),
+                    None => said("200 OK", head, text),
+                }
+            }
+            _ => said("403 Forbidden", "", "<Error><Code>AccessDenied</Code></Error>"),
+        }
+    }
+
+    fn list(&self, query: &str) -> String {
+        let asked = |name: &str| query.split('&').find_map(|one| one.strip_prefix(name)).unwrap_or_default();
+        let (after, prefix) = (asked("start-after="), asked("prefix="));
+        let shown = self.objects.iter().filter(|(key, _)| key.starts_with(prefix) && key.as_str() > after);
+        let shown: String = shown
+            .map(|(key, text)| {
+                format!(
+                    "<Contents><Key>{key}</Key><LastModified>2026-01-02T03:04:05.000Z</LastModified>\
+                     <ETag>&quot;e1&quot;</ETag><Size>{}</Size></Contents>",
+                    text.len()
+                )
+            })
+            .collect();
+        format!("<ListBucketResult><IsTruncated>false</IsTruncated>{shown}</ListBucketResult>")
+    }
+}
+
+fn said(status: &str, headers: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len())
+}
+
+fn serve(stream: &TcpStream, theirs: &Mutex<Theirs>) -> std::io::Result<()> {
+    let (mut from, mut to) = (BufReader::new(stream), stream);
+    loop {
+        let mut lines: Vec<String> = Vec::new();
+        loop {
+            let mut line = String::new();
+            if from.read_line(&mut line)? == 0 {
+                return Ok(());
+            }
+            match line.trim_end() {
+                "" => break,
+                line if lines.is_empty() => lines.push(line.to_owned()),
+                line => lines.push(line.to_ascii_lowercase()),
+            }
+        }
+        let answer = theirs.lock().unwrap().answer(&lines[0], &lines[1..]);
+        to.write_all(answer.as_bytes())?;
+    }
+}
+
+/// A server with these objects, as the silo `theirs`.
+async fn lent(house: &House, objects: &[(&str, &str)]) -> Arc<Mutex<Theirs>> {
+    let objects = objects.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect();
+    let theirs = Arc::new(Mutex::new(Theirs { objects, ..Theirs::default() }));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = listener.local_addr().unwrap();
+    let serving = Arc::clone(&theirs);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let theirs = Arc::clone(&serving);
+            std::thread::spawn(move || serve(&stream, &theirs));
+        }
+    });
+    let file = |name: &str| {
+        let path = house.folder.path().join(name);
+        std::fs::write(&path, name).unwrap();
+        Some(path.display().to_string())
+    };
+    let (access_key_id_file, secret_access_key_file) = (file("key"), file("secret"));
+    let credentials = CredentialsFrom { access_key_id_file, secret_access_key_file, ..CredentialsFrom::default() };
+    let url = format!("s3://theirs?endpoint=http://{endpoint}&region=us-east-1");
+    let silo = DeclaredSilo { access: Access::ReadOnly, credentials, ..DeclaredSilo::own(url) };
+    let silos = [("theirs".to_owned(), silo)].into();
+    house.namespace.apply(&Declared { silos, ..Declared::default() }, false).await.unwrap();
+    theirs
+}
+
+fn of_theirs(every_seconds: u64) -> Assimilate {
+    Assimilate { silo: "theirs".to_owned(), ..order(every_seconds) }
+}
+
+/// Others' server throttled one question for an object's headers. The next pass found nothing new and took that for all of
+/// them being there: the object was moved, and its content type and metadata were lost for good.
+#[tokio::test]
+async fn nothing_moves_before_all_headers_are_there() {
+    let house = House::new("throttled", &[]).await;
+    let theirs = lent(&house, &[("a", "first"), ("b", "second")]).await;
+    theirs.lock().unwrap().throttles = true;
+    let root = house.start(of_theirs(1)).await;
+    let left = |root: &RootInfo| root.unfilled.as_ref().map_or(0, |left| left.keys);
+    let told = house.until(root.id, |root| root.passes >= 3 && left(root) == 2).await;
+    assert!(!told.filled, "{told:?}");
+    let first = told.unfilled.unwrap().first.unwrap();
+    assert!(["in/a", "in/b"].contains(&&*first.name), "{first:?}");
+    let away = Order::Drain { from: "theirs".to_owned(), to: "hot".to_owned() };
+    let refused = house.namespace.start_job(away.clone(), Pace::default()).await;
+    assert!(matches!(&refused, Err(OrderError::Invalid(text)) if text.contains("2 keys lack")), "{refused:?}");
+    theirs.lock().unwrap().throttles = false;
+    house.until(root.id, |root| root.filled && left(root) == 0).await;
+    let object = house.namespace.head(&house.bucket, &key("in/a")).await.unwrap();
+    assert_eq!(object.headers.system, [("content-type".to_owned(), "text/x-others".to_owned())]);
+    assert_eq!(object.headers.user, [("kept".to_owned(), "kept".to_owned())]);
+    house.namespace.start_job(away, Pace::default()).await.unwrap();
+}
+
+/// A root was forgotten before headers were asked for: whoever asked for the object then got the usual ones, for good.
+#[tokio::test]
+async fn headers_are_asked_for_though_the_root_was_forgotten() {
+    let house = House::new("early", &[]).await;
+    let theirs = lent(&house, &[("a", "first")]).await;
+    theirs.lock().unwrap().throttles = true;
+    let root = house.start(of_theirs(3600)).await;
+    house.until(root.id, |root| root.unfilled.is_some()).await;
+    house.namespace.forget_root(root.id).await.unwrap();
+    assert!(house.open("in/a").await.is_err(), "it is asked again");
+    theirs.lock().unwrap().throttles = false;
+    let object = house.open("in/a").await.unwrap().object;
+    assert_eq!(object.headers.system, [("content-type".to_owned(), "text/x-others".to_owned())]);
+    assert_eq!(house.get("in/a").await.unwrap(), "first");
+}
