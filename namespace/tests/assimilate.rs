@@ -28,6 +28,8 @@ use holdall_namespace::{Namespace, Options};
 
 #[path = "assimilate/bucket.rs"]
 mod bucket;
+#[path = "assimilate/gone.rs"]
+mod gone;
 #[path = "assimilate/hash.rs"]
 mod hash;
 #[path = "support/held.rs"]
