@@ -48,6 +48,13 @@ pub enum Found {
         /// Why, in one sentence fragment.
         reason: String,
     },
+    /// A name whose bytes are there, and cannot be read before it is restored.
+    Archived {
+        /// Which.
+        name: Vec<u8>,
+        /// Why, in one sentence fragment.
+        reason: String,
+    },
     /// A name, or with `/` at its end all names below it, that could not be looked at this time: the walk is not complete.
     Unread {
         /// Which.
@@ -62,7 +69,7 @@ impl Found {
     pub fn name(&self) -> &[u8] {
         match self {
             Self::Held(held) => &held.name,
-            Self::Refused { name, .. } | Self::Unread { name, .. } => name,
+            Self::Refused { name, .. } | Self::Archived { name, .. } | Self::Unread { name, .. } => name,
         }
     }
 }

@@ -239,7 +239,7 @@ impl<'a> Pass<'a> {
                     self.counts.names += 1;
                     self.counts.bytes += held.size;
                 }
-                Found::Refused { .. } => self.counts.refused += 1,
+                Found::Refused { .. } | Found::Archived { .. } => self.counts.refused += 1,
                 Found::Unread { name, reason } => {
                     self.counts.unread += 1;
                     // Too many: then any name may be one of them.

@@ -209,7 +209,9 @@ impl Survey {
                 }
                 Err(reason) => (held.name, reason),
             },
-            Found::Refused { name, reason } | Found::Unread { name, reason } => (name, reason),
+            Found::Refused { name, reason }
+            | Found::Archived { name, reason }
+            | Found::Unread { name, reason } => (name, reason),
         };
         if self.refused.len() < TOLD {
             self.refused.push(Noted::of(&refused.0, refused.1));

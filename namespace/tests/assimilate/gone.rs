@@ -16,3 +16,26 @@ async fn a_key_that_was_written_and_deleted_before_the_pass_stays_away() {
     assert_eq!(house.keys("").await.unwrap(), ["in/b"]);
     assert_eq!(house.tree().len(), 2, "the files are as they were");
 }
+
+/// A file was replaced by a link that leads out of the folder: its key was listed for ever, and each read of it was a 503.
+#[tokio::test]
+async fn what_becomes_no_object_takes_its_key_with_it() {
+    let files = [("a", "x"), ("b", "y"), ("c", "z"), ("d", "w")];
+    let house = House::taken_over("turned", &files).await;
+    for name in ["a", "b"] {
+        std::fs::remove_file(house.path(name)).unwrap();
+    }
+    std::os::unix::fs::symlink("/etc/passwd", house.path("a")).unwrap();
+    drop(std::os::unix::net::UnixListener::bind(house.path("b")).unwrap());
+    house.passed().await;
+    assert_eq!(house.keys("").await.unwrap(), ["in/c", "in/d"]);
+    let refused = house.namespace.refused_names(1, "", 10).await.unwrap();
+    assert_eq!(refused.iter().map(|one| &*one.name).collect::<Vec<_>>(), ["a", "b"]);
+    // Never all of them.
+    for name in ["c", "d"] {
+        std::fs::remove_file(house.path(name)).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", house.path(name)).unwrap();
+    }
+    house.until(1, |root| root.gone == 2).await;
+    assert_eq!(house.keys("").await.unwrap(), ["in/c", "in/d"]);
+}

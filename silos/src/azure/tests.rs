@@ -232,7 +232,7 @@ async fn blobs_of_others_are_seen_as_they_are() {
     let found = shelf.walk(b"", None).next(9).await.unwrap();
     let told = |found: &Found| match found {
         Found::Held(held) => format!("{} {:?}", held.validator.0, held.system),
-        Found::Refused { reason, .. } | Found::Unread { reason, .. } => reason.clone(),
+        Found::Refused { reason, .. } | Found::Archived { reason, .. } | Found::Unread { reason, .. } => reason.clone(),
     };
     assert_eq!(
         found.iter().map(told).collect::<Vec<_>>(),

@@ -211,7 +211,7 @@ impl Holdings for Site {
             Some(Found::Held(held)) => Ok(held),
             // A folder's name without its slash.
             Some(Found::Refused { reason, .. }) if reason == elsewhere(301) => Err(self.here.missing().await),
-            Some(Found::Refused { reason, .. }) => Err(SiloError::mismatch(reason)),
+            Some(Found::Refused { reason, .. } | Found::Archived { reason, .. }) => Err(SiloError::mismatch(reason)),
             Some(Found::Unread { reason, .. }) => Err(SiloError::not_done(reason)),
             None => Err(self.here.missing().await),
         }

@@ -131,7 +131,10 @@ fn found(client: &Client, entry: Entry) -> Result<Option<Found>, SiloError> {
     let known = others.known_by.of_entry(&entry);
     let refusal = match spell(&entry.name) {
         Err(reason) => Some(reason.to_owned()),
-        Ok(_) if !entry.restored && others.archived.contains(&entry.class.as_str()) => Some(archived(&entry.class)),
+        Ok(_) if !entry.restored && others.archived.contains(&entry.class.as_str()) => {
+            let reason = archived(&entry.class);
+            return Ok(Some(Found::Archived { name: entry.name, reason }));
+        }
         Ok(_) if known.is_empty() => Some(UNKNOWN.to_owned()),
         Ok(_) => None,
     };
