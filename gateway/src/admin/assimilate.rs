@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use holdall_namespace::assimilate::{Assimilate, Noted, RootInfo, Survey};
+use holdall_namespace::assimilate::{Assimilate, Refused, RootInfo, Survey};
 use http::HeaderName;
 use http::StatusCode;
 use http::header::LOCATION;
@@ -61,7 +61,7 @@ pub(super) async fn refused(
     State(admin): State<Arc<Admin>>,
     Named(id): Named<u32>,
     Asked(page): Asked<Page>,
-) -> Result<Json<Vec<Noted>>, Problem> {
+) -> Result<Json<Vec<Refused>>, Problem> {
     Ok(Json(admin.state.namespace.refused_names(id, &page.after, PAGE).await?))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use holdall_namespace::assimilate::{Assimilate as Order, Noted, Survey};
+use holdall_namespace::assimilate::{Assimilate as Order, Noted, Refused, Survey};
 
 use super::client::Endpoint;
 use super::exit::{Failure, Kind};
@@ -170,16 +170,16 @@ async fn status(context: &Context, admin: &Endpoint, id: u32) -> Result<(), Fail
     }
     let mut after = String::new();
     loop {
-        let page: Vec<Noted> = admin.get(&format!("/v1/assimilate/{id}/refused?after={}", encode(&after))).await?;
+        let page: Vec<Refused> = admin.get(&format!("/v1/assimilate/{id}/refused?after={}", encode(&after))).await?;
         for refused in &page {
             if context.global.json {
                 print::ndjson(refused)?;
             } else {
-                print::line(format!("  no object: {}", line(refused)))?;
+                print::line(format!("  no object: {} ({})", refused.name, refused.reason))?;
             }
         }
         match page.last().filter(|_| page.len() == PAGE) {
-            Some(last) => after.clone_from(&last.name),
+            Some(last) => after.clone_from(&last.at),
             None => return Ok(()),
         }
     }

@@ -158,6 +158,17 @@ pub struct Noted {
     pub reason: String,
 }
 
+/// A name that is no object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// As UTF-8, where it is that.
+    pub name: String,
+    /// One sentence fragment.
+    pub reason: String,
+    /// The name's bytes, in hex: what the next page comes after.
+    pub at: String,
+}
+
 /// What a pass found and did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {

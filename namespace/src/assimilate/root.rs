@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdall_silos::holdings::{Found, Holdings};
 
-use super::{Assimilate, AssimilateError, Counts, Noted, RootInfo, Survey, often};
+use super::{Assimilate, AssimilateError, Counts, Noted, Refused, RootInfo, Survey, often};
 use crate::bucket::Bucket;
 use crate::census::home_row;
 use crate::engine::{self, Key, Read, Rows, Write};
@@ -125,9 +125,10 @@ impl Namespace {
         Ok(self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?.info)
     }
 
-    /// Names of a root that are no objects, at most `limit` after `after`, and why.
-    pub async fn refused_names(&self, id: RootId, after: &str, limit: usize) -> Result<Vec<Noted>, AssimilateError> {
+    /// Names of a root that are no objects, and why: at most `limit`, after the one that is `at` there.
+    pub async fn refused_names(&self, id: RootId, at: &str, limit: usize) -> Result<Vec<Refused>, AssimilateError> {
         let row = self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?;
+        let after = const_hex::decode(at).map_err(|_| AssimilateError::Invalid(format!("`{at}` ends no page")))?;
         Ok(self.core.refused_names(&row, after, limit).await?)
     }
 
@@ -219,6 +220,13 @@ impl Survey {
     }
 }
 
+impl Refused {
+    fn of(name: &[u8], reason: String) -> Self {
+        let Noted { name: shown, reason } = Noted::of(name, reason);
+        Self { name: shown, reason, at: const_hex::encode(name) }
+    }
+}
+
 impl Noted {
     pub(crate) fn of(name: &[u8], reason: String) -> Self {
         Self { name: String::from_utf8_lossy(name).into_owned(), reason }
@@ -275,14 +283,14 @@ impl Core {
         Ok(engine::commit(&*self.engine, vec![Read::Row(root_key(id))], decide).await?)
     }
 
-    async fn refused_names(&self, row: &RootRow, after: &str, limit: usize) -> Result<Vec<Noted>, Fault> {
-        let (mut refused, mut after) = (Vec::new(), after.as_bytes().to_vec());
+    async fn refused_names(&self, row: &RootRow, mut after: Vec<u8>, limit: usize) -> Result<Vec<Refused>, Fault> {
+        let mut refused = Vec::new();
         while refused.len() < limit {
             let known = self.known_names(row, &row.info.order.prefix, &after, None, LIST_PAGE).await?;
             let Some((last, _)) = known.last() else { break };
             after.clone_from(last);
             refused.extend(known.iter().filter_map(|(name, row)| match &row.state {
-                names::NameState::Refused(reason) => Some(Noted::of(name, reason.clone())),
+                names::NameState::Refused(reason) => Some(Refused::of(name, reason.clone())),
                 _ => None,
             }));
         }

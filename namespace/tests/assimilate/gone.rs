@@ -39,3 +39,23 @@ async fn what_becomes_no_object_takes_its_key_with_it() {
     house.until(1, |root| root.gone == 2).await;
     assert_eq!(house.keys("").await.unwrap(), ["in/c", "in/d"]);
 }
+
+/// Names that are not UTF-8 were shown with what is readable of them, and the next page began after that: pages left names
+/// out, or began again.
+#[tokio::test]
+async fn refused_names_are_told_page_by_page() {
+    let house = House::new("pages", &[("a", "x")]).await;
+    for last in [0x80, 0xbf, 0xe9, 0xf0, 0xff] {
+        std::fs::write(house.path("").join(std::ffi::OsStr::from_bytes(&[b'n', last])), "y").unwrap();
+    }
+    let root = house.start(order(60)).await;
+    house.until(root.id, |root| root.complete).await;
+    let (mut all, mut at) = (Vec::new(), String::new());
+    while let Some(one) = house.namespace.refused_names(root.id, &at, 1).await.unwrap().pop() {
+        at.clone_from(&one.at);
+        assert_eq!(one.name, "n\u{fffd}");
+        all.push(one.at);
+    }
+    assert_eq!(all, ["6e80", "6ebf", "6ee9", "6ef0", "6eff"]);
+    assert!(matches!(house.namespace.refused_names(root.id, "n", 1).await, Err(AssimilateError::Invalid(_))));
+}
