@@ -26,7 +26,7 @@ pub struct Held {
     pub unsettled: bool,
     /// The silo's own entity tag without its quotes, where it has one.
     pub etag: Option<String>,
-    /// Whether `system` and `user` are all there is. A walk of a bucket sees no more than a listing tells, which may be
+    /// Whether `system`, `user` and `tags` are all there is. A walk of a bucket sees no more than a listing tells, which may be
     /// nothing of either; a look sees it all.
     pub complete: bool,
     /// Headers that came with it, lower-case names, as a GET would send them.
@@ -34,6 +34,8 @@ pub struct Held {
     /// User metadata, lower-case names without a prefix. Of a file: `file-owner`, `file-group`, `file-permissions`, as
     /// AWS `DataSync` calls them.
     pub user: Vec<(String, String)>,
+    /// Tags, where the silo has any beside metadata.
+    pub tags: Vec<(String, String)>,
 }
 
 /// One step of a walk.

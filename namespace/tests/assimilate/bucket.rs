@@ -17,6 +17,9 @@ struct Theirs {
     objects: BTreeMap<String, String>,
     /// HEADs are refused.
     throttles: bool,
+    /// The tags of every object, or none; nobody may read them where `shut`.
+    tags: Vec<(&'static str, &'static str)>,
+    shut: bool,
 }
 
 impl Theirs {
@@ -28,9 +31,16 @@ impl Theirs {
         match (method, self.objects.get(key)) {
             ("HEAD", _) if self.throttles && !key.is_empty() => "HTTP/1.1 503 Slow Down\r\n\r\n".to_owned(),
             ("GET", None) if query.contains("list-type=2") => said("200 OK", "", &self.list(query)),
-            ("GET" | "HEAD", Some(text)) => {
-                let head = "etag: \"e1\"\r\nlast-modified: Fri, 02 Jan 2026 03:04:05 GMT\r\ncontent-type: text/x-others\r\n\
-                            x-amz-meta-kept: kept\r\n";
+            ("GET", Some(_)) if query.contains("tagging") && !self.shut => {
+                let tags = self.tags.iter().map(|(key, value)| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>"));
+                said("200 OK", "", &format!("<Tagging><TagSet>{}</TagSet></Tagging>", tags.collect::<String>()))
+            }
+            ("GET" | "HEAD", Some(text)) if !query.contains("tagging") => {
+                let tags = format!("x-amz-tagging-count: {}\r\n", self.tags.len());
+                let tags = if self.tags.is_empty() { String::new() } else { tags };
+                let head = format!(
+                    "{tags}etag: \"e1\"\r\nlast-modified: Fri, 02 Jan 2026 03:04:05 GMT\r\ncontent-type: text/x-others\r\n\
+                            x-amz-meta-kept: kept\r\n");
                 let range = headers.iter().find_map(|line| line.strip_prefix("range: bytes=")?.split_once('-'));
                 match range {
                     Some((from, to)) => {
@@ -39,7 +49,7 @@ impl Theirs {
                         said("206 Partial Content", &format!("{head}{place}"), &text[from..=to])
                     }
                     None if method == "HEAD" => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{head}\r\n", text.len()),
-                    None => said("200 OK", head, text),
+                    None => said("200 OK", &head, text),
                 }
             }
             _ => said("403 Forbidden", "", "<Error><Code>AccessDenied</Code></Error>"),
@@ -156,4 +166,21 @@ async fn headers_are_asked_for_though_the_root_was_forgotten() {
     let object = house.open("in/a").await.unwrap().object;
     assert_eq!(object.headers.system, [("content-type".to_owned(), "text/x-others".to_owned())]);
     assert_eq!(house.get("in/a").await.unwrap(), "first");
+}
+
+/// Tags of a bucket's objects were left behind without a word, and with them what policies and objectives ask for.
+#[tokio::test]
+async fn tags_come_along_or_it_is_said_why_not() {
+    let house = House::new("tags", &[]).await;
+    let theirs = lent(&house, &[("a", "first")]).await;
+    theirs.lock().unwrap().tags = vec![("class", "cold"), ("who", "")];
+    theirs.lock().unwrap().shut = true;
+    let root = house.start(of_theirs(1)).await;
+    let told = house.until(root.id, |root| root.unfilled.as_ref().is_some_and(|left| left.keys == 1)).await;
+    let reason = told.unfilled.unwrap().first.unwrap().reason;
+    assert!(reason.contains("tags") && !told.filled, "{reason}");
+    theirs.lock().unwrap().shut = false;
+    house.until(root.id, |root| root.filled).await;
+    let object = house.namespace.head(&house.bucket, &key("in/a")).await.unwrap();
+    assert_eq!(object.tags, [("class".to_owned(), "cold".to_owned()), ("who".to_owned(), String::new())]);
 }

@@ -375,6 +375,7 @@ fn held(name: Vec<u8>, stat: &Stat, kind: Kind) -> Held {
         etag: None,
         complete: true,
         system: Vec::new(),
+        tags: Vec::new(),
         user: vec![
             pair("file-owner", stat.st_uid.to_string()),
             pair("file-group", stat.st_gid.to_string()),

@@ -124,6 +124,7 @@ fn held(name: &str, attributes: &FileAttributes) -> Held {
         complete: true,
         system: Vec::new(),
         user: user.into_iter().flatten().collect(),
+        tags: Vec::new(),
     }
 }
 

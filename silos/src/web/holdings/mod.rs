@@ -6,6 +6,7 @@
 
 mod stretches;
 mod stride;
+mod tags;
 mod walk;
 
 use std::ops::Range;
@@ -93,7 +94,10 @@ impl Holdings for Shelf {
         let spelled = spelled(name)?;
         let ask = Ask::new(Method::HEAD, &self.key(spelled)).headers(self.client.words().others.read);
         match self.client.look(&ask).await.map_err(Failure::reading_of_others) {
-            Ok(answer) => looked_at(&self.client, name, answer.headers(), get::length(&answer)?),
+            Ok(answer) => {
+                let held = looked_at(&self.client, name, answer.headers(), get::length(&answer)?)?;
+                Ok(Held { tags: tags::of(&self.client, &ask.key, answer.headers()).await?, ..held })
+            }
             Err(SiloError::Missing) => Err(self.missing(spelled).await),
             Err(error) => Err(error),
         }
@@ -151,6 +155,7 @@ fn found(client: &Client, entry: Entry) -> Result<Option<Found>, SiloError> {
         complete: false,
         system: listed.then(|| (others.class.to_owned(), entry.class)).into_iter().collect(),
         user: Vec::new(),
+        tags: Vec::new(),
         name: entry.name,
     })))
 }
@@ -183,6 +188,7 @@ pub(crate) fn looked_at(client: &Client, name: &[u8], answer: &HeaderMap, size: 
         complete: true,
         system,
         user: user.collect(),
+        tags: Vec::new(),
     })
 }
 
