@@ -271,6 +271,8 @@ pub const PASS_NOTE: Duration = Duration::from_secs(1);
 pub const PASS_REST: Duration = Duration::from_secs(10);
 /// Prefixes that were passed before the first pass came there.
 pub const SEEN_KEPT: usize = 64;
+/// Folders that one root leaves out.
+pub const WITHOUT_AT_MOST: usize = 100;
 /// Names that could not be looked at, as many as are noted.
 pub const UNREAD_KEPT: usize = 100;
 /// Names that a pass may take away without asking: of a small root so many,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use holdall_namespace::assimilate::{Assimilate, AssimilateError, RootInfo};
+use holdall_namespace::assimilate::{Assimilate, AssimilateError, Noted, Reorder, RootInfo};
 use holdall_namespace::bucket::{Bucket, BucketError};
 use holdall_namespace::clock::SystemClock;
 use holdall_namespace::engine::{Engine, memory::Memory};
@@ -59,6 +59,7 @@ fn order(every_seconds: u64) -> Assimilate {
         bucket: "photos".parse().unwrap(),
         into: "in/".to_owned(),
         partial_lists: false,
+        without: Vec::new(),
         every_seconds,
         watch: false,
         write: false,

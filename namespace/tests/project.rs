@@ -48,6 +48,7 @@ fn order() -> Assimilate {
         bucket: "photos".parse().unwrap(),
         into: "in/".to_owned(),
         partial_lists: false,
+        without: Vec::new(),
         every_seconds: 1,
         watch: false,
         write: true,

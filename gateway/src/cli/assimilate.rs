@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use holdall_namespace::assimilate::{Assimilate as Order, Noted, Refused, Survey};
+use holdall_namespace::assimilate::{Assimilate as Order, Noted, Refused, Reorder, Survey};
 
 use super::client::Endpoint;
 use super::exit::{Failure, Kind};
@@ -46,6 +46,9 @@ pub struct Assimilate {
     /// Leave it to passes to see what others change, where it could be seen when it happens.
     #[arg(long)]
     no_watch: bool,
+    /// Leave out the names that start with this, as a folder that may not be opened: nothing is made of them.
+    #[arg(long, value_name = "NAME/")]
+    without: Vec<String>,
     /// Look at some of the names and take nothing over.
     #[arg(long)]
     dry_run: bool,
@@ -65,6 +68,24 @@ enum Command {
     Conflicts {
         /// The root's number.
         root: u32,
+    },
+    /// Change how a root is followed; what is not named stays as it is.
+    Set {
+        /// The root's number.
+        root: u32,
+        /// How long after a pass the silo is compared again.
+        #[arg(long, value_name = "TIME")]
+        every: Option<Span>,
+        /// Whether lists show what was found so far, instead of waiting for the rest.
+        #[arg(long, value_name = "BOOL")]
+        partial_lists: Option<bool>,
+        /// Whether what others change is looked at when it happens, where the silo shows it.
+        #[arg(long, value_name = "BOOL")]
+        watch: Option<bool>,
+        /// Leave out the names that start with this, as a folder that may not be opened: nothing is made of them, and what was
+        /// made stays. All that are to be left out are named; "" is none.
+        #[arg(long, value_name = "NAME/")]
+        without: Vec<String>,
     },
     /// Take away what is gone from the silo, however much it is.
     Confirm {
@@ -88,6 +109,16 @@ pub(super) async fn run(context: &Context, command: Assimilate) -> Result<(), Fa
         }
         Some(Command::Status { root: Some(id) }) => status(context, &admin, id).await,
         Some(Command::Conflicts { root }) => conflicts(context, &admin, root).await,
+        Some(Command::Set { root, every, partial_lists, watch, without }) => {
+            let every_seconds = every.map(|every| every.0.as_secs());
+            let without = (!without.is_empty()).then(|| without.into_iter().filter(|name| !name.is_empty()).collect());
+            let reorder = Reorder { every_seconds, partial_lists, watch, without };
+            if reorder == Reorder::default() {
+                return Err(Failure::misuse("what is to be changed?"));
+            }
+            let root: RootView = admin.patch(&format!("/v1/assimilate/{root}"), &reorder).await?;
+            if context.global.json { print::json(&root) } else { print::line(sentence(&root)) }
+        }
         Some(Command::Confirm { root }) => {
             let root: RootView = admin.act(&format!("/v1/assimilate/{root}/confirm")).await?;
             if context.global.json { print::json(&root) } else { print::line(sentence(&root)) }
@@ -110,6 +141,7 @@ async fn order(context: &Context, admin: &Endpoint, command: Assimilate) -> Resu
         every_seconds: command.every.0.as_secs(),
         watch: !command.no_watch,
         write: command.read_write,
+        without: command.without,
     };
     if command.dry_run {
         let survey: Survey = admin.post("/v1/assimilate/survey", &order).await?;
@@ -165,7 +197,8 @@ async fn status(context: &Context, admin: &Endpoint, id: u32) -> Result<(), Fail
         print::ndjson(&root)?;
     } else {
         print::line(sentence(&root))?;
-        root.unread.iter().try_for_each(|unread| print::line(format!("  not looked at: {}", line(unread))))?;
+        root.unread.iter().try_for_each(|unread| print::line(format!("  lists wait for: {}", line(unread))))?;
+        root.unlooked.iter().try_for_each(|unread| print::line(format!("  not looked at: {}", line(unread))))?;
         root.unbrought.iter().try_for_each(|one| print::line(format!("  not in the tree: {}", line(one))))?;
     }
     let mut after = String::new();

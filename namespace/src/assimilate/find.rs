@@ -245,11 +245,7 @@ impl Core {
                 asked = Some(now);
             }
             if now.saturating_sub(began) > LIST_PATIENCE {
-                let order = &row.info.order;
-                return Err(Fault::Unavailable(format!(
-                    "{order} is not listed completely yet: {}",
-                    row.info.counts.names
-                )));
+                return Err(Fault::Unavailable(row.info.why_unseen(names)));
             }
             self.clock.sleep(LIST_LOOK).await;
         }

@@ -31,6 +31,9 @@ impl Core {
         let Some((root, key)) = roots.find_map(|row| Some((row, row.info.order.key_of(name).ok()?))) else {
             return Ok(false);
         };
+        if root.info.order.leaves_out(name) {
+            return Ok(false);
+        }
         let Some(bucket) = self.bucket_of(root).await? else { return Ok(false) };
         let Some(before) = self.known_name(silo, name).await? else { return Ok(false) };
         let Some(held) = self.look_in(root, name).await? else { return Ok(false) };

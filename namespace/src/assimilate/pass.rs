@@ -17,7 +17,7 @@ use crate::engine::Priority;
 use crate::fault::Fault;
 use crate::inventory::{Health, OpenSilo};
 use crate::limits::{
-    ASSIMILATED_AT_ONCE, GONE_AT_LEAST, GONE_AT_MOST, PASS_NOTE, SEEN_KEPT, TAKES_AT_ONCE, UNREAD_KEPT,
+    ASSIMILATED_AT_ONCE, GONE_AT_LEAST, GONE_AT_MOST, LOOKS_AT_ONCE, PASS_NOTE, SEEN_KEPT, TAKES_AT_ONCE, UNREAD_KEPT,
 };
 use crate::namespace::Core;
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
@@ -144,9 +144,15 @@ impl<'a> Pass<'a> {
         Ok(pass)
     }
 
-    /// Names that are gone; none where not all was seen. More than may ever go without asking is told by the first of them.
-    pub(super) fn take_gone(&mut self) -> Option<Vec<(Vec<u8>, NameRow)>> {
-        self.unread.is_empty().then(|| std::mem::take(&mut self.gone))
+    /// Names that are gone, but for those below what could not be looked at. More than may ever go without asking is told
+    /// by the first of them.
+    pub(super) fn take_gone(&mut self) -> Vec<(Vec<u8>, NameRow)> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Whether a name lies below what could not be looked at.
+    fn is_unread(&self, name: &[u8]) -> bool {
+        self.unread.iter().any(|unread| name.starts_with(unread.name.as_bytes()))
     }
 
     /// Forgets names that are gone and were no objects.
@@ -197,6 +203,7 @@ impl<'a> Pass<'a> {
             after.extend_from_slice(info.at.as_bytes());
             self.counts = info.counts;
             self.unread.clone_from(&info.unread);
+            self.unread.retain(|unread| !info.order.leaves_out(unread.name.as_bytes()));
         }
         let from = (!after.is_empty()).then_some(&after[..]);
         let mut walk = self.holdings.walk(self.names.as_bytes(), from);
@@ -222,7 +229,11 @@ impl<'a> Pass<'a> {
                 let at = found.partition_point(|found| found.name() <= after.as_slice());
                 found.split_off(at)
             };
-            let ended = known.len() < KNOWN;
+            let (ended, mut known) = (known.len() < KNOWN, known);
+            // What is left out is not there, and what was made of it stays.
+            let order = &self.row.info.order;
+            found.retain(|found| !order.leaves_out(found.name()));
+            known.retain(|(name, _)| !order.leaves_out(name));
             self.count(&found);
             self.carry_out(merge(found, known)).await?;
             if ended {
@@ -269,7 +280,7 @@ impl<'a> Pass<'a> {
                     let after = Some(NameRow { validator: String::new(), state: NameState::Refused(reason) });
                     rows.push(Change { name, before, after });
                 }
-                Step::Gone(name, row) => self.gone(name, row).await?,
+                Step::Gone(name, row) => self.gone(name, row),
             }
         }
         let held = new.iter().map(|new| &new.held).chain(changed.iter().map(|(held, _)| held));
@@ -285,6 +296,10 @@ impl<'a> Pass<'a> {
             self.core.touch(*id, order, &again);
         }
         self.counts.changed += self.follow_all(changed).await?;
+        if self.removing {
+            let gone = self.take_gone();
+            self.take_away(gone).await?;
+        }
         self.change_all(rows).await
     }
 
@@ -338,37 +353,44 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    async fn gone(&mut self, name: Vec<u8>, row: NameRow) -> Result<(), Broken> {
-        if self.removing {
-            return self.take_away(&name, &row).await;
+    fn gone(&mut self, name: Vec<u8>, row: NameRow) {
+        // It may be there, or was gone before.
+        if self.is_unread(&name) || row.is_moved_away() {
+            return;
         }
-        // It was gone before.
-        if row.is_moved_away() {
-            return Ok(());
+        if self.removing {
+            return self.gone.push((name, row));
         }
         // With what was no object nothing goes.
         if row.version().is_none() {
             if self.idle.len() < GONE_AT_MOST {
                 self.idle.push(Change { name, before: Some(row), after: None });
             }
-            return Ok(());
+            return;
         }
         self.gone_in_all += 1;
         if self.gone.len() <= GONE_AT_MOST {
             self.gone.push((name, row));
         }
+    }
+
+    /// Takes away what is gone, several at once.
+    pub(super) async fn take_away(&mut self, gone: Vec<(Vec<u8>, NameRow)>) -> Result<(), Broken> {
+        let this = &*self;
+        let all = gone.into_iter().map(|(name, row)| async move { this.take_one_away(&name, &row).await });
+        let all = stream::iter(all).buffer_unordered(LOOKS_AT_ONCE);
+        let removed = all.try_fold(0, |all, one| async move { Ok(all + u64::from(one)) }).await?;
+        self.counts.removed += removed;
         Ok(())
     }
 
     /// A name that is gone is looked at once more before anything goes with it.
-    pub(super) async fn take_away(&mut self, name: &[u8], row: &NameRow) -> Result<(), Broken> {
+    async fn take_one_away(&self, name: &[u8], row: &NameRow) -> Result<bool, Broken> {
         if self.core.look_in(&self.row, name).await?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
-        let Ok(key) = self.row.info.order.key_of(name) else { return Ok(()) };
-        let removed = self.core.follow_gone(&self.row, &self.bucket, &key, name, row).await?;
-        self.counts.removed += u64::from(removed);
-        Ok(())
+        let Ok(key) = self.row.info.order.key_of(name) else { return Ok(false) };
+        Ok(self.core.follow_gone(&self.row, &self.bucket, &key, name, row).await?)
     }
 
     /// Notes now and then how far this came; the end of it where somebody else says so.
@@ -421,15 +443,16 @@ impl<'a> Pass<'a> {
     /// Takes away what is gone where somebody confirmed as much: by another walk, since it may be more than is held.
     async fn remove_confirmed(&mut self) -> Result<(), Broken> {
         let (confirmed, gone) = (self.row.info.confirmed, self.gone_in_all);
-        if gone == 0 || !self.unread.is_empty() || gone > confirmed + confirmed / 10 {
+        if gone == 0 || gone > confirmed + confirmed / 10 {
             return Ok(());
         }
         self.removing = true;
+        (self.gone_in_all, self.gone) = (0, Vec::new());
         let counts = self.counts;
         self.walk().await?;
         self.is_it().await?;
+        self.removing = false;
         self.counts = Counts { removed: self.counts.removed, ..counts };
-        (self.gone_in_all, self.gone) = (0, Vec::new());
         Ok(())
     }
 
@@ -437,36 +460,32 @@ impl<'a> Pass<'a> {
     async fn conclude(&mut self) -> Result<(), Broken> {
         let all = self.counts.names + self.counts.refused + self.gone_in_all;
         let before = self.core.taken(&self.row);
-        let may_go = self.unread.is_empty() && may_go(self.gone_in_all + before, self.counts.names, all + before);
+        let may_go = may_go(self.gone_in_all + before, self.counts.names, all + before);
         let asked_nobody = if may_go { self.gone.len() as u64 } else { 0 };
         if may_go {
-            for (name, row) in std::mem::take(&mut self.gone) {
-                self.take_away(&name, &row).await?;
-            }
+            let gone = self.take_gone();
+            self.take_away(gone).await?;
         }
-        if self.unread.is_empty() {
-            self.forget_idle().await?;
-        }
+        self.forget_idle().await?;
         self.core.note_taken(&self.row, asked_nobody, Some((self.counts.names, self.counts.refused)));
         let waiting = if may_go { 0 } else { self.gone_in_all };
-        let problem = match (self.unread.first(), waiting) {
-            (Some(unread), _) => Some(format!("`{}` cannot be looked at: {}", unread.name, unread.reason)),
-            (None, 0) => None,
-            (None, gone) => Some(format!(
-                "{gone} of {all} names are gone: nothing is taken away before `holdall assimilate confirm {}`",
-                self.row.info.id
-            )),
-        };
+        let id = self.row.info.id;
+        let unread = self.unread.first();
+        let unread = unread.map(|unread| format!("`{}` cannot be looked at: {}", unread.name, unread.reason));
+        let gone = (waiting > 0).then(|| {
+            format!("{waiting} of {all} names are gone: nothing is taken away before `holdall assimilate confirm {id}`")
+        });
+        let problem = [gone, unread].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let problem = Some(problem).filter(|problem| !problem.is_empty());
         let (now, counts, unread) = (self.core.clock.now(), self.counts, self.unread.clone());
         let (me, confirmed) = (self.core.session().id, self.row.info.confirmed);
-        // What waits for somebody is what a complete pass found.
-        let gone = if self.unread.is_empty() { waiting } else { 0 };
         let noted = self.core.change_root(self.row.info.id, move |row| {
             if row.owner != me {
                 return;
             }
             let info = &mut row.info;
             // What was seen once stays seen, though it cannot be looked at now.
+            info.unlooked.clone_from(&unread);
             let known: Vec<Noted> = if info.complete { std::mem::take(&mut info.unread) } else { unread.clone() };
             let still = |old: &Noted| unread.iter().any(|now| old.name.starts_with(&now.name));
             info.unread = known.into_iter().filter(still).collect();
@@ -485,7 +504,7 @@ impl<'a> Pass<'a> {
             }
             info.counts = counts;
             info.problem.clone_from(&problem);
-            info.gone = gone;
+            info.gone = waiting;
         });
         noted.await?;
         if self.row.info.order.write {

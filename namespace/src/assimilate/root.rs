@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdall_silos::holdings::{Found, Holdings};
 
-use super::{Assimilate, AssimilateError, Counts, Noted, Refused, RootInfo, Survey, often};
+use super::{Assimilate, AssimilateError, Counts, Noted, Refused, Reorder, RootInfo, Survey, often};
 use crate::bucket::Bucket;
 use crate::census::home_row;
 use crate::engine::{self, Key, Read, Rows, Write};
@@ -13,7 +13,7 @@ use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Inventory, load_roots};
 use crate::limits::{
-    ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, COMMIT_TRIES, LIST_PAGE, MAX_ROOTS, RESCAN_AT_MOST, SURVEYED,
+    ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, COMMIT_TRIES, LIST_PAGE, MAX_ROOTS, SURVEYED,
 };
 use crate::namespace::{Core, Namespace};
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
@@ -132,6 +132,18 @@ impl Namespace {
         Ok(self.core.refused_names(&row, after, limit).await?)
     }
 
+    /// Changes how a root is followed, and looks at all of it again soon.
+    pub async fn reorder(&self, id: RootId, reorder: Reorder) -> Result<RootInfo, AssimilateError> {
+        let row = self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?;
+        reorder.applied(&row.info.order).check()?;
+        let changed = self.core.change_root(id, move |row| row.info.order = reorder.applied(&row.info.order));
+        let info = changed.await?.ok_or(AssimilateError::NoSuchRoot(id))?.info;
+        self.core.refresh_inventory(true).await?;
+        self.core.touch_all(id);
+        tracing::info!(root = id, order = %info.order, "a root is followed otherwise");
+        Ok(info)
+    }
+
     /// Lets the next pass take away what is gone, however much it is, and begins it.
     pub async fn confirm_root(&self, id: RootId) -> Result<RootInfo, AssimilateError> {
         let changed = self.core.change_root(id, |row| {
@@ -187,6 +199,7 @@ impl RootInfo {
             at: String::new(),
             seen: Vec::new(),
             unread: Vec::new(),
+            unlooked: Vec::new(),
             passes: 0,
             passed: None,
             counts: Counts::default(),
@@ -199,8 +212,24 @@ impl RootInfo {
     }
 }
 
+impl Reorder {
+    fn applied(&self, order: &Assimilate) -> Assimilate {
+        let Self { every_seconds, partial_lists, watch, without } = self.clone();
+        Assimilate {
+            every_seconds: every_seconds.unwrap_or(order.every_seconds),
+            partial_lists: partial_lists.unwrap_or(order.partial_lists),
+            watch: watch.unwrap_or(order.watch),
+            without: without.unwrap_or_else(|| order.without.clone()),
+            ..order.clone()
+        }
+    }
+}
+
 impl Survey {
     fn count(&mut self, order: &Assimilate, found: Found) {
+        if order.leaves_out(found.name()) {
+            return;
+        }
         let refused = match found {
             Found::Held(held) => match order.key_for(&held) {
                 Ok(_) => {
@@ -251,11 +280,7 @@ impl Core {
         if inventory.roots.len() >= MAX_ROOTS {
             return Err(AssimilateError::Invalid(format!("a namespace has at most {MAX_ROOTS} roots")));
         }
-        if !(1..=RESCAN_AT_MOST).contains(&order.every_seconds) {
-            return Err(AssimilateError::Invalid(
-                "between two passes is a second at least, and at most a year".to_owned(),
-            ));
-        }
+        order.check()?;
         overlap(order, &inventory).map(|()| inventory.revision)
     }
 
@@ -272,10 +297,10 @@ impl Core {
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let Some(row) = rows.get(&root_key(id)) else { return Ok((Vec::new(), None)) };
             let mut row = RootRow::decode(row)?;
-            let before = (row.info.complete, row.info.filled);
+            let before = (row.info.complete, row.info.filled, row.info.order.clone());
             change(&mut row);
             let mut writes = vec![Write::Put(root_key(id), row.encode())];
-            if (row.info.complete, row.info.filled) != before {
+            if (row.info.complete, row.info.filled, &row.info.order) != (before.0, before.1, &before.2) {
                 writes.push(Write::Add(revision(), 1));
             }
             Ok((writes, Some(row)))

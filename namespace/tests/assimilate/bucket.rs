@@ -19,7 +19,10 @@ struct Theirs {
     throttles: bool,
     /// The tags of every object, or none; nobody may read them where `shut`.
     tags: Vec<(&'static str, &'static str)>,
+    /// So may a folder be.
     shut: bool,
+    /// The file `b` is gone.
+    lost: bool,
 }
 
 impl Theirs {
@@ -27,6 +30,9 @@ impl Theirs {
         let (method, target) = line.split_once(' ').unwrap();
         let target = target.split(' ').next().unwrap();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        if let Some(path) = path.strip_prefix("/files/") {
+            return self.page(method, path);
+        }
         let key = path.strip_prefix("/theirs/").unwrap_or_default();
         match (method, self.objects.get(key)) {
             ("HEAD", _) if self.throttles && !key.is_empty() => "HTTP/1.1 503 Slow Down\r\n\r\n".to_owned(),
@@ -53,6 +59,20 @@ impl Theirs {
                 }
             }
             _ => said("403 Forbidden", "", "<Error><Code>AccessDenied</Code></Error>"),
+        }
+    }
+
+    /// Files behind plain HTTP, one folder of which may be shut.
+    fn page(&self, method: &str, path: &str) -> String {
+        let page = |links: &str| format!("<html><title>Index of /files</title>{links}</html>");
+        let date = "last-modified: Fri, 02 Jan 2026 03:04:05 GMT\r\n";
+        match (method, path) {
+            ("GET", "") => said("200 OK", date, &page("<a href=\"a\">a</a><a href=\"b\">b</a><a href=\"locked/\">locked/</a>")),
+            ("GET", "locked/") if !self.shut => said("200 OK", date, &page("<a href=\"c\">c</a>")),
+            ("HEAD", "b") if self.lost => said("404 Not Found", "", ""),
+            ("HEAD", "a" | "b" | "locked/c") => format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n{date}etag: \"e1\"\r\n\r\n"),
+            (_, path) if path.starts_with("locked/") => said("403 Forbidden", "", ""),
+            _ => said("404 Not Found", "", ""),
         }
     }
 
@@ -121,6 +141,9 @@ async fn lent(house: &House, objects: &[(&str, &str)]) -> Arc<Mutex<Theirs>> {
     let silo = DeclaredSilo { access: Access::ReadOnly, credentials, ..DeclaredSilo::own(url) };
     let silos = [("theirs".to_owned(), silo)].into();
     house.namespace.apply(&Declared { silos, ..Declared::default() }, false).await.unwrap();
+    let silo = DeclaredSilo { access: Access::ReadOnly, ..DeclaredSilo::own(format!("http://{endpoint}/files")) };
+    let silos = [("files".to_owned(), silo)].into();
+    house.namespace.apply(&Declared { silos, ..Declared::default() }, false).await.unwrap();
     theirs
 }
 
@@ -183,4 +206,45 @@ async fn tags_come_along_or_it_is_said_why_not() {
     house.until(root.id, |root| root.filled).await;
     let object = house.namespace.head(&house.bucket, &key("in/a")).await.unwrap();
     assert_eq!(object.tags, [("class".to_owned(), "cold".to_owned()), ("who".to_owned(), String::new())]);
+}
+
+/// One folder that nobody may open made every list above it a 503 for ever, which named no folder, and kept all that was gone
+/// elsewhere.
+#[tokio::test]
+async fn a_shut_folder_is_named_and_can_be_left_out() {
+    let house = House::new("shut", &[]).await;
+    let theirs = lent(&house, &[]).await;
+    theirs.lock().unwrap().shut = true;
+    let root = house.start(Assimilate { silo: "files".to_owned(), ..order(1) }).await;
+    let told = house.until(root.id, |root| root.complete).await;
+    let names = |all: &[Noted]| all.iter().map(|noted| noted.name.clone()).collect::<Vec<_>>();
+    assert_eq!((names(&told.unread), names(&told.unlooked)), (vec!["locked/".to_owned()], vec!["locked/".to_owned()]));
+    let refused = house.keys("").await.unwrap_err().to_string();
+    assert!(refused.contains("`locked/`") && refused.contains("assimilate set 1 --without locked/"), "{refused}");
+    assert!(house.open("in/locked/c").await.is_err());
+    // What is gone elsewhere goes all the same.
+    theirs.lock().unwrap().lost = true;
+    house.until(root.id, |root| root.counts.removed == 1).await;
+    let reorder = Reorder { without: Some(vec!["locked/".to_owned()]), ..Reorder::default() };
+    house.namespace.reorder(root.id, reorder).await.unwrap();
+    assert_eq!(house.keys("").await.unwrap(), ["in/a"]);
+    assert!(matches!(house.open("in/locked/c").await, Err(GetError::NoSuchKey)));
+    house.until(root.id, |root| root.unread.is_empty() && root.unlooked.is_empty() && root.problem.is_none()).await;
+    // Opened, and taken in again.
+    theirs.lock().unwrap().shut = false;
+    let reorder = Reorder { without: Some(Vec::new()), every_seconds: Some(2), ..Reorder::default() };
+    let root = house.namespace.reorder(root.id, reorder).await.unwrap();
+    assert_eq!(root.order.every_seconds, 2);
+    house.until(root.id, |root| root.counts.names == 2).await;
+    assert_eq!(house.keys("").await.unwrap(), ["in/a", "in/locked/c"]);
+    let wrong = Reorder { every_seconds: Some(0), ..Reorder::default() };
+    assert!(matches!(house.namespace.reorder(root.id, wrong).await, Err(AssimilateError::Invalid(_))));
+    // It is shut again: what was seen before is listed, and kept, and it is told what could not be looked at.
+    theirs.lock().unwrap().shut = true;
+    let told = house.until(root.id, |root| !root.unlooked.is_empty()).await;
+    assert!(told.unread.is_empty() && told.problem.is_some_and(|problem| problem.contains("`locked/`")));
+    assert_eq!(house.keys("").await.unwrap(), ["in/a", "in/locked/c"]);
+    let gauge = house.namespace.root_gauges().await.unwrap()[0];
+    assert!(gauge.passed.is_some());
+    assert_eq!((gauge.root, gauge.unread, gauge.gone, gauge.unfilled), (1, 1, 0, 0));
 }

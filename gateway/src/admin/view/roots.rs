@@ -19,8 +19,11 @@ pub struct RootView {
     pub created: Timestamp,
     /// Every name was seen at least once.
     pub complete: bool,
-    /// Names, or with `/` at the end all names below, that could not be looked at.
+    /// Names, or with `/` at the end all names below, that were never looked at: lists wait for them.
     pub unread: Vec<Noted>,
+    /// What the last pass could not look at.
+    #[serde(default)]
+    pub unlooked: Vec<Noted>,
     /// Passes that came to their end.
     pub passes: u64,
     /// When the last one did.
@@ -101,6 +104,7 @@ impl RootView {
             created: time(root.created),
             complete: root.complete,
             unread: root.unread,
+            unlooked: root.unlooked,
             passes: root.passes,
             passed: root.passed.map(time),
             counts: root.counts,
