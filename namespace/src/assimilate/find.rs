@@ -54,6 +54,8 @@ pub(crate) struct Looking {
     pub(super) passing: Mutex<HashSet<Name>>,
     /// Roots whose last pass broke off, and until when they are left alone.
     pub(super) resting: Mutex<HashMap<RootId, Duration>>,
+    /// Passes that broke off here, by root.
+    pub(super) broken: Mutex<HashMap<RootId, u64>>,
     /// Names that somebody looks for now.
     looks: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
     /// Names that were not there, and until when that is believed.
@@ -88,6 +90,7 @@ impl Default for Looking {
             asked: Mutex::default(),
             passing: Mutex::default(),
             resting: Mutex::default(),
+            broken: Mutex::default(),
             looks: Mutex::default(),
             absent: Mutex::default(),
             at_once: Semaphore::new(LOOKS_AT_ONCE),

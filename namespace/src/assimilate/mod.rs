@@ -23,6 +23,7 @@ mod dirty;
 mod fill;
 mod find;
 mod follow;
+mod gauge;
 mod hash;
 mod merge;
 mod pass;
@@ -36,6 +37,7 @@ mod turns;
 mod watch;
 
 pub(crate) use find::{Looking, Sought, held};
+pub use gauge::RootGauge;
 pub use hash::Hashed;
 pub use queue::Notifications;
 pub(crate) use take::settled;

@@ -253,14 +253,21 @@ impl<'a> Pass<'a> {
                 Found::Refused { .. } | Found::Archived { .. } => self.counts.refused += 1,
                 Found::Unread { name, reason } => {
                     self.counts.unread += 1;
-                    // Too many: then any name may be one of them.
-                    match self.unread.len().cmp(&UNREAD_KEPT) {
-                        Ordering::Less => self.unread.push(Noted::of(name, reason.clone())),
-                        Ordering::Equal => self.unread.push(Noted::of(b"", reason.clone())),
-                        Ordering::Greater => {}
-                    }
+                    self.note_unread(Noted::of(name, reason.clone()));
                 }
             }
+        }
+    }
+
+    fn note_unread(&mut self, noted: Noted) {
+        if self.unread.iter().any(|known| known.name == noted.name) {
+            return;
+        }
+        // Too many: then any name may be one of them.
+        match self.unread.len().cmp(&UNREAD_KEPT) {
+            Ordering::Less => self.unread.push(noted),
+            Ordering::Equal => self.unread.push(Noted { name: String::new(), ..noted }),
+            Ordering::Greater => {}
         }
     }
 
