@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use holdall_silos::SiloError;
 use holdall_silos::holdings::{Held, Holdings};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::Changes;
 use super::dirty::Dirty;
@@ -21,7 +21,7 @@ use crate::engine::{Priority, Read, Rows};
 use crate::extent::{Location, Replica, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
-use crate::limits::{ABSENT, ABSENT_KEPT, LIST_ASK, LIST_LOOK, LIST_PATIENCE, LOOKS_AT_ONCE};
+use crate::limits::{ABSENT, ABSENT_KEPT, LIST_ASK, LIST_LOOK, LIST_PATIENCE, LOOK_PATIENCE, LOOKS_AT_ONCE};
 use crate::name::ObjectKey;
 use crate::namespace::Core;
 use crate::session::Uncommitted;
@@ -60,7 +60,8 @@ pub(crate) struct Looking {
     looks: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
     /// Names that were not there, and until when that is believed.
     absent: Mutex<HashMap<Name, Duration>>,
-    at_once: Semaphore,
+    /// How many names more may be looked for, by silo.
+    at_once: Mutex<HashMap<SiloId, Arc<Semaphore>>>,
     /// Passes that make objects whose headers are asked for later, by root.
     pub(super) in_part: Mutex<HashMap<RootId, usize>>,
     /// Names that may have changed.
@@ -93,7 +94,7 @@ impl Default for Looking {
             broken: Mutex::default(),
             looks: Mutex::default(),
             absent: Mutex::default(),
-            at_once: Semaphore::new(LOOKS_AT_ONCE),
+            at_once: Mutex::default(),
             in_part: Mutex::default(),
             dirty: Mutex::default(),
             touched: Notify::new(),
@@ -208,9 +209,24 @@ impl Core {
         self.look_at_name(root.silo, name).await
     }
 
+    /// Each silo is asked for so many names at once, whatever becomes of the others; whoever waits too long is told so.
+    async fn turn(&self, open: &OpenSilo) -> Result<OwnedSemaphorePermit, Fault> {
+        let at_once = {
+            let mut all = held(&self.looking.at_once);
+            Arc::clone(all.entry(open.id).or_insert_with(|| Arc::new(Semaphore::new(LOOKS_AT_ONCE))))
+        };
+        tokio::select! {
+            biased;
+            turn = at_once.acquire_owned() => Ok(turn.expect("it is never closed")),
+            () = self.clock.sleep(LOOK_PATIENCE) => {
+                Err(Fault::Unavailable(format!("silo `{}` is busy with other names", open.row.name)))
+            }
+        }
+    }
+
     async fn look_at_name(&self, silo: SiloId, name: &[u8]) -> Result<Option<Held>, Fault> {
         let (open, holdings) = self.holdings_of(silo)?;
-        let _permit = self.looking.at_once.acquire().await.expect("it is never closed");
+        let _turn = self.turn(&open).await?;
         match open.note(holdings.look(name).await) {
             Ok(held) => Ok(Some(held)),
             // Nothing lies in an empty folder in the silo's place.

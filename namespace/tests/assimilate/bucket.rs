@@ -21,6 +21,8 @@ struct Theirs {
     tags: Vec<(&'static str, &'static str)>,
     /// So may a folder be.
     shut: bool,
+    /// HEADs are answered late.
+    hangs: bool,
     /// The file `b` is gone.
     lost: bool,
 }
@@ -111,6 +113,9 @@ fn serve(stream: &TcpStream, theirs: &Mutex<Theirs>) -> std::io::Result<()> {
                 line if lines.is_empty() => lines.push(line.to_owned()),
                 line => lines.push(line.to_ascii_lowercase()),
             }
+        }
+        if lines[0].starts_with("HEAD") && theirs.lock().unwrap().hangs {
+            std::thread::sleep(Duration::from_secs(6));
         }
         let answer = theirs.lock().unwrap().answer(&lines[0], &lines[1..]);
         to.write_all(answer.as_bytes())?;
@@ -247,4 +252,26 @@ async fn a_shut_folder_is_named_and_can_be_left_out() {
     let gauge = house.namespace.root_gauges().await.unwrap()[0];
     assert!(gauge.passed.is_some());
     assert_eq!((gauge.root, gauge.unread, gauge.gone, gauge.unfilled), (1, 1, 0, 0));
+}
+
+/// A silo that hung had all the turns of looking for names: keys of every other silo waited for it.
+#[tokio::test]
+async fn a_silo_that_hangs_holds_up_no_other_ones_keys() {
+    let house = House::new("hangs", &[("a", "here")]).await;
+    let names: Vec<String> = (0..40).map(|number| format!("k{number}")).collect();
+    let objects: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    let theirs = lent(&house, &objects).await;
+    house.namespace.assimilate(order(60)).await.unwrap();
+    house.namespace.assimilate(Assimilate { into: "theirs/".to_owned(), ..of_theirs(60) }).await.unwrap();
+    theirs.lock().unwrap().hangs = true;
+    let keys: Vec<String> = names.iter().map(|name| format!("theirs/{name}")).collect();
+    let waiting = futures_util::future::join_all(keys.iter().map(|key| house.open(key)));
+    let other = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        house.get("in/a").await
+    };
+    tokio::select! {
+        _ = waiting => panic!("what hangs does not answer"),
+        text = other => assert_eq!(text.unwrap(), "here"),
+    }
 }
