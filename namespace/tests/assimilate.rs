@@ -60,6 +60,7 @@ fn order(every_seconds: u64) -> Assimilate {
         into: "in/".to_owned(),
         partial_lists: false,
         without: Vec::new(),
+        rate: None,
         every_seconds,
         watch: false,
         write: false,

@@ -49,6 +49,7 @@ fn order() -> Assimilate {
         into: "in/".to_owned(),
         partial_lists: false,
         without: Vec::new(),
+        rate: None,
         every_seconds: 1,
         watch: false,
         write: true,

@@ -49,6 +49,9 @@ pub struct Assimilate {
     /// Leave out the names that start with this, as a folder that may not be opened: nothing is made of them.
     #[arg(long, value_name = "NAME/")]
     without: Vec<String>,
+    /// Go on by so many names a second at most in each pass, as for a server that others need.
+    #[arg(long, value_name = "NAMES")]
+    rate: Option<u64>,
     /// Look at some of the names and take nothing over.
     #[arg(long)]
     dry_run: bool,
@@ -86,6 +89,9 @@ enum Command {
         /// made stays. All that are to be left out are named; "" is none.
         #[arg(long, value_name = "NAME/")]
         without: Vec<String>,
+        /// Go on by so many names a second at most in each pass; 0 is as fast as it goes.
+        #[arg(long, value_name = "NAMES")]
+        rate: Option<u64>,
     },
     /// Take away what is gone from the silo, however much it is.
     Confirm {
@@ -109,10 +115,10 @@ pub(super) async fn run(context: &Context, command: Assimilate) -> Result<(), Fa
         }
         Some(Command::Status { root: Some(id) }) => status(context, &admin, id).await,
         Some(Command::Conflicts { root }) => conflicts(context, &admin, root).await,
-        Some(Command::Set { root, every, partial_lists, watch, without }) => {
+        Some(Command::Set { root, every, partial_lists, watch, without, rate }) => {
             let every_seconds = every.map(|every| every.0.as_secs());
             let without = (!without.is_empty()).then(|| without.into_iter().filter(|name| !name.is_empty()).collect());
-            let reorder = Reorder { every_seconds, partial_lists, watch, without };
+            let reorder = Reorder { every_seconds, partial_lists, watch, without, rate };
             if reorder == Reorder::default() {
                 return Err(Failure::misuse("what is to be changed?"));
             }
@@ -142,6 +148,7 @@ async fn order(context: &Context, admin: &Endpoint, command: Assimilate) -> Resu
         watch: !command.no_watch,
         write: command.read_write,
         without: command.without,
+        rate: command.rate.filter(|rate| *rate > 0),
     };
     if command.dry_run {
         let survey: Survey = admin.post("/v1/assimilate/survey", &order).await?;

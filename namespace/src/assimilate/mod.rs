@@ -72,6 +72,9 @@ pub struct Assimilate {
     /// Names that start with one of these are left out: nothing is made of them, and what was made stays as it is.
     #[serde(default)]
     pub without: Vec<String>,
+    /// A pass goes on by so many names a second at most; none is as fast as it goes.
+    #[serde(default)]
+    pub rate: Option<u64>,
 }
 
 /// What of an order may be changed later; what is none stays.
@@ -90,6 +93,9 @@ pub struct Reorder {
     /// See [`Assimilate::without`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without: Option<Vec<String>>,
+    /// See [`Assimilate::rate`]; 0 is as fast as it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
 }
 
 fn yes() -> bool {
@@ -313,6 +319,9 @@ impl Assimilate {
         if !(1..=RESCAN_AT_MOST).contains(&self.every_seconds) {
             return invalid("between two passes is a second at least, and at most a year");
         }
+        if self.rate == Some(0) {
+            return invalid("a pass goes on by a name a second at least");
+        }
         if self.without.len() > WITHOUT_AT_MOST {
             return Err(AssimilateError::Invalid(format!("a root leaves out {WITHOUT_AT_MOST} folders at most")));
         }
@@ -390,6 +399,7 @@ mod tests {
             watch: true,
             write: false,
             without: Vec::new(),
+            rate: None,
         };
         let noted = |name: &&str| Noted { name: (*name).to_owned(), reason: String::new() };
         RootInfo {

@@ -206,15 +206,22 @@ impl<'a> Pass<'a> {
             self.unread.retain(|unread| !info.order.leaves_out(unread.name.as_bytes()));
         }
         let from = (!after.is_empty()).then_some(&after[..]);
+        // Lists wait for parts, which are not slowed down.
+        let rate = info.order.rate.filter(|_| self.is_whole());
+        let (began, mut walked) = (self.core.clock.monotonic(), 0);
+        let at_once = rate.map_or(ASSIMILATED_AT_ONCE, |rate| ASSIMILATED_AT_ONCE.min(rate as usize));
         let mut walk = self.holdings.walk(self.names.as_bytes(), from);
         loop {
-            let found = self.open.note(walk.next(ASSIMILATED_AT_ONCE).await).map_err(|error| self.failed(&error))?;
+            let found = self.open.note(walk.next(at_once).await).map_err(|error| self.failed(&error))?;
             let Some(last) = found.last().map(|found| found.name().to_vec()) else {
                 return self.stretch(Vec::new(), after, None).await;
             };
+            walked += found.len() as u64;
             self.stretch(found, after, Some(&last)).await?;
             after = last;
             self.note(&after).await?;
+            let due = began + rate.map_or(Duration::ZERO, |rate| Duration::from_millis(walked * 1000 / rate));
+            self.core.clock.sleep(due.saturating_sub(self.core.clock.monotonic())).await;
         }
     }
 

@@ -214,12 +214,13 @@ impl RootInfo {
 
 impl Reorder {
     fn applied(&self, order: &Assimilate) -> Assimilate {
-        let Self { every_seconds, partial_lists, watch, without } = self.clone();
+        let Self { every_seconds, partial_lists, watch, without, rate } = self.clone();
         Assimilate {
             every_seconds: every_seconds.unwrap_or(order.every_seconds),
             partial_lists: partial_lists.unwrap_or(order.partial_lists),
             watch: watch.unwrap_or(order.watch),
             without: without.unwrap_or_else(|| order.without.clone()),
+            rate: rate.or(order.rate).filter(|rate| *rate > 0),
             ..order.clone()
         }
     }

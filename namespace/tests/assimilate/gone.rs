@@ -59,3 +59,26 @@ async fn refused_names_are_told_page_by_page() {
     assert_eq!(all, ["6e80", "6ebf", "6ee9", "6ef0", "6eff"]);
     assert!(matches!(house.namespace.refused_names(root.id, "n", 1).await, Err(AssimilateError::Invalid(_))));
 }
+
+/// A pass asked a server that others need for all of its names as fast as it answers. Pages are smaller, and between them
+/// it is waited: of the names of a first pass only some are there at first.
+#[tokio::test]
+async fn a_pass_goes_on_as_fast_as_it_is_told() {
+    let names: Vec<String> = (0..40).map(|number| format!("{number:02}")).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    let house = House::new("rate", &files).await;
+    let root = house.start(Assimilate { rate: Some(10), partial_lists: true, ..order(60) }).await;
+    let mut seen = Vec::new();
+    let left = |seen: &[usize]| seen.last().is_none_or(|last| *last < 40);
+    while left(&seen) {
+        let keys = house.keys("").await.unwrap().len();
+        if seen.last() != Some(&keys) {
+            seen.push(keys);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(seen.iter().filter(|keys| **keys > 0).count() >= 3, "{seen:?}");
+    house.until(root.id, |root| root.complete).await;
+    let faster = Reorder { rate: Some(0), ..Reorder::default() };
+    assert_eq!(house.namespace.reorder(root.id, faster).await.unwrap().order.rate, None);
+}
