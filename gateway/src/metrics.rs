@@ -239,7 +239,15 @@ mod tests {
         stats.silo("hot", |silo| silo.errors += 2);
         stats.add(|all| all.moves_done = 5);
         let backup = BackupStatus { covered: Some(1_700_000_000_999), ..BackupStatus::default() };
-        let root = RootGauge { root: 3, passed: Some(1_700_000_001_999), gone: 4, unread: 5, unfilled: 6, stuck: 7, broken: 8 };
+        let root = RootGauge {
+            root: 3,
+            passed: Some(1_700_000_001_999),
+            gone: 4,
+            unread: 5,
+            unfilled: 6,
+            stuck: 7,
+            broken: 8,
+        };
         let never = RootGauge { root: 9, passed: None, ..root };
         let text = metrics.encode(&stats.snapshot(), &backup, &[root, never]);
         assert!(!text.contains("holdall_root_passed_timestamp_seconds{root=\"9\"}"), "{text}");

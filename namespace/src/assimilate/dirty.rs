@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::limits::{DIRTY_FOLDERS, DIRTY_IN_ALL, DIRTY_JOINED, DIRTY_NAMES, GONE_AGAIN, LOOK_AGAIN_AFTER, LOOK_AGAIN_AT_MOST};
+use crate::limits::{
+    DIRTY_FOLDERS, DIRTY_IN_ALL, DIRTY_JOINED, DIRTY_NAMES, GONE_AGAIN, LOOK_AGAIN_AFTER, LOOK_AGAIN_AT_MOST,
+};
 use crate::table::roots::RootId;
 
 /// A name of a root, raw.
@@ -94,7 +96,12 @@ impl Dirty {
             return;
         }
         let covered: Vec<Vec<u8>> = self.names.get(&root).map_or_else(Vec::new, |names| {
-            names.range(prefix.clone()..).map(|(name, _)| name).take_while(|name| name.starts_with(&prefix)).cloned().collect()
+            names
+                .range(prefix.clone()..)
+                .map(|(name, _)| name)
+                .take_while(|name| name.starts_with(&prefix))
+                .cloned()
+                .collect()
         });
         for name in covered {
             self.remove(root, &name);

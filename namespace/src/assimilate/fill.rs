@@ -88,7 +88,8 @@ impl Core {
                     wanted.push((read_key(key)?, row));
                 }
             }
-            let fills = wanted.into_iter().map(|(key, row)| async move { (self.fill_one(bucket, &key, &row).await, key) });
+            let fills =
+                wanted.into_iter().map(|(key, row)| async move { (self.fill_one(bucket, &key, &row).await, key) });
             let mut fills = stream::iter(fills).buffer_unordered(LOOKS_AT_ONCE);
             while let Some((missing, key)) = fills.next().await {
                 if let Some(reason) = missing? {

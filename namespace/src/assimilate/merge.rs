@@ -44,13 +44,14 @@ fn step(found: Found, row: Option<NameRow>) -> Option<Step> {
         (Found::Refused { name, .. }, Some(row)) if matches!(row.state, NameState::Made(_)) => {
             Some(Step::Gone(name, row))
         }
-        (Found::Refused { name, reason } | Found::Archived { name, reason }, row) => match row.as_ref().map(|row| &row.state)
-        {
-            Some(NameState::Refused(known)) if *known == reason => None,
-            // What was archived is there all the same.
-            Some(NameState::Made(_) | NameState::Shown { .. } | NameState::Moved(_) | NameState::Hidden) => None,
-            Some(NameState::Refused(_)) | None => Some(Step::Refused(name, reason, row)),
-        },
+        (Found::Refused { name, reason } | Found::Archived { name, reason }, row) => {
+            match row.as_ref().map(|row| &row.state) {
+                Some(NameState::Refused(known)) if *known == reason => None,
+                // What was archived is there all the same.
+                Some(NameState::Made(_) | NameState::Shown { .. } | NameState::Moved(_) | NameState::Hidden) => None,
+                Some(NameState::Refused(_)) | None => Some(Step::Refused(name, reason, row)),
+            }
+        }
     }
 }
 

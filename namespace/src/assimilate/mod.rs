@@ -6,7 +6,7 @@
 //!
 //! **Who wins.** A key that was written or deleted through S3 follows its name no more. Otherwise a name that changed makes a
 //! new version, and a name that is gone takes its object with it, unless the object's bytes were moved away before.
-//! Objects are taken away by a pass that saw everything, or after two looks at a name that was told to be gone; not many at
+//! Objects are taken away by a pass that saw everything but what it could not look at, or after two looks at a name that was told to be gone; not many at
 //! once, by both together, unless somebody confirms.
 
 use holdall_silos::holdings::Held;
@@ -452,7 +452,9 @@ mod tests {
     fn what_is_left_out_is_not_waited_for() {
         let mut info = RootInfo { complete: true, ..info("", &[], &["in/locked/", "in/shut/"]) };
         info.order.without = vec!["in/locked/".to_owned()];
-        assert!(info.has_seen("in/locked/a") && info.has_seen_all("in/locked/") && info.has_seen_all("in/locked/deep/"));
+        assert!(
+            info.has_seen("in/locked/a") && info.has_seen_all("in/locked/") && info.has_seen_all("in/locked/deep/")
+        );
         assert!(!info.has_seen("in/shut/a") && !info.has_seen_all("in/"));
         assert_eq!(info.unseen("in/").map(|noted| &*noted.name), Some("in/shut/"));
         info.order.without.push("in/shut/".to_owned());

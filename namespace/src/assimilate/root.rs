@@ -12,9 +12,7 @@ use crate::engine::{self, Key, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Inventory, load_roots};
-use crate::limits::{
-    ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, COMMIT_TRIES, LIST_PAGE, MAX_ROOTS, SURVEYED,
-};
+use crate::limits::{ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, COMMIT_TRIES, LIST_PAGE, MAX_ROOTS, SURVEYED};
 use crate::namespace::{Core, Namespace};
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
 use crate::table::projections::intents;
@@ -66,7 +64,8 @@ impl Core {
         let settled = self.refuse_overlap(order)?;
         // Keys that an earlier root made may lack headers still.
         let keys = objects::prefix(bucket.incarnation, &order.into);
-        let none = self.engine.range(keys.clone()..after_prefix(&keys), 1, usize::MAX).await.map_err(Fault::from)?.is_empty();
+        let none =
+            self.engine.range(keys.clone()..after_prefix(&keys), 1, usize::MAX).await.map_err(Fault::from)?.is_empty();
         let in_part = if none { 0 } else { often() };
         let (now, incarnation, order) = (self.clock.now(), bucket.incarnation, order.clone());
         let decide = move |rows: &Rows| -> Result<_, AssimilateError> {
@@ -240,9 +239,9 @@ impl Survey {
                 }
                 Err(reason) => (held.name, reason),
             },
-            Found::Refused { name, reason }
-            | Found::Archived { name, reason }
-            | Found::Unread { name, reason } => (name, reason),
+            Found::Refused { name, reason } | Found::Archived { name, reason } | Found::Unread { name, reason } => {
+                (name, reason)
+            }
         };
         if self.refused.len() < TOLD {
             self.refused.push(Noted::of(&refused.0, refused.1));

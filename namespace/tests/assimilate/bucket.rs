@@ -40,7 +40,8 @@ impl Theirs {
             ("HEAD", _) if self.throttles && !key.is_empty() => "HTTP/1.1 503 Slow Down\r\n\r\n".to_owned(),
             ("GET", None) if query.contains("list-type=2") => said("200 OK", "", &self.list(query)),
             ("GET", Some(_)) if query.contains("tagging") && !self.shut => {
-                let tags = self.tags.iter().map(|(key, value)| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>"));
+                let tags =
+                    self.tags.iter().map(|(key, value)| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>"));
                 said("200 OK", "", &format!("<Tagging><TagSet>{}</TagSet></Tagging>", tags.collect::<String>()))
             }
             ("GET" | "HEAD", Some(text)) if !query.contains("tagging") => {
@@ -48,7 +49,8 @@ impl Theirs {
                 let tags = if self.tags.is_empty() { String::new() } else { tags };
                 let head = format!(
                     "{tags}etag: \"e1\"\r\nlast-modified: Fri, 02 Jan 2026 03:04:05 GMT\r\ncontent-type: text/x-others\r\n\
-                            x-amz-meta-kept: kept\r\n");
+                            x-amz-meta-kept: kept\r\n"
+                );
                 let range = headers.iter().find_map(|line| line.strip_prefix("range: bytes=")?.split_once('-'));
                 match range {
                     Some((from, to)) => {
@@ -56,7 +58,9 @@ impl Theirs {
                         let place = format!("content-range: bytes {from}-{to}/{}\r\n", text.len());
                         said("206 Partial Content", &format!("{head}{place}"), &text[from..=to])
                     }
-                    None if method == "HEAD" => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{head}\r\n", text.len()),
+                    None if method == "HEAD" => {
+                        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{head}\r\n", text.len())
+                    }
                     None => said("200 OK", &head, text),
                 }
             }
@@ -69,10 +73,14 @@ impl Theirs {
         let page = |links: &str| format!("<html><title>Index of /files</title>{links}</html>");
         let date = "last-modified: Fri, 02 Jan 2026 03:04:05 GMT\r\n";
         match (method, path) {
-            ("GET", "") => said("200 OK", date, &page("<a href=\"a\">a</a><a href=\"b\">b</a><a href=\"locked/\">locked/</a>")),
+            ("GET", "") => {
+                said("200 OK", date, &page("<a href=\"a\">a</a><a href=\"b\">b</a><a href=\"locked/\">locked/</a>"))
+            }
             ("GET", "locked/") if !self.shut => said("200 OK", date, &page("<a href=\"c\">c</a>")),
             ("HEAD", "b") if self.lost => said("404 Not Found", "", ""),
-            ("HEAD", "a" | "b" | "locked/c") => format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n{date}etag: \"e1\"\r\n\r\n"),
+            ("HEAD", "a" | "b" | "locked/c") => {
+                format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n{date}etag: \"e1\"\r\n\r\n")
+            }
             (_, path) if path.starts_with("locked/") => said("403 Forbidden", "", ""),
             _ => said("404 Not Found", "", ""),
         }
