@@ -113,6 +113,11 @@ pub trait Holdings: Send + Sync + 'static {
         false
     }
 
+    /// Whether each write to a name shows in its validator, also where its writer set the time of it back.
+    async fn shows_every_write(&self) -> Result<bool, SiloError> {
+        Ok(true)
+    }
+
     /// Watches the names that begin with `prefix`: what changes after this answered is told as it happens, as far as the
     /// silo shows it. Otherwise why nothing is, in one sentence fragment.
     async fn watch(&self, prefix: &[u8]) -> Result<Box<dyn Watch>, String> {

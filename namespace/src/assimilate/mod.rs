@@ -37,6 +37,7 @@ mod turns;
 mod watch;
 
 pub(crate) use find::{Looking, Sought, held};
+pub(crate) use follow::OddBlock;
 pub use gauge::RootGauge;
 pub use hash::Hashed;
 pub use queue::Notifications;

@@ -5,8 +5,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 
+use holdall_namespace::engine::{Write as Change, commit};
 use holdall_namespace::inventory::CredentialsFrom;
 use holdall_namespace::job::OrderError;
+use holdall_namespace::table::extents::ExtentRow;
+use holdall_namespace::table::{decode, encode};
 
 use super::*;
 
@@ -78,6 +81,9 @@ impl Theirs {
             }
             ("GET", "locked/") if !self.shut => said("200 OK", date, &page("<a href=\"c\">c</a>")),
             ("HEAD", "b") if self.lost => said("404 Not Found", "", ""),
+            ("GET", "a") => {
+                said("206 Partial Content", &format!("{date}etag: \"e1\"\r\ncontent-range: bytes 0-0/1\r\n"), "x")
+            }
             ("HEAD", "a" | "b" | "locked/c") => {
                 format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n{date}etag: \"e1\"\r\n\r\n")
             }
@@ -282,4 +288,31 @@ async fn a_silo_that_hangs_holds_up_no_other_ones_keys() {
         _ = waiting => panic!("what hangs does not answer"),
         text = other => assert_eq!(text.unwrap(), "here"),
     }
+}
+
+/// A file on a server that tells no time of a change itself was written to, and its time set back: once it had checksums each
+/// read of it was a 503, for ever. A folder's file that does so is damaged, and stays an error.
+#[tokio::test]
+async fn a_write_that_does_not_show_is_followed_once_it_is_read() {
+    let engine = Arc::new(Memory::new());
+    let house = House::over(Arc::clone(&engine) as Arc<dyn Engine>, "back", &[("a", "x")]).await;
+    lent(&house, &[]).await;
+    let files = house.start(Assimilate { silo: "files".to_owned(), into: "files/".to_owned(), ..order(3600) }).await;
+    let nas = house.namespace.assimilate(order(3600)).await.unwrap();
+    for root in [files.id, nas.id] {
+        house.until(root, |root| root.complete).await;
+    }
+    let tag = house.open("files/a").await.unwrap().object.etag;
+    // As if both had been hashed when they had other bytes.
+    let (from, to) = (vec![tables::EXTENTS], vec![tables::EXTENTS + 1]);
+    for (at, row) in engine.range(from..to, 100, usize::MAX).await.unwrap().iter() {
+        let mut row: ExtentRow = decode(row).unwrap();
+        row.blocks = Some(vec![1]);
+        let write = Change::Put(at.to_vec(), encode(&row));
+        commit(&*engine, Vec::new(), move |_| Ok::<_, ()>((vec![write.clone()], ()))).await.unwrap();
+    }
+    assert!(house.get("files/a").await.is_err() && house.get("in/a").await.is_err());
+    assert_eq!(house.get("files/a").await.unwrap(), "x");
+    assert_ne!(house.open("files/a").await.unwrap().object.etag, tag, "it is another version");
+    assert!(house.get("in/a").await.is_err());
 }

@@ -183,6 +183,10 @@ impl Holdings for Site {
         Ok(format!("{} {}/{}", WORDS.family, place.base, place.prefix))
     }
 
+    async fn shows_every_write(&self) -> Result<bool, SiloError> {
+        Ok(false)
+    }
+
     async fn facts(&self) -> Result<Facts, SiloError> {
         self.here.glance().await?;
         let ask = Ask::new(Method::GET, &self.here.key(self.here.list.as_deref().unwrap_or_default()));

@@ -175,6 +175,10 @@ impl Holdings for Lent {
         Ok(format!("{FAMILY} {}{root}", self.sftp().line.peer))
     }
 
+    async fn shows_every_write(&self) -> Result<bool, SiloError> {
+        Ok(false)
+    }
+
     async fn facts(&self) -> Result<Facts, SiloError> {
         self.root().await?;
         let family = FAMILY.to_owned();
