@@ -6,7 +6,7 @@ use super::*;
 /// key was back.
 #[tokio::test]
 async fn a_key_that_was_written_and_deleted_before_the_pass_stays_away() {
-    let house = House::new("back", &[("a", "theirs"), ("b", "theirs")]).await;
+    let house = House::new("unseen", &[("a", "theirs"), ("b", "theirs")]).await;
     let root = house.namespace.assimilate(order(60)).await.unwrap();
     house.put("in/a", "mine", Condition::default()).await.unwrap();
     house.delete("in/a").await;
