@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use holdall_namespace::assimilate::RootGauge;
 use holdall_namespace::backup::BackupStatus;
 use holdall_namespace::stats::Snapshot;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -43,6 +44,11 @@ struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Operation {
     operation: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Root {
+    root: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -102,11 +108,12 @@ impl Metrics {
     }
 
     /// Everything as text, the namespace's counters included.
-    pub fn encode(&self, snapshot: &Snapshot, backup: &BackupStatus) -> String {
+    pub fn encode(&self, snapshot: &Snapshot, backup: &BackupStatus, roots: &[RootGauge]) -> String {
         let mut text = String::new();
         let written = encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &of_namespace(snapshot)))
             .and_then(|()| encode_registry(&mut text, &of_backup(backup)))
+            .and_then(|()| encode_registry(&mut text, &of_roots(roots)))
             .and_then(|()| encode_eof(&mut text));
         written.expect("writing to a string cannot fail");
         text
@@ -187,6 +194,38 @@ fn of_backup(now: &BackupStatus) -> Registry {
     registry
 }
 
+/// What is taken over, by root. A root that was never passed has no time.
+fn of_roots(roots: &[RootGauge]) -> Registry {
+    let mut registry = Registry::with_prefix("holdall");
+    let passed = Family::<Root, Gauge>::default();
+    for root in roots {
+        if let Some(at) = root.passed {
+            passed.get_or_create(&Root { root: root.root }).set(at / 1000);
+        }
+    }
+    registry.register_with_unit("root_passed_timestamp", "When the last pass of a root ended", Unit::Seconds, passed);
+    let gauge = |name, help, value: fn(&RootGauge) -> u64, registry: &mut Registry| {
+        let family = Family::<Root, Gauge>::default();
+        for root in roots {
+            family.get_or_create(&Root { root: root.root }).set(value(root) as i64);
+        }
+        registry.register(name, help, family);
+    };
+    let gone = "Names of a root that are gone, and wait for somebody to confirm it";
+    gauge("root_names_gone", gone, |root| root.gone, &mut registry);
+    let unread = "Names and folders that the last pass of a root could not look at";
+    gauge("root_names_unread", unread, |root| root.unread, &mut registry);
+    let unfilled = "Keys of a root whose headers could not be asked for";
+    gauge("root_keys_unfilled", unfilled, |root| root.unfilled, &mut registry);
+    gauge("root_keys_stuck", "Keys of a root that its tree cannot hold", |root| root.stuck, &mut registry);
+    let broken = Family::<Root, Counter>::default();
+    for root in roots {
+        broken.get_or_create(&Root { root: root.root }).inc_by(root.broken);
+    }
+    registry.register("root_passes_broken", "Passes of a root that broke off", broken);
+    registry
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,7 +240,18 @@ mod tests {
         stats.silo("hot", |silo| silo.errors += 2);
         stats.add(|all| all.moves_done = 5);
         let backup = BackupStatus { covered: Some(1_700_000_000_999), ..BackupStatus::default() };
-        let text = metrics.encode(&stats.snapshot(), &backup);
+        let root = RootGauge {
+            root: 3,
+            passed: Some(1_700_000_001_999),
+            gone: 4,
+            unread: 5,
+            unfilled: 6,
+            stuck: 7,
+            broken: 8,
+        };
+        let never = RootGauge { root: 9, passed: None, ..root };
+        let text = metrics.encode(&stats.snapshot(), &backup, &[root, never]);
+        assert!(!text.contains("holdall_root_passed_timestamp_seconds{root=\"9\"}"), "{text}");
         assert!(!text.contains("holdall_backup_snapshot"), "{text}");
         for line in [
             "holdall_s3_requests_total{operation=\"GetObject\",status=\"200\"} 1",
@@ -211,6 +261,12 @@ mod tests {
             "holdall_moves_done_total 5",
             "holdall_reads_open 0",
             "holdall_backup_covered_timestamp_seconds 1700000000",
+            "holdall_root_passed_timestamp_seconds{root=\"3\"} 1700000001",
+            "holdall_root_names_gone{root=\"3\"} 4",
+            "holdall_root_names_unread{root=\"3\"} 5",
+            "holdall_root_keys_unfilled{root=\"9\"} 6",
+            "holdall_root_keys_stuck{root=\"3\"} 7",
+            "holdall_root_passes_broken_total{root=\"3\"} 8",
             "# EOF",
         ] {
             assert_eq!(text.matches(&format!("{line}\n")).count(), 1, "{line} in\n{text}");

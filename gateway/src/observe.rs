@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn text(observer: &Observer) -> String {
-        observer.metrics.encode(&Snapshot::default(), &BackupStatus::default())
+        observer.metrics.encode(&Snapshot::default(), &BackupStatus::default(), &[])
     }
 
     #[tokio::test]

@@ -277,14 +277,20 @@ pub const PASS_NOTE: Duration = Duration::from_secs(1);
 pub const PASS_REST: Duration = Duration::from_secs(10);
 /// Prefixes that were passed before the first pass came there.
 pub const SEEN_KEPT: usize = 64;
+/// Folders that one root leaves out.
+pub const WITHOUT_AT_MOST: usize = 100;
 /// Names that could not be looked at, as many as are noted.
 pub const UNREAD_KEPT: usize = 100;
 /// Names that a pass may take away without asking: of a small root so many,
 pub const GONE_AT_LEAST: u64 = 10;
 /// and never more.
 pub const GONE_AT_MOST: usize = 1000;
-/// Names that requests look for in silos at once.
+/// Objects whose headers could not be asked for, as many as a pass logs by name.
+pub const UNFILLED_TOLD: u64 = 20;
+/// Names that are looked for in one silo at once,
 pub const LOOKS_AT_ONCE: usize = 16;
+/// and how long a request waits for its turn: past the time after which a silo counts as silent.
+pub const LOOK_PATIENCE: Duration = Duration::from_secs(10);
 /// A name that was not in a silo is believed not to be there for this long,
 pub const ABSENT: Duration = Duration::from_secs(5);
 /// of so many names at most.
@@ -299,8 +305,10 @@ pub const LIST_ASK: Duration = Duration::from_secs(1);
 pub const DIRTY_JOINED: Duration = Duration::from_millis(300);
 /// How often it is looked which names are due.
 pub const DIRTY_BEAT: Duration = Duration::from_millis(100);
-/// Names that were told and wait to be looked at; where there are more of them, the root is passed.
+/// Names of one root that were told and wait to be looked at; where there are more of them, the root is passed.
 pub const DIRTY_NAMES: usize = 20_000;
+/// Such names of all roots together; where there are more of them, the root with most of them is passed.
+pub const DIRTY_IN_ALL: usize = 10 * DIRTY_NAMES;
 /// Folders of one root that were told and wait, likewise.
 pub const DIRTY_FOLDERS: usize = 64;
 /// A name that was not there is looked at again after this before that counts.

@@ -12,6 +12,7 @@ use futures_util::{StreamExt, stream};
 use holdall_silos::silo::Pieces;
 use holdall_silos::{SiloError, Validator};
 
+use crate::assimilate::OddBlock;
 use crate::clock::Clock;
 use crate::digest::block_sum;
 use crate::extent::{Location, Number, Replica, ReplicaState, SiloId, Slice};
@@ -252,7 +253,7 @@ impl ExtentReader {
         if sum.is_some_and(|sum| block_sum(&block) != sum) {
             open.silo.note_damage();
             tracing::error!(silo = %open.silo.row.name, place = %open.location.1, block = index, "block does not match");
-            return Err(Failure::Damaged { block: index });
+            return Err(Failure::Damaged { block: index, found: block_sum(&block) });
         }
         open.silo.note_read(length as u64);
         let (from, to) = (self.at - open.block_at, (self.end - open.block_at).min(length as u64));
@@ -303,12 +304,16 @@ impl ExtentReader {
             Failure::Silo(SiloError::Mismatch { .. }) | Failure::Damaged { .. }
                 if let Some(name) = foreign(place.as_ref()) =>
             {
-                self.core.look_again(silo.id, name).await;
+                let odd = match failure {
+                    Failure::Damaged { block, found } => odd_block(place.as_ref(), self.row.size, *block, *found),
+                    _ => None,
+                };
+                self.core.look_again(silo.id, name, odd).await;
                 let name = String::from_utf8_lossy(name);
                 Err(Fault::Unavailable(format!("`{name}` in silo `{}` was changed by others", silo.row.name)))
             }
             Failure::Index(fault) => Err(fault.clone()),
-            Failure::Damaged { block } => {
+            Failure::Damaged { block, .. } => {
                 let reason = format!("block {block} of {} KiB does not match its checksum", BLOCK >> 10);
                 Err(Fault::Damaged(format!("extent {} in silo `{}`: {reason}", self.id, silo.row.name)))
             }
@@ -363,12 +368,22 @@ fn foreign(place: Option<&Location>) -> Option<&[u8]> {
     }
 }
 
+/// Where in a file of others a block lies that is not what it was.
+fn odd_block(place: Option<&Location>, size: u64, block: u64, found: u64) -> Option<OddBlock> {
+    let Some(Location::InPlace { whole, offset, .. }) = place else { return None };
+    let from = block * BLOCK;
+    let range = offset + from..offset + (from + BLOCK).min(size);
+    Some(OddBlock { whole: *whole, range, found })
+}
+
 enum Failure {
     Silo(SiloError),
     Index(Fault),
     /// A block is not what was written.
     Damaged {
         block: u64,
+        /// Its checksum as it was read.
+        found: u64,
     },
 }
 

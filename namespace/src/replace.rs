@@ -198,9 +198,10 @@ impl Core {
         let number = Arc::new(session.take());
         for _ in 0..COMMIT_TRIES {
             let mut plan = self.plan_replace(bucket, &key).await.map_err(NotReplaced::Fault)?;
-            if plan.old.is_none()
-                && only.is_none()
+            // What no pass saw yet would be made an object by the next one: it is known from here on, and hidden.
+            if only.is_none()
                 && self.seek(bucket, name, Sought::Now).await.map_err(NotReplaced::Fault)?
+                && plan.old.is_none()
             {
                 plan = self.plan_replace(bucket, &key).await.map_err(NotReplaced::Fault)?;
             }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use holdall_namespace::assimilate::{Assimilate, AssimilateError, RootInfo};
+use holdall_namespace::assimilate::{Assimilate, AssimilateError, Noted, Reorder, RootInfo};
 use holdall_namespace::bucket::{Bucket, BucketError};
 use holdall_namespace::clock::SystemClock;
 use holdall_namespace::engine::{Engine, memory::Memory};
@@ -26,6 +26,10 @@ use holdall_namespace::remove_silo::RemoveSiloError;
 use holdall_namespace::table::{key as tables, names};
 use holdall_namespace::{Namespace, Options};
 
+#[path = "assimilate/bucket.rs"]
+mod bucket;
+#[path = "assimilate/gone.rs"]
+mod gone;
 #[path = "assimilate/hash.rs"]
 mod hash;
 #[path = "support/held.rs"]
@@ -55,6 +59,8 @@ fn order(every_seconds: u64) -> Assimilate {
         bucket: "photos".parse().unwrap(),
         into: "in/".to_owned(),
         partial_lists: false,
+        without: Vec::new(),
+        rate: None,
         every_seconds,
         watch: false,
         write: false,

@@ -26,7 +26,7 @@ pub struct Held {
     pub unsettled: bool,
     /// The silo's own entity tag without its quotes, where it has one.
     pub etag: Option<String>,
-    /// Whether `system` and `user` are all there is. A walk of a bucket sees no more than a listing tells, which may be
+    /// Whether `system`, `user` and `tags` are all there is. A walk of a bucket sees no more than a listing tells, which may be
     /// nothing of either; a look sees it all.
     pub complete: bool,
     /// Headers that came with it, lower-case names, as a GET would send them.
@@ -34,6 +34,8 @@ pub struct Held {
     /// User metadata, lower-case names without a prefix. Of a file: `file-owner`, `file-group`, `file-permissions`, as
     /// AWS `DataSync` calls them.
     pub user: Vec<(String, String)>,
+    /// Tags, where the silo has any beside metadata.
+    pub tags: Vec<(String, String)>,
 }
 
 /// One step of a walk.
@@ -43,6 +45,13 @@ pub enum Found {
     Held(Held),
     /// A name that never can: a device, a link that leads nowhere or out.
     Refused {
+        /// Which.
+        name: Vec<u8>,
+        /// Why, in one sentence fragment.
+        reason: String,
+    },
+    /// A name whose bytes are there, and cannot be read before it is restored.
+    Archived {
         /// Which.
         name: Vec<u8>,
         /// Why, in one sentence fragment.
@@ -62,7 +71,7 @@ impl Found {
     pub fn name(&self) -> &[u8] {
         match self {
             Self::Held(held) => &held.name,
-            Self::Refused { name, .. } | Self::Unread { name, .. } => name,
+            Self::Refused { name, .. } | Self::Archived { name, .. } | Self::Unread { name, .. } => name,
         }
     }
 }
@@ -102,6 +111,11 @@ pub trait Holdings: Send + Sync + 'static {
     fn same_file(&self, one: &Validator, other: &Validator) -> bool {
         let _ = (one, other);
         false
+    }
+
+    /// Whether each write to a name shows in its validator, also where its writer set the time of it back.
+    async fn shows_every_write(&self) -> Result<bool, SiloError> {
+        Ok(true)
     }
 
     /// Watches the names that begin with `prefix`: what changes after this answered is told as it happens, as far as the

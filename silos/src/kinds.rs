@@ -127,10 +127,15 @@ fn disk(kinds: &[Kind]) -> Known {
     folder("disk", kinds, &["`tmpfs` and `ramfs` are lost with the machine, and said not to be durable."])
 }
 
+/// SFTP tells when a file was last written to, as its writer says.
+const SET_BACK: &str = "Of what is taken over, a rewrite of the same size whose writer sets the time back (`touch -r`) is not \
+                        seen: there is no time of the change itself.";
+
 fn over_sshfs(kind: Kind) -> Known {
     let limits = [
         "Folders cannot be flushed: that a new name survives a power loss is the word of the server's file system.",
         "Times have whole seconds.",
+        SET_BACK,
     ];
     folder("sshfs", &[kind], &limits)
 }
@@ -194,6 +199,7 @@ fn of_sftp() -> Known {
         "By the machine's own `ssh` program, in whose known hosts the server has to be; a password is asked for by nobody.",
         "Bytes are flushed where the server can (OpenSSH can); folders cannot be, so that a new name's survival is its word.",
         "Times have whole seconds. Of others' files links are not followed, and names that are not UTF-8 are refused.",
+        SET_BACK,
     ];
     files(sftp::FAMILY, "SFTP", "sftp://user@host/path", Promise::Always, Promise::Probed, &limits)
 }

@@ -27,6 +27,13 @@ impl Attempt {
     pub fn name(&self) -> String {
         format!("{:x}-{:x}", self.number.0, self.number.1)
     }
+
+    /// The number of what is called so.
+    pub fn number_of(name: &str) -> Option<(u64, u64)> {
+        let (session, number) = name.split_once('-')?;
+        let hex = |text| u64::from_str_radix(text, 16).ok();
+        Some((hex(session)?, hex(number)?))
+    }
 }
 
 impl fmt::Display for Attempt {
@@ -40,9 +47,7 @@ impl FromStr for Attempt {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (number, owner) = text.split_once('.').ok_or(())?;
-        let (session, number) = number.split_once('-').ok_or(())?;
-        let hex = |text| u64::from_str_radix(text, 16).map_err(drop);
-        let attempt = Self { number: (hex(session)?, hex(number)?), owner: owner.parse().map_err(drop)? };
+        let attempt = Self { number: Self::number_of(number).ok_or(())?, owner: owner.parse().map_err(drop)? };
         // Whatever is spelled otherwise is none of ours.
         if attempt.to_string() == text { Ok(attempt) } else { Err(()) }
     }

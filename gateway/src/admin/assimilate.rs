@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use holdall_namespace::assimilate::{Assimilate, Noted, RootInfo, Survey};
+use holdall_namespace::assimilate::{Assimilate, Refused, Reorder, RootInfo, Survey};
 use http::HeaderName;
 use http::StatusCode;
 use http::header::LOCATION;
@@ -61,7 +61,7 @@ pub(super) async fn refused(
     State(admin): State<Arc<Admin>>,
     Named(id): Named<u32>,
     Asked(page): Asked<Page>,
-) -> Result<Json<Vec<Noted>>, Problem> {
+) -> Result<Json<Vec<Refused>>, Problem> {
     Ok(Json(admin.state.namespace.refused_names(id, &page.after, PAGE).await?))
 }
 
@@ -72,6 +72,14 @@ pub(super) async fn conflicts(
 ) -> Result<Json<Vec<ConflictView>>, Problem> {
     let conflicts = admin.state.namespace.conflicts(id, &page.after, PAGE).await?;
     Ok(Json(conflicts.into_iter().map(ConflictView::from).collect()))
+}
+
+pub(super) async fn set(
+    State(admin): State<Arc<Admin>>,
+    Named(id): Named<u32>,
+    Sent(reorder): Sent<Reorder>,
+) -> Result<Json<RootView>, Problem> {
+    Ok(Json(view(&admin, admin.state.namespace.reorder(id, reorder).await?)))
 }
 
 pub(super) async fn confirm(State(admin): State<Arc<Admin>>, Named(id): Named<u32>) -> Result<Json<RootView>, Problem> {

@@ -31,7 +31,9 @@ pub(super) async fn readyz(State(admin): State<Arc<Admin>>) -> (StatusCode, &'st
 /// Counters in the text form of `OpenMetrics`.
 pub(super) async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
     let namespace = &admin.state.namespace;
-    let text = admin.metrics.encode(&namespace.stats(), &namespace.backup_status());
+    // Where the index does not answer, everything else is told.
+    let roots = namespace.root_gauges().await.unwrap_or_default();
+    let text = admin.metrics.encode(&namespace.stats(), &namespace.backup_status(), &roots);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, kind)], text).into_response()
 }

@@ -93,6 +93,7 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/assimilate", "assimilate.start", post(assimilate::start)),
         route("POST", "/v1/assimilate/survey", "assimilate.survey", post(assimilate::survey)),
         route("GET", "/v1/assimilate/{id}", "assimilate.show", get(assimilate::show)),
+        route("PATCH", "/v1/assimilate/{id}", "assimilate.set", patch(assimilate::set)),
         route("DELETE", "/v1/assimilate/{id}", "assimilate.forget", delete(assimilate::forget)),
         route("GET", "/v1/assimilate/{id}/refused", "assimilate.refused", get(assimilate::refused)),
         route("GET", "/v1/assimilate/{id}/conflicts", "assimilate.conflicts", get(assimilate::conflicts)),

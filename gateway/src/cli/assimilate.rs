@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use holdall_namespace::assimilate::{Assimilate as Order, Noted, Survey};
+use holdall_namespace::assimilate::{Assimilate as Order, Noted, Refused, Reorder, Survey};
 
 use super::client::Endpoint;
 use super::exit::{Failure, Kind};
@@ -46,6 +46,12 @@ pub struct Assimilate {
     /// Leave it to passes to see what others change, where it could be seen when it happens.
     #[arg(long)]
     no_watch: bool,
+    /// Leave out the names that start with this, as a folder that may not be opened: nothing is made of them.
+    #[arg(long, value_name = "NAME/")]
+    without: Vec<String>,
+    /// Go on by so many names a second at most in each pass, as for a server that others need.
+    #[arg(long, value_name = "NAMES")]
+    rate: Option<u64>,
     /// Look at some of the names and take nothing over.
     #[arg(long)]
     dry_run: bool,
@@ -65,6 +71,27 @@ enum Command {
     Conflicts {
         /// The root's number.
         root: u32,
+    },
+    /// Change how a root is followed; what is not named stays as it is.
+    Set {
+        /// The root's number.
+        root: u32,
+        /// How long after a pass the silo is compared again.
+        #[arg(long, value_name = "TIME")]
+        every: Option<Span>,
+        /// Whether lists show what was found so far, instead of waiting for the rest.
+        #[arg(long, value_name = "BOOL")]
+        partial_lists: Option<bool>,
+        /// Whether what others change is looked at when it happens, where the silo shows it.
+        #[arg(long, value_name = "BOOL")]
+        watch: Option<bool>,
+        /// Leave out the names that start with this, as a folder that may not be opened: nothing is made of them, and what was
+        /// made stays. All that are to be left out are named; "" is none.
+        #[arg(long, value_name = "NAME/")]
+        without: Vec<String>,
+        /// Go on by so many names a second at most in each pass; 0 is as fast as it goes.
+        #[arg(long, value_name = "NAMES")]
+        rate: Option<u64>,
     },
     /// Take away what is gone from the silo, however much it is.
     Confirm {
@@ -88,6 +115,16 @@ pub(super) async fn run(context: &Context, command: Assimilate) -> Result<(), Fa
         }
         Some(Command::Status { root: Some(id) }) => status(context, &admin, id).await,
         Some(Command::Conflicts { root }) => conflicts(context, &admin, root).await,
+        Some(Command::Set { root, every, partial_lists, watch, without, rate }) => {
+            let every_seconds = every.map(|every| every.0.as_secs());
+            let without = (!without.is_empty()).then(|| without.into_iter().filter(|name| !name.is_empty()).collect());
+            let reorder = Reorder { every_seconds, partial_lists, watch, without, rate };
+            if reorder == Reorder::default() {
+                return Err(Failure::misuse("what is to be changed?"));
+            }
+            let root: RootView = admin.patch(&format!("/v1/assimilate/{root}"), &reorder).await?;
+            if context.global.json { print::json(&root) } else { print::line(sentence(&root)) }
+        }
         Some(Command::Confirm { root }) => {
             let root: RootView = admin.act(&format!("/v1/assimilate/{root}/confirm")).await?;
             if context.global.json { print::json(&root) } else { print::line(sentence(&root)) }
@@ -110,6 +147,8 @@ async fn order(context: &Context, admin: &Endpoint, command: Assimilate) -> Resu
         every_seconds: command.every.0.as_secs(),
         watch: !command.no_watch,
         write: command.read_write,
+        without: command.without,
+        rate: command.rate.filter(|rate| *rate > 0),
     };
     if command.dry_run {
         let survey: Survey = admin.post("/v1/assimilate/survey", &order).await?;
@@ -165,21 +204,22 @@ async fn status(context: &Context, admin: &Endpoint, id: u32) -> Result<(), Fail
         print::ndjson(&root)?;
     } else {
         print::line(sentence(&root))?;
-        root.unread.iter().try_for_each(|unread| print::line(format!("  not looked at: {}", line(unread))))?;
+        root.unread.iter().try_for_each(|unread| print::line(format!("  lists wait for: {}", line(unread))))?;
+        root.unlooked.iter().try_for_each(|unread| print::line(format!("  not looked at: {}", line(unread))))?;
         root.unbrought.iter().try_for_each(|one| print::line(format!("  not in the tree: {}", line(one))))?;
     }
     let mut after = String::new();
     loop {
-        let page: Vec<Noted> = admin.get(&format!("/v1/assimilate/{id}/refused?after={}", encode(&after))).await?;
+        let page: Vec<Refused> = admin.get(&format!("/v1/assimilate/{id}/refused?after={}", encode(&after))).await?;
         for refused in &page {
             if context.global.json {
                 print::ndjson(refused)?;
             } else {
-                print::line(format!("  no object: {}", line(refused)))?;
+                print::line(format!("  no object: {} ({})", refused.name, refused.reason))?;
             }
         }
         match page.last().filter(|_| page.len() == PAGE) {
-            Some(last) => after.clone_from(&last.name),
+            Some(last) => after.clone_from(&last.at),
             None => return Ok(()),
         }
     }
@@ -233,12 +273,16 @@ fn sentence(root: &RootView) -> String {
         (Some(_), Some(_)) => "; all bytes in place have checksums".to_owned(),
         _ => String::new(),
     };
+    let unfilled = root.unfilled_first.as_ref().filter(|_| !root.filled);
+    let unfilled = unfilled.map_or_else(String::new, |first| {
+        format!("; {} keys lack their headers, and nothing moves before: {}", root.unfilled, line(first))
+    });
     let behind = match (root.waiting, root.stuck) {
         (0, 0) => String::new(),
         (waiting, stuck) => format!("; {waiting} keys are to reach it, {stuck} cannot"),
     };
     format!(
-        "root {id} ({order}): {} names, {}, {} are no objects; {state}; changes are seen {}{told}{silent}{hashed}{behind}",
+        "root {id} ({order}): {} names, {}, {} are no objects; {state}; changes are seen {}{told}{silent}{hashed}{unfilled}{behind}",
         counts.names,
         print::bytes(counts.bytes),
         counts.refused,

@@ -48,6 +48,8 @@ pub(super) async fn run(context: &Context, command: Export) -> Result<(), Failur
         bucket: command.from.bucket,
         into: command.from.rest,
         partial_lists: true,
+        without: Vec::new(),
+        rate: None,
         // What others change there meanwhile is no concern of an export.
         every_seconds: if command.follow { RESCAN.as_secs() } else { RESCAN_AT_MOST },
         watch: command.follow,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use holdall_silos::SiloError;
 use holdall_silos::holdings::{Held, Holdings};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::Changes;
 use super::dirty::Dirty;
@@ -18,16 +18,17 @@ use super::touch::Taken;
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
 use crate::engine::{Priority, Read, Rows};
-use crate::extent::SiloId;
+use crate::extent::{Location, Replica, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
-use crate::limits::{ABSENT, ABSENT_KEPT, LIST_ASK, LIST_LOOK, LIST_PATIENCE, LOOKS_AT_ONCE};
+use crate::limits::{ABSENT, ABSENT_KEPT, LIST_ASK, LIST_LOOK, LIST_PATIENCE, LOOK_PATIENCE, LOOKS_AT_ONCE};
 use crate::name::ObjectKey;
 use crate::namespace::Core;
 use crate::session::Uncommitted;
 use crate::table::decode_row;
+use crate::table::extents::{ExtentRow, extent};
 use crate::table::names::{NameRow, name as name_key};
-use crate::table::objects::{ObjectRow, object, store};
+use crate::table::objects::{Data, ObjectRow, object, store};
 use crate::table::roots::{RootId, RootRow};
 use crate::table::tag::Tag;
 
@@ -53,11 +54,16 @@ pub(crate) struct Looking {
     pub(super) passing: Mutex<HashSet<Name>>,
     /// Roots whose last pass broke off, and until when they are left alone.
     pub(super) resting: Mutex<HashMap<RootId, Duration>>,
+    /// Passes that broke off here, by root.
+    pub(super) broken: Mutex<HashMap<RootId, u64>>,
     /// Names that somebody looks for now.
     looks: Mutex<HashMap<Name, Arc<tokio::sync::Mutex<()>>>>,
     /// Names that were not there, and until when that is believed.
     absent: Mutex<HashMap<Name, Duration>>,
-    at_once: Semaphore,
+    /// How many names more may be looked for, by silo.
+    at_once: Mutex<HashMap<SiloId, Arc<Semaphore>>>,
+    /// Passes that make objects whose headers are asked for later, by root.
+    pub(super) in_part: Mutex<HashMap<RootId, usize>>,
     /// Names that may have changed.
     pub(super) dirty: Mutex<Dirty>,
     /// There are such.
@@ -85,9 +91,11 @@ impl Default for Looking {
             asked: Mutex::default(),
             passing: Mutex::default(),
             resting: Mutex::default(),
+            broken: Mutex::default(),
             looks: Mutex::default(),
             absent: Mutex::default(),
-            at_once: Semaphore::new(LOOKS_AT_ONCE),
+            at_once: Mutex::default(),
+            in_part: Mutex::default(),
             dirty: Mutex::default(),
             touched: Notify::new(),
             taken: Mutex::default(),
@@ -131,7 +139,11 @@ impl Core {
 
     /// The silo of a root, and what others put there.
     pub(crate) fn silo_of(&self, root: &RootRow) -> Result<(Arc<OpenSilo>, Arc<dyn Holdings>), Fault> {
-        let open = Arc::clone(self.inventory().silo(root.silo)?);
+        self.holdings_of(root.silo)
+    }
+
+    fn holdings_of(&self, silo: SiloId) -> Result<(Arc<OpenSilo>, Arc<dyn Holdings>), Fault> {
+        let open = Arc::clone(self.inventory().silo(silo)?);
         let holdings = open.holdings.clone();
         let holdings = holdings.ok_or_else(|| Fault::Unavailable(format!("silo `{}` is ours", open.row.name)))?;
         Ok((open, holdings))
@@ -194,8 +206,27 @@ impl Core {
 
     /// Looks at a name; none where there is nothing that can be read.
     pub(super) async fn look_in(&self, root: &RootRow, name: &[u8]) -> Result<Option<Held>, Fault> {
-        let (open, holdings) = self.silo_of(root)?;
-        let _permit = self.looking.at_once.acquire().await.expect("it is never closed");
+        self.look_at_name(root.silo, name).await
+    }
+
+    /// Each silo is asked for so many names at once, whatever becomes of the others; whoever waits too long is told so.
+    async fn turn(&self, open: &OpenSilo) -> Result<OwnedSemaphorePermit, Fault> {
+        let at_once = {
+            let mut all = held(&self.looking.at_once);
+            Arc::clone(all.entry(open.id).or_insert_with(|| Arc::new(Semaphore::new(LOOKS_AT_ONCE))))
+        };
+        tokio::select! {
+            biased;
+            turn = at_once.acquire_owned() => Ok(turn.expect("it is never closed")),
+            () = self.clock.sleep(LOOK_PATIENCE) => {
+                Err(Fault::Unavailable(format!("silo `{}` is busy with other names", open.row.name)))
+            }
+        }
+    }
+
+    async fn look_at_name(&self, silo: SiloId, name: &[u8]) -> Result<Option<Held>, Fault> {
+        let (open, holdings) = self.holdings_of(silo)?;
+        let _turn = self.turn(&open).await?;
         match open.note(holdings.look(name).await) {
             Ok(held) => Ok(Some(held)),
             // Nothing lies in an empty folder in the silo's place.
@@ -204,7 +235,10 @@ impl Core {
                 stands.map(|()| None).map_err(|error| crate::store::silo_failed(&open, &error))
             }
             Err(SiloError::Mismatch { .. }) => Ok(None),
-            Err(error) => Err(crate::store::silo_failed(&open, &error)),
+            Err(error) => Err(match crate::store::silo_failed(&open, &error) {
+                Fault::Unavailable(failed) => Fault::Unavailable(format!("{failed}: {error}")),
+                fault => fault,
+            }),
         }
     }
 
@@ -233,11 +267,7 @@ impl Core {
                 asked = Some(now);
             }
             if now.saturating_sub(began) > LIST_PATIENCE {
-                let order = &row.info.order;
-                return Err(Fault::Unavailable(format!(
-                    "{order} is not listed completely yet: {}",
-                    row.info.counts.names
-                )));
+                return Err(Fault::Unavailable(row.info.why_unseen(names)));
             }
             self.clock.sleep(LIST_LOOK).await;
         }
@@ -253,8 +283,10 @@ impl Core {
 
     /// The same; false where there is nothing any more that could be asked.
     pub(super) async fn try_fill(&self, bucket: &Bucket, key: &ObjectKey, row: &ObjectRow) -> Result<bool, Fault> {
-        let found = self.root_of(bucket, key);
-        let Some((root, name)) = found else { return self.fill(bucket, key, row, None).await.map(|()| true) };
+        let Some((root, name)) = self.root_of(bucket, key) else {
+            let original = self.look_at_original(row).await?;
+            return self.fill(bucket, key, row, original.as_ref()).await.map(|()| true);
+        };
         let known = self.known_name(root.silo, name.as_bytes()).await?;
         let Some(held) = self.look_in(&root, name.as_bytes()).await? else {
             return Ok(false);
@@ -265,6 +297,23 @@ impl Core {
             }
             _ => self.fill(bucket, key, row, Some(&held)).await.map(|()| true),
         }
+    }
+
+    /// What a version lies in, where it does and is what it was: its root was forgotten.
+    async fn look_at_original(&self, row: &ObjectRow) -> Result<Option<Held>, Fault> {
+        let Data::Slices(slices) = &row.data else { return Ok(None) };
+        let Some(slice) = slices.first() else { return Ok(None) };
+        let of: Option<ExtentRow> = decode_row(self.engine.get(&[extent(slice.extent)]).await?[0].as_ref())?;
+        let places = of.into_iter().flat_map(|of| of.replicas);
+        for Replica { silo, location, .. } in places {
+            if let Location::InPlace { name, validator, .. } = location
+                && let Some(held) = self.look_at_name(silo, &name).await?
+                && held.validator.0 == validator
+            {
+                return Ok(Some(held));
+            }
+        }
+        Ok(None)
     }
 
     async fn fill(&self, bucket: &Bucket, key: &ObjectKey, row: &ObjectRow, held: Option<&Held>) -> Result<(), Fault> {

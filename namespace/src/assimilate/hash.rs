@@ -301,6 +301,7 @@ mod tests {
                 complete: true,
                 system: Vec::new(),
                 user: Vec::new(),
+                tags: Vec::new(),
             })
         }
 

@@ -40,12 +40,18 @@ fn step(found: Found, row: Option<NameRow>) -> Option<Step> {
             (!same).then_some(Step::New(held, row))
         }
         (Found::Held(held), Some(row)) => (row.validator != held.validator.0).then_some(Step::Changed(held, row)),
-        (Found::Refused { name, reason }, row) => match row.as_ref().map(|row| &row.state) {
-            Some(NameState::Refused(known)) if *known == reason => None,
-            // What cannot be read now, as an object that was archived, is there all the same.
-            Some(NameState::Made(_) | NameState::Shown { .. } | NameState::Moved(_) | NameState::Hidden) => None,
-            Some(NameState::Refused(_)) | None => Some(Step::Refused(name, reason, row)),
-        },
+        // What it was made of is gone; that it is no object now is noted by the next pass.
+        (Found::Refused { name, .. }, Some(row)) if matches!(row.state, NameState::Made(_)) => {
+            Some(Step::Gone(name, row))
+        }
+        (Found::Refused { name, reason } | Found::Archived { name, reason }, row) => {
+            match row.as_ref().map(|row| &row.state) {
+                Some(NameState::Refused(known)) if *known == reason => None,
+                // What was archived is there all the same.
+                Some(NameState::Made(_) | NameState::Shown { .. } | NameState::Moved(_) | NameState::Hidden) => None,
+                Some(NameState::Refused(_)) | None => Some(Step::Refused(name, reason, row)),
+            }
+        }
     }
 }
 
@@ -69,6 +75,7 @@ mod tests {
             complete: true,
             system: Vec::new(),
             user: Vec::new(),
+            tags: Vec::new(),
         }
     }
 
@@ -91,6 +98,7 @@ mod tests {
             refused(b"pipe", "a pipe"),
             refused(b"pipe still", "a pipe"),
             refused(b"was a file", "a pipe"),
+            Found::Archived { name: b"was read".to_vec(), reason: "archived".to_owned() },
             Found::Held(held(b"same", "1")),
             Found::Unread { name: b"shut/".to_vec(), reason: String::new() },
         ];
@@ -100,6 +108,7 @@ mod tests {
             (b"now a file".to_vec(), known_refused("a pipe")),
             (b"pipe still".to_vec(), known_refused("a pipe")),
             (b"was a file".to_vec(), made("1")),
+            (b"was read".to_vec(), made("1")),
             (b"same".to_vec(), row("1", NameState::Hidden)),
             (b"zz".to_vec(), made("1")),
         ];
@@ -115,6 +124,7 @@ mod tests {
                 Step::New(held(b"new", "1"), None),
                 Step::New(held(b"now a file", "1"), Some(known_refused("a pipe"))),
                 Step::Refused(b"pipe".to_vec(), "a pipe".to_owned(), None),
+                Step::Gone(b"was a file".to_vec(), made("1")),
                 Step::Gone(b"zz".to_vec(), made("1")),
             ]
         );

@@ -6,7 +6,7 @@
 //!
 //! **Who wins.** A key that was written or deleted through S3 follows its name no more. Otherwise a name that changed makes a
 //! new version, and a name that is gone takes its object with it, unless the object's bytes were moved away before.
-//! Objects are taken away by a pass that saw everything, or after two looks at a name that was told to be gone; not many at
+//! Objects are taken away by a pass that saw everything but what it could not look at, or after two looks at a name that was told to be gone; not many at
 //! once, by both together, unless somebody confirms.
 
 use holdall_silos::holdings::Held;
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
 use crate::fault::Fault;
-use crate::limits::MAX_OBJECT;
+use crate::limits::{MAX_OBJECT, RESCAN_AT_MOST, WITHOUT_AT_MOST};
 use crate::name::{BucketName, ObjectKey};
 use crate::table::roots::RootId;
 
@@ -23,6 +23,7 @@ mod dirty;
 mod fill;
 mod find;
 mod follow;
+mod gauge;
 mod hash;
 mod merge;
 mod pass;
@@ -36,6 +37,8 @@ mod turns;
 mod watch;
 
 pub(crate) use find::{Looking, Sought, held};
+pub(crate) use follow::OddBlock;
+pub use gauge::RootGauge;
 pub use hash::Hashed;
 pub use queue::Notifications;
 pub(crate) use take::settled;
@@ -67,6 +70,33 @@ pub struct Assimilate {
     /// What S3 writes and deletes reaches the silo.
     #[serde(default)]
     pub write: bool,
+    /// Names that start with one of these are left out: nothing is made of them, and what was made stays as it is.
+    #[serde(default)]
+    pub without: Vec<String>,
+    /// A pass goes on by so many names a second at most; none is as fast as it goes.
+    #[serde(default)]
+    pub rate: Option<u64>,
+}
+
+/// What of an order may be changed later; what is none stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reorder {
+    /// See [`Assimilate::every_seconds`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_seconds: Option<u64>,
+    /// See [`Assimilate::partial_lists`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial_lists: Option<bool>,
+    /// See [`Assimilate::watch`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<bool>,
+    /// See [`Assimilate::without`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<Vec<String>>,
+    /// See [`Assimilate::rate`]; 0 is as fast as it goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u64>,
 }
 
 fn yes() -> bool {
@@ -94,8 +124,11 @@ pub struct RootInfo {
     pub at: String,
     /// What starts with one of these was seen before the first pass came there.
     pub seen: Vec<String>,
-    /// What could not be looked at: names, or with `/` at the end all names below.
+    /// What was never looked at, so that lists wait for it: names, or with `/` at the end all names below.
     pub unread: Vec<Noted>,
+    /// What the last pass could not look at.
+    #[serde(default)]
+    pub unlooked: Vec<Noted>,
     /// Passes that came to their end.
     pub passes: u64,
     /// When the last pass ended.
@@ -108,6 +141,26 @@ pub struct RootInfo {
     pub gone: u64,
     /// So many somebody confirmed: the next pass that finds no more takes them away.
     pub confirmed: u64,
+    /// What the last time that headers were asked for left; none where they were not asked for yet.
+    #[serde(default)]
+    pub unfilled: Option<Unfilled>,
+    /// How often objects began to be made whose headers are asked for later.
+    #[serde(default = "often")]
+    pub in_part: u64,
+}
+
+/// Objects whose headers and metadata are still to be asked for: nothing of their root moves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unfilled {
+    /// How many.
+    pub keys: u64,
+    /// The first of them, and why.
+    pub first: Option<Noted>,
+}
+
+/// Of a root that an earlier version made nobody counted.
+fn often() -> u64 {
+    1
 }
 
 /// How soon a change of a root is seen.
@@ -136,6 +189,17 @@ pub struct Noted {
     pub name: String,
     /// One sentence fragment.
     pub reason: String,
+}
+
+/// A name that is no object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// As UTF-8, where it is that.
+    pub name: String,
+    /// One sentence fragment.
+    pub reason: String,
+    /// The name's bytes, in hex: what the next page comes after.
+    pub at: String,
 }
 
 /// What a pass found and did.
@@ -218,9 +282,10 @@ pub enum AssimilateError {
 
 impl std::fmt::Display for Assimilate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { silo, prefix, bucket, into, write, .. } = self;
+        let Self { silo, prefix, bucket, into, write, without, .. } = self;
         let how = if *write { ", read-write" } else { "" };
-        write!(f, "{silo}:{prefix} into s3://{bucket}/{into}{how}")
+        write!(f, "{silo}:{prefix} into s3://{bucket}/{into}{how}")?;
+        without.iter().try_for_each(|left_out| write!(f, ", without {left_out}"))
     }
 }
 
@@ -243,19 +308,71 @@ impl Assimilate {
     }
 }
 
+impl Assimilate {
+    /// Whether a name is left out.
+    fn leaves_out(&self, name: &[u8]) -> bool {
+        self.without.iter().any(|left_out| name.starts_with(left_out.as_bytes()))
+    }
+
+    /// Whether it can be followed so; otherwise why not.
+    fn check(&self) -> Result<(), AssimilateError> {
+        let invalid = |reason: &str| Err(AssimilateError::Invalid(reason.to_owned()));
+        if !(1..=RESCAN_AT_MOST).contains(&self.every_seconds) {
+            return invalid("between two passes is a second at least, and at most a year");
+        }
+        if self.rate == Some(0) {
+            return invalid("a pass goes on by a name a second at least");
+        }
+        if self.without.len() > WITHOUT_AT_MOST {
+            return Err(AssimilateError::Invalid(format!("a root leaves out {WITHOUT_AT_MOST} folders at most")));
+        }
+        if self.write && !self.without.is_empty() {
+            return invalid("of a root that is read-write nothing is left out: its keys and files follow each other");
+        }
+        let within = |left_out: &String| left_out.len() > self.prefix.len() && left_out.starts_with(&self.prefix);
+        match self.without.iter().find(|left_out| !within(left_out)) {
+            Some(left_out) => {
+                Err(AssimilateError::Invalid(format!("`{left_out}` is no part of `{}:{}`", self.silo, self.prefix)))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 impl RootInfo {
     /// Whether a name was seen, if it was there.
     fn has_seen(&self, name: &str) -> bool {
         let unread = self.unread.iter().any(|unread| name.starts_with(&unread.name));
         let passed = self.complete || (!self.at.is_empty() && name <= self.at.as_str());
-        (passed && !unread) || self.seen.iter().any(|prefix| name.starts_with(prefix))
+        let left_out = self.order.leaves_out(name.as_bytes());
+        left_out || (passed && !unread) || self.seen.iter().any(|prefix| name.starts_with(prefix))
+    }
+
+    /// What of the names that start with `prefix` was never looked at.
+    fn unseen(&self, prefix: &str) -> Option<&Noted> {
+        let overlaps = |unread: &&Noted| unread.name.starts_with(prefix) || prefix.starts_with(&unread.name);
+        let wanted = |unread: &&Noted| !self.order.leaves_out(unread.name.as_bytes());
+        self.unread.iter().filter(overlaps).find(wanted)
     }
 
     /// Whether all names that start with `prefix` were.
     fn has_seen_all(&self, prefix: &str) -> bool {
-        let unread = |unread: &Noted| unread.name.starts_with(prefix) || prefix.starts_with(&unread.name);
         let passed = self.complete || (self.at.as_str() >= prefix && !self.at.starts_with(prefix));
-        (passed && !self.unread.iter().any(unread)) || self.seen.iter().any(|seen| prefix.starts_with(seen))
+        let seen = |seen: &String| prefix.starts_with(seen);
+        let left_out = self.order.leaves_out(prefix.as_bytes());
+        left_out || (passed && self.unseen(prefix).is_none()) || self.seen.iter().any(seen)
+    }
+
+    /// Why a list of names that start with `prefix` is refused.
+    fn why_unseen(&self, prefix: &str) -> String {
+        let Self { id, order, counts, .. } = self;
+        match self.unseen(prefix) {
+            Some(Noted { name, reason }) => format!(
+                "{order} is not listed completely: `{name}` cannot be looked at ({reason}); `holdall assimilate set {id} \
+                 --without {name}` leaves it out"
+            ),
+            None => format!("{order} is not listed completely yet: {} names were seen", counts.names),
+        }
     }
 
     /// What a list of a bucket's keys under `prefix` needs of this root; none where it has nothing to do with it.
@@ -282,6 +399,8 @@ mod tests {
             every_seconds: 1,
             watch: true,
             write: false,
+            without: Vec::new(),
+            rate: None,
         };
         let noted = |name: &&str| Noted { name: (*name).to_owned(), reason: String::new() };
         RootInfo {
@@ -327,6 +446,25 @@ mod tests {
         let info = RootInfo { complete: true, ..info("", &[], &["in/locked/"]) };
         assert!(info.has_seen("in/a") && !info.has_seen("in/locked/a"));
         assert!(info.has_seen_all("in/a") && !info.has_seen_all("in/") && !info.has_seen_all("in/locked/deep/"));
+    }
+
+    /// One folder that nobody may open kept every list above it waiting, for ever.
+    #[test]
+    fn what_is_left_out_is_not_waited_for() {
+        let mut info = RootInfo { complete: true, ..info("", &[], &["in/locked/", "in/shut/"]) };
+        info.order.without = vec!["in/locked/".to_owned()];
+        assert!(
+            info.has_seen("in/locked/a") && info.has_seen_all("in/locked/") && info.has_seen_all("in/locked/deep/")
+        );
+        assert!(!info.has_seen("in/shut/a") && !info.has_seen_all("in/"));
+        assert_eq!(info.unseen("in/").map(|noted| &*noted.name), Some("in/shut/"));
+        info.order.without.push("in/shut/".to_owned());
+        assert!(info.has_seen_all("in/") && info.order.check().is_ok());
+        for wrong in ["", "in/", "other/"] {
+            let order = Assimilate { without: vec![wrong.to_owned()], ..info.order.clone() };
+            assert!(order.check().is_err(), "{wrong}");
+        }
+        assert!(Assimilate { write: true, ..info.order }.check().is_err());
     }
 
     #[test]

@@ -8,15 +8,16 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_silos::SiloError;
 use holdall_silos::holdings::{Found, Held, Holdings, Touched};
 
+use super::fill::InPart;
 use super::merge::{Step, merge};
 use super::take::{Change, Followed, New, TAKEN_TOGETHER};
-use super::{Counts, Noted, RootInfo};
+use super::{Counts, Noted, RootInfo, Unfilled};
 use crate::bucket::{Bucket, show};
 use crate::engine::Priority;
 use crate::fault::Fault;
 use crate::inventory::{Health, OpenSilo};
 use crate::limits::{
-    ASSIMILATED_AT_ONCE, GONE_AT_LEAST, GONE_AT_MOST, PASS_NOTE, SEEN_KEPT, TAKES_AT_ONCE, UNREAD_KEPT,
+    ASSIMILATED_AT_ONCE, GONE_AT_LEAST, GONE_AT_MOST, LOOKS_AT_ONCE, PASS_NOTE, SEEN_KEPT, TAKES_AT_ONCE, UNREAD_KEPT,
 };
 use crate::namespace::Core;
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
@@ -90,7 +91,6 @@ impl Core {
 }
 
 /// A pass under way.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, none implies another")]
 pub(super) struct Pass<'a> {
     core: &'a Arc<Core>,
     pub(super) row: RootRow,
@@ -101,10 +101,8 @@ pub(super) struct Pass<'a> {
     names: String,
     counts: Counts,
     unread: Vec<Noted>,
-    /// The first pass, which broke off before.
-    resumed: bool,
     /// Something was made of which no headers were asked for.
-    in_part: bool,
+    in_part: Option<InPart>,
     /// Names that are gone, as many as may be taken away without asking.
     gone: Vec<(Vec<u8>, NameRow)>,
     /// Names that are gone and were no objects, some of them.
@@ -133,8 +131,7 @@ impl<'a> Pass<'a> {
             names: part.unwrap_or_else(|| row.info.order.prefix.clone()),
             counts: Counts::default(),
             unread: Vec::new(),
-            resumed: false,
-            in_part: false,
+            in_part: None,
             gone: Vec::new(),
             idle: Vec::new(),
             gone_in_all: 0,
@@ -147,9 +144,15 @@ impl<'a> Pass<'a> {
         Ok(pass)
     }
 
-    /// Names that are gone; none where not all was seen. More than may ever go without asking is told by the first of them.
-    pub(super) fn take_gone(&mut self) -> Option<Vec<(Vec<u8>, NameRow)>> {
-        self.unread.is_empty().then(|| std::mem::take(&mut self.gone))
+    /// Names that are gone, but for those below what could not be looked at. More than may ever go without asking is told
+    /// by the first of them.
+    pub(super) fn take_gone(&mut self) -> Vec<(Vec<u8>, NameRow)> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Whether a name lies below what could not be looked at.
+    fn is_unread(&self, name: &[u8]) -> bool {
+        self.unread.iter().any(|unread| name.starts_with(unread.name.as_bytes()))
     }
 
     /// Forgets names that are gone and were no objects.
@@ -196,22 +199,31 @@ impl<'a> Pass<'a> {
         self.walked = true;
         // A first pass goes on where it was; a later one must have seen everything.
         let (info, mut after) = (&self.row.info, Vec::new());
-        self.resumed = self.is_whole() && !info.complete && !info.at.is_empty();
-        if self.resumed {
+        if self.is_whole() && !info.complete && !info.at.is_empty() {
             after.extend_from_slice(info.at.as_bytes());
             self.counts = info.counts;
             self.unread.clone_from(&info.unread);
+            self.unread.retain(|unread| !info.order.leaves_out(unread.name.as_bytes()));
         }
         let from = (!after.is_empty()).then_some(&after[..]);
+        // Lists wait for parts, which are not slowed down.
+        let rate = info.order.rate.filter(|_| self.is_whole());
+        let (began, mut walked) = (self.core.clock.monotonic(), 0);
+        let at_once = rate.map_or(ASSIMILATED_AT_ONCE, |rate| ASSIMILATED_AT_ONCE.min(rate as usize));
         let mut walk = self.holdings.walk(self.names.as_bytes(), from);
         loop {
-            let found = self.open.note(walk.next(ASSIMILATED_AT_ONCE).await).map_err(|error| self.failed(&error))?;
+            let found = self.open.note(walk.next(at_once).await).map_err(|error| self.failed(&error))?;
             let Some(last) = found.last().map(|found| found.name().to_vec()) else {
                 return self.stretch(Vec::new(), after, None).await;
             };
+            walked += found.len() as u64;
             self.stretch(found, after, Some(&last)).await?;
             after = last;
             self.note(&after).await?;
+            if let Some(rate) = rate {
+                let due = began + Duration::from_millis(walked * 1000 / rate);
+                self.core.clock.sleep(due.saturating_sub(self.core.clock.monotonic())).await;
+            }
         }
     }
 
@@ -226,7 +238,11 @@ impl<'a> Pass<'a> {
                 let at = found.partition_point(|found| found.name() <= after.as_slice());
                 found.split_off(at)
             };
-            let ended = known.len() < KNOWN;
+            let (ended, mut known) = (known.len() < KNOWN, known);
+            // What is left out is not there, and what was made of it stays.
+            let order = &self.row.info.order;
+            found.retain(|found| !order.leaves_out(found.name()));
+            known.retain(|(name, _)| !order.leaves_out(name));
             self.count(&found);
             self.carry_out(merge(found, known)).await?;
             if ended {
@@ -243,17 +259,24 @@ impl<'a> Pass<'a> {
                     self.counts.names += 1;
                     self.counts.bytes += held.size;
                 }
-                Found::Refused { .. } => self.counts.refused += 1,
+                Found::Refused { .. } | Found::Archived { .. } => self.counts.refused += 1,
                 Found::Unread { name, reason } => {
                     self.counts.unread += 1;
-                    // Too many: then any name may be one of them.
-                    match self.unread.len().cmp(&UNREAD_KEPT) {
-                        Ordering::Less => self.unread.push(Noted::of(name, reason.clone())),
-                        Ordering::Equal => self.unread.push(Noted::of(b"", reason.clone())),
-                        Ordering::Greater => {}
-                    }
+                    self.note_unread(Noted::of(name, reason.clone()));
                 }
             }
+        }
+    }
+
+    fn note_unread(&mut self, noted: Noted) {
+        if self.unread.iter().any(|known| known.name == noted.name) {
+            return;
+        }
+        // Too many: then any name may be one of them.
+        match self.unread.len().cmp(&UNREAD_KEPT) {
+            Ordering::Less => self.unread.push(noted),
+            Ordering::Equal => self.unread.push(Noted { name: String::new(), ..noted }),
+            Ordering::Greater => {}
         }
     }
 
@@ -273,11 +296,13 @@ impl<'a> Pass<'a> {
                     let after = Some(NameRow { validator: String::new(), state: NameState::Refused(reason) });
                     rows.push(Change { name, before, after });
                 }
-                Step::Gone(name, row) => self.gone(name, row).await?,
+                Step::Gone(name, row) => self.gone(name, row),
             }
         }
         let held = new.iter().map(|new| &new.held).chain(changed.iter().map(|(held, _)| held));
-        self.in_part |= { held }.any(|held| !held.complete);
+        if self.in_part.is_none() && { held }.any(|held| !held.complete) {
+            self.in_part = Some(self.core.begin_in_part(self.row.info.id).await?);
+        }
         // What went in and out of a tree by S3 in between was there when it was seen: it is looked at once more.
         let RootInfo { id, order, complete, .. } = &self.row.info;
         let again = new.iter().filter(|_| order.write && *complete);
@@ -287,6 +312,10 @@ impl<'a> Pass<'a> {
             self.core.touch(*id, order, &again);
         }
         self.counts.changed += self.follow_all(changed).await?;
+        if self.removing {
+            let gone = self.take_gone();
+            self.take_away(gone).await?;
+        }
         self.change_all(rows).await
     }
 
@@ -340,37 +369,44 @@ impl<'a> Pass<'a> {
         Ok(())
     }
 
-    async fn gone(&mut self, name: Vec<u8>, row: NameRow) -> Result<(), Broken> {
-        if self.removing {
-            return self.take_away(&name, &row).await;
+    fn gone(&mut self, name: Vec<u8>, row: NameRow) {
+        // It may be there, or was gone before.
+        if self.is_unread(&name) || row.is_moved_away() {
+            return;
         }
-        // It was gone before.
-        if row.is_moved_away() {
-            return Ok(());
+        if self.removing {
+            return self.gone.push((name, row));
         }
         // With what was no object nothing goes.
         if row.version().is_none() {
             if self.idle.len() < GONE_AT_MOST {
                 self.idle.push(Change { name, before: Some(row), after: None });
             }
-            return Ok(());
+            return;
         }
         self.gone_in_all += 1;
         if self.gone.len() <= GONE_AT_MOST {
             self.gone.push((name, row));
         }
+    }
+
+    /// Takes away what is gone, several at once.
+    pub(super) async fn take_away(&mut self, gone: Vec<(Vec<u8>, NameRow)>) -> Result<(), Broken> {
+        let this = &*self;
+        let all = gone.into_iter().map(|(name, row)| async move { this.take_one_away(&name, &row).await });
+        let all = stream::iter(all).buffer_unordered(LOOKS_AT_ONCE);
+        let removed = all.try_fold(0, |all, one| async move { Ok(all + u64::from(one)) }).await?;
+        self.counts.removed += removed;
         Ok(())
     }
 
     /// A name that is gone is looked at once more before anything goes with it.
-    pub(super) async fn take_away(&mut self, name: &[u8], row: &NameRow) -> Result<(), Broken> {
+    async fn take_one_away(&self, name: &[u8], row: &NameRow) -> Result<bool, Broken> {
         if self.core.look_in(&self.row, name).await?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
-        let Ok(key) = self.row.info.order.key_of(name) else { return Ok(()) };
-        let removed = self.core.follow_gone(&self.row, &self.bucket, &key, name, row).await?;
-        self.counts.removed += u64::from(removed);
-        Ok(())
+        let Ok(key) = self.row.info.order.key_of(name) else { return Ok(false) };
+        Ok(self.core.follow_gone(&self.row, &self.bucket, &key, name, row).await?)
     }
 
     /// Notes now and then how far this came; the end of it where somebody else says so.
@@ -414,27 +450,25 @@ impl<'a> Pass<'a> {
     }
 
     /// Asks for headers and metadata that no listing tells.
-    pub(super) async fn fill(&self) -> Result<(), Broken> {
-        if !self.in_part && (self.row.info.filled || !self.resumed) {
-            return Ok(());
-        }
-        let filled = self.core.fill_root(&self.row, &self.bucket).await?;
-        self.core.change_root(self.row.info.id, move |row| row.info.filled = filled).await?;
-        Ok(())
+    pub(super) async fn fill(&mut self) -> Result<(), Broken> {
+        // All of it is made.
+        self.in_part = None;
+        Ok(self.core.fill_root(&self.row, &self.bucket).await?)
     }
 
     /// Takes away what is gone where somebody confirmed as much: by another walk, since it may be more than is held.
     async fn remove_confirmed(&mut self) -> Result<(), Broken> {
         let (confirmed, gone) = (self.row.info.confirmed, self.gone_in_all);
-        if gone == 0 || !self.unread.is_empty() || gone > confirmed + confirmed / 10 {
+        if gone == 0 || gone > confirmed + confirmed / 10 {
             return Ok(());
         }
         self.removing = true;
+        (self.gone_in_all, self.gone) = (0, Vec::new());
         let counts = self.counts;
         self.walk().await?;
         self.is_it().await?;
+        self.removing = false;
         self.counts = Counts { removed: self.counts.removed, ..counts };
-        (self.gone_in_all, self.gone) = (0, Vec::new());
         Ok(())
     }
 
@@ -442,42 +476,40 @@ impl<'a> Pass<'a> {
     async fn conclude(&mut self) -> Result<(), Broken> {
         let all = self.counts.names + self.counts.refused + self.gone_in_all;
         let before = self.core.taken(&self.row);
-        let may_go = self.unread.is_empty() && may_go(self.gone_in_all + before, self.counts.names, all + before);
+        let may_go = may_go(self.gone_in_all + before, self.counts.names, all + before);
         let asked_nobody = if may_go { self.gone.len() as u64 } else { 0 };
         if may_go {
-            for (name, row) in std::mem::take(&mut self.gone) {
-                self.take_away(&name, &row).await?;
-            }
+            let gone = self.take_gone();
+            self.take_away(gone).await?;
         }
-        if self.unread.is_empty() {
-            self.forget_idle().await?;
-        }
+        self.forget_idle().await?;
         self.core.note_taken(&self.row, asked_nobody, Some((self.counts.names, self.counts.refused)));
         let waiting = if may_go { 0 } else { self.gone_in_all };
-        let problem = match (self.unread.first(), waiting) {
-            (Some(unread), _) => Some(format!("`{}` cannot be looked at: {}", unread.name, unread.reason)),
-            (None, 0) => None,
-            (None, gone) => Some(format!(
-                "{gone} of {all} names are gone: nothing is taken away before `holdall assimilate confirm {}`",
-                self.row.info.id
-            )),
-        };
+        let id = self.row.info.id;
+        let unread = self.unread.first();
+        let unread = unread.map(|unread| format!("`{}` cannot be looked at: {}", unread.name, unread.reason));
+        let gone = (waiting > 0).then(|| {
+            format!("{waiting} of {all} names are gone: nothing is taken away before `holdall assimilate confirm {id}`")
+        });
+        let problem = [gone, unread].into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let problem = Some(problem).filter(|problem| !problem.is_empty());
         let (now, counts, unread) = (self.core.clock.now(), self.counts, self.unread.clone());
-        let (in_part, resumed) = (self.in_part, self.resumed);
         let (me, confirmed) = (self.core.session().id, self.row.info.confirmed);
-        // What waits for somebody is what a complete pass found.
-        let gone = if self.unread.is_empty() { waiting } else { 0 };
         let noted = self.core.change_root(self.row.info.id, move |row| {
             if row.owner != me {
                 return;
             }
             let info = &mut row.info;
             // What was seen once stays seen, though it cannot be looked at now.
+            info.unlooked.clone_from(&unread);
             let known: Vec<Noted> = if info.complete { std::mem::take(&mut info.unread) } else { unread.clone() };
             let still = |old: &Noted| unread.iter().any(|now| old.name.starts_with(&now.name));
             info.unread = known.into_iter().filter(still).collect();
             info.complete = true;
-            info.filled = !in_part && (info.filled || !resumed);
+            // Nothing was ever made that lacks any.
+            if info.in_part == 0 {
+                (info.filled, info.unfilled) = (true, Some(Unfilled::default()));
+            }
             info.at.clear();
             info.seen.clear();
             info.passes += 1;
@@ -488,7 +520,7 @@ impl<'a> Pass<'a> {
             }
             info.counts = counts;
             info.problem.clone_from(&problem);
-            info.gone = gone;
+            info.gone = waiting;
         });
         noted.await?;
         if self.row.info.order.write {

@@ -5,23 +5,21 @@ use std::sync::Arc;
 
 use holdall_silos::holdings::{Found, Holdings};
 
-use super::{Assimilate, AssimilateError, Counts, Noted, RootInfo, Survey};
+use super::{Assimilate, AssimilateError, Counts, Noted, Refused, Reorder, RootInfo, Survey, often};
 use crate::bucket::Bucket;
 use crate::census::home_row;
 use crate::engine::{self, Key, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Inventory, load_roots};
-use crate::limits::{
-    ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, COMMIT_TRIES, LIST_PAGE, MAX_ROOTS, RESCAN_AT_MOST, SURVEYED,
-};
+use crate::limits::{ASSIMILATED_AT_ONCE, BACKGROUND_ROWS, COMMIT_TRIES, LIST_PAGE, MAX_ROOTS, SURVEYED};
 use crate::namespace::{Core, Namespace};
 use crate::table::buckets::{BucketRow, bucket as bucket_key};
 use crate::table::projections::intents;
 use crate::table::roots::{RootId, RootRow, next_root, root as root_key};
 use crate::table::silos::revision;
 use crate::table::usage;
-use crate::table::{after_prefix, decode_row, encode, names, successor};
+use crate::table::{after_prefix, decode_row, encode, names, objects, successor};
 
 /// Refused names that a survey tells.
 const TOLD: usize = 20;
@@ -64,6 +62,11 @@ impl Core {
         bucket: &Bucket,
     ) -> Result<Option<RootInfo>, AssimilateError> {
         let settled = self.refuse_overlap(order)?;
+        // Keys that an earlier root made may lack headers still.
+        let keys = objects::prefix(bucket.incarnation, &order.into);
+        let none =
+            self.engine.range(keys.clone()..after_prefix(&keys), 1, usize::MAX).await.map_err(Fault::from)?.is_empty();
+        let in_part = if none { 0 } else { often() };
         let (now, incarnation, order) = (self.clock.now(), bucket.incarnation, order.clone());
         let decide = move |rows: &Rows| -> Result<_, AssimilateError> {
             if usage::read(rows.get(&revision())) != settled {
@@ -77,7 +80,7 @@ impl Core {
                 return Err(for_inventory(&order));
             }
             let id: RootId = decode_row(rows.get(&next_root()))?.unwrap_or(1);
-            let info = RootInfo::new(id, order.clone(), now);
+            let info = RootInfo { in_part, ..RootInfo::new(id, order.clone(), now) };
             let row = RootRow { info: info.clone(), silo, bucket: incarnation, owner: 0 };
             let writes = vec![
                 Write::Put(next_root(), encode(&(id + 1))),
@@ -121,10 +124,23 @@ impl Namespace {
         Ok(self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?.info)
     }
 
-    /// Names of a root that are no objects, at most `limit` after `after`, and why.
-    pub async fn refused_names(&self, id: RootId, after: &str, limit: usize) -> Result<Vec<Noted>, AssimilateError> {
+    /// Names of a root that are no objects, and why: at most `limit`, after the one that is `at` there.
+    pub async fn refused_names(&self, id: RootId, at: &str, limit: usize) -> Result<Vec<Refused>, AssimilateError> {
         let row = self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?;
+        let after = const_hex::decode(at).map_err(|_| AssimilateError::Invalid(format!("`{at}` ends no page")))?;
         Ok(self.core.refused_names(&row, after, limit).await?)
+    }
+
+    /// Changes how a root is followed, and looks at all of it again soon.
+    pub async fn reorder(&self, id: RootId, reorder: Reorder) -> Result<RootInfo, AssimilateError> {
+        let row = self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?;
+        reorder.applied(&row.info.order).check()?;
+        let changed = self.core.change_root(id, move |row| row.info.order = reorder.applied(&row.info.order));
+        let info = changed.await?.ok_or(AssimilateError::NoSuchRoot(id))?.info;
+        self.core.refresh_inventory(true).await?;
+        self.core.touch_all(id);
+        tracing::info!(root = id, order = %info.order, "a root is followed otherwise");
+        Ok(info)
     }
 
     /// Lets the next pass take away what is gone, however much it is, and begins it.
@@ -182,18 +198,38 @@ impl RootInfo {
             at: String::new(),
             seen: Vec::new(),
             unread: Vec::new(),
+            unlooked: Vec::new(),
             passes: 0,
             passed: None,
             counts: Counts::default(),
             problem: None,
             gone: 0,
             confirmed: 0,
+            unfilled: None,
+            in_part: 0,
+        }
+    }
+}
+
+impl Reorder {
+    fn applied(&self, order: &Assimilate) -> Assimilate {
+        let Self { every_seconds, partial_lists, watch, without, rate } = self.clone();
+        Assimilate {
+            every_seconds: every_seconds.unwrap_or(order.every_seconds),
+            partial_lists: partial_lists.unwrap_or(order.partial_lists),
+            watch: watch.unwrap_or(order.watch),
+            without: without.unwrap_or_else(|| order.without.clone()),
+            rate: rate.or(order.rate).filter(|rate| *rate > 0),
+            ..order.clone()
         }
     }
 }
 
 impl Survey {
     fn count(&mut self, order: &Assimilate, found: Found) {
+        if order.leaves_out(found.name()) {
+            return;
+        }
         let refused = match found {
             Found::Held(held) => match order.key_for(&held) {
                 Ok(_) => {
@@ -203,11 +239,20 @@ impl Survey {
                 }
                 Err(reason) => (held.name, reason),
             },
-            Found::Refused { name, reason } | Found::Unread { name, reason } => (name, reason),
+            Found::Refused { name, reason } | Found::Archived { name, reason } | Found::Unread { name, reason } => {
+                (name, reason)
+            }
         };
         if self.refused.len() < TOLD {
             self.refused.push(Noted::of(&refused.0, refused.1));
         }
+    }
+}
+
+impl Refused {
+    fn of(name: &[u8], reason: String) -> Self {
+        let Noted { name: shown, reason } = Noted::of(name, reason);
+        Self { name: shown, reason, at: const_hex::encode(name) }
     }
 }
 
@@ -235,11 +280,7 @@ impl Core {
         if inventory.roots.len() >= MAX_ROOTS {
             return Err(AssimilateError::Invalid(format!("a namespace has at most {MAX_ROOTS} roots")));
         }
-        if !(1..=RESCAN_AT_MOST).contains(&order.every_seconds) {
-            return Err(AssimilateError::Invalid(
-                "between two passes is a second at least, and at most a year".to_owned(),
-            ));
-        }
+        order.check()?;
         overlap(order, &inventory).map(|()| inventory.revision)
     }
 
@@ -256,10 +297,10 @@ impl Core {
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let Some(row) = rows.get(&root_key(id)) else { return Ok((Vec::new(), None)) };
             let mut row = RootRow::decode(row)?;
-            let before = (row.info.complete, row.info.filled);
+            let before = (row.info.complete, row.info.filled, row.info.order.clone());
             change(&mut row);
             let mut writes = vec![Write::Put(root_key(id), row.encode())];
-            if (row.info.complete, row.info.filled) != before {
+            if (row.info.complete, row.info.filled, &row.info.order) != (before.0, before.1, &before.2) {
                 writes.push(Write::Add(revision(), 1));
             }
             Ok((writes, Some(row)))
@@ -267,14 +308,14 @@ impl Core {
         Ok(engine::commit(&*self.engine, vec![Read::Row(root_key(id))], decide).await?)
     }
 
-    async fn refused_names(&self, row: &RootRow, after: &str, limit: usize) -> Result<Vec<Noted>, Fault> {
-        let (mut refused, mut after) = (Vec::new(), after.as_bytes().to_vec());
+    async fn refused_names(&self, row: &RootRow, mut after: Vec<u8>, limit: usize) -> Result<Vec<Refused>, Fault> {
+        let mut refused = Vec::new();
         while refused.len() < limit {
             let known = self.known_names(row, &row.info.order.prefix, &after, None, LIST_PAGE).await?;
             let Some((last, _)) = known.last() else { break };
             after.clone_from(last);
             refused.extend(known.iter().filter_map(|(name, row)| match &row.state {
-                names::NameState::Refused(reason) => Some(Noted::of(name, reason.clone())),
+                names::NameState::Refused(reason) => Some(Refused::of(name, reason.clone())),
                 _ => None,
             }));
         }

@@ -109,10 +109,11 @@ fn made(session: &Arc<Session>, silo: SiloId, held: &Held, now: UnixMs) -> Made 
     Made { row, attributes: attributes_of(held), extents, guards, silo }
 }
 
-/// Headers and metadata as they came along.
+/// Headers, metadata and tags as they came along.
 pub(super) fn attributes_of(held: &Held) -> Attributes {
     let system = held.system.iter().filter(|(name, _)| !name.starts_with("x-")).cloned().collect();
-    Attributes { headers: Headers { system, user: held.user.clone() }, ..Attributes::default() }
+    let headers = Headers { system, user: held.user.clone() };
+    Attributes { headers, tags: held.tags.clone(), checksum: None }
 }
 
 impl New {

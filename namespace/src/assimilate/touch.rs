@@ -75,6 +75,7 @@ impl Core {
         let mut count = 0;
         for touched in touched {
             match touched {
+                Touched::Name(name) | Touched::Below(name) if order.leaves_out(name) => continue,
                 Touched::Name(name) if name.starts_with(prefix) => dirty.name(id, name.clone(), now),
                 Touched::Below(below) if prefix.starts_with(below) => dirty.all(id),
                 Touched::Below(below) if below.starts_with(prefix) => dirty.below(id, below.clone()),
@@ -157,6 +158,7 @@ impl Core {
 
     /// What is known is read first: whoever changes it meanwhile is right.
     async fn look_at_names(self: &Arc<Self>, row: RootRow, due: Vec<DueName>) -> Result<(), Broken> {
+        let due: Vec<DueName> = due.into_iter().filter(|due| !row.info.order.leaves_out(&due.name)).collect();
         let mut known = self.known_of(&row, &due).await?;
         let mut pass = Pass::new(self, row, None).await?;
         let (mut found, mut missed) = (Vec::new(), Vec::new());
@@ -210,7 +212,7 @@ impl Core {
 
     /// Takes away what is gone, as much as may go without asking. More is for a pass to tell.
     async fn take_away_told(&self, pass: &mut Pass<'_>) -> Result<(), Broken> {
-        let Some(gone) = pass.take_gone() else { return Ok(()) };
+        let gone = pass.take_gone();
         pass.forget_idle().await?;
         // Where somebody is asked, nothing goes before the answer.
         if gone.is_empty() || pass.row.info.gone > 0 {
@@ -220,9 +222,7 @@ impl Core {
             self.touch_all(pass.row.info.id);
             return Ok(());
         }
-        for (name, row) in gone {
-            pass.take_away(&name, &row).await?;
-        }
+        pass.take_away(gone).await?;
         self.note_taken(&pass.row, pass.removed(), None);
         Ok(())
     }

@@ -99,6 +99,7 @@ impl Core {
         let (id, whole, me) = (row.info.id, prefix.is_empty(), self.session().id);
         let Err(Broken::Failed(reason)) = self.try_pass(row, &prefix).await else { return };
         tracing::warn!(root = id, reason, "a pass broke off");
+        *held(&self.looking.broken).entry(id).or_default() += 1;
         if whole {
             let until = self.clock.monotonic() + PASS_REST;
             held(&self.looking.resting).insert(id, until);

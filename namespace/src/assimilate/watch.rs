@@ -19,6 +19,8 @@ pub(super) struct Watches(HashMap<RootId, Watching>);
 struct Watching {
     core: Arc<Core>,
     id: RootId,
+    /// What it was begun by.
+    wanted: bool,
     task: JoinHandle<()>,
 }
 
@@ -34,11 +36,11 @@ impl Watches {
     /// Watches these roots and no others.
     pub(super) fn keep(&mut self, core: &Arc<Core>, roots: &[RootRow]) {
         let mine: HashMap<RootId, &RootRow> = roots.iter().map(|row| (row.info.id, row)).collect();
-        self.0.retain(|id, _| mine.contains_key(id));
+        self.0.retain(|id, watching| mine.get(id).is_some_and(|row| row.info.order.watch == watching.wanted));
         for (id, row) in mine {
             self.0.entry(id).or_insert_with(|| {
                 let task = tokio::spawn(Arc::clone(core).watch_forever(row.clone()));
-                Watching { core: Arc::clone(core), id, task }
+                Watching { core: Arc::clone(core), id, wanted: row.info.order.watch, task }
             });
         }
     }

@@ -501,7 +501,11 @@ impl Core {
         let roots = crate::inventory::load_roots(&*self.engine).await?;
         let Some(row) = roots.iter().find(|row| !row.info.filled && order.moves(row)) else { return Ok(()) };
         let reason = "nothing of it moves before it was passed once, headers and all";
-        Err(OrderError::Invalid(format!("root {} ({}): {reason}", row.info.id, row.info.order)))
+        let left = row.info.unfilled.as_ref().and_then(|left| Some((left.keys, left.first.as_ref()?)));
+        let left = left.map_or_else(String::new, |(keys, first)| {
+            format!("; {keys} keys lack theirs: `{}` ({})", first.name, first.reason)
+        });
+        Err(OrderError::Invalid(format!("root {} ({}): {reason}{left}", row.info.id, row.info.order)))
     }
 
     /// Refuses an order that a running job, a cordon or an objective stands against. A drain takes its target into use itself;

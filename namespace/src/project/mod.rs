@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use holdall_silos::projections::Attempt;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -173,7 +174,14 @@ impl Namespace {
     pub async fn conflicts(&self, id: RootId, after: &str, limit: usize) -> Result<Vec<Conflict>, AssimilateError> {
         let row = self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?;
         let (mut conflicts, mut all) = (Vec::new(), Outs::of(row.silo));
-        while let Some(page) = all.next(&self.core).await? {
+        if !after.is_empty() {
+            let number = Attempt::number_of(after);
+            let number = number.ok_or_else(|| AssimilateError::Invalid(format!("`{after}` ends no page")))?;
+            all.at = Some(successor(&out(row.silo, number)));
+        }
+        while conflicts.len() < limit
+            && let Some(page) = all.next(&self.core).await?
+        {
             for out in page {
                 let beside = match out.state {
                     OutState::Trash => continue,
@@ -187,8 +195,6 @@ impl Namespace {
                 }
             }
         }
-        let from = conflicts.iter().position(|conflict| conflict.id == after).map_or(0, |at| at + 1);
-        conflicts.drain(..from);
         conflicts.truncate(limit);
         Ok(conflicts)
     }

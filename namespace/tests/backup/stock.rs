@@ -32,8 +32,18 @@ impl Moved {
         house.namespace.apply(&Declared { silos, ..Declared::default() }, false).await.unwrap();
         let (bucket, every_seconds) = (house.bucket.name.clone(), 3600);
         let (silo, prefix, into) = ("nas".to_owned(), String::new(), String::new());
-        let order =
-            Assimilate { silo, prefix, bucket, into, partial_lists: false, every_seconds, watch: false, write: false };
+        let order = Assimilate {
+            silo,
+            prefix,
+            bucket,
+            into,
+            partial_lists: false,
+            every_seconds,
+            watch: false,
+            write: false,
+            without: Vec::new(),
+            rate: None,
+        };
         let root = house.namespace.assimilate(order).await.unwrap().id;
         house.namespace.start_background();
         while !house.namespace.root(root).await.unwrap().complete {

@@ -174,6 +174,8 @@ async fn a_bucket_that_is_taken_over_into_is_left_alone() {
         bucket: theirs.name.clone(),
         into: String::new(),
         partial_lists: false,
+        without: Vec::new(),
+        rate: None,
         every_seconds: 3600,
         watch: false,
         write: false,

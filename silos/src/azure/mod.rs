@@ -70,6 +70,8 @@ pub(crate) static WORDS: Words = Words {
         user: "x-ms-meta-",
         class: "x-ms-access-tier",
         usual: "Hot",
+        // https://learn.microsoft.com/rest/api/storageservices/get-blob-tags
+        tags: Some(("x-ms-tag-count", ("comp", "tags"))),
         // A blob that is being restored has this tier until it is.
         archived: &["Archive"],
         restored: |_| None,

@@ -209,7 +209,9 @@ async fn walk(held: &dyn Holdings, prefix: &str, after: Option<&str>, limit: usi
         }
         all.extend(some.into_iter().map(|found| match found {
             Found::Held(held) => held,
-            Found::Refused { reason, .. } | Found::Unread { reason, .. } => panic!("a plain name is refused: {reason}"),
+            Found::Refused { reason, .. } | Found::Archived { reason, .. } | Found::Unread { reason, .. } => {
+                panic!("a plain name is refused: {reason}")
+            }
         }));
     }
 }

@@ -71,6 +71,10 @@ impl Holdings for Lent {
         Ok(format!("{} {}/{}", WORDS.family, place.base, place.prefix))
     }
 
+    async fn shows_every_write(&self) -> Result<bool, SiloError> {
+        Ok(false)
+    }
+
     async fn facts(&self) -> Result<Facts, SiloError> {
         self.glance().await?;
         let family = WORDS.family.to_owned();

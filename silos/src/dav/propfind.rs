@@ -123,5 +123,6 @@ fn held(name: String, prop: Prop, headers: &HeaderMap) -> Result<Held, String> {
         complete: true,
         system: prop.getcontenttype.map(|kind| ("content-type".to_owned(), kind)).into_iter().collect(),
         user: Vec::new(),
+        tags: Vec::new(),
     })
 }

@@ -61,6 +61,7 @@ pub(crate) static WORDS: Words = Words {
         user: "x-goog-meta-",
         class: "x-goog-storage-class",
         usual: "STANDARD",
+        tags: None,
         // Of the class ARCHIVE everything is read at once.
         archived: &[],
         restored: |_| None,

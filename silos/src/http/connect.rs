@@ -39,6 +39,7 @@ pub(crate) const fn words(family: &'static str) -> Words {
             user: "x-holdall-none-",
             class: "x-holdall-none",
             usual: "",
+            tags: None,
             archived: &[],
             restored: |_| None,
         },

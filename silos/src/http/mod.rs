@@ -183,6 +183,10 @@ impl Holdings for Site {
         Ok(format!("{} {}/{}", WORDS.family, place.base, place.prefix))
     }
 
+    async fn shows_every_write(&self) -> Result<bool, SiloError> {
+        Ok(false)
+    }
+
     async fn facts(&self) -> Result<Facts, SiloError> {
         self.here.glance().await?;
         let ask = Ask::new(Method::GET, &self.here.key(self.here.list.as_deref().unwrap_or_default()));
@@ -211,7 +215,7 @@ impl Holdings for Site {
             Some(Found::Held(held)) => Ok(held),
             // A folder's name without its slash.
             Some(Found::Refused { reason, .. }) if reason == elsewhere(301) => Err(self.here.missing().await),
-            Some(Found::Refused { reason, .. }) => Err(SiloError::mismatch(reason)),
+            Some(Found::Refused { reason, .. } | Found::Archived { reason, .. }) => Err(SiloError::mismatch(reason)),
             Some(Found::Unread { reason, .. }) => Err(SiloError::not_done(reason)),
             None => Err(self.here.missing().await),
         }

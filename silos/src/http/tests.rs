@@ -40,7 +40,7 @@ async fn walked(site: &Arc<dyn Holdings>) -> Result<Vec<String>, SiloError> {
             let name = String::from_utf8_lossy(found.name()).into_owned();
             match found {
                 Found::Held(held) => format!("{name} {}", held.size),
-                Found::Refused { reason, .. } => format!("{name} refused: {reason}"),
+                Found::Refused { reason, .. } | Found::Archived { reason, .. } => format!("{name} refused: {reason}"),
                 Found::Unread { reason, .. } => format!("{name} unread: {reason}"),
             }
         }));

@@ -39,6 +39,11 @@ impl Kind {
         self.local || self.durable
     }
 
+    /// It tells when a file itself was changed, which no writer sets: programs make that up of what they are told.
+    pub(crate) fn tells_changes(self) -> bool {
+        !self.is_fuse() && !matches!(self.name, "vfat" | "exfat")
+    }
+
     /// A file's inode number, or 0 where programs make numbers up that last as long as the kernel remembers the name.
     pub(crate) fn inode(self, stat: &Stat) -> u64 {
         if self.is_fuse() { 0 } else { stat.st_ino }

@@ -237,6 +237,10 @@ impl Holdings for Tree {
         same_file(one, other)
     }
 
+    async fn shows_every_write(&self) -> Result<bool, SiloError> {
+        Ok(self.root().await?.kind.tells_changes())
+    }
+
     async fn watch(&self, prefix: &[u8]) -> Result<Box<dyn Watch>, String> {
         Ok(Box::new(TreeWatch::begin(self.again(), prefix).await?))
     }
@@ -375,6 +379,7 @@ fn held(name: Vec<u8>, stat: &Stat, kind: Kind) -> Held {
         etag: None,
         complete: true,
         system: Vec::new(),
+        tags: Vec::new(),
         user: vec![
             pair("file-owner", stat.st_uid.to_string()),
             pair("file-group", stat.st_gid.to_string()),

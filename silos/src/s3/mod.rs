@@ -4,6 +4,7 @@
 //! [GetObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html),
 //! [HeadObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html),
 //! [DeleteObject](https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObject.html),
+//! [GetObjectTagging](https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectTagging.html),
 //! [ListObjectsV2](https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html).
 
 mod connect;
@@ -66,6 +67,7 @@ pub(crate) static WORDS: Words = Words {
         user: "x-amz-meta-",
         class: "x-amz-storage-class",
         usual: "STANDARD",
+        tags: Some(("x-amz-tagging-count", ("tagging", ""))),
         archived: &["GLACIER", "DEEP_ARCHIVE"],
         restored,
     },

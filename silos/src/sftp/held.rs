@@ -124,6 +124,7 @@ fn held(name: &str, attributes: &FileAttributes) -> Held {
         complete: true,
         system: Vec::new(),
         user: user.into_iter().flatten().collect(),
+        tags: Vec::new(),
     }
 }
 
@@ -172,6 +173,10 @@ impl Holdings for Lent {
     async fn identity(&self) -> Result<String, SiloError> {
         let root = self.root().await?;
         Ok(format!("{FAMILY} {}{root}", self.sftp().line.peer))
+    }
+
+    async fn shows_every_write(&self) -> Result<bool, SiloError> {
+        Ok(false)
     }
 
     async fn facts(&self) -> Result<Facts, SiloError> {

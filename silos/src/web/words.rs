@@ -43,6 +43,8 @@ pub(crate) struct Others {
     /// The header with a storage class, and the class that goes without saying.
     pub(crate) class: &'static str,
     pub(crate) usual: &'static str,
+    /// Where there are tags: the header that counts them, and the query that asks for them.
+    pub(crate) tags: Option<(&'static str, (&'static str, &'static str))>,
     /// Classes of which nothing is read before somebody restores it.
     pub(crate) archived: &'static [&'static str],
     /// Whether an answer's object can be read, where the answer says more than its class does.

@@ -227,6 +227,10 @@ impl Holdings for Heard<dyn Holdings> {
         self.inner.same_file(one, other)
     }
 
+    async fn shows_every_write(&self) -> Result<bool, SiloError> {
+        self.silence.read(self.inner.shows_every_write()).await
+    }
+
     /// It waits for others, who may do nothing for days.
     async fn watch(&self, prefix: &[u8]) -> Result<Box<dyn Watch>, String> {
         self.inner.watch(prefix).await

@@ -19,8 +19,11 @@ pub struct RootView {
     pub created: Timestamp,
     /// Every name was seen at least once.
     pub complete: bool,
-    /// Names, or with `/` at the end all names below, that could not be looked at.
+    /// Names, or with `/` at the end all names below, that were never looked at: lists wait for them.
     pub unread: Vec<Noted>,
+    /// What the last pass could not look at.
+    #[serde(default)]
+    pub unlooked: Vec<Noted>,
     /// Passes that came to their end.
     pub passes: u64,
     /// When the last one did.
@@ -31,6 +34,15 @@ pub struct RootView {
     pub problem: Option<String>,
     /// Names that are gone, and wait for somebody to confirm it.
     pub gone: u64,
+    /// Headers and metadata of all its objects are there; before that nothing of it moves.
+    #[serde(default)]
+    pub filled: bool,
+    /// Keys whose headers could not be asked for when that was tried last.
+    #[serde(default)]
+    pub unfilled: u64,
+    /// The first of them, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfilled_first: Option<Noted>,
     /// How soon a change is seen: `at once`, or `by the next pass` and why.
     pub changes: String,
     /// When somebody told of changes of its silo last.
@@ -82,12 +94,17 @@ impl RootView {
         hashed: Option<Hashed>,
         projected: Projected,
     ) -> Self {
+        let unfilled = root.unfilled.unwrap_or_default();
         Self {
+            filled: root.filled,
+            unfilled: unfilled.keys,
+            unfilled_first: unfilled.first,
             id: root.id,
             order: root.order,
             created: time(root.created),
             complete: root.complete,
             unread: root.unread,
+            unlooked: root.unlooked,
             passes: root.passes,
             passed: root.passed.map(time),
             counts: root.counts,

@@ -127,7 +127,9 @@ async fn what_is_no_file_is_refused_and_no_link_leads_out() {
     let told = |name: &str| {
         found.iter().find(|found| found.name() == name.as_bytes()).map(|found| match found {
             Found::Held(held) => format!("{} bytes", held.size),
-            Found::Refused { reason, .. } | Found::Unread { reason, .. } => reason.clone(),
+            Found::Refused { reason, .. } | Found::Archived { reason, .. } | Found::Unread { reason, .. } => {
+                reason.clone()
+            }
         })
     };
     assert_eq!(told("pipe").unwrap(), "a pipe");

@@ -6,6 +6,7 @@
 
 mod stretches;
 mod stride;
+mod tags;
 mod walk;
 
 use std::ops::Range;
@@ -93,7 +94,10 @@ impl Holdings for Shelf {
         let spelled = spelled(name)?;
         let ask = Ask::new(Method::HEAD, &self.key(spelled)).headers(self.client.words().others.read);
         match self.client.look(&ask).await.map_err(Failure::reading_of_others) {
-            Ok(answer) => looked_at(&self.client, name, answer.headers(), get::length(&answer)?),
+            Ok(answer) => {
+                let held = looked_at(&self.client, name, answer.headers(), get::length(&answer)?)?;
+                Ok(Held { tags: tags::of(&self.client, &ask.key, answer.headers()).await?, ..held })
+            }
             Err(SiloError::Missing) => Err(self.missing(spelled).await),
             Err(error) => Err(error),
         }
@@ -131,7 +135,10 @@ fn found(client: &Client, entry: Entry) -> Result<Option<Found>, SiloError> {
     let known = others.known_by.of_entry(&entry);
     let refusal = match spell(&entry.name) {
         Err(reason) => Some(reason.to_owned()),
-        Ok(_) if !entry.restored && others.archived.contains(&entry.class.as_str()) => Some(archived(&entry.class)),
+        Ok(_) if !entry.restored && others.archived.contains(&entry.class.as_str()) => {
+            let reason = archived(&entry.class);
+            return Ok(Some(Found::Archived { name: entry.name, reason }));
+        }
         Ok(_) if known.is_empty() => Some(UNKNOWN.to_owned()),
         Ok(_) => None,
     };
@@ -148,6 +155,7 @@ fn found(client: &Client, entry: Entry) -> Result<Option<Found>, SiloError> {
         complete: false,
         system: listed.then(|| (others.class.to_owned(), entry.class)).into_iter().collect(),
         user: Vec::new(),
+        tags: Vec::new(),
         name: entry.name,
     })))
 }
@@ -180,6 +188,7 @@ pub(crate) fn looked_at(client: &Client, name: &[u8], answer: &HeaderMap, size: 
         complete: true,
         system,
         user: user.collect(),
+        tags: Vec::new(),
     })
 }
 

@@ -185,7 +185,7 @@ async fn what_is_archived_is_refused_until_it_is_restored() {
     let found = walked(&shelf_at(&server, ""), "", None).await.unwrap();
     let told = |found: &Found| match found {
         Found::Held(held) => held.system.iter().flat_map(|(name, value)| [name, ": ", value]).collect(),
-        Found::Refused { reason, .. } | Found::Unread { reason, .. } => reason.clone(),
+        Found::Refused { reason, .. } | Found::Archived { reason, .. } | Found::Unread { reason, .. } => reason.clone(),
     };
     assert_eq!(
         found.iter().map(told).collect::<Vec<_>>(),
