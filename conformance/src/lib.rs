@@ -26,6 +26,7 @@ pub mod settle;
 pub mod workload;
 
 pub mod load;
+pub mod meter;
 pub mod pace;
 pub mod rig;
 pub mod tamper;
