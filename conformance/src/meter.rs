@@ -61,7 +61,7 @@ enum Subject {
 
 impl Subject {
     fn of(path: &str) -> Self {
-        if path.contains("/probe/") && path.ends_with(".wrong") {
+        if path.contains("/probe/") && path.rsplit_once('.').is_some_and(|(_, what)| what == "wrong") {
             return Self::Wrong;
         }
         let Some((_, blob)) = path.split_once("/blobs/") else { return Self::Beside };

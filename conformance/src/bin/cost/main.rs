@@ -236,10 +236,10 @@ impl Objects {
         let query = [("bucket", way.bucket), ("key", key.as_str())];
         let call = Call { method: Method::GET, path: "/v1/why".into(), query: &query, headers: &[], body: Body::Empty };
         let why: Why = serde_json::from_slice(&admin.fetch(call).await?.1)?;
-        let after = (number % 2 == 0).then(|| SMALL + 1 + self.size(way, number) % (1 << 20));
+        let after = number.is_multiple_of(2).then(|| SMALL + 1 + self.size(way, number) % (1 << 20));
         match after {
             Some(bytes) => {
-                client.put(way.bucket, &key, &[], Body::made(Payload::new(&key, 1, bytes))).await.map(drop)?
+                client.put(way.bucket, &key, &[], Body::made(Payload::new(&key, 1, bytes))).await?;
             }
             None => client.delete(way.bucket, &key).await?,
         }
