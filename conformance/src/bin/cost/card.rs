@@ -212,13 +212,10 @@ mod tests {
             ..Tally::default()
         };
         let bill = CARDS[1].silos[2].bill(&tally);
-        let parts = bill.parts().map(|part| (part * 1e6).round());
-        assert_eq!(parts, [80_000.0, 30_000.0, 100_000.0, 12_000.0, 75_000.0]);
-        assert_eq!(
-            CARDS[0].silos[2].early(1),
-            CARDS[0].silos[2].early(COLD_LEAST),
-            "what is smaller is held as if it were as long"
-        );
-        assert_eq!((bill + bill - bill - bill).total(), 0.0);
+        let millionths = |dollars: f64| (dollars * 1e6).round() as i64;
+        assert_eq!(bill.parts().map(millionths), [80_000, 30_000, 100_000, 12_000, 75_000]);
+        let early = |bytes| millionths(CARDS[0].silos[2].early(bytes) * 1e6);
+        assert_eq!(early(1), early(COLD_LEAST), "what is smaller is held as if it were as long");
+        assert_eq!(millionths((bill + bill - bill - bill).total()), 0);
     }
 }
