@@ -198,6 +198,18 @@ def _rig(name, what, program, *args, required=True, timeout=1800):
     return Part(name, what, run)
 
 
+def _pass(report, _only):
+    """Objectives against very many objects: rows alone, in a folder that is gone afterwards."""
+
+    def test():
+        cargo(
+            "soak-pass", "test", "-p", "holdall-namespace", "--test", "objectives", "--", "--ignored", "--nocapture", "many",
+            env={"HOLDALL_TEST_OBJECTS": "1000000"},
+        )
+
+    report.run("soak-pass", test)
+
+
 CHECKS = [
     _check("fmt", "cargo fmt --check", "fmt", "--all", "--check"),
     _check(
@@ -234,6 +246,7 @@ RIGS = [
     _rig("outage", "a silo that stands still, or is killed, under load: elsewhere nobody notices", "outage"),
     _rig("failover", "a copy killed, stalled, cut or corrupted while it is read: downloads go on at the other", "failover"),
     _rig("restore", "the index lost and made again: from two silos, from one, as of a moment, with damaged backups", "restore"),
+    _rig("cost", "a plan's money against what its moves cost by three price cards, while clients change objects and calls fail", "cost"),
     _rig("memory", "stopped uploads, slow readers, a long listing: memory stays flat", "memory"),
 ]
 SOAK = [
@@ -274,5 +287,11 @@ SOAK = [
         "soak-failover", "1,000 downloads of 64 MiB", "failover", "--downloads", "1000", "--mib", "64", "--stall", "20",
         "--hang", "200", "--hopeless", "60", timeout=7200,
     ),
+    _rig(
+        "soak-cost", "the same with 6,000 objects, some of them of 80 MiB", "cost", "--objects", "2000", "--large", "6", "--within",
+        "1800", timeout=7200,
+    ),
+    _rig("soak-movers", "five pairs of windows at half load, with movers at work and paused", "movers", timeout=7200),
+    Part("soak-pass", "a pass over 10^6 objects: constant memory", _pass),
     _rig("soak-memory", "64 uploads and 64 readers of 5 GiB, 10^6 keys", "memory", "--full", timeout=7200),
 ]

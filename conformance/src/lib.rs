@@ -27,6 +27,7 @@ pub mod workload;
 
 pub mod harm;
 pub mod load;
+pub mod meter;
 pub mod pace;
 pub mod rig;
 pub mod tamper;

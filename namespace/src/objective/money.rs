@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdall_silos::Facts;
+use holdall_silos::{BlobName, Facts};
 use serde::{Deserialize, Serialize};
 
 use super::judge::{JudgedExtent, JudgedObject};
@@ -100,6 +100,8 @@ struct Lot {
     place: Option<Wanted>,
     /// Bytes of its record.
     length: u64,
+    /// Since when what goes from the source lies there.
+    left: Option<UnixMs>,
 }
 
 impl Prices {
@@ -205,6 +207,20 @@ impl Prices {
         let back = self.read_back(to, length);
         let read_backs = back.div_ceil(SPAN);
         Effort { reads, read_bytes, writes: 1, read_backs, read_back_bytes: back, leaves: None }
+    }
+
+    /// What packs are paid for beyond the records that leave them, where they are shorter than the least size: as packs go once all
+    /// of it left.
+    fn beyond_records(&self, lots: &[Lot], from: SiloId) -> Once {
+        let mut packs: BTreeMap<BlobName, Leaving> = BTreeMap::new();
+        for (place, left) in lots.iter().filter_map(|lot| lot.place.zip(lot.left)) {
+            let pack = packs.entry(place.pack).or_insert(Leaving { billed: 0, since: left });
+            (pack.billed, pack.since) = (pack.billed + place.length, pack.since.max(left));
+        }
+        let rest = |pack: Leaving| Leaving { billed: self.billed_alone(from, pack.billed) - pack.billed, ..pack };
+        let efforts = packs.into_values().map(|pack| Effort { leaves: Some(rest(pack)), ..Effort::default() });
+        let costs = efforts.map(|effort| effort.cost(self.card(from), None, self.now));
+        costs.fold(Once::default(), Once::and)
     }
 
     /// Whether any silo asks for what is read.
@@ -348,7 +364,8 @@ impl<'a> Ledger<'a> {
                 let step = if what == What::Copy { Step::Copy } else { Step::Move };
                 let place = Wanted::at(&replica.location);
                 self.small.push(((from, to), place, Move { step, extent: id, bytes: size, from, to, by: None }));
-                self.lots.insert(id, Lot { way, place, length: record_length(replica, size) });
+                let left = leaves.map(|leaves| leaves.since);
+                self.lots.insert(id, Lot { way, place, length: record_length(replica, size), left });
                 prices.beside_others(replica, size)
             }
             Some(to) => prices.alone(replica, size, to),
@@ -365,7 +382,8 @@ impl<'a> Ledger<'a> {
             let lots: Vec<Lot> = batch.iter().filter_map(|planned| self.lots.remove(&planned.extent)).collect();
             let Some(way) = lots.first().map(|lot| lot.way) else { continue };
             let Some(to) = way.to else { continue };
-            let once = prices.together(&lots, to).cost(prices.card(way.from), prices.card(to), prices.now);
+            let together = prices.together(&lots, to).cost(prices.card(way.from), prices.card(to), prices.now);
+            let once = together.and(prices.beyond_records(&lots, way.from));
             self.count(way, &Cost { once, ..Cost::default() });
         }
     }

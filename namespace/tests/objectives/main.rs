@@ -30,6 +30,7 @@ mod heat;
 mod keep;
 mod labels;
 mod lost;
+mod many;
 mod orders;
 mod room;
 mod switch;
@@ -55,7 +56,10 @@ impl House {
     }
 
     async fn with(test: &str, clock: Arc<dyn Clock>, align: Option<AlignOptions>) -> Self {
-        let engine: Arc<dyn Engine> = Arc::new(Memory::new());
+        Self::over(Arc::new(Memory::new()), test, clock, align).await
+    }
+
+    async fn over(engine: Arc<dyn Engine>, test: &str, clock: Arc<dyn Clock>, align: Option<AlignOptions>) -> Self {
         let namespace = open(&engine, clock, align).await;
         let silo = |name: &str, site: &str| {
             let labels = [("site".to_owned(), site.to_owned())].into();
