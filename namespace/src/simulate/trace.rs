@@ -1,0 +1,221 @@
+//! Traces: logs and tables, a line at a time. What a file is, its first line says.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::BufRead;
+
+use super::{Event, What};
+
+/// A line that is none of its kind.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// It cannot be read.
+    #[error("line {line} cannot be read")]
+    Read {
+        /// The first is 1.
+        line: u64,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A first line that no kind begins with.
+    #[error("a trace of no known kind: it begins with `{0}`")]
+    Unknown(String),
+    /// A line that is not as its kind's are.
+    #[error("line {line}: {what}")]
+    Line {
+        /// The first is 1.
+        line: u64,
+        /// What is missing.
+        what: &'static str,
+    },
+}
+
+/// What a trace does not say itself.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// Objects' bytes, by name.
+    pub sizes: HashMap<String, u64>,
+    /// Objects' names, by what the trace calls them.
+    pub names: HashMap<String, String>,
+    /// Objects of daily sums are taken apart into so many.
+    pub shards: u32,
+    /// Seconds that count as a day, where times are in seconds; 86,400 if 0.
+    pub day: u32,
+}
+
+/// Whoever takes events.
+pub type Sink<'a> = dyn FnMut(&Event<'_>) + 'a;
+
+/// Reads a trace, and hands its events over in the order of its days.
+pub fn read(input: impl BufRead, known: &Known, sink: &mut Sink<'_>) -> Result<(), TraceError> {
+    let mut lines = Lines { input, line: 0, text: String::new() };
+    let Some(first) = lines.next()? else { return Ok(()) };
+    let first = first.to_owned();
+    match first.as_str() {
+        "t_unix,object_id,op,bytes" => touches(&mut lines, known, sink),
+        "date,object,bytes_read" => daily(&mut lines, known, sink),
+        "t_s,input_path,bytes_read,bytes_written_elsewhere" => jobs(&mut lines, known, sink),
+        "month,object,impressions,source" => monthly(&mut lines, known, sink),
+        _ => Err(TraceError::Unknown(first.chars().take(60).collect())),
+    }
+}
+
+struct Lines<R> {
+    input: R,
+    line: u64,
+    text: String,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn next(&mut self) -> Result<Option<&str>, TraceError> {
+        self.text.clear();
+        self.line += 1;
+        let read = self.input.read_line(&mut self.text);
+        let read = read.map_err(|source| TraceError::Read { line: self.line, source })?;
+        Ok((read > 0).then(|| self.text.trim_end_matches(['\n', '\r'])))
+    }
+
+    fn wrong(&self, what: &'static str) -> TraceError {
+        TraceError::Line { line: self.line, what }
+    }
+}
+
+/// Fields of a line of CSV; within quotes, commas count as text.
+fn fields(line: &str) -> Vec<&str> {
+    let mut quoted = false;
+    let split = line.split(move |letter| {
+        quoted ^= letter == '"';
+        letter == ',' && !quoted
+    });
+    split.map(|field| field.trim_matches('"')).collect()
+}
+
+/// Days since 1970 of `2024-02-29`, or of the first of `2024-02`.
+pub fn day_of(text: &str) -> Option<i32> {
+    let mut parts = text.split('-').map(str::parse::<i32>);
+    let (year, month) = (parts.next()?.ok()?, parts.next()?.ok()?);
+    let day = parts.next().map_or(Some(1), Result::ok)?;
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || !(1970..10_000).contains(&year) {
+        return None;
+    }
+    // Years begin in March, so that a leap day is the last one.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    Some(365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468)
+}
+
+/// Puts, rewrites and deletes; whoever rewrites has read.
+fn touches(lines: &mut Lines<impl BufRead>, known: &Known, sink: &mut Sink<'_>) -> Result<(), TraceError> {
+    let seconds = i64::from(if known.day == 0 { 86_400 } else { known.day });
+    while let Some(line) = lines.next()? {
+        let parsed = (|| {
+            let [time, object, op, bytes] = fields(line)[..] else { return None };
+            Some((time.parse::<i64>().ok()?.div_euclid(seconds), object.to_owned(), op.to_owned(), bytes.parse().ok()?))
+        })();
+        let (day, object, op, size) = parsed.ok_or_else(|| lines.wrong("a time, an object, an operation, bytes"))?;
+        let key = known.names.get(&object).unwrap_or(&object);
+        let mut tell = |what| sink(&Event { day: day as i32, bucket: "", key, what });
+        match op.as_str() {
+            "put" => tell(What::Put(size)),
+            "delete" => tell(What::Delete),
+            "rewrite" => {
+                tell(What::Read { count: 1, bytes: None, size: None });
+                tell(What::Put(size));
+            }
+            "read" => tell(What::Read { count: 1, bytes: Some(size), size: None }),
+            _ => return Err(lines.wrong("the operation is put, read, rewrite or delete")),
+        }
+    }
+    Ok(())
+}
+
+/// Bytes read a day. An object of unknown size has as many as were read of it on its busiest day.
+fn daily(lines: &mut Lines<impl BufRead>, known: &Known, sink: &mut Sink<'_>) -> Result<(), TraceError> {
+    let mut sizes: HashMap<String, u64> = HashMap::new();
+    let mut days: BTreeMap<i32, Vec<(String, u64)>> = BTreeMap::new();
+    while let Some(line) = lines.next()? {
+        let parsed = (|| {
+            let [date, object, bytes] = fields(line)[..] else { return None };
+            Some((day_of(date)?, object.to_owned(), bytes.parse::<u64>().ok()?))
+        })();
+        let (day, object, bytes) = parsed.ok_or_else(|| lines.wrong("a date, an object, bytes"))?;
+        let size = sizes.entry(object.clone()).or_default();
+        *size = bytes.max(*size);
+        days.entry(day).or_default().push((object, bytes));
+    }
+    sizes.extend(known.sizes.iter().filter(|(_, size)| **size > 0).map(|(name, size)| (name.clone(), *size)));
+    for (day, reads) in days {
+        for (object, bytes) in reads.into_iter().filter(|(_, bytes)| *bytes > 0) {
+            let size = sizes.get(&object).copied().unwrap_or(1).max(1);
+            shards(known.shards, day, &object, size, bytes, sink);
+        }
+    }
+    Ok(())
+}
+
+/// What was read of an object on a day, as reads of its parts: as many of them whole as it makes, from one on that a hash chooses.
+fn shards(count: u32, day: i32, object: &str, size: u64, bytes: u64, sink: &mut Sink<'_>) {
+    if count <= 1 {
+        let count = bytes.div_ceil(size).clamp(1, u64::from(u32::MAX)) as u32;
+        let what = What::Read { count, bytes: Some(bytes), size: Some(size) };
+        return sink(&Event { day, bucket: "", key: object, what });
+    }
+    let part = (size / u64::from(count)).max(1);
+    let begin = crate::learn::Groups::key(object, &day.to_string()) % u64::from(count);
+    for at in 0..u64::from(count) {
+        let whole = bytes / part / u64::from(count) * part;
+        let rest = bytes - (bytes / part / u64::from(count) * part * u64::from(count));
+        let own = whole + rest.saturating_sub(at * part).min(part);
+        if own > 0 {
+            let key = format!("{object}/{:02}", (begin + at) % u64::from(count));
+            let what = What::Read { count: own.div_ceil(part) as u32, bytes: Some(own), size: Some(part) };
+            sink(&Event { day, bucket: "", key: &key, what });
+        }
+    }
+}
+
+/// Jobs, each of which reads a path whole.
+fn jobs(lines: &mut Lines<impl BufRead>, known: &Known, sink: &mut Sink<'_>) -> Result<(), TraceError> {
+    let seconds = i64::from(if known.day == 0 { 86_400 } else { known.day });
+    while let Some(line) = lines.next()? {
+        let parsed = (|| {
+            let [time, object, bytes, _] = fields(line)[..] else { return None };
+            Some((time.parse::<i64>().ok()?.div_euclid(seconds), object.to_owned(), bytes.parse().ok()?))
+        })();
+        let (day, object, bytes) = parsed.ok_or_else(|| lines.wrong("seconds, a path, bytes, bytes"))?;
+        let what = What::Read { count: 1, bytes: Some(bytes), size: None };
+        sink(&Event { day: day as i32, bucket: "", key: &object, what });
+    }
+    Ok(())
+}
+
+/// Views a month, spread over its days. What nobody knows the size of has from 64 KiB to 64 MiB, by a hash of its name.
+fn monthly(lines: &mut Lines<impl BufRead>, known: &Known, sink: &mut Sink<'_>) -> Result<(), TraceError> {
+    let mut months: BTreeMap<i32, Vec<(String, u32)>> = BTreeMap::new();
+    while let Some(line) = lines.next()? {
+        let parsed = (|| {
+            let [month, object, views, _] = fields(line)[..] else { return None };
+            Some((day_of(month)?, object.to_owned(), views.parse::<u32>().ok()?))
+        })();
+        let (day, object, views) = parsed.ok_or_else(|| lines.wrong("a month, an object, views, a source"))?;
+        months.entry(day).or_default().push((object, views));
+    }
+    for (first, reads) in months {
+        let reads: Vec<_> = reads.iter().map(|(object, views)| (object, *views, crate::learn::Groups::key("", object))).collect();
+        for day in 0..28 {
+            for (object, views, hash) in &reads {
+                let size = known.sizes.get(*object).copied().unwrap_or(1 << (16 + hash % 11));
+                let count = share_of(*views, day, (hash >> 32) as u32 % 28);
+                if count > 0 {
+                    let what = What::Read { count, bytes: Some(size * u64::from(count)), size: Some(size) };
+                    sink(&Event { day: first + day as i32, bucket: "", key: object, what });
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// As many of a month's views as a day has, as evenly as whole numbers can; where to begin is another day for each object.
+fn share_of(views: u32, day: u32, shift: u32) -> u32 {
+    let until = |day: u64| (u64::from(views) * day + u64::from(shift)) / 28;
+    (until(u64::from(day) + 1) - until(u64::from(day))) as u32
+}
