@@ -23,6 +23,16 @@ pub struct Used {
     pub written: bool,
 }
 
+/// What is read so many times a day is at home where reading is free, at any prices. More would set the mean of all others.
+const MOST: f64 = 4.0;
+
+impl Used {
+    /// As it is learnt from.
+    pub(super) fn bounded(self) -> Self {
+        Self { count: self.count.min(1000.0 * MOST), volume: self.volume.min(MOST), ..self }
+    }
+}
+
 /// The class of what was read once.
 const READ_ONCE: usize = 7;
 
@@ -74,6 +84,11 @@ pub(super) struct Expected {
     pub(super) volume: f64,
     /// Share of uses that write.
     pub(super) written: f64,
+}
+
+/// Of a use after so many idle days.
+pub(super) fn kind(idle: i32, class: usize) -> usize {
+    gap(super::state::bin(idle - 1)) * CLASSES + class
 }
 
 pub(super) fn at(bin: usize, class: usize) -> usize {
@@ -129,8 +144,8 @@ impl Chain {
         }
         let bin = super::state::bin(idle - 1);
         self.uses[at(bin, class)] += 1.0;
-        self.sums[gap(bin) * CLASSES + class].add(used);
-        self.next[(gap(bin) * CLASSES + class) * CLASSES + next] += 1.0;
+        self.sums[kind(idle, class)].add(used);
+        self.next[kind(idle, class) * CLASSES + next] += 1.0;
     }
 
     /// An object came, and was used so on the same day.
@@ -189,11 +204,12 @@ impl Chain {
                 level.1 += self.days[at(bin, class)] + self.open[at(bin, class)];
             }
             let draw = |(uses, days): (f64, f64), prior: f64| (uses + TRUST) / (days + TRUST / prior);
-            let all = levels.iter().fold((0.0, 0.0), |sum, level| (sum.0 + level.0, sum.1 + level.1));
+            // What was never read is of another kind: much of it never will be.
+            let all = levels[1..].iter().fold((0.0, 0.0), |sum, level| (sum.0 + level.0, sum.1 + level.1));
             let first = FIRST_GUESS / (middle(bin) + 1.0);
             let all = draw(all, first);
             for class in 0..CLASSES {
-                let level = draw(levels[volume_of(class).0], all);
+                let level = if class == 0 { first } else { draw(levels[volume_of(class).0], all) };
                 let own = (self.uses[at(bin, class)], self.days[at(bin, class)] + self.open[at(bin, class)]);
                 chances[at(bin, class)] = draw(own, level).min(1.0);
             }

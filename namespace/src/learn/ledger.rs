@@ -14,8 +14,8 @@ use super::stay::{Cost, Stay};
 const SAMPLE: usize = 1 << 16;
 /// Groups with a ledger of their own.
 const MAX_GROUPS: usize = 1024;
-/// Uses that a group's ledger must have seen before it counts for itself.
-const ENOUGH: f64 = 50.0;
+/// A group is like the one that it lies in until about so many uses were seen.
+const TRUST: f64 = 100.0;
 /// What is followed is given up only for what costs a thirtieth less.
 const MARGIN: f64 = 0.97;
 
@@ -24,7 +24,6 @@ const MARGIN: f64 = 0.97;
 struct Account {
     costs: Vec<f64>,
     uses: f64,
-    followed: usize,
 }
 
 /// All of it.
@@ -32,8 +31,12 @@ struct Account {
 pub(super) struct Ledger {
     experts: Vec<Expert>,
     accounts: BTreeMap<u64, Account>,
+    #[serde(with = "in_order")]
     shadows: HashMap<u64, Vec<Stay>>,
 }
+
+/// Rules on the ledger.
+const MAX_EXPERTS: usize = 64;
 
 /// The group of all objects.
 const ALL: u64 = 0;
@@ -53,7 +56,7 @@ impl Ledger {
             if self.accounts.len() >= MAX_GROUPS && !self.accounts.contains_key(&group) {
                 return;
             }
-            let new = || Account { costs: vec![0.0; count], uses: 0.0, followed: 0 };
+            let new = || Account { costs: vec![0.0; count], uses: 0.0 };
             let account = self.accounts.entry(group).or_insert_with(new);
             account.uses += uses;
             account.costs.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost);
@@ -113,29 +116,49 @@ impl Ledger {
         self.shadows.remove(&thing.id);
     }
 
-    /// Keeps a part of what was seen, and looks what is cheapest.
-    pub(super) fn settle(&mut self, kept: f64) {
+    /// Keeps a part of what was seen.
+    pub(super) fn forget(&mut self, kept: f64) {
         for account in self.accounts.values_mut() {
             account.costs.iter_mut().for_each(|cost| *cost *= kept);
             account.uses *= kept;
-            let (costs, followed) = (&account.costs, account.followed);
-            let best = (0..costs.len()).min_by(|one, other| costs[*one].total_cmp(&costs[*other])).unwrap_or(0);
-            if costs[best] < MARGIN * costs[followed] {
-                account.followed = best;
-            }
         }
+        self.accounts.retain(|group, account| *group == ALL || account.uses > 0.01);
     }
 
-    /// The rule that is followed for a group: of the smallest that has seen enough.
+    /// The rule that is followed for a group: what costs least in it, where little is known in the one that it lies in.
     pub(super) fn followed(&self, groups: Groups) -> Expert {
-        let known = Self::groups(groups).into_iter().rev().filter_map(|group| self.accounts.get(&group));
-        let account = known.into_iter().find(|account| account.uses >= ENOUGH);
-        account.map_or(self.experts[0], |account| self.experts[account.followed])
+        let mut ratios = [1.0; MAX_EXPERTS];
+        for account in Self::groups(groups).iter().filter_map(|group| self.accounts.get(group)) {
+            let first = account.costs[0].max(f64::MIN_POSITIVE);
+            for (ratio, cost) in ratios.iter_mut().zip(&account.costs) {
+                *ratio = (account.uses * (cost / first).min(100.0) + TRUST * *ratio) / (account.uses + TRUST);
+            }
+        }
+        let best = |best: usize, at: usize| if ratios[at] < ratios[best] { at } else { best };
+        let best = (0..self.experts.len()).fold(0, best);
+        self.experts[if ratios[best] < MARGIN { best } else { 0 }]
     }
 
     /// Costs by rule, of all.
     pub(super) fn costs(&self) -> Vec<(Expert, f64)> {
         let all = self.accounts.get(&ALL);
         self.experts.iter().copied().zip(all.into_iter().flat_map(|all| all.costs.iter().copied())).collect()
+    }
+}
+
+/// The same ledger is written down as the same bytes.
+mod in_order {
+    use std::collections::{BTreeMap, HashMap};
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Stay;
+
+    pub(super) fn serialize<S: Serializer>(all: &HashMap<u64, Vec<Stay>>, out: S) -> Result<S::Ok, S::Error> {
+        all.iter().collect::<BTreeMap<_, _>>().serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<HashMap<u64, Vec<Stay>>, D::Error> {
+        HashMap::deserialize(input)
     }
 }

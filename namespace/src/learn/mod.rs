@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::heat::{DAY, Heat};
 
+mod book;
 mod chain;
 mod expert;
 mod group;
@@ -25,6 +26,7 @@ pub use state::next_look;
 pub use stay::{Cost, Stay};
 pub use tariff::{Auto, Idle, Place, Tariff};
 
+use book::Book;
 use chain::Chain;
 use group::Pace;
 use ledger::Ledger;
@@ -45,11 +47,17 @@ pub struct Thing<'a> {
     pub size: u64,
     /// What is known of its reads.
     pub heat: Option<&'a Heat>,
+    /// What it was like when it was last read.
+    pub class: Class,
     /// The day that its bytes were written on.
     pub written: i32,
     /// Today.
     pub day: i32,
 }
+
+/// What an object was like when it was last read: one of few kinds. See [`Learner::class`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Class(usize);
 
 /// A place, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,14 +70,17 @@ pub struct Decision {
     pub costs: Vec<f64>,
     /// The chance that it is used tomorrow.
     pub chance: f64,
-    /// How many times as often as others objects of its groups are used.
-    pub times: f64,
+    /// How many times as often as others in its state it is used,
+    pub often: f64,
+    /// and how many times as much a use reads.
+    pub much: f64,
 }
 
 /// What was learnt.
 #[derive(Debug)]
 pub struct Learner {
     chain: Chain,
+    book: Book,
     pace: Pace,
     ledger: Ledger,
     policy: Policy,
@@ -82,9 +93,8 @@ pub struct Learner {
 /// [`Learner`], as it is stored.
 #[derive(Debug, Serialize, Deserialize)]
 struct Stored {
-    version: u32,
-    places: Vec<Place>,
     chain: Chain,
+    book: Book,
     pace: Pace,
     ledger: Ledger,
     begun: i32,
@@ -111,12 +121,22 @@ impl Learner {
         let ledger = Ledger::new(places.len());
         let open = vec![true; places.len()];
         let policy = Policy::new(places, open, chain.chances(), pace.clone(), None);
-        Self { chain, pace, ledger, policy, begun: i32::MIN, census: i32::MIN, solved: i32::MIN }
+        Self { chain, book: Book::default(), pace, ledger, policy, begun: i32::MIN, census: i32::MIN, solved: i32::MIN }
     }
 
     /// What deciding goes by until the next census.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// So much was read of an object today, which is heat; before its class is asked for.
+    pub fn warm(&mut self, id: u64, day: i32, used: Used) {
+        self.book.read(id, day, used.bounded().volume);
+    }
+
+    /// What an object of this heat is like.
+    pub fn class(&self, id: u64, heat: Option<&Heat>) -> Class {
+        Class(state::class(heat, self.book.volume(id)))
     }
 
     /// Where a new object is to be written; it is noted.
@@ -127,7 +147,7 @@ impl Learner {
 
     /// A new object was read so on its first day.
     pub fn first_day(&mut self, used: Used) {
-        self.chain.born(used);
+        self.chain.born(used.bounded());
     }
 
     /// An object was read so today, as it is known before that; the ledger pays.
@@ -138,18 +158,16 @@ impl Learner {
 
     /// What was read or written today is told as a use; `after` is the object with today's heat.
     pub fn used(&mut self, before: &Thing<'_>, after: &Thing<'_>, used: Used) {
+        let used = used.bounded();
         let idle = before.idle();
         if idle <= 0 {
             return;
         }
-        let class = state::class(before.heat);
-        let next = state::class(after.heat);
-        self.pace.ended(before.groups, true, self.expected(class, idle));
+        let class = before.class.0;
+        let next = after.class.0;
+        let volume = self.policy.chances.used[chain::kind(idle, class)].volume;
+        self.pace.ended(before, Some((used, volume)), self.policy.expected(before));
         self.chain.used(class, idle, used, next);
-    }
-
-    fn expected(&self, class: usize, idle: i32) -> f64 {
-        state::passed(idle).map(|(bin, days)| days * self.policy.chances.use_[chain::at(bin, class)]).sum()
     }
 
     /// Its bytes are given up today: it is deleted, or written anew.
@@ -161,9 +179,10 @@ impl Learner {
     /// It is deleted today.
     pub fn died(&mut self, thing: &Thing<'_>) {
         let idle = thing.idle();
-        let class = state::class(thing.heat);
-        self.pace.ended(thing.groups, false, self.expected(class, idle));
+        let class = thing.class.0;
+        self.pace.ended(thing, None, self.policy.expected(thing));
         self.chain.died(class, idle);
+        self.book.forget(thing.id);
         self.ended(thing);
     }
 
@@ -178,11 +197,11 @@ impl Learner {
     pub fn explain(&self, thing: &Thing<'_>, stay: &Stay, unread: Option<u64>) -> Decision {
         let expert = self.ledger.followed(thing.groups);
         let place = expert.wants(&self.policy, thing, stay, unread);
-        let costs = self.policy.costs(thing, stay, unread.unwrap_or(thing.size));
+        let costs = self.policy.costs(thing, stay, unread.unwrap_or(thing.size), 1.0, true);
         let times = self.policy.times(thing);
-        let state = chain::at(state::bin(thing.idle()), state::class(thing.heat));
-        let chance = (self.policy.chances.use_[state] * times).min(1.0);
-        Decision { place, expert, costs, chance, times }
+        let state = chain::at(state::bin(thing.idle()), thing.class.0);
+        let chance = (self.policy.chances.use_[state] * times.often).min(1.0);
+        Decision { place, expert, costs, chance, often: times.often, much: times.much }
     }
 
     /// All objects are counted, so that those that are not read are evidence: begins, then [`Learner::count`] for each, then ends.
@@ -193,10 +212,9 @@ impl Learner {
 
     /// One of them.
     pub fn count(&mut self, thing: &Thing<'_>) {
-        let (class, idle) = (state::class(thing.heat), thing.idle());
+        let (class, idle) = (thing.class.0, thing.idle());
         self.chain.count(class, idle);
-        let expected = self.expected(class, idle);
-        self.pace.count(thing.groups, expected);
+        self.pace.count(thing, self.policy.expected(thing));
     }
 
     /// From now on decisions go by what was seen until now.
@@ -207,7 +225,7 @@ impl Learner {
         self.census = day;
         self.chain.forget(kept);
         self.pace.forget(kept);
-        self.ledger.settle(kept);
+        self.ledger.forget(kept);
         // Solving takes a while, and what was seen for years does not change in a month.
         if day >= self.solved.saturating_add(((day - self.begun) / 8).min(180)) {
             self.solved = day;
@@ -234,17 +252,22 @@ impl Learner {
     }
 
     /// All that is to be kept.
-    pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        let (chain, pace, ledger) = (self.chain.clone(), self.pace.clone(), self.ledger.clone());
-        let places = self.policy.places.clone();
-        serde_json::to_string(&Stored { version: VERSION, places, chain, pace, ledger, begun: self.begun, census: self.census })
+    pub fn to_bytes(&self) -> Result<Vec<u8>, postcard::Error> {
+        let (chain, book) = (self.chain.clone(), self.book.clone());
+        let (pace, ledger) = (self.pace.clone(), self.ledger.clone());
+        let stored = Stored { chain, book, pace, ledger, begun: self.begun, census: self.census };
+        postcard::to_stdvec(&(VERSION, self.policy.places.len() as u32, stored))
     }
 
-    /// Reads what [`Learner::to_json`] wrote; nothing of another version.
-    pub fn from_json(text: &str) -> Result<Option<Self>, serde_json::Error> {
-        let Stored { version, places, chain, pace, ledger, begun, census } = serde_json::from_str(text)?;
+    /// Reads what [`Learner::to_bytes`] wrote, of as many places; what is of another version is left alone.
+    pub fn from_bytes(bytes: &[u8], places: Vec<Place>) -> Result<Option<Self>, postcard::Error> {
+        let ((version, count), rest): ((u32, u32), _) = postcard::take_from_bytes(bytes)?;
+        if version != VERSION || count as usize != places.len() {
+            return Ok(None);
+        }
+        let Stored { chain, book, pace, ledger, begun, census } = postcard::from_bytes(rest)?;
         let open = vec![true; places.len()];
         let policy = Policy::new(places, open, chain.chances(), pace.clone(), None);
-        Ok((version == VERSION).then_some(Self { chain, pace, ledger, policy, begun, census, solved: census }))
+        Ok(Some(Self { chain, book, pace, ledger, policy, begun, census, solved: census }))
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-use super::chain::Chances;
-use super::group::Pace;
+use super::chain::{Chances, at};
+use super::group::{Pace, Times};
 use super::stay::Stay;
 use super::tariff::{Place, Tariff};
 use super::value::{Problem, Values};
@@ -11,8 +11,11 @@ use super::{Thing, state};
 
 /// Sizes that are told apart: requests matter for small objects alone. Fourfold from 1 KiB on; what is larger costs in proportion.
 const SIZES: usize = 7;
-/// Groups are used a quarter as often as others, half, as often, twice, four times.
-const TIMES: [f64; 5] = [0.25, 0.5, 1.0, 2.0, 4.0];
+/// Objects are used a quarter as often as others in the same state, half, as often, twice, four times;
+const OFTEN: i32 = 5;
+/// and read a 64th as much a time, an eighth, as much, 8 times, 64 times.
+const MUCH: i32 = 5;
+const TIMES: usize = (OFTEN * MUCH) as usize;
 /// Sweeps from nothing, and from values of the census before.
 const SWEEPS: [usize; 2] = [60, 8];
 
@@ -35,7 +38,7 @@ pub struct Policy {
 
 impl Policy {
     pub(super) fn new(places: Vec<Place>, open: Vec<bool>, chances: Chances, pace: Pace, before: Option<Self>) -> Self {
-        let count = SIZES * TIMES.len();
+        let count = SIZES * TIMES;
         let before = before.filter(|before| before.places.len() == places.len());
         let before = before.map_or_else(
             || vec![None; count],
@@ -54,19 +57,30 @@ impl Policy {
         self.pace = pace;
     }
 
-    /// How many times as often as others objects of its groups are used.
-    pub(super) fn times(&self, thing: &Thing<'_>) -> f64 {
-        self.pace.times(thing.groups)
+    /// Uses that were expected of an object of a class in so many days.
+    pub(super) fn expected(&self, thing: &Thing<'_>) -> f64 {
+        let chance = |bin| self.chances.use_[at(bin, thing.class.0)];
+        state::passed(thing.idle()).map(|(bin, days)| days * chance(bin)).sum()
     }
 
-    fn values(&self, thing: &Thing<'_>) -> (&Values, u64) {
+    /// How often and how much it is read, by what others in its state are.
+    pub(super) fn times(&self, thing: &Thing<'_>) -> Times {
+        self.pace.times(thing, self.expected(thing))
+    }
+
+    fn values(&self, thing: &Thing<'_>, own: bool) -> (&Values, u64) {
         let size = (thing.size.max(1).ilog2().saturating_sub(9) as usize / 2).min(SIZES - 1);
-        let ratio = self.times(thing).log2().round().clamp(-2.0, 2.0);
-        let times = (ratio + 2.0) as usize;
-        let slot = size * TIMES.len() + times;
+        let near = |ratio: f64, step: f64, count: i32| {
+            let half = count / 2;
+            (ratio.log2() / step).round().clamp(f64::from(-half), f64::from(half)) as i32
+        };
+        let times = if own { self.times(thing) } else { Times { often: 1.0, much: 1.0 } };
+        let (often, much) = (near(times.often, 1.0, OFTEN), near(times.much, 3.0, MUCH));
+        let slot = size * TIMES + ((often + OFTEN / 2) * MUCH + much + MUCH / 2) as usize;
+        let times = Times { often: f64::from(often).exp2(), much: f64::from(3 * much).exp2() };
         let size = 1 << (10 + 2 * size);
         let values = self.values[slot].get_or_init(|| {
-            let (chances, times) = (&self.chances, TIMES[times]);
+            let chances = &self.chances;
             let problem = Problem { tariffs: &self.tariffs, open: &self.open, size, chances, times };
             let begun = self.before[slot].clone();
             let sweeps = SWEEPS[usize::from(begun.is_some())];
@@ -77,10 +91,10 @@ impl Policy {
         (values, size)
     }
 
-    /// What is to be paid from now on, by place, if an object is there from tonight; moves and fees are in it.
-    pub fn costs(&self, thing: &Thing<'_>, stay: &Stay, unread: u64) -> Vec<f64> {
-        let (values, size) = self.values(thing);
-        let (bin, class) = (state::bin(thing.idle()), state::class(thing.heat));
+    /// What is to be paid from now on, by place, if an object is there from tonight; moves and fees are in it, so many times.
+    pub(super) fn costs(&self, thing: &Thing<'_>, stay: &Stay, unread: u64, moves: f64, own: bool) -> Vec<f64> {
+        let (values, size) = self.values(thing, own);
+        let (bin, class) = (state::bin(thing.idle()), thing.class.0);
         let scale = thing.size.max(1) as f64 / size as f64;
         let unread = (unread as f64 / scale) as u64;
         let from = &self.tariffs[stay.place];
@@ -90,23 +104,24 @@ impl Policy {
                 return scale * values.of(to, tariff, lain, bin, class);
             }
             let once = from.move_to(tariff, unread) + from.fee(size, lain);
-            scale * (once + values.of(to, tariff, 0, bin, class))
+            scale * (once * moves + values.of(to, tariff, 0, bin, class))
         };
         self.tariffs.iter().enumerate().map(cost).collect()
     }
 
-    pub(super) fn cheapest(&self, thing: &Thing<'_>, stay: &Stay, unread: u64) -> usize {
-        let costs = self.costs(thing, stay, unread);
+    pub(super) fn cheapest(&self, thing: &Thing<'_>, stay: &Stay, unread: u64, moves: f64, own: bool) -> usize {
+        let costs = self.costs(thing, stay, unread, moves, own);
         self.least(stay.place, |place| costs[place])
     }
 
-    pub(super) fn first(&self, thing: &Thing<'_>) -> usize {
-        let (values, size) = self.values(thing);
-        let (bin, class) = (state::bin(thing.idle()), state::class(thing.heat));
-        let born = self.chances.born;
+    pub(super) fn first(&self, thing: &Thing<'_>, own: bool) -> usize {
+        let (values, size) = self.values(thing, own);
+        let (bin, class) = (state::bin(thing.idle()), thing.class.0);
+        let (born, times) = (self.chances.born, self.times(thing).much.min(1.0));
         let cost = |place: usize| {
             let tariff = &self.tariffs[place];
-            let read = if thing.heat.is_some() { 0.0 } else { tariff.reads(born.count, born.volume * size as f64) };
+            let read =
+                if thing.heat.is_some() { 0.0 } else { tariff.reads(born.count, born.volume * times * size as f64) };
             tariff.write + read + values.of(place, tariff, 0, bin, class)
         };
         self.least(self.by_storage().next_back().unwrap_or(0), cost)

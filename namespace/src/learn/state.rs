@@ -56,10 +56,10 @@ pub(super) fn passed(idle: i32) -> impl Iterator<Item = (usize, f64)> {
 }
 
 /// What an object was like when it was last read.
-pub(super) fn class(heat: Option<&Heat>) -> usize {
+pub(super) fn class(heat: Option<&Heat>, volume: Option<f64>) -> usize {
     let Some(heat) = heat else { return 0 };
     // As of the last read: what is counted does not change while the object is idle.
-    let volume = heat.lately() as f64 * heat.share();
+    let volume = volume.unwrap_or_else(|| heat.lately() as f64 * heat.share());
     let volumes = [0.125, 0.5, 1.5, 3.5, 7.5, 15.5, 31.5, 63.5].partition_point(|limit| *limit <= volume);
     let habit = match heat.days_before() {
         0 => 0,

@@ -4,6 +4,7 @@
 //! [`super::state`]; one that is used begins anew. What a place asks to be paid for at least is a chain of stages.
 
 use super::chain::{Chances, Expected, at};
+use super::group::Times;
 use super::state::{BINS, CLASSES, GAPS, gap, middle, width};
 use super::tariff::Tariff;
 
@@ -26,8 +27,8 @@ pub(super) struct Problem<'a> {
     pub(super) open: &'a [bool],
     pub(super) size: u64,
     pub(super) chances: &'a Chances,
-    /// How many times as often objects of this group are used.
-    pub(super) times: f64,
+    /// How often and how much objects of this group are read.
+    pub(super) times: Times,
 }
 
 impl Values {
@@ -79,11 +80,11 @@ impl Values {
         let leave = later.map_or(0.0, |_| 1.0 / width(bin));
         let (gap, known) = (gap(bin), 1.0 - 1.0 / HORIZON_DAYS);
         let expected = chances.used[gap * CLASSES + class];
-        let used = (chances.use_[at(bin, class)] * problem.times).min(0.98) * (1.0 - chances.death);
+        let used = (chances.use_[at(bin, class)] * problem.times.often).min(0.98) * (1.0 - chances.death);
         let idle = 1.0 - used - chances.death;
         for (place, tariff) in tariffs.iter().enumerate() {
             let day = tariff.day(problem.size, middle(bin) as i32);
-            let read = tariff.reads(expected.count, expected.volume * problem.size as f64);
+            let read = tariff.reads(expected.count, expected.volume * problem.times.much * problem.size as f64);
             for stage in (entry(tariff)..STAGES).rev() {
                 let ripe = if stage == FREE { 0.0 } else { FREE as f64 / f64::from(tariff.minimum_days) };
                 let owed = fee(tariff, problem.size, stage);
@@ -137,8 +138,7 @@ impl After {
                     .map(|class| {
                         let stay = values.get(place, stage, 0, class);
                         let go = |unread| {
-                            let moved =
-                                |to: usize| tariff.move_to(&tariffs[to], unread) + owed + arrive(to, class);
+                            let moved = |to: usize| tariff.move_to(&tariffs[to], unread) + owed + arrive(to, class);
                             choose(&moved).min(stay)
                         };
                         let anew = |to: usize| owed + tariffs[to].write + arrive(to, class);
@@ -147,7 +147,7 @@ impl After {
                     .collect();
                 for row in 0..GAPS * CLASSES {
                     let Expected { volume, written, .. } = problem.chances.used[row];
-                    let read = volume.min(1.0);
+                    let read = (volume * problem.times.much).min(1.0);
                     let weights = [(1.0 - written) * read, (1.0 - written) * (1.0 - read), written];
                     let chances = &problem.chances.next[row * CLASSES..(row + 1) * CLASSES];
                     let mix = |[all, none, anew]: &[f64; 3]| all * weights[0] + none * weights[1] + anew * weights[2];

@@ -6,16 +6,22 @@ use std::collections::{BTreeMap, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::heat::{DAY, Heat, Reads};
-use crate::learn::{Cost, Groups, Learner, Place, Stay, Tariff, Thing, Used, next_look};
+use crate::learn::{Class, Cost, Groups, Learner, Place, Stay, Tariff, Thing, Used, next_look};
 
+mod cards;
+mod chart;
+mod log;
 mod optimum;
 mod rule;
+pub mod synthetic;
 pub mod trace;
 
 use optimum::Optimum;
 use rule::Rule;
 
-pub use rule::LIFECYCLE as FIXED;
+pub use cards::cards;
+pub use chart::svg;
+pub use rule::LIFECYCLE;
 
 /// Days between two censuses.
 const CENSUS_DAYS: i32 = 28;
@@ -67,6 +73,8 @@ pub struct Options {
 pub struct Outcome {
     /// The rule.
     pub name: String,
+    /// The provider moves objects by itself.
+    pub provider: bool,
     /// By what for.
     pub cost: Cost,
     /// All of it.
@@ -98,10 +106,22 @@ pub struct Report {
     pub ledger: Vec<(String, f64)>,
 }
 
+impl Report {
+    /// The cheapest fixed rule that leaves nothing to a provider.
+    pub fn best(&self) -> Option<&Outcome> {
+        let plain = self.fixed.iter().filter(|outcome| !outcome.provider);
+        plain.min_by(|one, other| one.total.total_cmp(&other.total))
+    }
+
+    /// What a rule cost.
+    pub fn fixed(&self, name: &str) -> Option<&Outcome> {
+        self.fixed.iter().find(|outcome| outcome.name == name)
+    }
+}
+
 /// A simulation under way.
 #[derive(Debug)]
 pub struct Simulation {
-    places: Vec<Place>,
     tariffs: Vec<Tariff>,
     /// Those that an optimum is known for.
     plain: Vec<Tariff>,
@@ -144,7 +164,10 @@ struct Item {
     groups: Groups,
     size: u64,
     heat: Option<Heat>,
+    class: Class,
     written: i32,
+    /// The day of the last use.
+    last: i32,
     alive: bool,
     /// The day it is to be looked at.
     due: i32,
@@ -157,8 +180,8 @@ struct Item {
 
 impl Item {
     fn thing(&self, day: i32) -> Thing<'_> {
-        let Self { id, groups, size, written, .. } = *self;
-        Thing { id, groups, size, heat: self.heat.as_ref(), written, day }
+        let Self { id, groups, size, class, written, .. } = *self;
+        Thing { id, groups, size, heat: self.heat.as_ref(), class, written, day }
     }
 }
 
@@ -169,12 +192,14 @@ impl Simulation {
         let tariffs: Vec<Tariff> = places.iter().map(Tariff::of).collect();
         let names: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
         let rules = Rule::all(&names, &tariffs);
-        let named = |rule: &Rule| Outcome { name: rule.name.clone(), ..Outcome::default() };
+        let named = |rule: &Rule| {
+            let provider = tariffs[rule.first].is_auto();
+            Outcome { name: rule.name.clone(), provider, ..Outcome::default() }
+        };
         let fixed = rules.iter().map(named).collect();
         Self {
-            learner: Learner::new(places.clone()),
+            learner: Learner::new(places),
             plain: tariffs.iter().filter(|tariff| !tariff.is_auto()).cloned().collect(),
-            places,
             tariffs,
             from,
             rules,
@@ -233,7 +258,9 @@ impl Simulation {
                 groups: Groups::of(event.bucket, event.key),
                 size: 0,
                 heat: None,
+                class: Class::default(),
                 written: day,
+                last: day,
                 alive: false,
                 due: i32::MAX,
                 use_: None,
@@ -262,13 +289,35 @@ impl Simulation {
         }
     }
 
+    /// Prices change, from `day` on; the places are the same.
+    pub fn reprice(&mut self, day: i32, places: Vec<Place>) {
+        self.go_to(day);
+        self.settle(day - 1);
+        for item in self.items.iter_mut().filter(|item| item.alive) {
+            item.optimum.idle(&self.plain, item.size, day - 1);
+        }
+        self.tariffs = places.iter().map(Tariff::of).collect();
+        self.plain = self.tariffs.iter().filter(|tariff| !tariff.is_auto()).cloned().collect();
+        self.learner.renew(Some(places), None);
+    }
+
+    /// Places that take objects from now on.
+    pub fn open(&mut self, open: Vec<bool>) {
+        self.learner.renew(None, Some(open));
+    }
+
+    /// How many objects are at a place, by what was learnt.
+    pub fn held(&self, place: usize) -> usize {
+        self.items.iter().filter(|item| item.alive && item.stays[0].place == place).count()
+    }
+
     fn begin_day(&mut self) {
         let day = self.today.day;
         if day == self.from {
             self.settle(day - 1);
-            self.auto = Outcome { name: self.auto.name.clone(), ..Outcome::default() };
-            for outcome in &mut self.fixed {
-                *outcome = Outcome { name: outcome.name.clone(), ..Outcome::default() };
+            for outcome in self.fixed.iter_mut().chain([&mut self.auto]) {
+                (outcome.cost, outcome.moves) = (Cost::default(), 0);
+                outcome.over_time.clear();
             }
             self.optimum = 0.0;
             for item in &mut self.items {
@@ -301,7 +350,7 @@ impl Simulation {
     /// Everything is paid for until the end of `day`.
     fn settle(&mut self, day: i32) {
         for item in self.items.iter_mut().filter(|item| item.alive) {
-            let used = item.thing(day).used();
+            let used = item.last;
             self.auto.cost += item.stays[0].hold(&self.tariffs, item.size, used, day);
             for (at, rule) in self.rules.iter().enumerate() {
                 let (cost, moves) = rule.idle(&self.tariffs, &mut item.stays[at + 1], item.size, used, day);
@@ -345,8 +394,9 @@ impl Simulation {
             return;
         }
         let used = item.thing(day).used();
+        let last = item.last;
         let mut stay = item.stays[0];
-        self.auto.cost += stay.hold(&self.tariffs, item.size, used, day);
+        self.auto.cost += stay.hold(&self.tariffs, item.size, last, day);
         let to = self.learner.decide(&item.thing(day), &stay, unread);
         if to != stay.place {
             self.auto.cost += stay.go(&self.tariffs, item.size, to, day, unread.unwrap_or(item.size));
@@ -391,7 +441,7 @@ impl Simulation {
     /// New bytes, wherever each rule wants them.
     fn write(&mut self, day: i32, at: usize, size: u64) {
         let item = &mut self.items[at];
-        (item.size, item.written, item.alive) = (size.max(1), day, true);
+        (item.size, item.written, item.last, item.alive) = (size.max(1), day, day, true);
         let first = self.learner.born(&item.thing(day));
         let places = [first].into_iter().chain(self.rules.iter().map(|rule| rule.first));
         let stays: Vec<(Stay, Cost)> = places.map(|place| Stay::begin(&self.tariffs, place, day)).collect();
@@ -412,7 +462,7 @@ impl Simulation {
     fn read(&mut self, day: i32, use_: &Use, new: bool) {
         let item = &mut self.items[use_.item];
         let (count, bytes) = (f64::from(use_.count), use_.bytes as f64);
-        let (size, used) = (item.size, item.thing(day - 1).used());
+        let (size, used) = (item.size, item.last);
         let written = !new && use_.put.is_some();
         let seen = Used { count, volume: bytes / size as f64, written };
         self.learner.read(&item.thing(day), seen);
@@ -431,17 +481,25 @@ impl Simulation {
                 outcome.moves += moves;
             }
         }
-        let before = item.heat;
+        if use_.count > 0 {
+            item.last = day;
+        }
+        let before = (item.heat, item.class);
         if use_.count > 0 {
             let shares = (u128::from(use_.bytes) * 255).div_ceil(u128::from(size)) as u64;
             let reads = Reads { count: use_.count, shares, last: i64::from(day) * DAY };
-            item.heat = Some(before.map_or_else(|| Heat::of(reads), |heat| heat.after(reads)));
+            item.heat = Some(before.0.map_or_else(|| Heat::of(reads), |heat| heat.after(reads)));
         }
+        if use_.count > 0 {
+            self.learner.warm(item.id, day, seen);
+        }
+        item.class = self.learner.class(item.id, item.heat.as_ref());
         if new {
             self.learner.first_day(seen);
         } else {
-            let (old, new) = (item.thing(day), Thing { heat: before.as_ref(), ..item.thing(day) });
-            self.learner.used(&new, &old, seen);
+            let after = item.thing(day);
+            let before = Thing { heat: before.0.as_ref(), class: before.1, ..after };
+            self.learner.used(&before, &after, seen);
         }
     }
 
@@ -491,3 +549,6 @@ impl Simulation {
         Report { events, objects, days, optimum, auto: self.auto, fixed: self.fixed, ledger }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -153,3 +153,111 @@ impl Optimum {
         self.places.iter().zip(tariffs).map(place).fold(f64::INFINITY, f64::min)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::learn::{Auto, Place, Stay};
+    use crate::price::{PriceCard, Rate};
+    use proptest::prelude::*;
+
+    /// Reads by day: none, or bytes; and whether it is written anew.
+    type Day = (Option<u64>, bool);
+
+    const SIZE: u64 = 1_000_000_000;
+
+    fn tariffs(cards: &[(u64, u64, u64, u16)]) -> Vec<Tariff> {
+        let rate = |number: u64| Rate::nano(number * 1_000_000);
+        let tariff = |(storage, retrieval, writes, minimum_days): &(u64, u64, u64, u16)| {
+            let (storage, retrieval, writes) = (rate(*storage), rate(*retrieval), rate(*writes));
+            let card = PriceCard { storage, retrieval, writes, minimum_days: *minimum_days, ..PriceCard::default() };
+            Tariff::of(&Place { name: String::new(), card, latency: Rate::FREE, auto: None::<Auto> })
+        };
+        cards.iter().map(tariff).collect()
+    }
+
+    /// All ways there are.
+    fn brute(tariffs: &[Tariff], days: &[Day], at: Option<Stay>, day: usize) -> f64 {
+        let now = day as i32;
+        let all = 0..tariffs.len();
+        let Some(stay) = at else {
+            let begin = |place| {
+                let (stay, cost) = Stay::begin(tariffs, place, 0);
+                cost.total() + brute(tariffs, days, Some(stay), 0)
+            };
+            return all.map(begin).fold(f64::INFINITY, f64::min);
+        };
+        let Some((read, anew)) = days.get(day) else { return 0.0 };
+        let reads = read.map_or(0.0, |bytes| stay.read(tariffs, 1.0, bytes as f64).total());
+        let unread = SIZE - read.unwrap_or(0).min(SIZE);
+        let tonight = |mut stay: Stay| {
+            let held = stay.hold(tariffs, SIZE, now - 1, now).total();
+            let go = |to: usize| {
+                let mut stay = stay;
+                let cost = if to == stay.place { 0.0 } else { stay.go(tariffs, SIZE, to, now, unread).total() };
+                cost + brute(tariffs, days, Some(stay), day + 1)
+            };
+            held + (0..tariffs.len()).map(go).fold(f64::INFINITY, f64::min)
+        };
+        if !anew || day == 0 {
+            return reads + tonight(stay);
+        }
+        let ended = stay.end(tariffs, SIZE, now).total();
+        let begin = |place| {
+            let (stay, cost) = Stay::begin(tariffs, place, now);
+            cost.total() + tonight(stay)
+        };
+        reads + ended + all.map(begin).fold(f64::INFINITY, f64::min)
+    }
+
+    fn optimum(tariffs: &[Tariff], days: &[Day]) -> f64 {
+        let mut optimum = Optimum::begin(tariffs, SIZE, 0);
+        for (day, (read, anew)) in days.iter().enumerate() {
+            if read.is_none() && !anew && day > 0 {
+                continue;
+            }
+            optimum.idle(tariffs, SIZE, day as i32 - 1);
+            if let Some(bytes) = read {
+                optimum.read(tariffs, 1.0, *bytes as f64);
+            }
+            if *anew && day > 0 {
+                optimum.rewrite(tariffs, SIZE);
+            }
+            optimum.end_day(tariffs, SIZE, SIZE - read.unwrap_or(0).min(SIZE));
+        }
+        optimum.idle(tariffs, SIZE, days.len() as i32 - 1);
+        optimum.kept(tariffs, SIZE)
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_cheaper_than_the_optimum(
+            cards in prop::collection::vec((0_u64..3000, 0_u64..300, 0_u64..9000, 0_u16..5), 1..4),
+            days in prop::collection::vec((prop::option::of(0..2 * SIZE), prop::bool::weighted(0.2)), 1..7),
+        ) {
+            let tariffs = tariffs(&cards);
+            let (all, found) = (brute(&tariffs, &days, None, 0), optimum(&tariffs, &days));
+            prop_assert!((all - found).abs() <= 1e-9 * all.max(1.0), "{found} is not {all}");
+        }
+
+        /// Days far from any use are gone through at once.
+        #[test]
+        fn long_gaps_are_no_guess(
+            cards in prop::collection::vec((0_u64..3000, 0_u64..3000, 0_u64..9000, 0_u16..20), 1..4),
+            gap in 1_i32..400,
+        ) {
+            let tariffs = tariffs(&cards);
+            let step = |each_day: bool| {
+                let mut optimum = Optimum::begin(&tariffs, SIZE, 0);
+                optimum.end_day(&tariffs, SIZE, SIZE);
+                let days = if each_day { 1..gap + 1 } else { gap..gap + 1 };
+                days.for_each(|day| optimum.idle(&tariffs, SIZE, day));
+                optimum.read(&tariffs, 1.0, SIZE as f64);
+                optimum.end_day(&tariffs, SIZE, 0);
+                optimum.kept(&tariffs, SIZE)
+            };
+            let (slow, fast) = (step(true), step(false));
+            prop_assert!((slow - fast).abs() <= 1e-9 * slow.max(1.0), "{fast} is not {slow}");
+        }
+    }
+}

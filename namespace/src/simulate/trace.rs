@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::BufRead;
 
-use super::{Event, What};
+use super::{Event, What, log};
 
 /// A line that is none of its kind.
 #[derive(Debug, thiserror::Error)]
@@ -55,18 +55,20 @@ pub fn read(input: impl BufRead, known: &Known, sink: &mut Sink<'_>) -> Result<(
         "date,object,bytes_read" => daily(&mut lines, known, sink),
         "t_s,input_path,bytes_read,bytes_written_elsewhere" => jobs(&mut lines, known, sink),
         "month,object,impressions,source" => monthly(&mut lines, known, sink),
+        _ if first.starts_with("#Version: ") => log::edge(&mut lines, sink),
+        _ if first.contains(" REST.") => log::server(&first, &mut lines, sink),
         _ => Err(TraceError::Unknown(first.chars().take(60).collect())),
     }
 }
 
-struct Lines<R> {
+pub(super) struct Lines<R> {
     input: R,
     line: u64,
     text: String,
 }
 
 impl<R: BufRead> Lines<R> {
-    fn next(&mut self) -> Result<Option<&str>, TraceError> {
+    pub(super) fn next(&mut self) -> Result<Option<&str>, TraceError> {
         self.text.clear();
         self.line += 1;
         let read = self.input.read_line(&mut self.text);
@@ -74,7 +76,7 @@ impl<R: BufRead> Lines<R> {
         Ok((read > 0).then(|| self.text.trim_end_matches(['\n', '\r'])))
     }
 
-    fn wrong(&self, what: &'static str) -> TraceError {
+    pub(super) fn wrong(&self, what: &'static str) -> TraceError {
         TraceError::Line { line: self.line, what }
     }
 }
@@ -127,7 +129,7 @@ fn touches(lines: &mut Lines<impl BufRead>, known: &Known, sink: &mut Sink<'_>) 
     Ok(())
 }
 
-/// Bytes read a day. An object of unknown size has as many as were read of it on its busiest day.
+/// Bytes read a day, which count as one request. An object of unknown size has as many as were read of it on its busiest day.
 fn daily(lines: &mut Lines<impl BufRead>, known: &Known, sink: &mut Sink<'_>) -> Result<(), TraceError> {
     let mut sizes: HashMap<String, u64> = HashMap::new();
     let mut days: BTreeMap<i32, Vec<(String, u64)>> = BTreeMap::new();
@@ -154,8 +156,7 @@ fn daily(lines: &mut Lines<impl BufRead>, known: &Known, sink: &mut Sink<'_>) ->
 /// What was read of an object on a day, as reads of its parts: as many of them whole as it makes, from one on that a hash chooses.
 fn shards(count: u32, day: i32, object: &str, size: u64, bytes: u64, sink: &mut Sink<'_>) {
     if count <= 1 {
-        let count = bytes.div_ceil(size).clamp(1, u64::from(u32::MAX)) as u32;
-        let what = What::Read { count, bytes: Some(bytes), size: Some(size) };
+        let what = What::Read { count: 1, bytes: Some(bytes), size: Some(size) };
         return sink(&Event { day, bucket: "", key: object, what });
     }
     let part = (size / u64::from(count)).max(1);
@@ -166,7 +167,7 @@ fn shards(count: u32, day: i32, object: &str, size: u64, bytes: u64, sink: &mut 
         let own = whole + rest.saturating_sub(at * part).min(part);
         if own > 0 {
             let key = format!("{object}/{:02}", (begin + at) % u64::from(count));
-            let what = What::Read { count: own.div_ceil(part) as u32, bytes: Some(own), size: Some(part) };
+            let what = What::Read { count: 1, bytes: Some(own), size: Some(part) };
             sink(&Event { day, bucket: "", key: &key, what });
         }
     }
@@ -199,7 +200,8 @@ fn monthly(lines: &mut Lines<impl BufRead>, known: &Known, sink: &mut Sink<'_>) 
         months.entry(day).or_default().push((object, views));
     }
     for (first, reads) in months {
-        let reads: Vec<_> = reads.iter().map(|(object, views)| (object, *views, crate::learn::Groups::key("", object))).collect();
+        let reads: Vec<_> =
+            reads.iter().map(|(object, views)| (object, *views, crate::learn::Groups::key("", object))).collect();
         for day in 0..28 {
             for (object, views, hash) in &reads {
                 let size = known.sizes.get(*object).copied().unwrap_or(1 << (16 + hash % 11));
