@@ -176,7 +176,9 @@ impl Chain {
     /// Keeps a part of what was counted.
     pub(super) fn forget(&mut self, kept: f64) {
         for all in [&mut self.days, &mut self.uses, &mut self.next] {
-            all.iter_mut().for_each(|number| *number *= kept);
+            for number in all {
+                *number *= kept;
+            }
         }
         for sum in self.sums.iter_mut().chain([&mut self.born]) {
             let mut less = Sum::default();
@@ -241,7 +243,9 @@ impl Chain {
             let class = row % CLASSES;
             counts[if class == 0 { READ_ONCE } else { class }] += 1.0;
             let sum: f64 = counts.iter().sum();
-            counts.iter_mut().for_each(|count| *count /= sum);
+            for count in counts {
+                *count /= sum;
+            }
         }
         chances
     }

@@ -1,4 +1,4 @@
-//! Logs of servers: S3's server access log, which is ours as well, and CloudFront's.
+//! Logs of servers: S3's server access log, which is ours as well, and `CloudFront`'s.
 //!
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/LogFormat.html>,
 //! <https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/standard-logs-reference.html>
@@ -65,7 +65,7 @@ fn clf_day(time: &str) -> Option<i32> {
     day_of(&format!("{year}-{month:02}-{day}"))
 }
 
-/// CloudFront's, whose second line names the fields. Bytes are those of answers, heads included.
+/// `CloudFront`'s, whose second line names the fields. Bytes are those of answers, heads included.
 pub(super) fn edge(lines: &mut Lines<impl BufRead>, sink: &mut Sink<'_>) -> Result<(), TraceError> {
     let Some(head) = lines.next()?.and_then(|line| line.strip_prefix("#Fields: ")).map(str::to_owned) else {
         return Err(lines.wrong("`#Fields:` is to follow"));

@@ -224,12 +224,11 @@ impl Simulation {
         }
         self.events += 1;
         let item = self.number(event);
-        let at = match self.items[item].use_ {
-            Some(at) => at,
-            None => {
-                self.today.uses.push(Use { item, ..Use::default() });
-                self.today.uses.len() - 1
-            }
+        let at = if let Some(at) = self.items[item].use_ {
+            at
+        } else {
+            self.today.uses.push(Use { item, ..Use::default() });
+            self.today.uses.len() - 1
         };
         self.items[item].use_ = Some(at);
         let alive = self.items[item].alive;

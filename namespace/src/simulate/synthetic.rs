@@ -29,7 +29,7 @@ impl Dice {
 
     /// Once in so many times.
     pub fn once_in(&mut self, times: u64) -> bool {
-        self.roll() % times.max(1) == 0
+        self.roll().is_multiple_of(times.max(1))
     }
 
     /// Below a bound.

@@ -104,17 +104,23 @@ pub fn day_of(text: &str) -> Option<i32> {
     Some(365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468)
 }
 
+/// The day that a time in seconds is on; none in the year 10,000 and later.
+fn day_in(time: &str, seconds: i64) -> Option<i32> {
+    let day = time.parse::<i64>().ok()?.div_euclid(seconds);
+    i32::try_from(day).ok().filter(|day| (0..3_000_000).contains(day))
+}
+
 /// Puts, rewrites and deletes; whoever rewrites has read.
 fn touches(lines: &mut Lines<impl BufRead>, known: &Known, sink: &mut Sink<'_>) -> Result<(), TraceError> {
     let seconds = i64::from(if known.day == 0 { 86_400 } else { known.day });
     while let Some(line) = lines.next()? {
         let parsed = (|| {
             let [time, object, op, bytes] = fields(line)[..] else { return None };
-            Some((time.parse::<i64>().ok()?.div_euclid(seconds), object.to_owned(), op.to_owned(), bytes.parse().ok()?))
+            Some((day_in(time, seconds)?, object.to_owned(), op.to_owned(), bytes.parse().ok()?))
         })();
         let (day, object, op, size) = parsed.ok_or_else(|| lines.wrong("a time, an object, an operation, bytes"))?;
         let key = known.names.get(&object).unwrap_or(&object);
-        let mut tell = |what| sink(&Event { day: day as i32, bucket: "", key, what });
+        let mut tell = |what| sink(&Event { day, bucket: "", key, what });
         match op.as_str() {
             "put" => tell(What::Put(size)),
             "delete" => tell(What::Delete),
@@ -179,11 +185,11 @@ fn jobs(lines: &mut Lines<impl BufRead>, known: &Known, sink: &mut Sink<'_>) -> 
     while let Some(line) = lines.next()? {
         let parsed = (|| {
             let [time, object, bytes, _] = fields(line)[..] else { return None };
-            Some((time.parse::<i64>().ok()?.div_euclid(seconds), object.to_owned(), bytes.parse().ok()?))
+            Some((day_in(time, seconds)?, object.to_owned(), bytes.parse().ok()?))
         })();
         let (day, object, bytes) = parsed.ok_or_else(|| lines.wrong("seconds, a path, bytes, bytes"))?;
         let what = What::Read { count: 1, bytes: Some(bytes), size: None };
-        sink(&Event { day: day as i32, bucket: "", key: &object, what });
+        sink(&Event { day, bucket: "", key: &object, what });
     }
     Ok(())
 }
@@ -220,4 +226,59 @@ fn monthly(lines: &mut Lines<impl BufRead>, known: &Known, sink: &mut Sink<'_>) 
 fn share_of(views: u32, day: u32, shift: u32) -> u32 {
     let until = |day: u64| (u64::from(views) * day + u64::from(shift)) / 28;
     (until(u64::from(day) + 1) - until(u64::from(day))) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(text: &str, known: &Known) -> Vec<(i32, String, What)> {
+        let mut all = Vec::new();
+        let mut sink = |event: &Event<'_>| all.push((event.day, event.key.to_owned(), event.what));
+        read(text.as_bytes(), known, &mut sink).unwrap();
+        all
+    }
+
+    #[test]
+    fn days_are_counted_from_1970() {
+        let days = ["1970-01-01", "1970-03-01", "2000-02-29", "2024-02", "2024-13-01", "x"].map(day_of);
+        assert_eq!(days, [Some(0), Some(59), Some(11_016), Some(19_754), None, None]);
+    }
+
+    #[test]
+    fn who_rewrites_has_read() {
+        let text = "t_unix,object_id,op,bytes\n86400,7,put,5\n172800,7,rewrite,6\n259200,7,delete,0\n";
+        let known = Known { names: HashMap::from([("7".to_owned(), "a/b".to_owned())]), ..Known::default() };
+        let read = What::Read { count: 1, bytes: None, size: None };
+        let expected = [(1, What::Put(5)), (2, read), (2, What::Put(6)), (3, What::Delete)];
+        assert_eq!(events(text, &known), expected.map(|(day, what)| (day, "a/b".to_owned(), what)));
+    }
+
+    #[test]
+    fn a_month_has_all_its_views_and_quotes_keep_commas() {
+        let all = events("month,object,impressions,source\n2013-06,\"a,b\",61,boss\n", &Known::default());
+        let count = |what: &What| if let What::Read { count, .. } = what { *count } else { 0 };
+        assert_eq!(all.iter().map(|(_, _, what)| count(what)).sum::<u32>(), 61);
+        assert!(all.len() == 28 && all.iter().all(|(_, key, _)| key == "a,b"));
+    }
+
+    /// 5 of 8 bytes in four parts: two whole ones and half of a third.
+    #[test]
+    fn parts_are_read_whole() {
+        let known = Known { sizes: HashMap::from([("k".to_owned(), 8)]), shards: 4, ..Known::default() };
+        let all = events("date,object,bytes_read\n2021-04-20,k,5\n", &known);
+        let bytes = |what: &What| if let What::Read { bytes, .. } = what { bytes.unwrap() } else { 0 };
+        assert_eq!(all.iter().map(|(_, _, what)| bytes(what)).collect::<Vec<_>>(), [2, 2, 1]);
+    }
+
+    #[test]
+    fn what_is_no_trace_is_told() {
+        let told = |text: &str| read(text.as_bytes(), &Known::default(), &mut |_| {}).unwrap_err().to_string();
+        assert_eq!(told("a,b\n"), "a trace of no known kind: it begins with `a,b`");
+        assert_eq!(told("t_unix,object_id,op,bytes\n1,2,put\n"), "line 2: a time, an object, an operation, bytes");
+        assert_eq!(
+            told("t_unix,object_id,op,bytes\n1,2,eat,3\n"),
+            "line 2: the operation is put, read, rewrite or delete"
+        );
+    }
 }
