@@ -35,7 +35,9 @@ fn near(one: f64, other: f64) {
 fn costs_are_as_on_paper() {
     let mut simulation = simulation(card("A"));
     let delete = Event { day: 60, bucket: "b", key: "k", what: What::Delete };
-    [put(0, "k", 30 * GB), get(50, "k", 10 * GB), delete].iter().for_each(|event| simulation.push(event));
+    for event in [put(0, "k", 30 * GB), get(50, "k", 10 * GB), delete] {
+        simulation.push(&event);
+    }
     let report = simulation.finish();
     let Cost { storage, reads, requests, moves, fees } = report.fixed(LIFECYCLE).unwrap().cost;
     // Days 0 to 30, 31 to 50, 51 to 59, by the month of 30 days.
@@ -56,7 +58,9 @@ fn costs_are_as_on_paper() {
 #[test]
 fn a_provider_steps_down_by_itself() {
     let mut simulation = simulation(card("A+"));
-    [put(0, "k", 30 * GB), put(99, "other", 1)].iter().for_each(|event| simulation.push(event));
+    for event in [put(0, "k", 30 * GB), put(99, "other", 1)] {
+        simulation.push(&event);
+    }
     let report = simulation.finish();
     let one = report.fixed("always tiering").unwrap().cost.storage - 0.023 / 30.0 / 1e9;
     // Written on day 0: the first day at whose beginning it was idle for 30 days is day 31.
@@ -137,7 +141,11 @@ fn a_flash_crowd_passes() {
 /// What is read each day in one month is not in the next.
 #[test]
 fn what_flips_each_month_is_survived() {
-    no_worse("flip", 1.1, &workload(60, |day, object, dice| ((day / 30) as u64 + object) % 2 == 0 && dice.once_in(3)));
+    no_worse(
+        "flip",
+        1.1,
+        &workload(60, |day, object, dice| ((day / 30) as u64 + object).is_multiple_of(2) && dice.once_in(3)),
+    );
 }
 
 /// The clock of who wrote the log was ten years ahead for a day.
