@@ -23,7 +23,7 @@ const STEP: u64 = 1 << 14;
 /// `holdall simulate`
 #[derive(Debug, Args)]
 pub struct Simulate {
-    /// A trace: an access log of ours or of S3, a CloudFront log, or one of the tables that `docs/simulate.md` has; `-` is stdin. A
+    /// A trace: an access log of ours or of S3, a log of Amazon's CDN, or one of the tables that `docs/simulate.md` has; `-` is stdin. A
     /// made-up company's where none is given.
     #[arg(long, value_name = "FILE")]
     trace: Vec<PathBuf>,
