@@ -44,6 +44,7 @@ mod restore;
 mod scrub;
 pub(crate) mod serve;
 mod silo;
+mod simulate;
 mod switch;
 mod usage;
 
@@ -132,6 +133,8 @@ pub enum Command {
     Switch(switch::Command),
     /// Show which objectives are about an object, what they would do with it, and what it costs here and elsewhere.
     Why(objective::WhyArgs),
+    /// Replay a trace: what placement that learns would have cost, what fixed rules, and what was possible. Asks no gateway.
+    Simulate(simulate::Simulate),
     /// Read what silos hold, past caches, and make good from other copies what is damaged or missing.
     Scrub(scrub::Scrub),
     /// Moves under way and past.
@@ -249,6 +252,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Align(command) => place::align(&context, command).await,
         Command::Switch(command) => switch::run(&context, command).await,
         Command::Why(command) => objective::why(&context, &command).await,
+        Command::Simulate(command) => simulate::run(&context, &command),
         Command::Scrub(command) => scrub::run(&context, command).await,
         Command::Job(command) => job::run(&context, command).await,
         Command::Where(command) => usage::whereabouts(&context, &command).await,
@@ -349,6 +353,8 @@ mod tests {
             "holdall price list --json",
             "holdall silo set cold --price aws-s3-glacier-ir --dry-run",
             "holdall silo set cold --no-price",
+            "holdall simulate --trace access.log --silos holdall.toml --from 2024-01-01 --chart cost.svg --json",
+            "holdall simulate --table --trace a.csv --trace b.csv --sizes s.csv --last 1095",
             "holdall align --rate 10MiB --detach",
             "holdall why s3://photos/a//b",
             "holdall place s3://photos/p/q --on cold --hold 7d",

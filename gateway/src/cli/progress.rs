@@ -101,6 +101,15 @@ pub(super) fn names() -> ProgressBar {
     bar
 }
 
+/// For what nobody knows the end of: events of a trace.
+pub(super) fn events() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    let style = "{spinner} {human_pos} events  {per_sec}  {msg}";
+    bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.enable_steady_tick(LOOK);
+    bar
+}
+
 /// For what nobody knows the end of: bytes that were done.
 pub(super) fn counter() -> ProgressBar {
     let bar = ProgressBar::new_spinner();

@@ -23,6 +23,7 @@ mod price;
 
 pub use file::{File, LogFormat, Malformed, ObjectiveFile, Percent, Size, Span, TlsFiles};
 pub use parse::{ConfigError, parse, read, read_declared};
+pub(crate) use price::PriceFile;
 
 /// Every field of the file, documented, with its default: what `holdall config --sample` prints.
 pub const SAMPLE: &str = include_str!("sample.toml");

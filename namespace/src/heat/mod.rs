@@ -115,6 +115,16 @@ impl Heat {
         days.max(counts(&self.periods.map(u64::from), DAY * PERIOD, day / PERIOD))
     }
 
+    /// Reads in the period of the last one and in those before it, nine months at most.
+    pub(crate) fn lately(&self) -> u64 {
+        self.periods.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    /// How many of the seven days before the last read had one as well.
+    pub(crate) fn days_before(&self) -> usize {
+        self.days[1..].iter().filter(|count| **count > 0).count()
+    }
+
     /// As a row has it.
     pub fn to_bytes(&self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];

@@ -51,7 +51,7 @@ impl Rate {
         Money(u128::from(self.0) * u128::from(thousandths) * (NANO / 1_000_000))
     }
 
-    fn as_f64(self) -> f64 {
+    pub(crate) fn as_f64(self) -> f64 {
         self.0 as f64 / 1e9
     }
 }

@@ -1,0 +1,273 @@
+//! Placement that learns: where an object costs least, from what it was read and from what became of others like it. Pure: what is
+//! seen comes in, a place goes out with the numbers that decided. The same past gives the same answer.
+//!
+//! Nothing here moves or deletes. What is kept is bounded whatever the number of objects: chances by state, groups, a sample.
+
+use serde::{Deserialize, Serialize};
+
+use crate::heat::{DAY, Heat};
+
+mod book;
+mod chain;
+mod expert;
+mod group;
+mod ledger;
+mod policy;
+mod state;
+mod stay;
+mod tariff;
+mod value;
+
+pub use chain::Used;
+pub use expert::Expert;
+pub use group::Groups;
+pub use policy::Policy;
+pub use state::next_look;
+pub use stay::{Cost, Stay};
+pub use tariff::{Auto, Idle, Place, Tariff};
+
+use book::Book;
+use chain::Chain;
+use group::Pace;
+use ledger::Ledger;
+
+/// Of what is stored; another is not read.
+const VERSION: u32 = 1;
+/// Days after which what was seen counts half.
+const HALF_LIFE: f64 = 365.0;
+
+/// An object, as of the end of a day.
+#[derive(Debug, Clone, Copy)]
+pub struct Thing<'a> {
+    /// Another for each key: a hash of it does.
+    pub id: u64,
+    /// Its groups.
+    pub groups: Groups,
+    /// Bytes.
+    pub size: u64,
+    /// What is known of its reads.
+    pub heat: Option<&'a Heat>,
+    /// What it was like when it was last read.
+    pub class: Class,
+    /// The day that its bytes were written on.
+    pub written: i32,
+    /// Today.
+    pub day: i32,
+}
+
+/// What an object was like when it was last read: one of few kinds. See [`Learner::class`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Class(usize);
+
+/// A place, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Where it should be.
+    pub place: usize,
+    /// By which rule.
+    pub expert: Expert,
+    /// What is to be paid from now on, by place, moves and fees included.
+    pub costs: Vec<f64>,
+    /// The chance that it is used tomorrow.
+    pub chance: f64,
+    /// How many times as often as others in its state it is used,
+    pub often: f64,
+    /// and how many times as much a use reads.
+    pub much: f64,
+}
+
+/// What was learnt.
+#[derive(Debug)]
+pub struct Learner {
+    chain: Chain,
+    book: Book,
+    pace: Pace,
+    ledger: Ledger,
+    policy: Policy,
+    /// The days of the first census, of the last one, and of the last one whose chances were made use of.
+    begun: i32,
+    census: i32,
+    solved: i32,
+}
+
+/// [`Learner`], as it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stored {
+    chain: Chain,
+    book: Book,
+    pace: Pace,
+    ledger: Ledger,
+    begun: i32,
+    census: i32,
+}
+
+impl Thing<'_> {
+    /// The day that it was used last: read or written.
+    pub fn used(&self) -> i32 {
+        let read = self.heat.map_or(i64::MIN, |heat| heat.last_read().div_euclid(DAY));
+        (read.max(i64::from(self.written)) as i32).min(self.day)
+    }
+
+    /// Whole days since then.
+    pub fn idle(&self) -> i32 {
+        self.day - self.used()
+    }
+}
+
+impl Learner {
+    /// Knows nothing yet.
+    pub fn new(places: Vec<Place>) -> Self {
+        let (chain, pace) = (Chain::default(), Pace::default());
+        let ledger = Ledger::new(places.len());
+        let open = vec![true; places.len()];
+        let policy = Policy::new(places, open, chain.chances(), pace.clone(), None);
+        Self { chain, book: Book::default(), pace, ledger, policy, begun: i32::MIN, census: i32::MIN, solved: i32::MIN }
+    }
+
+    /// What deciding goes by until the next census.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// So much was read of an object today, which is heat; before its class is asked for.
+    pub fn warm(&mut self, id: u64, day: i32, used: Used) {
+        self.book.read(id, day, used.bounded().volume);
+    }
+
+    /// What an object of this heat is like.
+    pub fn class(&self, id: u64, heat: Option<&Heat>) -> Class {
+        Class(state::class(heat, self.book.volume(id)))
+    }
+
+    /// Where a new object is to be written; it is noted.
+    pub fn born(&mut self, thing: &Thing<'_>) -> usize {
+        self.ledger.born(&self.policy, thing);
+        self.ledger.followed(thing.groups).first(&self.policy, thing)
+    }
+
+    /// A new object was read so on its first day.
+    pub fn first_day(&mut self, used: Used) {
+        self.chain.born(used.bounded());
+    }
+
+    /// An object was read so today, as it is known before that; the ledger pays.
+    pub fn read(&mut self, before: &Thing<'_>, used: Used) {
+        let last = Thing { day: before.day - 1, ..*before }.used();
+        self.ledger.read(&self.policy, before, last, used.count, used.volume * before.size as f64);
+    }
+
+    /// What was read or written today is told as a use; `after` is the object with today's heat.
+    pub fn used(&mut self, before: &Thing<'_>, after: &Thing<'_>, used: Used) {
+        let used = used.bounded();
+        let idle = before.idle();
+        if idle <= 0 {
+            return;
+        }
+        let class = before.class.0;
+        let next = after.class.0;
+        let volume = self.policy.chances.used[chain::kind(idle, class)].volume;
+        self.pace.ended(before, Some((used, volume)), self.policy.expected(before));
+        self.chain.used(class, idle, used, next);
+    }
+
+    /// Its bytes are given up today: it is deleted, or written anew.
+    pub fn ended(&mut self, thing: &Thing<'_>) {
+        let last = Thing { day: thing.day - 1, ..*thing }.used();
+        self.ledger.died(&self.policy, thing, last);
+    }
+
+    /// It is deleted today.
+    pub fn died(&mut self, thing: &Thing<'_>) {
+        let idle = thing.idle();
+        let class = thing.class.0;
+        self.pace.ended(thing, None, self.policy.expected(thing));
+        self.chain.died(class, idle);
+        self.book.forget(thing.id);
+        self.ended(thing);
+    }
+
+    /// Decides where an object should be after today, and lets the ledger's rules decide for themselves. `unread` is how many of its
+    /// bytes were not read today; none if it was not read.
+    pub fn decide(&mut self, thing: &Thing<'_>, stay: &Stay, unread: Option<u64>) -> usize {
+        self.ledger.look(&self.policy, thing, unread);
+        self.ledger.followed(thing.groups).wants(&self.policy, thing, stay, unread)
+    }
+
+    /// Why.
+    pub fn explain(&self, thing: &Thing<'_>, stay: &Stay, unread: Option<u64>) -> Decision {
+        let expert = self.ledger.followed(thing.groups);
+        let place = expert.wants(&self.policy, thing, stay, unread);
+        let costs = self.policy.costs(thing, stay, unread.unwrap_or(thing.size), 1.0, true);
+        let times = self.policy.times(thing);
+        let state = chain::at(state::bin(thing.idle()), thing.class.0);
+        let chance = (self.policy.chances.use_[state] * times.often).min(1.0);
+        Decision { place, expert, costs, chance, often: times.often, much: times.much }
+    }
+
+    /// All objects are counted, so that those that are not read are evidence: begins, then [`Learner::count`] for each, then ends.
+    pub fn begin_census(&mut self) {
+        self.chain.begin_census();
+        self.pace.begin_census();
+    }
+
+    /// One of them.
+    pub fn count(&mut self, thing: &Thing<'_>) {
+        let (class, idle) = (thing.class.0, thing.idle());
+        self.chain.count(class, idle);
+        self.pace.count(thing, self.policy.expected(thing));
+    }
+
+    /// From now on decisions go by what was seen until now.
+    pub fn end_census(&mut self, day: i32) {
+        let days = day.saturating_sub(self.census).clamp(0, 3650);
+        let kept = if self.census == i32::MIN { 1.0 } else { (-f64::from(days) / HALF_LIFE).exp2() };
+        self.begun = if self.census == i32::MIN { day } else { self.begun };
+        self.census = day;
+        self.chain.forget(kept);
+        self.pace.forget(kept);
+        self.ledger.forget(kept);
+        // Solving takes a while, and what was seen for years does not change in a month.
+        if day >= self.solved.saturating_add(((day - self.begun) / 8).min(180)) {
+            self.solved = day;
+            self.renew(None, None);
+        } else {
+            self.policy.keep_pace(self.pace.clone());
+        }
+    }
+
+    /// Prices changed, or a place takes nothing any more.
+    pub fn renew(&mut self, places: Option<Vec<Place>>, open: Option<Vec<bool>>) {
+        let places = places.unwrap_or_else(|| self.policy.places.clone());
+        let open = open.unwrap_or_else(|| self.policy.open.clone());
+        let (chances, pace) = (self.chain.chances(), self.pace.clone());
+        let placeholder = Policy::new(Vec::new(), Vec::new(), chances.clone(), Pace::default(), None);
+        let before = std::mem::replace(&mut self.policy, placeholder);
+        self.policy = Policy::new(places, open, chances, pace, Some(before));
+    }
+
+    /// What each rule cost, of late, on the ledger.
+    pub fn ledger(&self) -> Vec<(String, f64)> {
+        let named = |(expert, cost): (Expert, f64)| (expert.name(&self.policy), cost);
+        self.ledger.costs().into_iter().map(named).collect()
+    }
+
+    /// All that is to be kept.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, postcard::Error> {
+        let (chain, book) = (self.chain.clone(), self.book.clone());
+        let (pace, ledger) = (self.pace.clone(), self.ledger.clone());
+        let stored = Stored { chain, book, pace, ledger, begun: self.begun, census: self.census };
+        postcard::to_stdvec(&(VERSION, self.policy.places.len() as u32, stored))
+    }
+
+    /// Reads what [`Learner::to_bytes`] wrote, of as many places; what is of another version is left alone.
+    pub fn from_bytes(bytes: &[u8], places: Vec<Place>) -> Result<Option<Self>, postcard::Error> {
+        let ((version, count), rest): ((u32, u32), _) = postcard::take_from_bytes(bytes)?;
+        if version != VERSION || count as usize != places.len() {
+            return Ok(None);
+        }
+        let Stored { chain, book, pace, ledger, begun, census } = postcard::from_bytes(rest)?;
+        let open = vec![true; places.len()];
+        let policy = Policy::new(places, open, chain.chances(), pace.clone(), None);
+        Ok(Some(Self { chain, book, pace, ledger, policy, begun, census, solved: census }))
+    }
+}
