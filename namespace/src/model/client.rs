@@ -72,10 +72,14 @@ impl Client {
         }
     }
 
-    /// Nothing is damaged but what was broken on purpose.
+    /// Nothing is damaged but what was broken on purpose, and that is met only where nothing else is left, or something broke on the
+    /// way to that.
     fn fault(&self, fault: &Fault, what: &str) {
         self.sim().note(|| format!("{what}: {fault}"));
-        if matches!(fault, Fault::Damaged(_) | Fault::Lost(_)) && !self.index.held().is_any_gone() {
+        let held = self.index.held();
+        let may_be = held.is_any_gone() || (held.is_any_broken() && self.sim().faults() > 0);
+        drop(held);
+        if matches!(fault, Fault::Damaged(_) | Fault::Lost(_)) && !may_be {
             self.sim().wrong(|| format!("{what} finds damage: {fault}"));
         }
     }

@@ -211,6 +211,11 @@ impl Held {
         !self.gone.is_empty()
     }
 
+    /// Whether anything was broken on purpose.
+    pub(super) fn is_any_broken(&self) -> bool {
+        !self.broken.is_empty()
+    }
+
     /// Whether all that is left of it went with lost silos.
     pub(super) fn is_lost(&self, id: Number) -> bool {
         let lost = |row: &ExtentRow| row.replicas.iter().all(|replica| self.lost.contains(&replica.silo));

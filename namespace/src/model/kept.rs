@@ -169,7 +169,7 @@ async fn step(namespace: &Arc<Namespace>, sim: &Arc<Sim>, drops: Option<usize>) 
     let (core, pacer) = (&namespace.core, pacer(namespace));
     let mover = Mover { core, job: 1, pacer: &pacer, for_a_write: false, watch: &|_, _| {} };
     let moved = mover.carry_out_all(moves).await;
-    moved.iter().map(|(planned, moved)| format!("{planned:?} {moved:?}")).collect()
+    format!("{moved:?}")
 }
 
 /// Moves some extent between the first two silos, and sometimes all that lie with it.
@@ -201,12 +201,12 @@ async fn scrub(namespace: &Arc<Namespace>, silo: SiloId) -> String {
     let rows = extents(namespace).await;
     let id = |row_key: &Bytes| read_extent(row_key).expect("a key of the table");
     let items = rows.into_iter().filter_map(|(row_key, row)| Item::of(id(&row_key), row, silo));
-    let (core, pacer, mut said) = (&namespace.core, pacer(namespace), String::new());
+    let (core, pacer, mut came) = (&namespace.core, pacer(namespace), Vec::new());
     for batch in sort(items.collect()) {
         let mover = Mover { core, job: 1, pacer: &pacer, for_a_write: false, watch: &|_, _| {} };
-        said += &format!("{:?} ", Scrubber { core, mover, silo }.look(batch).await);
+        came.push(Scrubber { core, mover, silo }.look(batch).await);
     }
-    said
+    format!("{came:?}")
 }
 
 /// The first silo is switched to the third one; what is under way ends one way or the other.
