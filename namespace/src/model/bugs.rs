@@ -69,7 +69,6 @@ const BUGS: &[Bug] = &[
     ("failover-gives-up", Copies, "a read fails with the first copy that does"),
     ("spare-counts", Copies, "a copy of what is read counts as one of those that are wished"),
     ("drain-unsettled", Switch, "a drain does not wait for writes that chose its silo before"),
-    ("rollback-takes-wanted", Switch, "a rollback takes back what an objective wants"),
     ("rollback-empties-old", Switch, "a rollback takes from the old silo what the new one has"),
 ];
 

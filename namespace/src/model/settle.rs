@@ -62,6 +62,9 @@ impl World {
         self.clean_up();
         self.sim.pass(COMPLETED_KEPT + Duration::from_hours(3));
         self.clean_up();
+        // What parts of uploads held goes with objects by now.
+        self.put_in_order();
+        self.clean_up();
         self.read_all();
         self.read_open_uploads();
         self.look_where_all_is();

@@ -212,10 +212,7 @@ impl Judge {
         let held = self.held(&extent.row);
         let came = extent.row.verified_in(undo.from).is_some_and(|there| there.since >= undo.since);
         let otherwise = || self.otherwise(object.bucket, extent.row.size);
-        let wanted = || {
-            self.rules.wants(&object.wanted, &held, undo.from, otherwise())
-                && !crate::seeded_bug!("rollback-takes-wanted")
-        };
+        let wanted = || self.rules.wants(&object.wanted, &held, undo.from, otherwise());
         let leaves = extent.own && came && held.on.contains(&undo.to) && !wanted();
         leaves.then(|| Wish::Off { from: undo.from, least: object.wanted.number() })
     }
