@@ -24,6 +24,7 @@ use crate::table::extents::{ExtentRow, extent, store};
 use crate::table::moves::{MoveRow, journal};
 use crate::table::packs;
 use crate::table::retired::{RetiredRow, retired};
+use crate::table::silos::{SiloRow, silo as silo_key};
 use crate::table::usage::{self, Counted};
 use crate::table::{decode_row, encode};
 
@@ -80,8 +81,14 @@ pub(crate) struct Copied {
     sums: Option<Vec<u64>>,
 }
 
-/// Source still verified, extent still live? Then the copy counts and the source does not: what to write for it. `by`
-/// names the retirement.
+/// Whether a silo was lost, by its row in a commit.
+fn is_lost(rows: &Rows, silo: SiloId) -> Result<bool, Fault> {
+    let row = rows.get(&silo_key(silo)).map(SiloRow::decode).transpose()?;
+    Ok(row.is_some_and(|row| row.lost.is_some()))
+}
+
+/// Source still verified, extent still live, and the copy's silo not lost since? Then the copy counts and the source does not: what
+/// to write for it. `by` names the retirement.
 pub(crate) fn relocate(
     copied: &Copied,
     rows: &Rows,
@@ -93,10 +100,15 @@ pub(crate) fn relocate(
     let live = |row: &ExtentRow| row.first.is_some() || crate::seeded_bug!("move-blind");
     let Some(mut row) = row.filter(live) else { return Ok(None) };
     let holds = row.verified_in(from.0).is_some_and(|replica| replica.location == from.1);
-    if (!holds && !crate::seeded_bug!("move-blind")) || (to.0 != from.0 && row.verified_in(to.0).is_some()) {
+    let there = to.0 != from.0 && row.verified_in(to.0).is_some() && !crate::seeded_bug!("copy-twice");
+    if (!holds && !crate::seeded_bug!("move-blind")) || there {
         return Ok(None);
     }
-    let (replicas, mut writes) = retire_replicas(&mut row, |replica| !beside && replica.silo == from.0);
+    if is_lost(rows, to.0)? && !crate::seeded_bug!("move-to-lost") {
+        return Ok(None);
+    }
+    let repairs = from.0 == to.0 && crate::seeded_bug!("repair-retires-others");
+    let (replicas, mut writes) = retire_replicas(&mut row, |replica| !beside && (replica.silo == from.0 || repairs));
     writes.extend(usage::add(Counted::Silo(to.0), 1, row.size as i64));
     if !crate::seeded_bug!("pack-uncounted") {
         writes.extend(packs::count(to.0, &to.1, 1));
@@ -372,7 +384,8 @@ impl Mover<'_> {
             Ok(None) => Err(None),
             Err(fault) => Err(Some(fault)),
         };
-        plan.session.commit(vec![Read::Row(extent(planned.extent))], decide).await
+        let reads = vec![Read::Row(extent(planned.extent)), Read::Row(silo_key(planned.to))];
+        plan.session.commit(reads, decide).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -119,6 +120,8 @@ pub struct Core {
     pub(crate) taking_census: Arc<tokio::sync::Mutex<()>>,
     /// What readers met damaged.
     pub(crate) met: Met,
+    /// Choices between replicas so far.
+    pub(crate) choices: AtomicU32,
 }
 
 /// One gateway's view of all buckets and objects.
@@ -178,6 +181,7 @@ impl Namespace {
             keeping: Keeping::default(),
             taking_census: Arc::default(),
             met: Met::default(),
+            choices: AtomicU32::new(1),
         };
         Ok(Arc::new(Self { core: Arc::new(core), tasks: Mutex::default() }))
     }
@@ -218,7 +222,7 @@ impl Namespace {
 
     /// Ends the session in good order: background work stops between steps, the last beat says so.
     pub async fn close(&self) {
-        self.core.running.rest().await;
+        self.core.running.rest(&*self.core.clock).await;
         let tasks = std::mem::take(&mut *self.tasks.lock().expect("no holder panics"));
         for task in tasks {
             task.abort();

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -93,7 +93,6 @@ pub(crate) struct ExtentReader {
 
 /// Of so many choices between replicas one is for the silo that was slower of late.
 const EXPLORE: u32 = 64;
-static TURNS: AtomicU32 = AtomicU32::new(1);
 
 struct OpenReplica {
     silo: Arc<OpenSilo>,
@@ -217,7 +216,7 @@ impl ExtentReader {
         if let [only] = left.as_slice() {
             return Ok((only.silo, only.location.clone()));
         }
-        let explores = TURNS.fetch_add(1, Ordering::Relaxed).is_multiple_of(EXPLORE);
+        let explores = self.core.choices.fetch_add(1, Ordering::Relaxed).is_multiple_of(EXPLORE);
         let rank = |replica: &&Replica| {
             let failed =
                 self.tried.iter().filter(|(silo, at)| *silo == replica.silo && *at == replica.location).count();
@@ -250,7 +249,7 @@ impl ExtentReader {
         } else {
             None
         };
-        if sum.is_some_and(|sum| block_sum(&block) != sum) {
+        if sum.is_some_and(|sum| block_sum(&block) != sum) && !crate::seeded_bug!("block-unchecked") {
             open.silo.note_damage();
             tracing::error!(silo = %open.silo.row.name, place = %open.location.1, block = index, "block does not match");
             return Err(Failure::Damaged { block: index, found: block_sum(&block) });
@@ -277,6 +276,9 @@ impl ExtentReader {
             let _ = open.silo.note::<()>(Err(error.clone()));
         }
         self.tried.push(open.location);
+        if crate::seeded_bug!("failover-wrong-byte") {
+            self.at = open.block_at;
+        }
         self.count_failure(&open.silo, failure).await
     }
 
@@ -291,6 +293,7 @@ impl ExtentReader {
         }
         let place = self.tried.last().map(|(_, place)| place.clone());
         let again = self.only.is_none()
+            && !crate::seeded_bug!("failover-gives-up")
             && read_row(&self.core, self.id).await.ok().flatten().is_some_and(|row| {
                 self.row = row;
                 let inventory = self.core.inventory();

@@ -294,7 +294,11 @@ impl Namespace {
         let _one_at_a_time = self.core.ordering.lock().await;
         self.core.refresh_inventory(false).await?;
         let (switch, to) = self.core.switch_of(from)?;
-        let undo = Order::Undo { from: to.clone(), to: from.to_owned(), since: switch.started };
+        let (mut loses, mut has) = (to.clone(), from.to_owned());
+        if crate::seeded_bug!("rollback-empties-old") {
+            std::mem::swap(&mut loses, &mut has);
+        }
+        let undo = Order::Undo { from: loses, to: has, since: switch.started };
         self.core.refuse_running(&undo).await?;
         let writes = vec![Write::Delete(switch.key())];
         let back = Change { before: Some(&switch), writes, job: Some(undo) };

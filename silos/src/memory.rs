@@ -96,6 +96,15 @@ impl Memory {
         self.lock().insert(name.to_owned(), payload.into(), description.to_vec());
     }
 
+    /// Flips a bit of a byte of what is stored under a raw name, as a disk does: nothing tells but the bytes.
+    pub fn rot(&self, name: &str, at: usize) {
+        if let Some(blob) = self.lock().blobs.get_mut(name) {
+            let mut payload = blob.payload.to_vec();
+            payload[at] ^= 1;
+            blob.payload = payload.into();
+        }
+    }
+
     /// The payload stored under a raw name.
     pub fn peek(&self, name: &str) -> Option<Bytes> {
         self.lock().blobs.get(name).map(|blob| blob.payload.clone())

@@ -10,6 +10,7 @@ use futures_util::{StreamExt, stream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::engine::{Key, Rows, Write};
 use crate::extent::{JobId, Number, SiloId};
 use crate::fault::Fault;
@@ -30,6 +31,7 @@ use crate::table::{after_prefix, decode, key};
 
 mod scrub;
 mod standing;
+mod take;
 
 pub(crate) use standing::{Standing, Steps};
 
@@ -103,13 +105,17 @@ impl Live {
     }
 
     /// Waits, for a while, until no move is under way: a stopped one ends at its next piece and cleans up behind itself.
-    async fn rest(&self) {
+    async fn rest(&self, clock: &dyn Clock) {
         let rested = async {
             while !self.moves.lock().expect("no holder panics").is_empty() {
-                tokio::time::sleep(REST_LOOK).await;
+                clock.sleep(REST_LOOK).await;
             }
         };
-        let _ = tokio::time::timeout(REST, rested).await;
+        tokio::select! {
+            biased;
+            () = rested => {}
+            () = clock.sleep(REST) => {}
+        }
     }
 }
 
@@ -120,10 +126,10 @@ impl Running {
     }
 
     /// Ends what moves without an order, and waits for it a while.
-    pub(crate) async fn rest(&self) {
+    pub(crate) async fn rest(&self, clock: &dyn Clock) {
         if let Some(live) = self.get(BY_ITSELF) {
             live.stop.cancel();
-            live.rest().await;
+            live.rest(clock).await;
         }
     }
 
@@ -181,81 +187,18 @@ impl Running {
 }
 
 impl Core {
-    /// Takes jobs that nobody runs, for ever.
-    pub(crate) async fn run_jobs_forever(self: Arc<Self>) {
-        if let Err(fault) = self.forget_moves(None).await {
-            tracing::warn!(%fault, "the journal of earlier lives was not cleared");
-        }
-        loop {
-            if let Err(fault) = self.take_jobs().await {
-                tracing::warn!(%fault, "jobs could not be taken");
-            }
-            tokio::select! {
-                () = self.job_wanted.notified() => {}
-                () = self.clock.sleep(crate::limits::SWEEP) => {}
-            }
-        }
-    }
-
-    /// Stops all jobs that run here; another life takes them up.
-    pub(crate) async fn stop_jobs(&self) {
-        let all = std::mem::take(&mut *self.running.jobs.lock().expect("no holder panics"));
-        for live in all.values() {
-            live.handed_on.store(true, Ordering::Release);
-            live.stop.cancel();
-        }
-        for live in all.into_values() {
-            let task = live.task.lock().expect("no holder panics").take();
-            if let Some(task) = task {
-                let _ = task.await;
-            }
-        }
-    }
-
-    async fn take_jobs(self: &Arc<Self>) -> Result<(), Fault> {
-        let rows = self.job_rows().await?;
-        let wanted = rows.into_iter().filter(|row| row.info.is_active());
-        let wanted: Vec<_> = wanted.filter(|row| self.running.get(row.info.id).is_none()).collect();
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let alive: Vec<u64> = live_sessions(&*self.engine).await?.into_iter().map(|(id, _)| id).collect();
-        for row in wanted {
-            if alive.contains(&row.owner) && row.owner != self.session().id {
-                continue;
-            }
-            let (me, seen) = (self.session().id, row.owner);
-            let taken = self.change_job(row.info.id, move |row| {
-                if row.owner == seen {
-                    row.owner = me;
-                }
-            });
-            if taken.await?.is_some_and(|info| info.is_active()) {
-                self.spawn_job(row.info);
-            }
-        }
-        Ok(())
-    }
-
-    fn spawn_job(self: &Arc<Self>, info: JobInfo) {
-        let id = info.id;
-        tracing::info!(job = id, "job taken");
-        let live = self.running.add(info);
-        let (core, own) = (Arc::clone(self), Arc::clone(&live));
-        let task = tokio::spawn(async move { core.run_job(own).await });
-        *live.task.lock().expect("no holder panics") = Some(task);
-    }
-
     async fn run_job(self: Arc<Self>, live: Arc<Live>) {
         let outcome = {
             let (mut work, note) = (pin!(self.work(&live)), self.note_forever(&live));
             tokio::select! {
+                biased;
                 outcome = &mut work => outcome,
                 () = note => Ok(JobState::Failed),
                 () = live.stop.cancelled() => {
                     tokio::select! {
+                        biased;
                         _ = work => {}
-                        () = live.rest() => {}
+                        () = live.rest(&*self.clock) => {}
                     }
                     Ok(JobState::Cancelled)
                 }
@@ -381,7 +324,7 @@ impl Core {
             }
             passes += 1;
             if pass.planned == 0 {
-                if settled {
+                if settled || crate::seeded_bug!("drain-unsettled") {
                     return refused(order, walk.refused());
                 }
                 self.settle().await?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::plan::Focus::{self, Answers, Everything, Lives, Moves, Packs, Reads, Uploads};
+use super::plan::Focus::{self, Answers, Copies, Everything, Lives, Losses, Moves, Packs, Reads, Switch, Uploads};
 use super::search;
 
 /// Cases a bug may live through.
@@ -54,6 +54,22 @@ const BUGS: &[Bug] = &[
     ("pack-uncounted", Packs, "a move does not count its copy in the pack it went to"),
     ("pack-kept-open", Packs, "a pack is appended to again after an append of which nothing is known"),
     ("abort-completed", Uploads, "Abort does not look whether the upload was completed"),
+    ("drop-blind", Copies, "a drop does not look in its commit whether others are left"),
+    ("drop-unasked", Copies, "a drop does not ask whether the others' bytes are there"),
+    ("drop-counts-retired", Copies, "a drop counts what is retired already"),
+    ("drop-counts-damaged", Copies, "a drop counts what is known to be damaged"),
+    ("drop-counts-lost", Losses, "a drop does not look in its commit whether a silo was lost"),
+    ("move-to-lost", Losses, "a move commits though its target was lost meanwhile"),
+    ("lost-counts", Losses, "copies in lost silos count"),
+    ("copy-twice", Copies, "a copy does not look in its commit whether its silo has one"),
+    ("repair-retires-others", Copies, "a repair retires the good copies, too"),
+    ("record-unchecked", Copies, "a small copy is made of bytes that nobody checked"),
+    ("block-unchecked", Copies, "a block leaves unchecked"),
+    ("failover-wrong-byte", Copies, "the next copy goes on where the block began"),
+    ("failover-gives-up", Copies, "a read fails with the first copy that does"),
+    ("spare-counts", Copies, "a copy of what is read counts as one of those that are wished"),
+    ("drain-unsettled", Switch, "a drain does not wait for writes that chose its silo before"),
+    ("rollback-empties-old", Switch, "a rollback takes from the old silo what the new one has"),
 ];
 
 /// How bugs begin that are hunted with real files.

@@ -72,10 +72,14 @@ impl Client {
         }
     }
 
-    /// Nothing is ever damaged here.
+    /// Nothing is damaged but what was broken on purpose, and that is met only where nothing else is left, or something broke on the
+    /// way to that.
     fn fault(&self, fault: &Fault, what: &str) {
         self.sim().note(|| format!("{what}: {fault}"));
-        if matches!(fault, Fault::Damaged(_)) {
+        let held = self.index.held();
+        let may_be = held.is_any_gone() || (held.is_any_broken() && self.sim().faults() > 0);
+        drop(held);
+        if matches!(fault, Fault::Damaged(_) | Fault::Lost(_)) && !may_be {
             self.sim().wrong(|| format!("{what} finds damage: {fault}"));
         }
     }
@@ -87,6 +91,24 @@ impl Client {
         let dead = row.expect("it is ready at once").expect("the memory engine does not fail")[0].is_none();
         if !dead && self.sim().faults() == 0 {
             self.sim().wrong(|| format!("a read failed, though nothing was broken and its session lives: {fault}"));
+        }
+    }
+
+    /// A version's bytes fail where nothing good is left of them, too; what went with a lost silo is told to be lost.
+    fn bytes_failed(&self, opened: &Opened, fault: &Fault, session: u64) {
+        let extents = self.index.extents_of(&opened.row.data);
+        let held = self.index.held();
+        let (gone, lost) = (
+            extents.iter().any(|id| held.is_gone(*id)),
+            !extents.is_empty() && extents.iter().all(|id| held.is_lost(*id)),
+        );
+        drop(held);
+        if !gone {
+            return self.read_failed(fault, session);
+        }
+        self.fault(fault, "a read of what is gone");
+        if lost && self.sim().is_quiet() && !matches!(fault, Fault::Lost(_)) {
+            self.sim().wrong(|| format!("what went with a lost silo is answered {fault}"));
         }
     }
 
@@ -184,7 +206,7 @@ impl Client {
                 self.sim().wrong(|| format!("a GET of key {at} gave other bytes than those of its ETag"));
             }
             Ok(()) => self.sim().note(|| format!("read key {at} whole")),
-            Err(fault) => self.read_failed(&fault, session),
+            Err(fault) => self.bytes_failed(&opened, &fault, session),
         }
     }
 

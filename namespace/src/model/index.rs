@@ -2,19 +2,22 @@
 //! answers. Commits whose answer was lost, or whose caller went away, may land later or never.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::FutureExt;
 
+use super::held::Held;
 use super::sim::Sim;
 use super::store::Silos;
 use crate::engine::log::{Entry, Snapshot};
 use crate::engine::memory::Memory;
 use crate::engine::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Priority, Read, Rows, Write};
-use crate::extent::{Location, ReplicaState};
+use crate::extent::{Location, Number, ReplicaState};
 use crate::table::extents::{ExtentRow, read_extent};
+use crate::table::objects::Data;
+use crate::table::uploads::{PartRow, parts};
 use crate::table::{decode, key};
 
 /// How often what breaks, in thousandths of all calls.
@@ -54,15 +57,34 @@ pub(super) struct Index {
     /// Held for a push or a take.
     late: Mutex<Vec<Late>>,
     chances: Mutex<IndexChances>,
+    /// Held for a look or a change.
+    held: Mutex<Held>,
 }
 
 impl Index {
     pub(super) fn new(sim: Arc<Sim>, truth: Memory, silos: Arc<Silos>) -> Arc<Self> {
-        Arc::new(Self { sim, truth, silos, late: Mutex::default(), chances: Mutex::default() })
+        Arc::new(Self { sim, truth, silos, late: Mutex::default(), chances: Mutex::default(), held: Mutex::default() })
     }
 
     pub(super) fn set(&self, chances: IndexChances) {
         *self.chances.lock().expect("no holder panics") = chances;
+    }
+
+    /// What is held of extents.
+    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().expect("no holder panics")
+    }
+
+    /// The extents of a version, as far as its manifest is there.
+    pub(super) fn extents_of(&self, data: &Data) -> Vec<Number> {
+        let slices = match data {
+            Data::Slices(slices) => slices.clone(),
+            Data::Manifest(id) => {
+                let page = now(self.truth.range(parts(*id, 0), usize::MAX, usize::MAX));
+                page.iter().flat_map(|(_, row)| decode::<PartRow>(row).expect("the row reads").slices).collect()
+            }
+        };
+        slices.iter().map(|slice| slice.extent).collect()
     }
 
     fn chances(&self) -> IndexChances {
@@ -133,6 +155,7 @@ impl Index {
             self.truth.commit(Priority::Foreground, reads, watched).now_or_never().expect("it is ready at once");
         let written = std::mem::take(&mut *written.lock().expect("no holder panics"));
         if outcome == Ok(true) {
+            self.held().watch(&self.sim, &self.silos, &self.truth, &written);
             self.check(&written);
         }
         self.sim.note(|| format!("commit {outcome:?}: {}", show(&written)));
@@ -155,7 +178,7 @@ impl Index {
                     }
                     Location::InPlace { .. } => false,
                 };
-                if !there {
+                if !there && !self.held().may_lack(replica) {
                     let (extent, place) = (read_extent(row_key).expect("a key of the table"), &replica.location);
                     self.sim.wrong(|| format!("a commit names bytes that are not there: {extent}, {place}"));
                 }

@@ -15,10 +15,13 @@ use self::plan::Focus;
 
 mod bugs;
 mod client;
+mod held;
 mod history;
 mod index;
+mod kept;
 mod log;
 mod plan;
+mod rest;
 mod settle;
 mod sim;
 mod store;

@@ -42,7 +42,7 @@ const ASKS: [Ask; 14] = [
 ];
 
 /// What beside requests happens in a case, in thousandths of all turns.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rates {
     pub(super) ask: u32,
     pub(super) beat: u32,
@@ -56,10 +56,32 @@ pub(super) struct Rates {
     pub(super) freeze: u32,
     pub(super) abandon: u32,
     pub(super) open: u32,
+    /// What only happens where there are three silos.
+    pub(super) kept: Kept,
+}
+
+/// What happens where objects are kept in several silos: the same.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Kept {
+    /// What changed, or everything, is compared with what is wished.
+    pub(super) align: u32,
+    /// Something else is wished.
+    pub(super) wish: u32,
+    /// A step that nobody wishes: a copy, a move or a drop.
+    pub(super) step: u32,
+    /// A stored replica breaks while another is whole.
+    pub(super) rot: u32,
+    pub(super) scrub: u32,
+    /// A switch begins, or ends one way or the other.
+    pub(super) switch: u32,
+    pub(super) job: u32,
+    /// A silo is declared lost, or found.
+    pub(super) lose: u32,
 }
 
 /// How a case is drawn: each seed mixes its own, so that no mixture is rare.
 pub(super) struct Plan {
+    pub(super) focus: Focus,
     pub(super) asks: Vec<(Ask, u64)>,
     pub(super) rates: Rates,
     pub(super) requests: u32,
@@ -75,6 +97,28 @@ pub(super) struct Plan {
     pub(super) begun: bool,
     /// Everything goes into packs.
     pub(super) packs: bool,
+    /// What is wished first, where there are three silos.
+    pub(super) wish: Option<Wished>,
+}
+
+/// What may be wished of all objects of a case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wished {
+    /// Nothing: they stay.
+    Nothing,
+    /// Two copies, anywhere.
+    Two,
+    /// Two copies, on any of these.
+    TwoOnAny,
+    Three,
+    /// Two copies, and none on the second silo.
+    TwoElsewhere,
+    /// On the third silo.
+    OnThird,
+    /// Two copies, and one more on the third silo of what is read.
+    Spare,
+    /// One of the keys on the third silo.
+    OneOnThird,
 }
 
 /// What a case looks at most closely.
@@ -87,11 +131,24 @@ pub(super) enum Focus {
     Answers,
     Lives,
     Packs,
+    Copies,
+    Switch,
+    Losses,
 }
 
 impl Focus {
-    pub(super) const ALL: [Self; 7] =
-        [Self::Everything, Self::Reads, Self::Moves, Self::Uploads, Self::Answers, Self::Lives, Self::Packs];
+    pub(super) const ALL: [Self; 10] = [
+        Self::Everything,
+        Self::Reads,
+        Self::Moves,
+        Self::Uploads,
+        Self::Answers,
+        Self::Lives,
+        Self::Packs,
+        Self::Copies,
+        Self::Switch,
+        Self::Losses,
+    ];
 
     pub(super) fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|focus| format!("{focus:?}") == name)
@@ -101,10 +158,10 @@ impl Focus {
 impl Plan {
     /// Draws a case, of this focus or any.
     pub(super) fn draw(rng: &mut Rng, focus: Option<Focus>) -> Self {
-        let drawn = Focus::ALL[rng.below(7) as usize];
+        let drawn = Focus::ALL[rng.below(Focus::ALL.len() as u64) as usize];
         let focus = focus.unwrap_or(drawn);
         let asks = ASKS.map(|ask| (ask, weight(rng, focus, ask))).to_vec();
-        let slow = if matches!(focus, Focus::Reads | Focus::Uploads) { 150 } else { 20 };
+        let slow = if matches!(focus, Focus::Reads | Focus::Uploads | Focus::Copies) { 150 } else { 20 };
         let stall = if rng.chance(800) { slow + rng.below(80) as u32 } else { 0 };
         let ambush = if rng.chance(700) { 100 + rng.below(500) as u32 } else { 0 };
         let sticky = [0, 0, 500, 850][rng.below(4) as usize];
@@ -112,7 +169,53 @@ impl Plan {
         let rates = rates(rng, focus);
         let (index, silos) = (index_chances(rng, focus), silo_chances(rng, focus));
         let (begun, packs) = (rng.chance(700), focus == Focus::Packs || rng.chance(500));
-        Self { asks, rates, requests, turns: 1_500, index, silos, stall, ambush, sticky, begun, packs }
+        let wish = Wished::draw(rng, focus);
+        let turns = if wish.is_some() { 2_500 } else { 1_500 };
+        Self { focus, asks, rates, requests, turns, index, silos, stall, ambush, sticky, begun, packs, wish }
+    }
+}
+
+impl Wished {
+    /// What a case wishes first; none where there are but two silos.
+    fn draw(rng: &mut Rng, focus: Focus) -> Option<Self> {
+        let of = Self::of(focus);
+        (!of.is_empty()).then(|| of[rng.below(of.len() as u64) as usize])
+    }
+
+    /// What cases of a focus may wish.
+    pub(super) fn of(focus: Focus) -> &'static [Self] {
+        match focus {
+            Focus::Copies => {
+                &[Self::Nothing, Self::Two, Self::TwoOnAny, Self::Three, Self::TwoElsewhere, Self::OnThird, Self::Spare]
+            }
+            Focus::Switch => &[Self::Nothing, Self::OneOnThird],
+            Focus::Losses => &[Self::Two, Self::TwoOnAny],
+            _ => &[],
+        }
+    }
+}
+
+fn kept(focus: Focus, mut some: impl FnMut(u32, u64) -> u32) -> Kept {
+    match focus {
+        Focus::Copies => Kept {
+            align: 15 + some(700, 30),
+            wish: some(500, 8),
+            step: some(700, 30),
+            rot: some(600, 15),
+            scrub: some(600, 15),
+            ..Kept::default()
+        },
+        Focus::Switch => Kept { align: 20 + some(500, 30), switch: 8 + some(500, 12), job: 30, ..Kept::default() },
+        Focus::Losses => Kept {
+            align: 15 + some(700, 30),
+            rot: some(500, 10),
+            scrub: some(500, 10),
+            step: some(300, 20),
+            job: 30,
+            lose: 4 + some(500, 8),
+            ..Kept::default()
+        },
+        _ => Kept::default(),
     }
 }
 
@@ -127,8 +230,9 @@ fn weight(rng: &mut Rng, focus: Focus, ask: Ask) -> u64 {
         (Focus::Uploads, _) => some,
         (Focus::Reads, Ask::Complete | Ask::Delete) => 2,
         (_, Ask::Put) => 3 + rng.below(4),
+        (Focus::Copies | Focus::Losses, Ask::Get) => 4 + rng.below(4),
         (_, Ask::Get) => 2 + rng.below(4),
-        (Focus::Reads | Focus::Moves, _) if of_uploads => 0,
+        (Focus::Reads | Focus::Moves | Focus::Copies, _) if of_uploads => 0,
         _ => some,
     }
 }
@@ -145,13 +249,15 @@ fn rates(rng: &mut Rng, focus: Focus) -> Rates {
         sweep: 10 + sweeps + some(700, 60),
         collect: 5 * lives + some(500, 40),
         bury: if calm { 0 } else { lives + some(400, 8) },
-        moves: moves + some(500, 60),
+        // Where there are three silos they are steps of that.
+        moves: if Wished::of(focus).is_empty() { moves + some(500, 60) } else { 0 },
         look: 10,
         land: 3 + some(600, 80),
         crash: if calm { 0 } else { lives / 2 + some(300, 2) },
         freeze: if calm { 0 } else { some(300, 2) },
         abandon: some(250, 15),
         open: 60,
+        kept: kept(focus, some),
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::{Clock, UnixMs};
+use crate::limits::SILENCE;
 
 /// Wall time when a case begins.
 const BEGIN: UnixMs = 1_700_000_000_000;
@@ -68,6 +69,8 @@ struct State {
     parked: Vec<Parked>,
     /// Faults that were injected into each task.
     faults: Vec<u32>,
+    /// The turn at which each task began.
+    begun: Vec<u64>,
     trace: Option<Vec<String>>,
     wrong: Option<String>,
 }
@@ -97,6 +100,7 @@ impl Sim {
                 current: 0,
                 parked: Vec::new(),
                 faults: vec![0],
+                begun: vec![0],
                 trace: traced.then(Vec::new),
                 wrong: None,
             }),
@@ -109,12 +113,17 @@ impl Sim {
 
     /// Waits for a turn.
     pub(super) fn step(self: &Arc<Self>) -> Step {
-        Step { sim: Arc::clone(self), long: false, entry: None }
+        Step { sim: Arc::clone(self), long: Long::As(false), entry: None }
+    }
+
+    /// Waits for a turn that comes only where what else the task waits for takes very long.
+    fn alarm(self: &Arc<Self>) -> Step {
+        Step { sim: Arc::clone(self), long: Long::Alarm, entry: None }
     }
 
     /// Waits for a turn that is long in coming, as an answer that got lost is.
     pub(super) fn long_step(self: &Arc<Self>) -> Step {
-        Step { sim: Arc::clone(self), long: self.chance(600), entry: None }
+        Step { sim: Arc::clone(self), long: Long::As(self.chance(600)), entry: None }
     }
 
     pub(super) fn below(&self, end: u64) -> u64 {
@@ -131,9 +140,7 @@ impl Sim {
     pub(super) fn breaks(&self, thousandths: u32) -> bool {
         let broken = self.chance(thousandths);
         if broken {
-            let mut state = self.state();
-            let task = state.current;
-            state.faults[task] += 1;
+            self.fault();
         }
         broken
     }
@@ -142,6 +149,24 @@ impl Sim {
     pub(super) fn faults(&self) -> u32 {
         let state = self.state();
         state.faults[state.current]
+    }
+
+    /// Something broke for the task that runs.
+    fn fault(&self) {
+        let mut state = self.state();
+        let task = state.current;
+        state.faults[task] += 1;
+    }
+
+    /// The turn at which the task that runs began; 0 of what lands later than its task.
+    pub(super) fn began(&self) -> u64 {
+        let state = self.state();
+        state.begun[state.current]
+    }
+
+    /// No turns are taken, and nothing breaks.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.state().quiet
     }
 
     /// Long turns so far.
@@ -206,8 +231,17 @@ impl Sim {
 /// See [`Sim::step`].
 pub(super) struct Step {
     sim: Arc<Sim>,
-    long: bool,
+    long: Long,
     entry: Option<Arc<Entry>>,
+}
+
+/// How long a turn is in coming.
+#[derive(Clone, Copy)]
+enum Long {
+    /// Long in any case, or as it is drawn.
+    As(bool),
+    /// See [`Sim::alarm`].
+    Alarm,
 }
 
 impl Future for Step {
@@ -227,9 +261,14 @@ impl Future for Step {
                 let waker = Mutex::new(context.waker().clone());
                 let entry = Arc::new(Entry { fired: AtomicBool::new(false), waker });
                 let stall = state.stalls[state.current];
-                let long = self.long || state.rng.chance(stall);
-                state.stalled += u64::from(long);
-                let until = if long { state.turn + 20 + state.rng.below(200) } else { 0 };
+                let until = match self.long {
+                    Long::Alarm => state.turn + 150 + state.rng.below(250),
+                    Long::As(long) if long || state.rng.chance(stall) => {
+                        state.stalled += 1;
+                        state.turn + 20 + state.rng.below(200)
+                    }
+                    Long::As(_) => 0,
+                };
                 let task = state.current;
                 state.parked.push(Parked { task, until, entry: Arc::clone(&entry) });
                 self.entry = Some(entry);
@@ -284,6 +323,8 @@ impl Executor {
         let (id, hasty) = {
             let mut state = self.sim.state();
             state.faults.push(0);
+            let turn = state.turn;
+            state.begun.push(turn);
             let hasty = state.rng.chance(if client { 200 } else { 700 });
             let slow = if client { [0, 1, 4] } else { [0, 0, 1] }[state.rng.below(3) as usize];
             let stall = if hasty { 0 } else { state.stall * slow };
@@ -361,6 +402,13 @@ impl Executor {
         self.poll(chosen);
         if hasty {
             self.hurry(id);
+        }
+    }
+
+    /// The task that was added last waits for others as soon as it begins.
+    pub(super) fn never_hurry(&mut self) {
+        if let Some(task) = self.tasks.last_mut() {
+            task.hasty = false;
         }
     }
 
@@ -480,7 +528,13 @@ impl Clock for VirtualClock {
     }
 
     async fn sleep(&self, time: Duration) {
-        self.sim.step().await;
+        if time < SILENCE {
+            self.sim.step().await;
+        } else if !self.sim.is_quiet() {
+            // Whoever waits so long does so beside something else, and gives that up.
+            self.sim.alarm().await;
+            self.sim.fault();
+        }
         self.sim.pass(time);
     }
 }

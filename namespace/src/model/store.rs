@@ -15,7 +15,7 @@ use holdall_silos::{BlobName, Body, Claim, Describe, Facts, Listed, Marker, Silo
 use super::sim::Sim;
 use crate::engine::Engine;
 use crate::engine::memory::Memory as Truth;
-use crate::extent::{ReplicaState, SiloId};
+use crate::extent::{Location, ReplicaState, SiloId};
 use crate::pack::Head;
 use crate::table::extents::{ExtentRow, extent};
 use crate::table::{decode, key};
@@ -58,7 +58,7 @@ pub(super) struct Silos {
 
 impl Silos {
     pub(super) fn new(sim: Arc<Sim>, truth: Truth) -> Arc<Self> {
-        let silos = [(1, Memory::new()), (2, Memory::whole())].into();
+        let silos = [(1, Memory::new()), (2, Memory::whole()), (3, Memory::new())].into();
         Arc::new(Self { sim, truth, silos, chances: Mutex::default(), late: Mutex::default(), used: Mutex::default() })
     }
 
@@ -73,6 +73,37 @@ impl Silos {
     /// Payload bytes of a blob.
     pub(super) fn size(&self, silo: SiloId, blob: &BlobName) -> Option<u64> {
         Some(self.silos.get(&silo)?.peek(&blob.to_string())?.len() as u64)
+    }
+
+    /// An extent's bytes as a silo has them; none where it has too few.
+    pub(super) fn bytes(&self, silo: SiloId, location: &Location, size: u64) -> Option<Bytes> {
+        let (blob, first) = location.ours(size)?;
+        let all = self.silos.get(&silo)?.peek(&blob.to_string())?;
+        let range = first as usize..(first + size) as usize;
+        (range.end <= all.len()).then(|| all.slice(range))
+    }
+
+    /// Breaks what a silo has of an extent. Answers whether it is still as long as it was; none where nothing was broken.
+    pub(super) fn break_one(&self, silo: SiloId, location: &Location, size: u64) -> Option<bool> {
+        let ((blob, first), memory) = (location.ours(size)?, &self.silos[&silo]);
+        let name = blob.to_string();
+        let bytes = memory.peek(&name)?;
+        let kind = if blob.is_pack() { 0 } else { self.sim.below(3) };
+        self.sim.note(|| format!("breaks silo {silo}, {location}: {kind}"));
+        if kind == 1 || (size == 0 && !blob.is_pack()) {
+            let _ = memory.delete(&blob).now_or_never();
+            return Some(false);
+        }
+        if size == 0 {
+            return None;
+        }
+        if kind == 0 {
+            memory.rot(&name, (first + size - 1) as usize);
+            return Some(true);
+        }
+        let says = memory.describe(&blob).now_or_never().expect("it is ready at once").unwrap_or_default();
+        memory.plant(&name, bytes.slice(..bytes.len() - 1), &says);
+        Some(false)
     }
 
     /// All names in a silo.

@@ -5,27 +5,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use tokio_util::sync::CancellationToken;
 
 use super::client::{Client, KEYS, PARTS};
 use super::history::Needs;
 use super::index::{Door, Index, IndexChances};
+use super::kept;
 use super::log::Log;
-use super::plan::{Ask, Focus, Plan, Rates};
+use super::plan::{Ask, Focus, Plan, Rates, Wished};
 use super::sim::{Executor, Rng, Sim, VirtualClock};
 use super::store::{SiloChances, Silos};
 use crate::bucket::Bucket;
 use crate::engine::Engine;
 use crate::engine::memory::Memory;
-use crate::extent::ReplicaState;
 use crate::inventory::{Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use crate::limits::LEASE;
-use crate::mover::{Mover, Pacer};
 use crate::namespace::{Namespace, Options};
-use crate::plan::Move;
 use crate::sweep::Swept;
-use crate::table::extents::{ExtentRow, read_extent};
-use crate::table::{after_prefix, decode, key};
+use crate::table::objects::object;
 
 /// Gateways of a case.
 pub(super) const GATEWAYS: usize = 2;
@@ -33,7 +29,7 @@ pub(super) const GATEWAYS: usize = 2;
 /// One gateway: it may be down.
 pub(super) struct Gateway {
     pub(super) namespace: Arc<Mutex<Option<Arc<Namespace>>>>,
-    frozen_until: u64,
+    pub(super) frozen_until: u64,
     off: i64,
 }
 
@@ -45,7 +41,7 @@ impl Gateway {
 
 /// Background work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
+pub(super) enum Act {
     Beat,
     Sweep,
     Collect,
@@ -56,7 +52,7 @@ enum Act {
 
 /// What happens while a task waits long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Surprise {
+pub(super) enum Surprise {
     Any,
     Read,
     Change,
@@ -67,6 +63,8 @@ enum Surprise {
     Land,
     Bury,
     Abandon,
+    Kept(kept::Act),
+    Break,
 }
 
 impl Act {
@@ -91,7 +89,7 @@ pub(super) struct World {
     pub(super) bucket: Bucket,
     pub(super) gateways: Vec<Gateway>,
     pub(super) executor: Executor,
-    plan: Plan,
+    pub(super) plan: Plan,
     written: u64,
     /// Requests that may still come by ambush.
     surprises: u32,
@@ -106,22 +104,32 @@ impl World {
         let truth = Memory::new();
         let silos = Silos::new(Arc::clone(&sim), truth.clone());
         let index = Index::new(Arc::clone(&sim), truth, Arc::clone(&silos));
-        let packs = plan.packs;
+        let how = How { packs: plan.packs, three: plan.wish.is_some() };
         super::enter(&silos);
-        let mut off = || if rng.chance(300) { rng.below(7_200_000) as i64 - 3_600_000 } else { 0 };
+        // What a switch copied is told by the time of its beginning.
+        let skewed = if plan.focus == Focus::Switch { 0 } else { 300 };
+        let mut off = || if rng.chance(skewed) { rng.below(7_200_000) as i64 - 3_600_000 } else { 0 };
         let gateways = (0..GATEWAYS).map(|_| Gateway { namespace: Arc::default(), frozen_until: 0, off: off() });
         let gateways: Vec<Gateway> = gateways.collect();
         for gateway in &gateways {
             let opened =
-                open(&sim, &index, gateway.off, packs).now_or_never().expect("it is quiet").expect("nothing breaks");
+                open(&sim, &index, gateway.off, how).now_or_never().expect("it is quiet").expect("nothing breaks");
             *gateway.namespace.lock().expect("no holder panics") = Some(opened);
         }
         let first = gateways[0].up().expect("it was opened");
         let bucket = async {
-            first.apply(&declared(), false).await.expect("the silos are there");
+            first.apply(&declared(&[1, 2]), false).await.expect("the silos are there");
+            if let Some(wish) = plan.wish {
+                // By itself: silos are numbered as their names are sorted.
+                first.apply(&declared(&[3]), false).await.expect("the silo is there");
+                first.apply(&wish.declared(), false).await.expect("a good wish");
+            }
             first.create_bucket(&"bucket".parse().expect("a good name"), 1).await.expect("the name is free")
         };
         let bucket = bucket.now_or_never().expect("it is quiet");
+        if plan.wish == Some(Wished::OneOnThird) {
+            index.held().pin(3, object(bucket.incarnation, &super::client::key(1)));
+        }
         for gateway in &gateways {
             gateway.up().expect("it was opened").core.beat_once().now_or_never().expect("it is quiet");
         }
@@ -158,6 +166,7 @@ impl World {
                 asked += u32::from(self.ask());
             }
             self.background(&rates);
+            self.keep(&rates.kept);
             self.misfortune(&rates);
             let turn = self.sim.turn();
             let frozen: Vec<bool> = self.gateways.iter().map(|gateway| gateway.frozen_until > turn).collect();
@@ -318,9 +327,8 @@ impl World {
 
     /// A gateway begins background work, one of a kind at a time; with `hold` it also ends before anything else goes
     /// on, or is held, this often.
-    fn act(&mut self, at: usize, act: Act, hold: Option<u32>) {
-        let frozen = self.gateways[at].frozen_until > self.sim.turn();
-        let Some(namespace) = self.gateways[at].up().filter(|_| !frozen) else { return };
+    pub(super) fn act(&mut self, at: usize, act: Act, hold: Option<u32>) {
+        let Some(namespace) = self.awake(at) else { return };
         if act != Act::Move && self.executor.has(at, act.name()) {
             return;
         }
@@ -352,7 +360,7 @@ impl World {
                     }
                     let _ = namespace.core.forget_moves(None).await;
                 }
-                Act::Move => move_some(namespace, &sim).await,
+                Act::Move => kept::move_some(namespace, &sim).await,
             }
         };
         self.executor.spawn(at, act.name(), false, work);
@@ -361,8 +369,14 @@ impl World {
         }
     }
 
+    /// A gateway that is neither down nor frozen.
+    pub(super) fn awake(&self, at: usize) -> Option<Arc<Namespace>> {
+        let frozen = self.gateways[at].frozen_until > self.sim.turn();
+        self.gateways[at].up().filter(|_| !frozen)
+    }
+
     /// The task that began last comes to its end, or is held somewhere on its way.
-    fn rush_or_hold(&mut self, hold: u32) {
+    pub(super) fn rush_or_hold(&mut self, hold: u32) {
         if self.sim.chance(hold) { self.executor.hold() } else { self.executor.rush() }
     }
 
@@ -371,7 +385,9 @@ impl World {
     fn ambush(&mut self) {
         use Surprise::{Abandon, Any, Beats, Bury, Change, Collect, Land, Move, Read, Sweep};
         self.sim.note(|| "an ambush".to_owned());
+        let kept = self.plan.wish.is_some() && self.sim.chance(600);
         let sequence: Vec<Surprise> = match self.sim.below(7) {
+            _ if kept => self.ambush_of_kept(),
             0 => vec![Read, Change, Sweep, Beats, Beats, Sweep],
             1 => vec![Change, Sweep, Beats, Beats, Sweep],
             2 => vec![Any, Any, Sweep, Beats, Beats, Sweep],
@@ -416,6 +432,22 @@ impl World {
                 self.executor.abandon_last();
                 None
             }
+            Surprise::Kept(act) => {
+                let at = self.sim.below(GATEWAYS as u64) as usize;
+                let at = if act == kept::Act::Drop && self.executor.has(at, act.name()) { 1 - at } else { at };
+                self.keep_act(Some(at), act, Some(500));
+                None
+            }
+            Surprise::Break => {
+                self.index.held().break_one(&self.sim, &self.silos);
+                None
+            }
+            Surprise::Move if self.plan.wish.is_some() => {
+                if self.plan.rates.kept.step > 0 {
+                    self.keep_act(Some(1 - sweeper), kept::Act::Step, Some(400));
+                }
+                None
+            }
             Surprise::Move => {
                 self.act(1 - sweeper, Act::Move, Some(400));
                 None
@@ -456,13 +488,17 @@ impl World {
         if self.sim.chance(rates.open) && self.gateways[at].up().is_none() && !self.executor.has(at, "open") {
             let slot = Arc::clone(&self.gateways[at].namespace);
             let (sim, index, off) = (Arc::clone(&self.sim), Arc::clone(&self.index), self.gateways[at].off);
-            let packs = self.plan.packs;
+            let how = self.how();
             self.executor.spawn(at, "open", false, async move {
-                if let Ok(opened) = open(&sim, &index, off, packs).await {
+                if let Ok(opened) = open(&sim, &index, off, how).await {
                     *slot.lock().expect("no holder panics") = Some(opened);
                 }
             });
         }
+    }
+
+    fn how(&self) -> How {
+        How { packs: self.plan.packs, three: self.plan.wish.is_some() }
     }
 
     /// The process is gone; what it sent may still arrive.
@@ -475,7 +511,7 @@ impl World {
 
     /// Opens a gateway again, while it is quiet.
     pub(super) fn reopen(&mut self, at: usize) {
-        let opened = open(&self.sim, &self.index, self.gateways[at].off, self.plan.packs);
+        let opened = open(&self.sim, &self.index, self.gateways[at].off, self.how());
         let opened = opened.now_or_never().expect("it is quiet");
         *self.gateways[at].namespace.lock().expect("no holder panics") = Some(opened.expect("nothing breaks"));
     }
@@ -485,9 +521,12 @@ impl World {
         self.sim.set_stall(0);
         self.index.set(IndexChances::default());
         self.silos.set(SiloChances::default());
-        for _ in 0..20_000 {
+        for turn in 0..20_000 {
             if self.executor.is_idle() || self.sim.found().is_some() {
                 return;
+            }
+            if turn % 100 == 0 {
+                self.hand_jobs_on();
             }
             self.executor.run_one(|_| false);
         }
@@ -496,52 +535,25 @@ impl World {
     }
 }
 
-/// Moves some extent, and sometimes all that lie with it.
-async fn move_some(namespace: Arc<Namespace>, sim: &Arc<Sim>) {
-    let Ok(rows) = namespace.core.engine.range(vec![key::EXTENTS]..after_prefix(&[key::EXTENTS]), 99, usize::MAX).await
-    else {
-        return;
-    };
-    if rows.is_empty() {
-        return;
-    }
-    let planned = |(row_key, bytes): &(Bytes, Bytes)| {
-        let row: ExtentRow = decode(bytes).expect("the row reads");
-        let verified = row.replicas.iter().find(|replica| replica.state == ReplicaState::Verified);
-        let from = verified.map_or(1, |replica| replica.silo);
-        Move {
-            step: crate::plan::Step::Move,
-            extent: read_extent(row_key).expect("a key of the table"),
-            bytes: row.size,
-            from,
-            to: 3 - from,
-            by: None,
-        }
-    };
-    let drawn = planned(&rows[sim.below(rows.len() as u64) as usize]);
-    let mut moves = vec![drawn.clone()];
-    if namespace.core.is_packed(drawn.bytes) && sim.chance(500) {
-        let beside = rows.iter().map(planned).filter(|other| other.from == drawn.from && other.extent != drawn.extent);
-        moves.extend(beside);
-    }
-    let pacer = Arc::new(Pacer::new(Arc::clone(&namespace.core.clock), None, CancellationToken::new()));
-    let mover = Mover { core: &namespace.core, job: 1, pacer: &pacer, for_a_write: false, watch: &|_, _| {} };
-    for (planned, outcome) in mover.carry_out_all(moves).await {
-        sim.note(|| format!("moved {}: {outcome:?}", planned.extent));
-    }
+/// What gateways of a case are like.
+#[derive(Clone, Copy)]
+struct How {
+    packs: bool,
+    /// There are three silos, and wishes.
+    three: bool,
 }
 
-async fn open(sim: &Arc<Sim>, index: &Arc<Index>, off: i64, packs: bool) -> Result<Arc<Namespace>, String> {
+async fn open(sim: &Arc<Sim>, index: &Arc<Index>, off: i64, how: How) -> Result<Arc<Namespace>, String> {
     let engine: Arc<dyn Engine> = Arc::new(Door(Arc::clone(index)));
     let clock = Arc::new(VirtualClock { sim: Arc::clone(sim), off });
-    let pack_up_to = if packs { crate::limits::PACK_UP_TO } else { 0 };
+    let pack_up_to = if how.packs { crate::limits::PACK_UP_TO } else { 0 };
     let options = Options {
         base: "/".into(),
         seal_key: [7; 32],
         grace: Duration::ZERO,
         pack_up_to,
         backup: None,
-        align: None,
+        align: how.three.then(kept::align_options),
         scrub: None,
     };
     let namespace = Namespace::open(engine, clock, options, false).await.map_err(|error| error.to_string())?;
@@ -550,11 +562,11 @@ async fn open(sim: &Arc<Sim>, index: &Arc<Index>, off: i64, packs: bool) -> Resu
     Ok(namespace)
 }
 
-fn declared() -> Declared {
-    let silo = |id: u32| DeclaredSilo::own(format!("memory:{id}"));
+fn declared(silos: &[u32]) -> Declared {
+    let silo = |id: &u32| (kept::name(*id).to_owned(), DeclaredSilo::own(format!("memory:{id}")));
     let to = |silo: &str| WriteTarget { silo: silo.into(), min_size: 0, max_size: None };
     Declared {
-        silos: [("one".to_owned(), silo(1)), ("two".to_owned(), silo(2))].into(),
+        silos: silos.iter().map(silo).collect(),
         write: Some(WritePolicy { to: vec![to("one"), to("two")] }),
         ..Declared::default()
     }

@@ -4,21 +4,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use holdall_silos::BlobName;
 
-use super::{Moved, Mover};
+use super::{Moved, Mover, is_lost};
 use crate::clock::UnixMs;
 use crate::engine::{Priority, Read, Rows, Write};
-use crate::extent::{Location, Number, Replica, SiloId};
+use crate::extent::{Location, Number, Replica, ReplicaState, SiloId};
 use crate::fault::Fault;
 use crate::inventory::Health;
 use crate::limits::{BACKGROUND_ROWS, MOVES_AT_ONCE};
 use crate::plan::{Move, Step};
 use crate::reference::retire_replicas;
+use crate::scrub::Done;
 use crate::session::Uncommitted;
+use crate::table::damaged::{DamagedRow, damaged};
 use crate::table::extents::{ExtentRow, extent};
 use crate::table::retired::{RetiredRow, retired};
+use crate::table::silos::silo as silo_key;
 use crate::table::{decode_row, encode};
 
 /// Where a silo was found to have an extent's bytes.
@@ -32,20 +36,31 @@ struct Leaving {
     dropped: Move,
     row: ExtentRow,
     least: usize,
+    /// Replicas that are known to be damaged, and were not made good.
+    damaged: Found,
 }
 
 impl Leaving {
-    /// The verified replicas elsewhere that can be asked for.
+    /// The replicas elsewhere that can be asked for: verified ones, and not known to be damaged.
     fn others(&self) -> impl Iterator<Item = &Replica> {
-        self.row.verified().filter(|replica| replica.silo != self.dropped.from)
+        let elsewhere = self.row.replicas.iter().filter(|replica| replica.silo != self.dropped.from);
+        elsewhere.filter(|replica| counts(replica) && !self.is_damaged(replica))
+    }
+
+    fn is_damaged(&self, replica: &Replica) -> bool {
+        self.damaged.iter().any(|(silo, at)| *silo == replica.silo && *at == replica.location)
     }
 
     /// Those of them that are there, as long as they should be; or why there are not enough.
     fn found(&self, lengths: &Lengths) -> Result<Found, String> {
         let (mut found, mut reason) = (Vec::new(), "no other silo has it".to_owned());
+        if let Some((silo, _)) = self.damaged.first() {
+            reason = format!("what silo #{silo} has of it is damaged");
+        }
         for other in self.others() {
             let Some((blob, first)) = other.location.ours(self.row.size) else { continue };
             match lengths.get(&(other.silo, blob)) {
+                _ if crate::seeded_bug!("drop-unasked") => found.push((other.silo, other.location.clone())),
                 Some(Ok(length)) if *length >= first + self.row.size => {
                     found.push((other.silo, other.location.clone()));
                 }
@@ -60,7 +75,27 @@ impl Leaving {
         Err(format!("what would be left of extent {} is not there: {reason}", self.dropped.extent))
     }
 
-    /// Source still verified, enough of what was found still verified, extent still live? Then what to write for it.
+    /// What a commit looks at: the extent's row, whether silos that have it were lost since, and whether what they have was found
+    /// damaged.
+    fn reads(&self, found: &Found) -> Vec<Read> {
+        let id = self.dropped.extent;
+        let of = |(silo, _): &(SiloId, Location)| [Read::Row(silo_key(*silo)), Read::Row(damaged(*silo, id))];
+        std::iter::once(Read::Row(extent(id))).chain(found.iter().flat_map(of)).collect()
+    }
+
+    /// Those of what was found that nothing became of since.
+    fn still_there<'a>(&self, found: &'a Found, rows: &Rows) -> Result<Vec<&'a (SiloId, Location)>, Fault> {
+        let mut there = Vec::with_capacity(found.len());
+        for one in found {
+            let bad = known_damaged(rows.get(&damaged(one.0, self.dropped.extent)))?.is_some_and(|at| at == one.1);
+            let bad = bad && !crate::seeded_bug!("drop-counts-damaged");
+            let lost = is_lost(rows, one.0)? && !crate::seeded_bug!("drop-counts-lost");
+            there.extend((!lost && !bad).then_some(one));
+        }
+        Ok(there)
+    }
+
+    /// Source still verified, enough of what was found still there and verified, extent still live? Then what to write for it.
     fn take_off(
         &self,
         found: &Found,
@@ -71,10 +106,12 @@ impl Leaving {
         let (id, from) = (self.dropped.extent, self.dropped.from);
         let row: Option<ExtentRow> = decode_row(rows.get(&extent(id)))?;
         let Some(mut row) = row.filter(|row| row.first.is_some()) else { return Ok(None) };
+        let there = self.still_there(found, rows)?;
         let stays = |replica: &&Replica| {
-            replica.silo != from && found.iter().any(|(silo, at)| *silo == replica.silo && *at == replica.location)
+            replica.silo != from && there.iter().any(|(silo, at)| *silo == replica.silo && *at == replica.location)
         };
-        if row.verified_in(from).is_none() || row.verified().filter(stays).count() < self.least {
+        let enough = row.replicas.iter().filter(stays).filter(|replica| counts(replica)).count() >= self.least;
+        if row.verified_in(from).is_none() || !(enough || crate::seeded_bug!("drop-blind")) {
             return Ok(None);
         }
         let (replicas, mut writes) = retire_replicas(&mut row, |replica| replica.silo == from);
@@ -82,6 +119,16 @@ impl Leaving {
         writes.push(Write::Put(retired(now, by.0, by.1), encode(&RetiredRow::Replicas { extent: id, replicas })));
         Ok(Some(writes))
     }
+}
+
+fn counts(replica: &Replica) -> bool {
+    replica.state == ReplicaState::Verified || crate::seeded_bug!("drop-counts-retired")
+}
+
+/// Where a replica is that was found damaged, and not made good.
+fn known_damaged(row: Option<&Bytes>) -> Result<Option<Location>, Fault> {
+    let row: Option<DamagedRow> = decode_row(row)?;
+    Ok(row.filter(|row| row.done == Done::Left).map(|row| row.location))
 }
 
 impl Mover<'_> {
@@ -104,8 +151,10 @@ impl Mover<'_> {
         for (dropped, row) in planned.iter().zip(rows) {
             let row: Option<ExtentRow> = decode_row(row.as_ref())?;
             let Step::Drop { least } = dropped.step else { continue };
-            leaving.push(row.map(|row| Leaving { dropped: dropped.clone(), row, least: least.max(1) }));
+            let of = |row| Leaving { dropped: dropped.clone(), row, least: least.max(1), damaged: Found::new() };
+            leaving.push(row.map(of));
         }
+        self.note_damaged(&mut leaving).await?;
         let lengths = self.lengths(leaving.iter().flatten()).await;
         let mut outcomes = vec![Moved::Superseded; planned.len()];
         let mut good = Vec::new();
@@ -122,11 +171,26 @@ impl Mover<'_> {
         Ok(outcomes)
     }
 
+    /// What of others is known to be damaged: it may be all there, and is none to be left with.
+    async fn note_damaged(&self, leaving: &mut [Option<Leaving>]) -> Result<(), Fault> {
+        if crate::seeded_bug!("drop-counts-damaged") {
+            return Ok(());
+        }
+        for leaving in leaving.iter_mut().flatten() {
+            let others: Vec<SiloId> = leaving.others().map(|replica| replica.silo).collect();
+            let keys: Vec<_> = others.iter().map(|silo| damaged(*silo, leaving.dropped.extent)).collect();
+            for (silo, row) in others.into_iter().zip(self.core.engine.get(&keys).await?) {
+                leaving.damaged.extend(known_damaged(row.as_ref())?.map(|at| (silo, at)));
+            }
+        }
+        Ok(())
+    }
+
     async fn retire_good(&self, good: Vec<(usize, Leaving, Found)>, outcomes: &mut [Moved]) -> Result<(), Fault> {
         let session = self.core.session();
         let (guard, now, at) = (Arc::new(session.take()), self.core.clock.now(), good.iter().map(|one| one.0));
         let (at, held): (Vec<usize>, _) = (at.collect(), Arc::clone(&guard));
-        let reads = good.iter().map(|(_, leaving, _)| Read::Row(extent(leaving.dropped.extent))).collect();
+        let reads = good.iter().flat_map(|(_, leaving, found)| leaving.reads(found)).collect();
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let (mut writes, mut done) = (Vec::new(), Vec::with_capacity(good.len()));
             for (index, (_, leaving, found)) in good.iter().enumerate() {

@@ -57,7 +57,8 @@ impl Wanted {
     /// Whether a copy in a silo is but one more: new objects do not go there anyway.
     fn may_be_spare(&self, id: SiloId, otherwise: &[SiloId]) -> bool {
         let may = |spare: &Spare| spare.silo == id;
-        self.spare.iter().flat_map(|(_, silos)| silos).any(may) && !otherwise.contains(&id)
+        let spare = self.spare.iter().flat_map(|(_, silos)| silos).any(may) && !otherwise.contains(&id);
+        spare && !crate::seeded_bug!("spare-counts")
     }
 }
 

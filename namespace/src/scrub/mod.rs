@@ -298,16 +298,21 @@ impl Core {
         let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), None, CancellationToken::new()));
         loop {
             self.clock.sleep(crate::limits::BEAT).await;
-            for (silo, id) in self.met.take() {
-                // The next one who meets it there says so.
-                let inventory = self.inventory();
-                let may = |open: &Arc<OpenSilo>| !open.row.paused && open.scrubbed_every(SCRUB_EVERY).is_some();
-                if !inventory.silos.get(&silo).is_some_and(may) {
-                    continue;
-                }
-                if let Err(fault) = self.scrub_one(silo, id, &pacer).await {
-                    tracing::warn!(extent = %id, %fault, "what a reader met damaged was not looked at");
-                }
+            self.scrub_met(&pacer).await;
+        }
+    }
+
+    /// Looks at what readers met since.
+    pub(crate) async fn scrub_met(self: &Arc<Self>, pacer: &Arc<Pacer>) {
+        for (silo, id) in self.met.take() {
+            // The next one who meets it there says so.
+            let inventory = self.inventory();
+            let may = |open: &Arc<OpenSilo>| !open.row.paused && open.scrubbed_every(SCRUB_EVERY).is_some();
+            if !inventory.silos.get(&silo).is_some_and(may) {
+                continue;
+            }
+            if let Err(fault) = self.scrub_one(silo, id, pacer).await {
+                tracing::warn!(extent = %id, %fault, "what a reader met damaged was not looked at");
             }
         }
     }

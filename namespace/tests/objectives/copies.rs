@@ -162,6 +162,31 @@ async fn no_copy_is_given_up_for_one_that_is_not_there() {
     assert_eq!(house.read_text(&house.logs, "a").await, Ok("x".repeat(5000)));
 }
 
+/// A copy had rotted, a scrub had said so and could not write it anew, and since it was as long as ever the good one was given up
+/// for it.
+#[tokio::test]
+async fn no_copy_is_given_up_for_one_that_is_known_to_be_damaged() {
+    let house = House::kept("copies-rotten").await;
+    house.put(&house.logs, "a", 300_000).await;
+    house.declare(&[("safe", apart("s3://logs/"))]).await.unwrap();
+    house.on(&house.logs, "a", &["far", "hot"]).await;
+    let hot = blobs("copies-rotten", "hot");
+    for name in hot.names() {
+        hot.rot(&name, 7);
+    }
+    hot.limit(0);
+    let scrub = Order::Scrub { silo: "hot".to_owned() };
+    let scrub = house.namespace.start_job(scrub, Pace::default()).await.unwrap();
+    while house.namespace.job(scrub.id).await.unwrap().state == JobState::Running {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(house.namespace.damage_left().await, Ok(1));
+    house.declare(&[("safe", copies("s3://logs/", 1, &["hot"]))]).await.unwrap();
+    let error = house.told(|told| told.failed > 0).await.error.unwrap_or_default();
+    assert!(error.starts_with("what would be left of extent ") && error.contains("is damaged"), "{error}");
+    assert_eq!(house.read_text(&house.logs, "a").await, Ok("x".repeat(300_000)));
+}
+
 /// `place = ["cold"]` of one and `keep = ["site=abroad"]` of another: one on each.
 #[tokio::test]
 async fn one_copy_is_kept_where_somebody_says_so() {

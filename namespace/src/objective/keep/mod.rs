@@ -235,15 +235,19 @@ impl Core {
     async fn protect_changed_forever(self: &Arc<Self>, urgent: &StandingJob) {
         loop {
             self.clock.sleep(ALIGN_BEAT).await;
-            let objects = self.keeping.take();
-            if objects.is_empty() {
-                continue;
-            }
-            if let Err(error) = self.protect(urgent, &objects).await {
-                tracing::warn!(%error, "objects that changed were not compared with objectives");
-            }
-            self.keeping.later(objects);
+            self.protect_changed(urgent).await;
         }
+    }
+
+    async fn protect_changed(self: &Arc<Self>, urgent: &StandingJob) {
+        let objects = self.keeping.take();
+        if objects.is_empty() {
+            return;
+        }
+        if let Err(error) = self.protect(urgent, &objects).await {
+            tracing::warn!(%error, "objects that changed were not compared with objectives");
+        }
+        self.keeping.later(objects);
     }
 
     async fn protect(self: &Arc<Self>, urgent: &StandingJob, objects: &BTreeSet<Key>) -> Result<(), OrderError> {
@@ -259,33 +263,52 @@ impl Core {
         let mut again = Again::default();
         loop {
             self.clock.sleep(ALIGN_BEAT).await;
-            let (mut objects, now) = (self.keeping.take_rest(), self.clock.monotonic());
-            let mut tried_again = again.take(now);
-            let some_again = !tried_again.is_empty();
-            objects.append(&mut tried_again);
-            if objects.is_empty() || self.inventory().wishes_nothing() {
-                continue;
-            }
-            let objects: Vec<Key> = objects.into_iter().collect();
-            let came = match self.compare(standing, objects.clone()).await {
-                Ok((Some(outlook), steps)) => {
-                    self.note_copied(&outlook);
-                    Came::of(&outlook, steps)
-                }
-                // What was declared meanwhile is compared with at once.
-                Ok((None, _)) => Came::Closer,
-                Err(error) => {
-                    tracing::warn!(%error, "objects that changed were not compared with objectives");
-                    Came::ToNothing
-                }
-            };
-            match came {
-                Came::ToRest if some_again => again.rest(),
-                Came::ToRest => {}
-                Came::Closer => objects.into_iter().for_each(|object| self.keeping.changed(object)),
-                Came::ToNothing => again.later(objects, some_again, self.clock.monotonic()),
-            }
+            self.compare_changed(standing, &mut again).await;
         }
+    }
+
+    /// Compares what changed since, and what is to be tried again.
+    async fn compare_changed(self: &Arc<Self>, standing: &StandingJob, again: &mut Again) {
+        let (mut objects, now) = (self.keeping.take_rest(), self.clock.monotonic());
+        let mut tried_again = again.take(now);
+        let some_again = !tried_again.is_empty();
+        objects.append(&mut tried_again);
+        if objects.is_empty() || self.inventory().wishes_nothing() {
+            return;
+        }
+        let objects: Vec<Key> = objects.into_iter().collect();
+        let came = match self.compare(standing, objects.clone()).await {
+            Ok((Some(outlook), steps)) => {
+                self.note_copied(&outlook);
+                Came::of(&outlook, steps)
+            }
+            // What was declared meanwhile is compared with at once.
+            Ok((None, _)) => Came::Closer,
+            Err(error) => {
+                tracing::warn!(%error, "objects that changed were not compared with objectives");
+                Came::ToNothing
+            }
+        };
+        match came {
+            Came::ToRest if some_again => again.rest(),
+            Came::ToRest => {}
+            Came::Closer => objects.into_iter().for_each(|object| self.keeping.changed(object)),
+            Came::ToNothing => again.later(objects, some_again, self.clock.monotonic()),
+        }
+    }
+
+    /// Compares what changed, or everything, once, and moves what is elsewhere. Answers whether all came to rest. For tests that own
+    /// every step.
+    #[cfg(test)]
+    pub(crate) async fn align_once(self: &Arc<Self>, all: bool) -> Result<bool, OrderError> {
+        let standing = self.stand(Pace::default());
+        if !all {
+            self.protect_changed(&standing).await;
+            self.compare_changed(&standing, &mut Again::default()).await;
+            return Ok(false);
+        }
+        self.protect_all(&standing).await?;
+        Ok(self.compare_all(&standing).await? == Some(Came::ToRest))
     }
 
     async fn compare_all_forever(
