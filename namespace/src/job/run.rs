@@ -310,7 +310,7 @@ impl Core {
     async fn move_all(self: &Arc<Self>, live: &Arc<Live>, order: &Order) -> Result<(), OrderError> {
         let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), live.info().pace.bytes_per_second, live.stop.clone()));
         let once = !matches!(order, Order::Drain { .. } | Order::Undo { .. } | Order::Lost { .. });
-        let (mut fruitless, mut settled, mut passes) = (0, once, 0);
+        let (mut fruitless, mut settled, mut passes, mut stayed) = (0, once, 0, 0);
         loop {
             self.wait_while_down(live, order).await;
             let mut walk = Walk::begin(self, order).await?;
@@ -324,11 +324,20 @@ impl Core {
             }
             passes += 1;
             if pass.planned == 0 {
-                if settled || crate::seeded_bug!("drain-unsettled") {
-                    return refused(order, walk.refused());
+                let stay = if matches!(order, Order::Drain { .. }) { walk.refused() } else { 0 };
+                if stay == 0 && (settled || crate::seeded_bug!("drain-unsettled")) {
+                    return Ok(());
                 }
                 self.settle().await?;
                 settled = true;
+                if stay == 0 {
+                    continue;
+                }
+                // Objectives that forbid it there may want it elsewhere than where it is.
+                live.change(|info| info.error = Some(format!("objectives forbid {stay} extents to go there")));
+                fruitless = if stay == stayed { fruitless + 1 } else { 0 };
+                stayed = stay;
+                self.give_up_after(fruitless, live).await?;
                 continue;
             }
             // What objectives want may take several steps, and others may want it elsewhere again.
@@ -337,15 +346,21 @@ impl Core {
                 return Ok(());
             }
             fruitless = if pass.moved == 0 && pass.failed > 0 { fruitless + 1 } else { 0 };
-            // What is away comes back, however long that takes.
-            if fruitless >= FRUITLESS && !pass.down {
-                let error = live.info().error.unwrap_or_default();
-                return Err(OrderError::Invalid(format!("nothing moves any more: {error}")));
-            }
             if pass.failed > 0 {
-                self.clock.sleep(BETWEEN_PASSES * (1 << fruitless.min(6))).await;
+                // What is away comes back, however long that takes.
+                self.give_up_after(if pass.down { fruitless.min(FRUITLESS - 1) } else { fruitless }, live).await?;
             }
         }
+    }
+
+    /// Waits a while before another pass, longer after each that came to nothing; too many of them, and the job has failed.
+    async fn give_up_after(&self, fruitless: u32, live: &Live) -> Result<(), OrderError> {
+        if fruitless >= FRUITLESS {
+            let error = live.info().error.unwrap_or_default();
+            return Err(OrderError::Invalid(format!("nothing moves any more: {error}")));
+        }
+        self.clock.sleep(BETWEEN_PASSES * (1 << fruitless.min(6))).await;
+        Ok(())
     }
 
     /// Waits until the silo that an order brings something to is there, or it is stopped.
@@ -542,16 +557,6 @@ impl Core {
         }
         let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
         Ok(crate::engine::commit(&*self.engine, Vec::new(), decide).await?)
-    }
-}
-
-/// A drain that leaves something behind never ends well.
-fn refused(order: &Order, stay: u64) -> Result<(), OrderError> {
-    match order {
-        Order::Drain { from, to } if stay > 0 => {
-            Err(OrderError::Invalid(format!("{stay} extents stay in silo `{from}`: objectives forbid `{to}` to them")))
-        }
-        _ => Ok(()),
     }
 }
 
