@@ -204,19 +204,20 @@ fn of_roots(roots: &[RootGauge]) -> Registry {
         }
     }
     registry.register_with_unit("root_passed_timestamp", "When the last pass of a root ended", Unit::Seconds, passed);
-    let gauges: [(&str, &str, fn(&RootGauge) -> u64); 4] = [
-        ("root_names_gone", "Names of a root that are gone, and wait for somebody to confirm it", |root| root.gone),
-        ("root_names_unread", "Names and folders that the last pass of a root could not look at", |root| root.unread),
-        ("root_keys_unfilled", "Keys of a root whose headers could not be asked for", |root| root.unfilled),
-        ("root_keys_stuck", "Keys of a root that its tree cannot hold", |root| root.stuck),
-    ];
-    for (name, help, value) in gauges {
+    let gauge = |name, help, value: fn(&RootGauge) -> u64, registry: &mut Registry| {
         let family = Family::<Root, Gauge>::default();
         for root in roots {
             family.get_or_create(&Root { root: root.root }).set(value(root) as i64);
         }
         registry.register(name, help, family);
-    }
+    };
+    let gone = "Names of a root that are gone, and wait for somebody to confirm it";
+    gauge("root_names_gone", gone, |root| root.gone, &mut registry);
+    let unread = "Names and folders that the last pass of a root could not look at";
+    gauge("root_names_unread", unread, |root| root.unread, &mut registry);
+    let unfilled = "Keys of a root whose headers could not be asked for";
+    gauge("root_keys_unfilled", unfilled, |root| root.unfilled, &mut registry);
+    gauge("root_keys_stuck", "Keys of a root that its tree cannot hold", |root| root.stuck, &mut registry);
     let broken = Family::<Root, Counter>::default();
     for root in roots {
         broken.get_or_create(&Root { root: root.root }).inc_by(root.broken);

@@ -235,7 +235,10 @@ impl Core {
                 stands.map(|()| None).map_err(|error| crate::store::silo_failed(&open, &error))
             }
             Err(SiloError::Mismatch { .. }) => Ok(None),
-            Err(error) => Err(crate::store::silo_failed(&open, &error)),
+            Err(error) => Err(match crate::store::silo_failed(&open, &error) {
+                Fault::Unavailable(failed) => Fault::Unavailable(format!("{failed}: {error}")),
+                fault => fault,
+            }),
         }
     }
 

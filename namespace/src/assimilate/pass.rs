@@ -220,8 +220,10 @@ impl<'a> Pass<'a> {
             self.stretch(found, after, Some(&last)).await?;
             after = last;
             self.note(&after).await?;
-            let due = began + rate.map_or(Duration::ZERO, |rate| Duration::from_millis(walked * 1000 / rate));
-            self.core.clock.sleep(due.saturating_sub(self.core.clock.monotonic())).await;
+            if let Some(rate) = rate {
+                let due = began + Duration::from_millis(walked * 1000 / rate);
+                self.core.clock.sleep(due.saturating_sub(self.core.clock.monotonic())).await;
+            }
         }
     }
 

@@ -480,10 +480,10 @@ impl Core {
         let roots = crate::inventory::load_roots(&*self.engine).await?;
         let Some(row) = roots.iter().find(|row| !row.info.filled && order.moves(row)) else { return Ok(()) };
         let reason = "nothing of it moves before it was passed once, headers and all";
-        let left = row.info.unfilled.iter().filter_map(|left| left.first.as_ref().map(|first| (left.keys, first)));
-        let left: String = left
-            .map(|(keys, first)| format!("; {keys} keys lack theirs: `{}` ({})", first.name, first.reason))
-            .collect();
+        let left = row.info.unfilled.as_ref().and_then(|left| Some((left.keys, left.first.as_ref()?)));
+        let left = left.map_or_else(String::new, |(keys, first)| {
+            format!("; {keys} keys lack theirs: `{}` ({})", first.name, first.reason)
+        });
         Err(OrderError::Invalid(format!("root {} ({}): {reason}{left}", row.info.id, row.info.order)))
     }
 

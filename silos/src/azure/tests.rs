@@ -240,3 +240,28 @@ async fn blobs_of_others_are_seen_as_they_are() {
     );
     assert!(matches!(shelf.look(b"b").await, Err(SiloError::Mismatch { .. })));
 }
+
+/// Tags of a blob of others were left behind without a word.
+#[tokio::test]
+async fn tags_of_others_are_asked_for_where_there_are_any() {
+    let server = Server::start(|seen| {
+        let tags =
+            b"<?xml version=\"1.0\"?><Tags><TagSet><Tag><Key>class</Key><Value>a b</Value></Tag></TagSet></Tags>";
+        let count = if seen.line.contains("/BARE ") { "x-ms-meta-n: 0" } else { "x-ms-tag-count: 1" };
+        let date = "last-modified: Fri, 02 Jan 2026 03:04:05 GMT";
+        Reply::Say(match seen.line.split(' ').next() {
+            Some("HEAD") => answer("200 OK", &["etag: \"0x1\"", date, count], b""),
+            _ if seen.line.contains("/SHUT?") => refused("403 Forbidden", "AuthorizationPermissionMismatch"),
+            _ if seen.line.contains("/TAGGED?COMP=TAGS ") => answer("200 OK", &[], tags),
+            _ => refused("404 Not Found", "BlobNotFound"),
+        })
+    });
+    let server = server.await;
+    let url = format!("azure://cold?account=acct&endpoint={}/acct", server.endpoint);
+    let key = Credentials::AccountKey(KEY.to_owned());
+    let shelf = holdings(&Address::parse(&url, Path::new("/")).unwrap(), &key).unwrap();
+    assert_eq!(shelf.look(b"tagged").await.unwrap().tags, [("class".to_owned(), "a b".to_owned())]);
+    assert_eq!(shelf.look(b"bare").await.unwrap().tags, []);
+    let shut = shelf.look(b"shut").await;
+    assert!(matches!(&shut, Err(SiloError::NotDone { reason }) if reason.contains("tags")), "{shut:?}");
+}

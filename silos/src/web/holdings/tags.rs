@@ -36,9 +36,12 @@ pub(super) async fn of(client: &Client, key: &str, answer: &HeaderMap) -> Result
     if header(answer, count).is_none_or(|count| count == "0") {
         return Ok(Vec::new());
     }
-    let failed = |failure: Failure| match failure.is_refusal() {
-        true => SiloError::not_done("the object has tags, and the credentials may not read them"),
-        false => failure.reading_of_others(),
+    let failed = |failure: Failure| {
+        if failure.is_refusal() {
+            SiloError::not_done("the object has tags, and the credentials may not read them")
+        } else {
+            failure.reading_of_others()
+        }
     };
     let told = client.look(&Ask::new(Method::GET, key).query(query, value)).await.map_err(failed)?;
     let text = xml(&whole(told).await.map_err(SiloError::not_done)?);
