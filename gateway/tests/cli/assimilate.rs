@@ -22,7 +22,7 @@ fn how_a_root_is_followed_can_be_changed_by_command() {
     };
     text(&format!("silo create nas file://{} --access read-only", nas.display()));
     let ordered = text("assimilate nas --into s3://photos/ --without shut/");
-    assert!(ordered.contains("into s3://photos/, without shut/): 1 names"), "{ordered}");
+    assert!(ordered.contains("into s3://photos/, without shut/): 2 names"), "{ordered}");
     assert!(text("assimilate status 1").contains("  no object: caf\u{fffd} (the name is not UTF-8)"));
     let set = served.json("assimilate set 1 --every 1h --rate 50 --watch false --partial-lists true");
     let order = &set["order"];
