@@ -95,12 +95,10 @@ impl Live {
     /// A move begins, or ended.
     fn watch(&self, extent: Number, info: Option<MoveInfo>) {
         let mut moves = self.moves.lock().expect("no holder panics");
-        match info {
-            Some(info) => drop(moves.insert(extent, info)),
-            None => {
-                let ended = moves.remove(&extent).map(|info| (extent, info));
-                self.ended.lock().expect("no holder panics").extend(ended);
-            }
+        if let Some(info) = info {
+            moves.insert(extent, info);
+        } else if let Some(ended) = moves.remove(&extent) {
+            self.ended.lock().expect("no holder panics").insert(extent, ended);
         }
     }
 

@@ -75,6 +75,14 @@ enum Over {
     Undone(Box<Judge>, Undo),
 }
 
+/// Steps that are taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    All,
+    /// Those alone that cannot wait.
+    Urgent,
+}
+
 struct Judging {
     judge: Judge,
     told: Told,
@@ -84,15 +92,15 @@ struct Judging {
     beside: bool,
     /// and measures what silos are filled with,
     measures: Option<Filled>,
-    /// and takes no step that can wait.
-    urgent: bool,
+    /// and takes these steps.
+    steps: Which,
     outdated: bool,
 }
 
 impl Judging {
     fn by(judge: Judge, fickle: bool, beside: bool) -> Self {
         let judge = if beside { judge.keeping_hours() } else { judge };
-        Self { judge, told: Told::default(), fickle, beside, measures: None, urgent: false, outdated: false }
+        Self { judge, told: Told::default(), fickle, beside, measures: None, steps: Which::All, outdated: false }
     }
 
     fn over(self) -> Over {
@@ -144,7 +152,7 @@ impl Walk {
     #[must_use]
     pub(crate) fn urgent(mut self) -> Self {
         if let Over::Judged(judging) = &mut self.over {
-            judging.urgent = true;
+            judging.steps = Which::Urgent;
             judging.measures = None;
         }
         self
@@ -255,7 +263,7 @@ impl Walk {
                 let mut found = Vec::new();
                 let mut objects = core.judged(&judged.judge, &page).await?;
                 judged.judge.close(&mut objects, core.clock.monotonic());
-                if judged.urgent {
+                if judged.steps == Which::Urgent {
                     judged.judge.leave_what_can_wait(&mut objects);
                 }
                 if judged.beside {

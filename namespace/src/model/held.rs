@@ -58,7 +58,7 @@ impl Held {
                     let id = read_extent(row_key).expect("a key of the table");
                     let after = decode(row).expect("the commit encoded it");
                     self.stays_where_pinned(sim, truth, id, &after);
-                    self.extent(sim, silos, id, after);
+                    self.extent(sim, silos, id, &after);
                 }
                 Write::Delete(row_key) if row_key[0] == key::EXTENTS => {
                     self.rows.remove(&read_extent(row_key).expect("a key of the table"));
@@ -93,14 +93,14 @@ impl Held {
         }
     }
 
-    fn extent(&mut self, sim: &Sim, silos: &Silos, id: Number, after: ExtentRow) {
+    fn extent(&mut self, sim: &Sim, silos: &Silos, id: Number, after: &ExtentRow) {
         let before = self.rows.insert(id, after.clone());
         let new = |replica: &&Replica| {
             let same = |other: &Replica| other.silo == replica.silo && other.location == replica.location;
             !before.as_ref().is_some_and(|before| before.verified().any(same))
         };
         for replica in after.verified().filter(new) {
-            if !is_good(silos, &after, replica) {
+            if !is_good(silos, after, replica) {
                 sim.wrong(|| format!("a commit counts bytes that are not right: {id} in silo {}", replica.silo));
             }
         }
@@ -111,7 +111,7 @@ impl Held {
         if on.len() < after.verified().count() {
             sim.wrong(|| format!("two replicas of extent {id} count in one silo"));
         }
-        self.given_up(sim, silos, id, before.as_ref(), &after);
+        self.given_up(sim, silos, id, before.as_ref(), after);
     }
 
     /// From this silo what is written for the object here goes only with the object.

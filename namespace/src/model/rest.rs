@@ -59,7 +59,7 @@ impl World {
             for _ in 0..400 {
                 self.executor.run_one(|_| false);
             }
-            if self.first_up().inventory().switches.first().is_some() {
+            if !self.first_up().inventory().switches.is_empty() {
                 self.keep_act(None, Act::Switch, None);
             } else if !self.jobs().iter().any(JobInfo::is_active) {
                 break;

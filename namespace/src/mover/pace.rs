@@ -118,6 +118,6 @@ mod tests {
             tokio::task::yield_now().await;
             stop.cancel();
         };
-        assert_eq!(tokio::join!(waiting, stopped).0, false, "100 seconds are not waited for");
+        assert!(!tokio::join!(waiting, stopped).0, "100 seconds are not waited for");
     }
 }
