@@ -60,7 +60,7 @@ pub struct Move {
     pub from: SiloId,
     /// To; the same where nothing is copied.
     pub to: SiloId,
-    /// What it counts for where it is no part of a job: see [`crate::job::for_objective`].
+    /// What it counts for where it is no part of a job: a number that is made of an objective's name.
     pub by: Option<JobId>,
 }
 
