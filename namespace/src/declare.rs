@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::inventory::{
     Access, ApplyError, Change, Declared, DeclaredSilo, Inventory, OpenSilo, SiloCommandError, WritePolicy,
 };
-use crate::limits::{COMMIT_TRIES, MAX_OBJECTIVES, MAX_SILOS, SCRUB_LEAST};
+use crate::limits::{COMMIT_TRIES, MAX_OBJECTIVES, MAX_SILOS, RATE_LEAST, SCRUB_LEAST};
 use crate::meet::refuse_other_kind;
 use crate::namespace::Namespace;
 use crate::objective::{Objective, Selector};
@@ -81,6 +81,9 @@ fn compare_silos(
                 format!("silo.{name}.scrub"),
                 "a silo is scrubbed once an hour at most, or by order alone (`0s`)",
             ));
+        }
+        if [silo.rates.read, silo.rates.write].into_iter().flatten().any(|rate| rate < RATE_LEAST) {
+            return Err(invalid(format!("silo.{name}.rates"), "a rate is at least 1MiB a second, or 0 for no limit"));
         }
         let (known, renewed) = (inventory.named(name), renew == Some(name));
         if known.is_some_and(|open| open.row.declared == *silo) && !renewed {

@@ -4,6 +4,7 @@ mod breaker;
 mod choose;
 mod declared;
 mod first_byte;
+mod load;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +27,7 @@ pub use crate::credentials::CredentialsFrom;
 use crate::engine::Engine;
 use crate::extent::SiloId;
 use crate::fault::Fault;
-use crate::limits::{FAILURES_UNTIL_DOWN, MAX_OBJECTIVES, SILENCE, SILO_CHECK};
+use crate::limits::{FAILURES_UNTIL_DOWN, SILENCE, SILO_CHECK};
 use crate::meet::{Connected, claim, connect_declared};
 use crate::mover::SiloPace;
 use crate::namespace::{Core, Namespace, OpenError, Options};
@@ -35,15 +36,15 @@ use crate::placement::Candidate;
 use crate::price::{Money, Price, PriceCard, Reads};
 use crate::stats::Stats;
 use crate::switch::Switch;
-use crate::table::objectives;
 use crate::table::roots::RootRow;
 use crate::table::silos::{SiloRow, read_silo, revision};
 use crate::table::usage::{self, Counted};
-use crate::table::{after_prefix, decode, key};
+use crate::table::{after_prefix, key};
 use breaker::Breaker;
 pub(crate) use choose::Then;
 pub use declared::{Access, ApplyError, Change, Declared, DeclaredSilo, Rates, WritePolicy, WriteTarget};
 use first_byte::FirstByte;
+use load::{load_objectives, load_policies};
 
 /// Whether a silo answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -410,40 +411,6 @@ pub(crate) async fn load_roots(engine: &dyn Engine) -> Result<Vec<RootRow>, Faul
     let table = vec![key::ROOTS]..after_prefix(&[key::ROOTS]);
     let rows = engine.range(table, crate::limits::MAX_ROOTS, usize::MAX).await?;
     rows.iter().map(|(_, row)| RootRow::decode(row)).collect()
-}
-
-async fn load_objectives(engine: &dyn Engine) -> Result<(Objectives, BTreeMap<String, Unread>), Fault> {
-    let (mut read, mut unread) = (BTreeMap::new(), BTreeMap::new());
-    for (key, row) in engine.range(objectives::all(), MAX_OBJECTIVES, usize::MAX).await? {
-        let name = objectives::read_name(&key).ok_or_else(|| Fault::Damaged("an objective's key".to_owned()))?;
-        let known = objectives::decode(&row).and_then(|wish| {
-            let condition = wish.check().map_err(|wrong| wrong.to_string())?;
-            Ok((wish, condition))
-        });
-        match known {
-            Ok(known) => drop(read.insert(name, known)),
-            Err(reason) => {
-                tracing::warn!(objective = %name, reason, "an objective cannot be read by this version");
-                unread.insert(name, Unread { on: objectives::decode_scope(&row), reason });
-            }
-        }
-    }
-    Ok((read, unread))
-}
-
-async fn load_policies(engine: &dyn Engine) -> Result<(Option<WritePolicy>, BTreeMap<String, WritePolicy>), Fault> {
-    let table = vec![key::SETTINGS]..after_prefix(&[key::SETTINGS]);
-    let (mut write, mut by_bucket) = (None, BTreeMap::new());
-    for (key, bytes) in engine.range(table, usize::MAX, usize::MAX).await? {
-        match std::str::from_utf8(&key[1..]).unwrap_or_default().strip_prefix("write") {
-            Some("") => write = Some(decode(&bytes)?),
-            Some(rest) => {
-                by_bucket.insert(rest.trim_start_matches('/').to_owned(), decode(&bytes)?);
-            }
-            None => {}
-        }
-    }
-    Ok((write, by_bucket))
 }
 
 /// Opens a silo; beside one that is down and is no bucket stands why.

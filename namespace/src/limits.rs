@@ -206,6 +206,8 @@ pub const ALIGN_SOON: Duration = Duration::from_secs(10);
 pub const ALIGN_BEAT: Duration = Duration::from_secs(1);
 /// What was read within this time gets a copy where what is read is copied.
 pub const READ_LATELY: Duration = Duration::from_hours(1);
+/// Bytes a second that a silo may be used at by what runs in the background, at least: servers end requests whose body stands still.
+pub const RATE_LEAST: u64 = 1 << 20;
 /// Moves that failed and are told one by one.
 pub const FAILURES_KEPT: usize = 1000;
 /// Extents that an order leaves alone since objectives forbid them to be where it would bring them; more, and it is refused.

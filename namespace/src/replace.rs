@@ -199,11 +199,18 @@ impl Core {
         for _ in 0..COMMIT_TRIES {
             let mut plan = self.plan_replace(bucket, &key).await.map_err(NotReplaced::Fault)?;
             // What no pass saw yet would be made an object by the next one: it is known from here on, and hidden.
-            if only.is_none()
-                && self.seek(bucket, name, Sought::Now).await.map_err(NotReplaced::Fault)?
-                && plan.old.is_none()
-            {
-                plan = self.plan_replace(bucket, &key).await.map_err(NotReplaced::Fault)?;
+            if only.is_none() {
+                match self.seek(bucket, name, Sought::Now).await {
+                    Ok(found) if found && plan.old.is_none() => {
+                        plan = self.plan_replace(bucket, &key).await.map_err(NotReplaced::Fault)?;
+                    }
+                    Ok(_) => {}
+                    // What S3 wrote goes, whether or not a silo of others answers.
+                    Err(fault) if plan.old.is_some() => {
+                        tracing::warn!(key = %name, %fault, "whether others have a name that was never looked at is not known");
+                    }
+                    Err(fault) => return Err(NotReplaced::Fault(fault)),
+                }
             }
             let (condition, held, now) = (condition.clone(), Arc::clone(&number), self.clock.now());
             let (only, also) = (only.clone(), also.clone());

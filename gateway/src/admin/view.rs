@@ -7,7 +7,7 @@ use holdall_namespace::backup::{BackupStatus, Progress, Taken};
 use holdall_namespace::check::{Checked, Finding};
 use holdall_namespace::clock::UnixMs;
 use holdall_namespace::inventory::{Access, Change, Health, SiloInfo};
-use holdall_namespace::job::{FailedMove, JobInfo, JobState, MoveInfo, Order, Pace, ReplicaInfo};
+use holdall_namespace::job::{JobInfo, JobState, MoveInfo, Order, Pace, ReplicaInfo};
 use holdall_namespace::lost::{Going, Loss};
 use holdall_namespace::objective::Alignment;
 use holdall_namespace::price::Price;
@@ -18,11 +18,13 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
+mod failed;
 mod found;
 mod roots;
 mod switches;
 mod usage;
 
+pub use failed::FailedView;
 pub use found::{CensusLine, FindLine, FoundSum, FoundView, LabelLine};
 pub use roots::{ConflictView, RootView};
 pub use switches::{SwitchRequest, SwitchView};
@@ -267,33 +269,6 @@ pub struct DamageView {
     pub found: Timestamp,
     /// What became of it.
     pub done: Done,
-}
-
-/// A move that failed, and is tried again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailedView {
-    /// The extent.
-    pub extent: String,
-    /// The bucket of the object that the bytes were first written for, where that was read.
-    pub bucket: Option<String>,
-    /// Its key.
-    pub key: Option<String>,
-    /// From which silo.
-    pub from: String,
-    /// To which one; the same where it was only to be given up there.
-    pub to: String,
-    /// Its bytes.
-    pub bytes: u64,
-    /// The job; 0 is none: it moves by itself.
-    pub job: u64,
-    /// How often it was tried.
-    pub tries: u64,
-    /// The last reason.
-    pub reason: String,
-    /// When it failed first.
-    pub first: Timestamp,
-    /// And last.
-    pub last: Timestamp,
 }
 
 /// A job with the moves it has between journal row and commit.
@@ -544,13 +519,6 @@ impl From<JobInfo> for JobView {
             damaged: job.damaged,
             mended: job.mended,
         }
-    }
-}
-
-impl From<FailedMove> for FailedView {
-    fn from(failed: FailedMove) -> Self {
-        let FailedMove { extent, bucket, key, from, to, bytes, job, tries, reason, first, last } = failed;
-        Self { extent, bucket, key, from, to, bytes, job, tries, reason, first: time(first), last: time(last) }
     }
 }
 

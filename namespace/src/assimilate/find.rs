@@ -129,6 +129,14 @@ impl Looking {
     }
 }
 
+/// What a look at a name found.
+enum Look {
+    Held(Held),
+    Missing,
+    /// It is there, and cannot be read as it is.
+    Archived,
+}
+
 impl Core {
     /// The root that a key of a bucket would come from.
     pub(super) fn root_of(&self, bucket: &Bucket, key: &ObjectKey) -> Option<(RootRow, String)> {
@@ -225,16 +233,23 @@ impl Core {
     }
 
     async fn look_at_name(&self, silo: SiloId, name: &[u8]) -> Result<Option<Held>, Fault> {
+        Ok(match self.look_closely(silo, name).await? {
+            Look::Held(held) => Some(held),
+            Look::Missing | Look::Archived => None,
+        })
+    }
+
+    async fn look_closely(&self, silo: SiloId, name: &[u8]) -> Result<Look, Fault> {
         let (open, holdings) = self.holdings_of(silo)?;
         let _turn = self.turn(&open).await?;
         match open.note(holdings.look(name).await) {
-            Ok(held) => Ok(Some(held)),
+            Ok(held) => Ok(Look::Held(held)),
             // Nothing lies in an empty folder in the silo's place.
             Err(SiloError::Missing) => {
                 let stands = open.note(open.claim(&self.id).await);
-                stands.map(|()| None).map_err(|error| crate::store::silo_failed(&open, &error))
+                stands.map(|()| Look::Missing).map_err(|error| crate::store::silo_failed(&open, &error))
             }
-            Err(SiloError::Mismatch { .. }) => Ok(None),
+            Err(SiloError::Mismatch { .. }) => Ok(Look::Archived),
             Err(error) => Err(match crate::store::silo_failed(&open, &error) {
                 Fault::Unavailable(failed) => Fault::Unavailable(format!("{failed}: {error}")),
                 fault => fault,
@@ -306,11 +321,14 @@ impl Core {
         let of: Option<ExtentRow> = decode_row(self.engine.get(&[extent(slice.extent)]).await?[0].as_ref())?;
         let places = of.into_iter().flat_map(|of| of.replicas);
         for Replica { silo, location, .. } in places {
-            if let Location::InPlace { name, validator, .. } = location
-                && let Some(held) = self.look_at_name(silo, &name).await?
-                && held.validator.0 == validator
-            {
-                return Ok(Some(held));
+            let Location::InPlace { name, validator, .. } = location else { continue };
+            match self.look_closely(silo, &name).await? {
+                Look::Held(held) if held.validator.0 == validator => return Ok(Some(held)),
+                Look::Held(_) | Look::Missing => {}
+                Look::Archived => {
+                    let name = String::from_utf8_lossy(&name);
+                    return Err(Fault::Unavailable(format!("`{name}` is archived, and its headers with it")));
+                }
             }
         }
         Ok(None)

@@ -311,7 +311,10 @@ impl Assimilate {
 impl Assimilate {
     /// Whether a name is left out.
     fn leaves_out(&self, name: &[u8]) -> bool {
-        self.without.iter().any(|left_out| name.starts_with(left_out.as_bytes()))
+        let is = |left_out: &String| {
+            if left_out.ends_with('/') { name.starts_with(left_out.as_bytes()) } else { name == left_out.as_bytes() }
+        };
+        self.without.iter().any(is)
     }
 
     /// Whether it can be followed so; otherwise why not.
@@ -367,10 +370,15 @@ impl RootInfo {
     fn why_unseen(&self, prefix: &str) -> String {
         let Self { id, order, counts, .. } = self;
         match self.unseen(prefix) {
-            Some(Noted { name, reason }) => format!(
-                "{order} is not listed completely: `{name}` cannot be looked at ({reason}); `holdall assimilate set {id} \
-                 --without {name}` leaves it out"
-            ),
+            Some(Noted { name, reason }) => {
+                let why = format!("{order} is not listed completely: `{name}` cannot be looked at ({reason})");
+                if order.write || name.is_empty() {
+                    return why;
+                }
+                let without = order.without.iter().chain([name]).map(|name| format!(" --without '{name}'"));
+                let without: String = without.collect();
+                format!("{why}; `holdall assimilate set {id}{without}` leaves it out")
+            }
             None => format!("{order} is not listed completely yet: {} names were seen", counts.names),
         }
     }

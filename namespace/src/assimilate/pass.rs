@@ -456,6 +456,11 @@ impl<'a> Pass<'a> {
         Ok(self.core.fill_root(&self.row, &self.bucket).await?)
     }
 
+    /// The same, where this made something that lacks any.
+    pub(super) async fn fill_what_is_new(&mut self) -> Result<(), Broken> {
+        if self.in_part.is_some() { self.fill().await } else { Ok(()) }
+    }
+
     /// Takes away what is gone where somebody confirmed as much: by another walk, since it may be more than is held.
     async fn remove_confirmed(&mut self) -> Result<(), Broken> {
         let (confirmed, gone) = (self.row.info.confirmed, self.gone_in_all);
@@ -494,6 +499,7 @@ impl<'a> Pass<'a> {
         let problem = [gone, unread].into_iter().flatten().collect::<Vec<_>>().join("; ");
         let problem = Some(problem).filter(|problem| !problem.is_empty());
         let (now, counts, unread) = (self.core.clock.now(), self.counts, self.unread.clone());
+        let order = self.row.info.order.clone();
         let (me, confirmed) = (self.core.session().id, self.row.info.confirmed);
         let noted = self.core.change_root(self.row.info.id, move |row| {
             if row.owner != me {
@@ -502,9 +508,21 @@ impl<'a> Pass<'a> {
             let info = &mut row.info;
             // What was seen once stays seen, though it cannot be looked at now.
             info.unlooked.clone_from(&unread);
-            let known: Vec<Noted> = if info.complete { std::mem::take(&mut info.unread) } else { unread.clone() };
-            let still = |old: &Noted| unread.iter().any(|now| old.name.starts_with(&now.name));
-            info.unread = known.into_iter().filter(still).collect();
+            if info.order != order {
+                // It did not look where it is to look now.
+                let new = unread.iter().filter(|now| !info.unread.iter().any(|old| old.name == now.name));
+                let new: Vec<Noted> = new.cloned().collect();
+                info.unread.extend(new);
+            } else if info.complete {
+                // Of a folder that was shut another one may be shut that nobody ever saw.
+                let meet =
+                    |old: &Noted, now: &Noted| now.name.starts_with(&old.name) || old.name.starts_with(&now.name);
+                let before = std::mem::take(&mut info.unread);
+                let still = unread.iter().filter(|now| before.iter().any(|old| meet(old, now)));
+                info.unread = still.cloned().collect();
+            } else {
+                info.unread.clone_from(&unread);
+            }
             info.complete = true;
             // Nothing was ever made that lacks any.
             if info.in_part == 0 {

@@ -135,7 +135,18 @@ impl Namespace {
     pub async fn reorder(&self, id: RootId, reorder: Reorder) -> Result<RootInfo, AssimilateError> {
         let row = self.core.root_row(id).await?.ok_or(AssimilateError::NoSuchRoot(id))?;
         reorder.applied(&row.info.order).check()?;
-        let changed = self.core.change_root(id, move |row| row.info.order = reorder.applied(&row.info.order));
+        let changed = self.core.change_root(id, move |row| {
+            let (before, info) = (row.info.order.clone(), &mut row.info);
+            info.order = reorder.applied(&before);
+            // What is left out no more was never looked at.
+            let back = before.without.iter().filter(|name| !info.order.without.contains(name));
+            let back = back.map(|name| Noted { name: name.clone(), reason: "it was left out before".to_owned() });
+            let back: Vec<Noted> = back.collect();
+            if !back.is_empty() {
+                info.unread.extend(back);
+                info.at.clear();
+            }
+        });
         let info = changed.await?.ok_or(AssimilateError::NoSuchRoot(id))?.info;
         self.core.refresh_inventory(true).await?;
         self.core.touch_all(id);

@@ -207,7 +207,7 @@ impl Core {
         pass.walk().await?;
         pass.is_it().await?;
         self.take_away_told(&mut pass).await?;
-        pass.fill().await
+        pass.fill_what_is_new().await
     }
 
     /// Takes away what is gone, as much as may go without asking. More is for a pass to tell.

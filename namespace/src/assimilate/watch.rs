@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 
-use super::Changes;
 use super::find::held;
+use super::{Assimilate, Changes};
 use crate::limits::WATCH_REST;
 use crate::namespace::{Core, Namespace};
 use crate::table::roots::{RootId, RootRow};
@@ -20,7 +20,7 @@ struct Watching {
     core: Arc<Core>,
     id: RootId,
     /// What it was begun by.
-    wanted: bool,
+    order: Assimilate,
     task: JoinHandle<()>,
 }
 
@@ -36,11 +36,13 @@ impl Watches {
     /// Watches these roots and no others.
     pub(super) fn keep(&mut self, core: &Arc<Core>, roots: &[RootRow]) {
         let mine: HashMap<RootId, &RootRow> = roots.iter().map(|row| (row.info.id, row)).collect();
-        self.0.retain(|id, watching| mine.get(id).is_some_and(|row| row.info.order.watch == watching.wanted));
+        self.0.retain(|id, watching| mine.get(id).is_some_and(|row| row.info.order == watching.order));
         for (id, row) in mine {
             self.0.entry(id).or_insert_with(|| {
                 let task = tokio::spawn(Arc::clone(core).watch_forever(row.clone()));
-                Watching { core: Arc::clone(core), id, wanted: row.info.order.watch, task }
+                // What was told before, and not looked at yet, is for a pass.
+                core.touch_all(id);
+                Watching { core: Arc::clone(core), id, order: row.info.order.clone(), task }
             });
         }
     }

@@ -24,6 +24,9 @@ use crate::namespace::{Core, Namespace, OpenError};
 use crate::table::backups::log_base;
 use crate::table::{decode_row, encode};
 
+/// Pieces that are tried, the newest first, where they do not open.
+const RUNS_ASKED: usize = 8;
+
 /// Where the log's pieces end. Numbers in pieces are the engine's and `base`, so that those of an index that was restored
 /// go on past all that were ever used.
 #[derive(Debug, Clone, Copy)]
@@ -233,16 +236,14 @@ impl Core {
     /// Whether silos have commits of ours that the index does not: it went back, to an older copy of itself. What was written since
     /// would be nobody's for it, and it would give names a second time. Silos that do not answer in time say nothing.
     async fn went_back(&self) -> Result<bool, Fault> {
-        let newest = async {
-            let shelf = self.shelf().await;
-            let (_, name) = shelf.logs().next_back()?;
-            let piece = shelf.open(&self.backups.key, &name).await.ok()?.piece;
-            match piece.what {
-                What::Log(run) if piece.namespace == self.id => Some(run),
-                _ => None,
-            }
-        };
-        let Ok(Some(run)) = tokio::time::timeout(STALE_PATIENCE, newest).await else { return Ok(false) };
+        let inventory = self.inventory();
+        let asked = inventory.silos.values().filter(|open| !open.is_lost()).map(|open| async move {
+            let newest = tokio::time::timeout(STALE_PATIENCE, self.newest_run(open)).await;
+            newest.inspect_err(|_| tracing::warn!(silo = open.row.name, "it does not say in time what backups it has"))
+        });
+        let answers = futures_util::future::join_all(asked).await;
+        let newest = answers.into_iter().filter_map(|answer| answer.ok().flatten()).max_by_key(|run| run.first);
+        let Some(run) = newest else { return Ok(false) };
         let base: u64 = decode_row(self.engine.get(&[log_base()]).await?[0].as_ref())?.unwrap_or(0);
         // One that was restored goes on past all numbers that were ever used.
         let Some(own) = run.last.checked_sub(base) else { return Ok(false) };
@@ -251,6 +252,21 @@ impl Core {
         }
         let entries = self.engine.log(own.saturating_sub(1), 1).await?;
         Ok(entries.first().is_some_and(|entry| entry.sequence == own && anchor(entry) != run.anchor))
+    }
+
+    /// The newest run that a silo has whole.
+    async fn newest_run(&self, open: &OpenSilo) -> Option<Run> {
+        let source = Source { name: open.row.name.clone(), silo: Arc::clone(&open.silo) };
+        let shelf = Shelf::list(vec![source]).await;
+        for (_, name) in shelf.logs().rev().take(RUNS_ASKED) {
+            let Ok(opened) = shelf.open(&self.backups.key, &name).await else { continue };
+            if let What::Log(run) = opened.piece.what
+                && opened.piece.namespace == self.id
+            {
+                return Some(run);
+            }
+        }
+        None
     }
 
     async fn has_entry(&self, base: u64, number: u64, known: Option<[u8; 8]>) -> Result<bool, Fault> {

@@ -61,6 +61,11 @@ impl Failed {
         }
     }
 
+    /// Nobody tries what a job did not bring about.
+    pub(crate) fn forget_job(&self, job: JobId) {
+        self.0.lock().expect("no holder panics").retain(|_, failed| failed.job != job);
+    }
+
     /// It moved, or is not to move any more.
     pub(crate) fn forget(&self, extent: Number) {
         self.0.lock().expect("no holder panics").remove(&extent);

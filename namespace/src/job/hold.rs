@@ -63,11 +63,11 @@ impl Core {
     /// Takes away what holds nothing any more.
     pub(crate) async fn forget_holds(&self) -> Result<(), Fault> {
         let now = self.clock.now();
-        let is_over = |wish: &Objective| wish.not_after.is_some_and(|until| until.as_millisecond() <= now);
+        let is_over = move |wish: &Objective| wish.not_after.is_some_and(|until| until.as_millisecond() <= now);
         let inventory = self.inventory();
         let held = inventory.objectives.iter().filter(|(name, _)| name.starts_with(HOLD));
         for (name, _) in held.filter(|(_, (wish, _))| is_over(wish)) {
-            self.forget_objective(name).await?;
+            self.forget_objective(name, is_over).await?;
         }
         Ok(())
     }

@@ -7,7 +7,6 @@ use crate::clock::UnixMs;
 use crate::engine::{Read, Rows, Write};
 use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
-use crate::limits::JOBS_KEPT;
 use crate::name::{BucketName, ObjectKey};
 use crate::namespace::{Core, Namespace};
 use crate::objective::Scope;
@@ -18,6 +17,7 @@ use crate::table::roots::RootRow;
 use crate::table::{after_prefix, decode_row, encode, key};
 
 mod failed;
+mod forget;
 mod halt;
 mod hold;
 mod run;
@@ -590,25 +590,5 @@ impl Core {
                 .ok()
         });
         Ok(known.collect())
-    }
-
-    /// Keeps the list of jobs short: the oldest finished ones go.
-    async fn forget_old_jobs(&self) -> Result<(), Fault> {
-        let rows = self.job_rows().await?;
-        let surplus = rows.len().saturating_sub(JOBS_KEPT);
-        // When a silo was scrubbed last, and whether a lost one was forgotten, is asked of these rows.
-        let is_newest = |row: &&JobRow| {
-            let newer = |other: &JobRow| other.info.id > row.info.id && other.info.order == row.info.order;
-            row.info.state == JobState::Done
-                && matches!(row.info.order, Order::Scrub { .. } | Order::Lost { .. })
-                && !rows.iter().any(|other| other.info.state == JobState::Done && newer(other))
-        };
-        let old = rows.iter().filter(|row| row.info.is_over() && !is_newest(row)).take(surplus);
-        let writes: Vec<Write> = old.map(|row| Write::Delete(job_key(row.info.id))).collect();
-        if !writes.is_empty() {
-            let decide = move |_: &Rows| Ok::<_, Fault>((writes.clone(), ()));
-            crate::engine::commit(&*self.engine, Vec::new(), decide).await?;
-        }
-        Ok(())
     }
 }

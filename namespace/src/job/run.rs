@@ -92,13 +92,15 @@ impl Live {
         self.info.lock().expect("no holder panics").clone()
     }
 
-    /// A move begins, or ended.
-    fn watch(&self, extent: Number, info: Option<MoveInfo>) {
+    /// A move begins, or ended: then what was said of it when it began.
+    fn watch(&self, extent: Number, info: Option<MoveInfo>) -> Option<MoveInfo> {
         let mut moves = self.moves.lock().expect("no holder panics");
-        if let Some(info) = info {
-            moves.insert(extent, info);
-        } else if let Some(ended) = moves.remove(&extent) {
-            self.ended.lock().expect("no holder panics").insert(extent, ended);
+        match info {
+            Some(info) => {
+                moves.insert(extent, info);
+                None
+            }
+            None => moves.remove(&extent),
         }
     }
 
@@ -228,6 +230,9 @@ impl Core {
             tracing::warn!(job = id, %fault, "a job's end was not noted");
         }
         self.running.jobs.lock().expect("no holder panics").remove(&id);
+        if state != JobState::Failed {
+            self.running.failed.forget_job(id);
+        }
         tracing::info!(job = id, ?state, "job ended");
     }
 
@@ -371,8 +376,11 @@ impl Core {
         }
     }
 
-    fn is_down(&self, silo: SiloId) -> bool {
-        self.inventory().silos.get(&silo).is_some_and(|open| open.health() == Health::Down)
+    /// Whether a silo is down, or left alone for a while.
+    fn is_away(&self, silo: SiloId) -> bool {
+        let inventory = self.inventory();
+        let Some(open) = inventory.silos.get(&silo).filter(|open| !open.is_lost()) else { return false };
+        open.health() == Health::Down || open.rests(self.clock.monotonic()).is_some()
     }
 
     /// Carries out what a walk finds.
@@ -382,7 +390,11 @@ impl Core {
         walk: &mut Walk,
         pacer: &Arc<Pacer>,
     ) -> Result<Pass, OrderError> {
-        let watch = |extent, info: Option<MoveInfo>| live.watch(extent, info);
+        // How it ended is asked for.
+        let watch = |extent, info: Option<MoveInfo>| {
+            let ended = live.watch(extent, info).map(|info| (extent, info));
+            live.ended.lock().expect("no holder panics").extend(ended);
+        };
         let info = live.info();
         let mover = Mover { core: self, job: info.id, pacer, for_a_write: live.for_a_write, watch: &watch };
         let (mut pass, mut small) = (Pass::default(), Vec::new());
@@ -478,7 +490,7 @@ impl Core {
             Moved::Superseded => {}
             Moved::Failed(reason) => {
                 pass.failed += 1;
-                pass.down |= self.is_down(planned.from) || self.is_down(planned.to);
+                pass.down |= self.is_away(planned.from) || self.is_away(planned.to);
                 // One line a pass: a target that is down fails every move.
                 if pass.failed == 1 {
                     tracing::warn!(extent = %planned.extent, reason, "move failed");
@@ -588,6 +600,6 @@ struct Pass {
     planned: usize,
     moved: usize,
     failed: usize,
-    /// Something failed as its silo is down.
+    /// Something failed as its silo is down, or rests.
     down: bool,
 }

@@ -262,7 +262,8 @@ impl Walk {
             Over::Judged(judged) => {
                 let mut found = Vec::new();
                 let mut objects = core.judged(&judged.judge, &page).await?;
-                judged.judge.close(&mut objects, core.clock.monotonic());
+                let now = judged.beside.then(|| core.clock.monotonic());
+                judged.judge.close(&mut objects, now);
                 if judged.steps == Which::Urgent {
                     judged.judge.leave_what_can_wait(&mut objects);
                 }
@@ -310,7 +311,14 @@ impl Core {
     /// What may not be where this would bring it, whatever else shares its bytes. Objectives are asked of each object that they
     /// may forbid that silo to.
     async fn forbidden(&self, wish: Wish) -> Result<Left, OrderError> {
-        let (Wish::On(silo) | Wish::OffOnto { to: silo, .. }) = wish else { return Ok(Left::default()) };
+        let (silo, leaves) = match wish {
+            Wish::On(silo) => (silo, None),
+            Wish::OffOnto { from, to } => (to, Some(from)),
+            Wish::Also { .. } | Wish::Off { .. } => return Ok(Left::default()),
+        };
+        let goes = |row: &ExtentRow| {
+            row.verified_in(silo).is_none() && leaves.is_none_or(|from| row.verified_in(from).is_some())
+        };
         let inventory = self.inventory();
         let rules = inventory.rules()?.that_forbid(silo);
         let judge = self.judge_by(inventory, rules, &Scope::default()).await?;
@@ -320,8 +328,7 @@ impl Core {
                 let objects = self.judged(&judge, &page).await?;
                 let objects = objects.into_iter().filter(|object| object.wanted.never.contains_key(&silo));
                 let extents = objects.flat_map(|object| object.extents);
-                forbidden
-                    .extend(extents.filter(|extent| extent.row.verified_in(silo).is_none()).map(|extent| extent.id));
+                forbidden.extend(extents.filter(|extent| goes(&extent.row)).map(|extent| extent.id));
                 if forbidden.len() > MAX_FORBIDDEN {
                     let reason = format!(
                         "objectives forbid silo `{}` to more than {MAX_FORBIDDEN} extents",

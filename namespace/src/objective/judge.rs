@@ -234,13 +234,14 @@ impl Judge {
         }
     }
 
-    /// What cannot be done at this moment waits: silos go down, and fill, while objects are compared.
-    pub(crate) fn close(&self, objects: &mut [JudgedObject], now: Duration) {
+    /// What cannot be done at this moment waits: silos go down, and fill, while objects are compared; and, of what moves by itself, some
+    /// rest `now`.
+    pub(crate) fn close(&self, objects: &mut [JudgedObject], now: Option<Duration>) {
         for extent in objects.iter_mut().flat_map(|object| &mut object.extents) {
             let bytes = extent.row.size;
             extent.put_off(|way| {
                 let open = self.inventory.silos.get(&way.to?)?;
-                open.candidate().refusal(bytes).or_else(|| open.rests(now))
+                open.candidate().refusal(bytes).or_else(|| open.rests(now?))
             });
         }
     }

@@ -237,13 +237,17 @@ impl Amount {
 }
 
 impl Core {
-    /// Takes an objective away; answers whether there was one.
-    pub(crate) async fn forget_objective(&self, name: &str) -> Result<bool, Fault> {
+    /// Takes an objective away that is such, or does not read; answers whether there was one.
+    pub(crate) async fn forget_objective(
+        &self,
+        name: &str,
+        such: impl Fn(&Objective) -> bool + Send + Sync + 'static,
+    ) -> Result<bool, Fault> {
         let key = objective_key(name);
         let decide = {
             let key = key.clone();
             move |rows: &Rows| -> Result<_, Fault> {
-                let known = rows.get(&key).is_some();
+                let known = rows.get(&key).is_some_and(|row| objectives::decode(row).map_or(true, |wish| such(&wish)));
                 let writes = vec![Write::Delete(key.clone()), Write::Add(revision(), 1)];
                 Ok((if known { writes } else { Vec::new() }, known))
             }
@@ -288,7 +292,7 @@ impl Namespace {
 
     /// Takes an objective away. Nothing moves for that.
     pub async fn delete_objective(&self, name: &str) -> Result<(), ObjectiveError> {
-        let known = self.core.forget_objective(name).await?;
+        let known = self.core.forget_objective(name, |_| true).await?;
         if known { Ok(()) } else { Err(ObjectiveError::NoSuchObjective(name.to_owned())) }
     }
 

@@ -27,7 +27,7 @@ impl Core {
             info.planned_bytes = info.moved_bytes.max(bytes);
         });
         let pacer = Arc::new(Pacer::new(Arc::clone(&self.clock), info.pace.bytes_per_second, live.stop.clone()));
-        let watch = |extent: Number, info: Option<MoveInfo>| live.watch(extent, info);
+        let watch = |extent: Number, info: Option<MoveInfo>| drop(live.watch(extent, info));
         let mover = Mover { core: self, job: info.id, pacer: &pacer, for_a_write: false, watch: &watch };
         let scrubber = Scrubber { core: self, mover, silo: id };
         let mut at = info.at.and_then(|at| const_hex::decode(at).ok()).unwrap_or_else(|| vec![key::EXTENTS]);

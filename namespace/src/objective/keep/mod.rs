@@ -336,7 +336,9 @@ impl Core {
             }
             if protected != Some(revision) {
                 match self.protect_all(urgent).await {
-                    Ok(()) => protected = Some(revision),
+                    Ok(true) => protected = Some(revision),
+                    // Something was declared meanwhile.
+                    Ok(false) => continue,
                     Err(error) => tracing::warn!(%error, "objects were not compared with objectives"),
                 }
             }
@@ -374,13 +376,15 @@ impl Core {
         Ok(fuller)
     }
 
-    /// After a change of what is declared: a silo may be lost.
-    async fn protect_all(self: &Arc<Self>, urgent: &StandingJob) -> Result<(), OrderError> {
+    /// After a change of what is declared: a silo may be lost. False where something was declared meanwhile.
+    async fn protect_all(self: &Arc<Self>, urgent: &StandingJob) -> Result<bool, OrderError> {
         let judge = self.objectives(&Scope::default()).await?;
-        if judge.rules.may_be_urgent() {
-            urgent.carry_out(self, &mut Walk::all(judge).urgent()).await?;
+        if !judge.rules.may_be_urgent() {
+            return Ok(true);
         }
-        Ok(())
+        let mut walk = Walk::all(judge).urgent();
+        urgent.carry_out(self, &mut walk).await?;
+        Ok(!walk.is_outdated())
     }
 
     /// None where something was declared meanwhile.
