@@ -343,6 +343,24 @@ impl Assimilate {
 }
 
 impl RootInfo {
+    /// A pass by this order came to its end, but for these names.
+    fn passed_but_for(&mut self, unread: &[Noted], order: &Assimilate) {
+        if self.order != *order {
+            // It did not look where one is to look now.
+            let new = unread.iter().filter(|now| !self.unread.iter().any(|old| old.name == now.name));
+            let new: Vec<Noted> = new.cloned().collect();
+            self.unread.extend(new);
+        } else if self.complete {
+            // Within a folder that was shut another one may be that nobody ever saw.
+            let meet = |old: &Noted, now: &Noted| now.name.starts_with(&old.name) || old.name.starts_with(&now.name);
+            let before = std::mem::take(&mut self.unread);
+            self.unread = unread.iter().filter(|now| before.iter().any(|old| meet(old, now))).cloned().collect();
+        } else {
+            self.unread = unread.to_vec();
+        }
+        self.complete = true;
+    }
+
     /// Whether a name was seen, if it was there.
     fn has_seen(&self, name: &str) -> bool {
         let unread = self.unread.iter().any(|unread| name.starts_with(&unread.name));
@@ -417,6 +435,29 @@ mod tests {
             unread: unread.iter().map(noted).collect(),
             ..RootInfo::new(1, order, 0)
         }
+    }
+
+    /// A folder was opened, and one within it was still shut: lists came without that for ever.
+    #[test]
+    fn what_was_never_seen_stays_unread() {
+        let noted = |names: &[&str]| -> Vec<Noted> {
+            let noted = |name: &&str| Noted { name: (*name).to_owned(), reason: "shut".to_owned() };
+            names.iter().map(noted).collect()
+        };
+        let names = |info: &RootInfo| info.unread.iter().map(|unread| unread.name.clone()).collect::<Vec<_>>();
+        let mut root = info("", &[], &[]);
+        let order = root.order.clone();
+        root.passed_but_for(&noted(&["in/a/"]), &order);
+        assert_eq!((names(&root), root.complete), (vec!["in/a/".to_owned()], true));
+        root.passed_but_for(&noted(&["in/a/b/", "in/z/"]), &order);
+        assert_eq!(names(&root), ["in/a/b/"], "what was seen once stays seen");
+        root.passed_but_for(&noted(&["in/"]), &order);
+        assert_eq!(names(&root), ["in/"]);
+        let before = Assimilate { every_seconds: 2, ..order.clone() };
+        root.passed_but_for(&noted(&[]), &before);
+        assert_eq!(names(&root), ["in/"], "a pass by an order of before says nothing of it");
+        root.passed_but_for(&noted(&[]), &order);
+        assert_eq!(names(&root), [""; 0]);
     }
 
     #[test]

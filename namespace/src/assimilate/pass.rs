@@ -508,22 +508,7 @@ impl<'a> Pass<'a> {
             let info = &mut row.info;
             // What was seen once stays seen, though it cannot be looked at now.
             info.unlooked.clone_from(&unread);
-            if info.order != order {
-                // It did not look where it is to look now.
-                let new = unread.iter().filter(|now| !info.unread.iter().any(|old| old.name == now.name));
-                let new: Vec<Noted> = new.cloned().collect();
-                info.unread.extend(new);
-            } else if info.complete {
-                // Of a folder that was shut another one may be shut that nobody ever saw.
-                let meet =
-                    |old: &Noted, now: &Noted| now.name.starts_with(&old.name) || old.name.starts_with(&now.name);
-                let before = std::mem::take(&mut info.unread);
-                let still = unread.iter().filter(|now| before.iter().any(|old| meet(old, now)));
-                info.unread = still.cloned().collect();
-            } else {
-                info.unread.clone_from(&unread);
-            }
-            info.complete = true;
+            info.passed_but_for(&unread, &order);
             // Nothing was ever made that lacks any.
             if info.in_part == 0 {
                 (info.filled, info.unfilled) = (true, Some(Unfilled::default()));
