@@ -110,7 +110,7 @@ pub enum JobState {
     Cancelled,
     /// It gave up; `error` says why.
     Failed,
-    /// `drain` only: the silo was taken into use again, so nobody empties it, or waits for it to be empty.
+    /// Of a drain or a lost silo: it was taken into use again, so nobody empties it, or waits for it to be empty.
     Reopened,
 }
 

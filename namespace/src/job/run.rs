@@ -14,7 +14,6 @@ use crate::clock::Clock;
 use crate::engine::{Key, Rows, Write};
 use crate::extent::{JobId, Number, SiloId};
 use crate::fault::Fault;
-use crate::inventory::Health;
 use crate::job::failed::Failed;
 use crate::job::walk::{Found, Walk};
 use crate::job::{BY_ITSELF, JobInfo, JobState, MoveInfo, Order, OrderError};
@@ -29,14 +28,12 @@ use crate::table::packs;
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, key};
 
+mod patience;
 mod scrub;
 mod standing;
 mod take;
 
 pub(crate) use standing::{Standing, Steps};
-
-/// Passes in a row that moved nothing though something was left, before a job gives up.
-const FRUITLESS: u32 = 8;
 
 /// How long a stopped job waits for its moves to end.
 const REST: Duration = Duration::from_secs(10);
@@ -44,9 +41,6 @@ const REST_LOOK: Duration = Duration::from_millis(10);
 
 /// Steps that objectives may ask of an extent, one after the other.
 const STEPS: u32 = 2 * MAX_COPIES + 1;
-
-/// How long a job waits between passes that had failures.
-const BETWEEN_PASSES: Duration = Duration::from_millis(500);
 
 /// The jobs that run in this gateway. Locks are held for a few instructions.
 #[derive(Default)]
@@ -285,6 +279,9 @@ impl Core {
             if live.stop.is_cancelled() {
                 return Ok(JobState::Cancelled);
             }
+            if matches!(info.order, Order::Lost { .. }) && self.is_reopened(&info.order) {
+                return Ok(JobState::Reopened);
+            }
             crate::failpoint!("job-moved");
             // Written down before anybody is told: orders are taken that contradict this one.
             let done = JobInfo { state: JobState::Done, finished: Some(self.clock.now()), ..live.info() };
@@ -302,12 +299,6 @@ impl Core {
         }
     }
 
-    /// A drain cordons its source before it is written down: one that was taken into use since has been given up.
-    fn is_reopened(&self, order: &Order) -> bool {
-        let Order::Drain { from, .. } = order else { return false };
-        self.inventory().named(from).is_some_and(|open| !open.row.cordoned)
-    }
-
     /// Passes until one finds nothing to move. The last pass over a silo that takes no more, or that a switch copied to, begins
     /// after every write that chose it before has ended.
     async fn move_all(self: &Arc<Self>, live: &Arc<Live>, order: &Order) -> Result<(), OrderError> {
@@ -316,6 +307,10 @@ impl Core {
         let (mut fruitless, mut settled, mut passes, mut stayed) = (0, once, 0, 0);
         loop {
             self.wait_while_down(live, order).await;
+            // What objectives bring back to a silo that was found stays there.
+            if matches!(order, Order::Lost { .. }) && self.is_reopened(order) {
+                return Ok(());
+            }
             let mut walk = Walk::begin(self, order).await?;
             let pass = self.one_pass(live, &mut walk, &pacer).await?;
             live.change(|info| info.refused = walk.refused());
@@ -351,36 +346,10 @@ impl Core {
             fruitless = if pass.moved == 0 && pass.failed > 0 { fruitless + 1 } else { 0 };
             if pass.failed > 0 {
                 // What is away comes back, however long that takes.
-                self.give_up_after(if pass.down { fruitless.min(FRUITLESS - 1) } else { fruitless }, live).await?;
+                self.give_up_after(if pass.down { fruitless.min(patience::FRUITLESS - 1) } else { fruitless }, live)
+                    .await?;
             }
         }
-    }
-
-    /// Waits a while before another pass, longer after each that came to nothing; too many of them, and the job has failed.
-    async fn give_up_after(&self, fruitless: u32, live: &Live) -> Result<(), OrderError> {
-        if fruitless >= FRUITLESS {
-            let error = live.info().error.unwrap_or_default();
-            return Err(OrderError::Invalid(format!("nothing moves any more: {error}")));
-        }
-        self.clock.sleep(BETWEEN_PASSES * (1 << fruitless.min(6))).await;
-        Ok(())
-    }
-
-    /// Waits until the silo that an order brings something to is there, or it is stopped.
-    async fn wait_while_down(&self, live: &Live, order: &Order) {
-        let (Order::Place { on: silo, .. } | Order::Drain { to: silo, .. }) = order else { return };
-        let is_down = || self.inventory().named(silo).is_some_and(|open| open.health() == Health::Down);
-        while is_down() && !live.stop.is_cancelled() {
-            live.change(|info| info.error = Some(format!("silo `{silo}` is down")));
-            self.clock.sleep(crate::limits::BEAT).await;
-        }
-    }
-
-    /// Whether a silo is down, or left alone for a while.
-    fn is_away(&self, silo: SiloId) -> bool {
-        let inventory = self.inventory();
-        let Some(open) = inventory.silos.get(&silo).filter(|open| !open.is_lost()) else { return false };
-        open.health() == Health::Down || open.rests(self.clock.monotonic()).is_some()
     }
 
     /// Carries out what a walk finds.

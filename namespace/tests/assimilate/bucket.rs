@@ -240,7 +240,7 @@ async fn a_shut_folder_is_named_and_can_be_left_out() {
     let names = |all: &[Noted]| all.iter().map(|noted| noted.name.clone()).collect::<Vec<_>>();
     assert_eq!((names(&told.unread), names(&told.unlooked)), (vec!["locked/".to_owned()], vec!["locked/".to_owned()]));
     let refused = house.keys("").await.unwrap_err().to_string();
-    assert!(refused.contains("`locked/`") && refused.contains("assimilate set 1 --without locked/"), "{refused}");
+    assert!(refused.contains("`locked/`") && refused.contains("assimilate set 1 --without 'locked/'"), "{refused}");
     assert!(house.open("in/locked/c").await.is_err());
     // What is gone elsewhere goes all the same.
     theirs.lock().unwrap().lost = true;
