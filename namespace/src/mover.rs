@@ -24,7 +24,7 @@ use crate::table::extents::{ExtentRow, extent, store};
 use crate::table::moves::{MoveRow, journal};
 use crate::table::packs;
 use crate::table::retired::{RetiredRow, retired};
-use crate::table::silos::{SiloRow, silo as silo_key};
+use crate::table::silos::{is_lost, silo as silo_key};
 use crate::table::usage::{self, Counted};
 use crate::table::{decode_row, encode};
 
@@ -79,12 +79,6 @@ pub(crate) struct Copied {
     beside: bool,
     /// Block checksums, where the row has none yet.
     sums: Option<Vec<u64>>,
-}
-
-/// Whether a silo was lost, by its row in a commit.
-fn is_lost(rows: &Rows, silo: SiloId) -> Result<bool, Fault> {
-    let row = rows.get(&silo_key(silo)).map(SiloRow::decode).transpose()?;
-    Ok(row.is_some_and(|row| row.lost.is_some()))
 }
 
 /// Source still verified, extent still live, and the copy's silo not lost since? Then the copy counts and the source does not: what

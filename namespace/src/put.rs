@@ -1,11 +1,13 @@
 //! PutObject: bytes first, row second.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdall_silos::{Body, BodyError};
 
 use crate::assimilate::Sought;
 use crate::bucket::Bucket;
+use crate::engine::Read;
 use crate::extent::{Location, SiloId};
 use crate::fault::Fault;
 use crate::inventory::Then;
@@ -17,6 +19,7 @@ use crate::session::Session;
 use crate::store::{For, StoredBytes};
 use crate::table::decode_row;
 use crate::table::objects::{Attributes, Data, ObjectRow, object, show};
+use crate::table::silos::{is_lost, silo as silo_key};
 use crate::table::tag::Tag;
 
 /// What was computed over a whole body on its way to a silo.
@@ -186,8 +189,14 @@ impl Core {
         let (guards, then, chosen_at) = (std::mem::take(&mut stored.guards), stored.then, stored.revision);
         let version = row.version;
         let places: Vec<_> = stored.extents.iter().map(|extent| (extent.silo, extent.location.clone())).collect();
-        let decide: Decide<()> = Arc::new(move |_, row| Ok(stored.writes_for(version, row.modified)));
-        let beside = Beside { reads: Vec::new(), decide };
+        let silos: BTreeSet<SiloId> = places.iter().map(|(silo, _)| *silo).collect();
+        let reads = silos.iter().map(|silo| Read::Row(silo_key(*silo))).collect();
+        // Bytes that went with a silo while they came are not acknowledged.
+        let decide: Decide<()> = Arc::new(move |rows, row| {
+            let went = |silo: &SiloId| is_lost(rows, *silo).unwrap_or(true);
+            if silos.iter().any(went) { Err(()) } else { Ok(stored.writes_for(version, row.modified)) }
+        });
+        let beside = Beside { reads, decide };
         let (adding, kept) = (Vec::new(), attributes.clone());
         let replace =
             Replace { session, bucket, key, row, attributes: kept, modified: None, condition, adding, beside, guards };
@@ -204,7 +213,10 @@ impl Core {
                 if !matches!(refusal, NotReplaced::Lost) || crate::seeded_bug!("discard-unknown") {
                     self.discard(&places).await;
                 }
-                Err(refusal.into())
+                Err(match refusal {
+                    NotReplaced::Beside(()) => Fault::Unavailable("the silo that took it is lost".to_owned()).into(),
+                    refusal => refusal.into(),
+                })
             }
         }
     }

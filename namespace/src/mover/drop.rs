@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use holdall_silos::BlobName;
 
-use super::{Moved, Mover, is_lost};
+use super::{Moved, Mover};
 use crate::clock::UnixMs;
 use crate::engine::{Priority, Read, Rows, Write};
 use crate::extent::{Location, Number, Replica, ReplicaState, SiloId};
@@ -22,7 +22,7 @@ use crate::session::Uncommitted;
 use crate::table::damaged::{DamagedRow, damaged};
 use crate::table::extents::{ExtentRow, extent};
 use crate::table::retired::{RetiredRow, retired};
-use crate::table::silos::silo as silo_key;
+use crate::table::silos::{is_lost, silo as silo_key};
 use crate::table::{decode_row, encode};
 
 /// Where a silo was found to have an extent's bytes.

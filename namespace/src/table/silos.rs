@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{KeyBuilder, decode, encode_json, json_of, key};
 use crate::clock::UnixMs;
 use crate::credentials::CredentialsFrom;
-use crate::engine::Key;
+use crate::engine::{Key, Rows};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::DeclaredSilo;
@@ -139,6 +139,12 @@ pub fn cuts() -> Key {
 /// The namespace's id.
 pub fn namespace_id() -> Key {
     KeyBuilder::new(key::META).raw(b"namespace").build()
+}
+
+/// Whether a silo is lost, by its row in a commit.
+pub(crate) fn is_lost(rows: &Rows, silo: SiloId) -> Result<bool, Fault> {
+    let row = rows.get(&self::silo(silo)).map(SiloRow::decode).transpose()?;
+    Ok(row.is_some_and(|row| row.lost.is_some()))
 }
 
 #[cfg(test)]
