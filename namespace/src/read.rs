@@ -176,7 +176,14 @@ impl ExtentReader {
     /// Chooses and opens the next replica: verified ones first, those that failed last.
     async fn open_replica(&mut self) -> Result<(), Fault> {
         loop {
-            let (silo, location) = self.choose()?;
+            let (silo, location) = match self.choose() {
+                // It may have been copied since its row was read.
+                Err(Fault::Lost(_)) if self.only.is_none() => {
+                    self.row = read_row(&self.core, self.id).await?.unwrap_or_else(|| self.row.clone());
+                    self.choose()?
+                }
+                chosen => chosen?,
+            };
             let inventory = self.core.inventory();
             let open = match inventory.silo(silo) {
                 Ok(open) => Arc::clone(open),
