@@ -8,7 +8,7 @@ const PATIENCE: u32 = 3;
 /// How long the first time; twice as long each time after.
 const FIRST: Duration = Duration::from_secs(2);
 /// And at most.
-const LONGEST: Duration = Duration::from_mins(5);
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// Whether moves are tried onto a silo. The lock is held for a few instructions.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ mod tests {
             at += LONGEST;
         }
         breaker.failed("403", at);
-        assert!(rests(at + LONGEST / 2) && !rests(at + LONGEST), "never longer than five minutes");
+        assert!(rests(at + LONGEST / 2) && !rests(at + LONGEST), "never longer than that");
         at += LONGEST;
         breaker.worked();
         breaker.failed("403", at);
