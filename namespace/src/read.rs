@@ -177,8 +177,9 @@ impl ExtentReader {
     async fn open_replica(&mut self) -> Result<(), Fault> {
         loop {
             let (silo, location) = match self.choose() {
-                // It may have been copied since its row was read.
+                // The silo may have been found, or the bytes copied, since anybody looked here.
                 Err(Fault::Lost(_)) if self.only.is_none() => {
+                    self.core.refresh_inventory(false).await?;
                     self.row = read_row(&self.core, self.id).await?.unwrap_or_else(|| self.row.clone());
                     self.choose()?
                 }

@@ -87,6 +87,10 @@ impl Client {
     /// A read fails only where something was broken, or its session was declared dead.
     fn read_failed(&self, fault: &Fault, session: u64) {
         self.fault(fault, "a read");
+        // That a silo is lost, or found, is on its way through the gateways for a while.
+        if matches!(fault, Fault::Lost(_)) {
+            return;
+        }
         let row = futures_util::FutureExt::now_or_never(self.index.truth.get(&[alive(session)]));
         let dead = row.expect("it is ready at once").expect("the memory engine does not fail")[0].is_none();
         if !dead && self.sim().faults() == 0 {
