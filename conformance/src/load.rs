@@ -22,13 +22,13 @@ pub struct Load {
 impl Load {
     /// So many clients, each of one of the endpoints in turn, and drains there and back by a command line.
     pub fn start(world: &Arc<World>, endpoints: &[Endpoint], holdall: Holdall, clients: u64, seed: u64) -> Self {
-        let mut load = Self::of_clients(world, endpoints, clients, seed);
+        let mut load = Self::of_clients(world, endpoints, clients, seed, Duration::ZERO);
         load.mover = Some(tokio::spawn(keep_moving(holdall, Arc::clone(&load.stop))));
         load
     }
 
-    /// The clients alone.
-    pub fn of_clients(world: &Arc<World>, endpoints: &[Endpoint], clients: u64, seed: u64) -> Self {
+    /// The clients alone; each rests after each request.
+    pub fn of_clients(world: &Arc<World>, endpoints: &[Endpoint], clients: u64, seed: u64, rest: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let actors = (0..clients)
             .zip(endpoints.iter().cycle())
@@ -40,6 +40,9 @@ impl Load {
                         let key = actor.any_key();
                         let failed = world.failed.load(Ordering::Relaxed);
                         actor.act(&key).await;
+                        if !rest.is_zero() {
+                            tokio::time::sleep(rest).await;
+                        }
                         // Dead: nobody hammers a closed port.
                         if world.failed.load(Ordering::Relaxed) > failed {
                             tokio::time::sleep(Duration::from_millis(20)).await;

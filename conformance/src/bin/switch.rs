@@ -24,6 +24,8 @@ use serde_json::Value;
 
 /// The new silo has all that is older than this: the rest is what clients write at this moment.
 const LAG: u64 = 3000;
+/// How long clients rest after each request: what they write is less than copies may take, on fast machines as well.
+const REST: Duration = Duration::from_millis(80);
 /// It has it within this, be it that it comes back first.
 const FOLLOWS: Duration = Duration::from_mins(2);
 /// No order takes longer.
@@ -287,7 +289,8 @@ impl<'a> Run<'a> {
 
     async fn round(&mut self, round: Round) -> Outcome<()> {
         let (before, new) = (self.acts(), self.create().await?);
-        let load = Load::of_clients(&self.world, &self.endpoints(), self.options.clients, self.random.below(1 << 40));
+        let seed = self.random.below(1 << 40);
+        let load = Load::of_clients(&self.world, &self.endpoints(), self.options.clients, seed, REST);
         self.order(&["switch", "start", &self.old.name, &new.name]).await?;
         match round {
             Round::Commit => self.commit(new, load).await?,
