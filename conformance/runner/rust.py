@@ -232,7 +232,6 @@ RIGS = [
     _rig("livemove", "a drain under load, disk to disk, back and forth", "livemove", *PACED),
     _rig("livemove-s3", "the same between a disk and another Holdall", "livemove", "--cold", "s3", *PACED),
     _rig("switch", "a silo replaced under load: committed, rolled back, and with the new one failing halfway", "switch"),
-    _rig("switch-s3", "the same with buckets of another Holdall, which is killed or stands still", "switch", "--new", "s3"),
     _rig("crash", "kill -9 at random moments and failpoints under load", "crash"),
     _rig(
         "kills", "kill -9 at every state of moves, copies, drops, repairs, switches and losses, with each end of the silo's next call",
@@ -260,7 +259,7 @@ SOAK = [
         "soak-switch", "1,000 objects to 64 MiB, all ways ten times, two gateways", "switch", "--objects", "1000", "--max-size",
         str(64 << 20), "--times", "10", "--beside", timeout=14400,
     ),
-    _rig("soak-switch-s3", "the same with buckets, one gateway", "switch", "--new", "s3", "--times", "10", timeout=14400),
+    _rig("soak-switch-s3", "the same with buckets of another Holdall, which is killed or stands still", "switch", "--new", "s3", "--times", "10", timeout=14400),
     _rig("soak-kills", "five times, and with unknown answers that it lives on after", "kills", "--full", "--times", "5", timeout=7200),
     _rig("soak-crash", "300 rounds", "crash", "--rounds", "300", "--within", "3000", "--writes", "50000", timeout=7200),
     _rig("soak-powerloss", "300 cuts", "powerloss", "--cuts", "300", "--births", "100", "--writes", "20000", timeout=7200),
