@@ -1,11 +1,14 @@
 //! S3 from the client's side: one connection, one request at a time, nothing tried twice.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use crate::Outcome;
 use crate::sign::{Signer, Subject, UNSIGNED_PAYLOAD, encode_path, encode_query};
 use crate::wire::{Body, Connection, WireError, collect};
 
@@ -399,6 +402,36 @@ fn parse<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, CallError> {
 fn between<'a>(text: &'a str, open: &str, close: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(open)?;
     Some(rest.split_once(close)?.0)
+}
+
+/// Lets so many clients act on numbers side by side, each with what it is given.
+pub async fn each<F, With, Done>(
+    clients: u64,
+    endpoint: &Endpoint,
+    with: &With,
+    numbers: Vec<u64>,
+    act: F,
+) -> Outcome<()>
+where
+    With: Clone + Send + 'static,
+    F: Fn(With, Client, u64) -> Done + Clone + Send + 'static,
+    Done: Future<Output = Outcome<Client>> + Send,
+{
+    let (mut all, numbers) = (Vec::new(), Arc::new(numbers));
+    for first in 0..clients as usize {
+        let (with, numbers, act) = (with.clone(), Arc::clone(&numbers), act.clone());
+        let mut client = Client::new(endpoint);
+        all.push(tokio::spawn(async move {
+            for number in numbers.iter().skip(first).step_by(clients as usize) {
+                client = act(with.clone(), client, *number).await.map_err(|error| error.to_string())?;
+            }
+            Ok::<_, String>(())
+        }));
+    }
+    for one in all {
+        one.await??;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

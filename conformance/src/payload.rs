@@ -58,6 +58,14 @@ impl Payload {
         Ok(())
     }
 
+    /// Whether `found` is all of it; otherwise why not.
+    pub fn is(&self, found: &[u8]) -> Result<(), String> {
+        if found.len() as u64 != self.len {
+            return Err(format!("{} bytes of {}", found.len(), self.len));
+        }
+        self.check(0, found).map_err(|differs| format!("differs at byte {}", differs.at))
+    }
+
     /// The MD5, which is the ETag of a simple PUT.
     pub fn md5(&self) -> [u8; 16] {
         self.md5_of(0, self.len)

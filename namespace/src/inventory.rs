@@ -140,8 +140,8 @@ pub struct OpenSilo {
     pub(crate) breaker: Arc<Breaker>,
     /// How fast what runs in the background may use it.
     pub(crate) pace: Arc<SiloPace>,
-    /// What it asks.
-    card: Option<PriceCard>,
+    /// What it asks; none where that is not known, as where a later version declared it.
+    pub(crate) card: Option<PriceCard>,
 }
 
 impl OpenSilo {

@@ -64,10 +64,7 @@ impl SetSilo {
                 None => before.price.clone(),
             },
             scrub: self.scrub.or(before.scrub),
-            rates: Rates {
-                read: self.read_rate.or(before.rates.read).filter(|rate| *rate > 0),
-                write: self.write_rate.or(before.rates.write).filter(|rate| *rate > 0),
-            },
+            rates: Rates::of(self.read_rate.or(before.rates.read), self.write_rate.or(before.rates.write)),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use holdall_conformance::client::{Call, Client, Endpoint, Listing};
+use holdall_conformance::client::{Call, Client, Endpoint, Listing, each};
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::command::Holdall;
 use holdall_conformance::flight;
@@ -89,20 +89,11 @@ impl Objects {
 
     async fn put_all(&self, bucket: &'static str) -> Outcome<()> {
         Client::new(&self.endpoint).create_bucket(bucket).await?;
-        let writers = (0..WRITERS).map(|writer| {
-            let this = self.clone();
-            tokio::spawn(async move {
-                let mut client = Client::new(&this.endpoint);
-                for number in (writer..this.count).step_by(WRITERS as usize) {
-                    this.put(&mut client, bucket, number).await.map_err(|error| error.to_string())?;
-                }
-                Ok::<_, String>(())
-            })
-        });
-        for writer in writers.collect::<Vec<_>>() {
-            writer.await??;
-        }
-        Ok(())
+        let numbers = (0..self.count).collect();
+        each(WRITERS, &self.endpoint, self, numbers, move |this: Self, mut client: Client, number| async move {
+            this.put(&mut client, bucket, number).await.map(|()| client)
+        })
+        .await
     }
 }
 
@@ -117,10 +108,8 @@ impl Requests for Objects {
             4 => client.list(NEAR, Listing { max_keys: 100, ..Listing::default() }).await.map(drop)?,
             _ => {
                 let found = collect(client.get(NEAR, &key, None).await?.into_body()).await?;
-                let payload = Self::payload(NEAR, number);
-                if found.len() as u64 != payload.len || payload.check(0, &found).is_err() {
-                    return Err(format!("{NEAR}/{key} reads other bytes").into());
-                }
+                let right = Self::payload(NEAR, number).is(&found);
+                right.map_err(|why| format!("{NEAR}/{key} reads other bytes: {why}"))?;
             }
         }
         Ok(())
@@ -141,14 +130,7 @@ impl Tide {
             let (mut client, mut out) = (Client::new(&admin), true);
             while !until.load(Ordering::Relaxed) {
                 wish(&holdall, out).await?;
-                let (mut last, mut still) = (moved(&mut client).await?, Stopwatch::start());
-                while !until.load(Ordering::Relaxed) && !still.over(STILL) {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    let now = moved(&mut client).await?;
-                    if now != last {
-                        (last, still) = (now, Stopwatch::start());
-                    }
-                }
+                until_still(&mut client, &until).await?;
                 out = !out;
             }
             Ok(())
@@ -166,15 +148,7 @@ impl Tide {
                 return Err(format!("`objective pause {objective}` exits with {}: {}", said.code, said.err).into());
             }
         }
-        let (mut client, mut last, mut still) = (Client::new(admin), 0, Stopwatch::start());
-        while !still.over(STILL) {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let now = moved(&mut client).await?;
-            if now != last {
-                (last, still) = (now, Stopwatch::start());
-            }
-        }
-        Ok(())
+        until_still(&mut Client::new(admin), &AtomicBool::new(false)).await
     }
 }
 
@@ -197,6 +171,19 @@ async fn wish(holdall: &Holdall, out: bool) -> Outcome<()> {
         ])
         .await
         .map(drop)
+}
+
+/// Waits until nothing moves any more, or is told to stop.
+async fn until_still(admin: &mut Client, stop: &AtomicBool) -> Outcome<()> {
+    let (mut last, mut still) = (moved(admin).await?, Stopwatch::start());
+    while !stop.load(Ordering::Relaxed) && !still.over(STILL) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = moved(admin).await?;
+        if now != last {
+            (last, still) = (now, Stopwatch::start());
+        }
+    }
+    Ok(())
 }
 
 /// Steps that were taken since the gateway began.

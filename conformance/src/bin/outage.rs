@@ -160,11 +160,8 @@ impl Objects {
 }
 
 fn right(bucket: &str, number: u64, found: &[u8]) -> Outcome<()> {
-    let payload = Objects::payload(bucket, number);
-    if found.len() as u64 != payload.len || payload.check(0, found).is_err() {
-        return Err(format!("{bucket}/k{number} reads other bytes").into());
-    }
-    Ok(())
+    let right = Objects::payload(bucket, number).is(found);
+    right.map_err(|why| format!("{bucket}/k{number} reads other bytes: {why}").into())
 }
 
 /// Reads, overwrites, heads and lists what lies in the silo that stays.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Subcommand;
-use holdall_namespace::job::{BY_ITSELF, JobState, Order};
+use holdall_namespace::job::{BY_ITSELF, JobState, MoveInfo, Order};
 
 use super::client::Endpoint;
 use super::exit::{Failure, Kind};
@@ -117,9 +117,12 @@ pub(super) fn sentence(job: &JobView) -> String {
         Order::Undo { .. } => format!("{} of {} extents taken back", job.moved_objects, job.planned_objects),
         Order::Place { .. } | Order::Drain { .. } | Order::Align { .. } => format!("{} moved", progress::outcome(job)),
     };
-    let refused =
-        if job.refused > 0 { format!("; objectives forbid {} to be there", job.refused) } else { String::new() };
-    format!("job {} ({}) {state}: {came}{refused}", job.id, job.order)
+    format!("job {} ({}) {state}: {came}{}", job.id, job.order, refused(job.refused))
+}
+
+/// What is told of extents that stay where they are.
+pub(super) fn refused(count: u64) -> String {
+    if count > 0 { format!("; objectives forbid {count} to be there") } else { String::new() }
 }
 
 fn table(jobs: &[JobView]) -> Result<(), Failure> {
@@ -139,13 +142,14 @@ fn table(jobs: &[JobView]) -> Result<(), Failure> {
 
 fn failures(failed: Vec<FailedView>) -> Result<(), Failure> {
     let rows = failed.into_iter().map(|one| {
-        let what = match (&one.bucket, &one.key) {
+        let MoveInfo { extent, bucket, key, from, to, bytes } = one.moving;
+        let what = match (bucket, key) {
             (Some(bucket), Some(key)) => format!("s3://{bucket}/{key}"),
-            _ => format!("extent {}", one.extent),
+            _ => format!("extent {extent}"),
         };
         let job = if one.job == BY_ITSELF { "itself".to_owned() } else { one.job.to_string() };
         let (tries, last) = (one.tries.to_string(), print::time(one.last));
-        vec![what, one.from, one.to, print::bytes(one.bytes), job, tries, last, one.reason]
+        vec![what, from, to, print::bytes(bytes), job, tries, last, one.reason]
     });
     print::table(&["WHAT", "FROM", "TO", ">BYTES", ">JOB", ">TRIES", "LAST", "WHY"], rows.collect())
 }

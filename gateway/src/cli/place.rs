@@ -126,8 +126,7 @@ async fn dry_run(context: &Context, admin: &Endpoint, request: &JobRequest) -> R
         return print::json(&plan);
     }
     let (objects, bytes) = (plan.objects, print::bytes(plan.bytes));
-    let refused =
-        if plan.refused > 0 { format!("; objectives forbid {} to be there", plan.refused) } else { String::new() };
+    let refused = super::job::refused(plan.refused);
     print::line(format!("would move {objects} objects, {bytes}; {} are there already{refused}", plan.in_place))
 }
 

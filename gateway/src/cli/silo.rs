@@ -135,10 +135,6 @@ fn label(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn rate(size: Option<Size>) -> Option<u64> {
-    size.map(|size| size.0).filter(|rate| *rate > 0)
-}
-
 /// [`Access`] as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Whose {
@@ -168,7 +164,7 @@ impl Create {
             notifications: self.notifications,
             price: self.price.map(Price::of),
             scrub: self.scrub.map(|every| every.0.as_secs()),
-            rates: Rates { read: rate(self.read_rate), write: rate(self.write_rate) },
+            rates: Rates::of(self.read_rate.map(|size| size.0), self.write_rate.map(|size| size.0)),
         }
     }
 }

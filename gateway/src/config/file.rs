@@ -435,8 +435,7 @@ impl From<WriteFile> for WritePolicy {
 impl From<SiloFile> for DeclaredSilo {
     fn from(file: SiloFile) -> Self {
         let SiloFile { url, credentials, reserve, access, labels, notifications, price, scrub, rates } = file;
-        let rate = |size: Option<Size>| size.map(|size| size.0).filter(|rate| *rate > 0);
-        let rates = Rates { read: rate(rates.read), write: rate(rates.write) };
+        let rates = Rates::of(rates.read.map(|size| size.0), rates.write.map(|size| size.0));
         let scrub = scrub.map(|every| every.0.as_secs());
         let price = price.and_then(PriceFile::declared);
         Self { url, credentials, reserve_percent: reserve.0, access, labels, notifications, price, scrub, rates }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use holdall_silos::{BlobName, Names, Silo, SiloError, collect};
 
 use super::piece::{Manifest, Piece, PieceKey, What};
-use crate::limits::{MAX_MANIFEST, MAX_PIECE};
+use crate::limits::{MAX_MANIFEST, MAX_PIECE, RUN_ENTRIES};
 
 /// A silo that may hold pieces.
 #[derive(Clone)]
@@ -61,24 +61,53 @@ pub struct Whole {
 impl Shelf {
     /// Lists silos; one that does not answer is noted.
     pub async fn list(sources: Vec<Source>) -> Self {
+        Self::list_while(sources, None, |_| true).await
+    }
+
+    /// A silo's pieces of the log alone, of what may be very many: those that may have this entry, and the first so many beyond it.
+    pub async fn list_around(source: Source, entry: u64, beyond: usize) -> Self {
+        let after = BlobName::of_log(entry.saturating_sub(RUN_ENTRIES), (0, 0)).to_string();
+        let mut left = beyond;
+        let goes_on = |name: &BlobName| {
+            let (of_snapshot, first) = name.backed_up();
+            left -= usize::from(left > 0 && first > entry);
+            !of_snapshot && left > 0
+        };
+        Self::list_while(vec![source], Some(after), goes_on).await
+    }
+
+    /// The names after one, in order, up to the one that it does not go on after.
+    async fn list_while(
+        sources: Vec<Source>,
+        after: Option<String>,
+        mut goes_on: impl FnMut(&BlobName) -> bool,
+    ) -> Self {
         let mut shelf = Self { sources, pieces: BTreeMap::new(), long: BTreeSet::new(), silent: Vec::new() };
         for at in 0..shelf.sources.len() {
-            if let Err(error) = shelf.add(at).await {
+            if let Err(error) = shelf.add(at, after.clone(), &mut goes_on).await {
                 shelf.silent.push((shelf.sources[at].name.clone(), error));
             }
         }
         shelf
     }
 
-    async fn add(&mut self, at: usize) -> Result<(), SiloError> {
+    async fn add(
+        &mut self,
+        at: usize,
+        after: Option<String>,
+        goes_on: &mut impl FnMut(&BlobName) -> bool,
+    ) -> Result<(), SiloError> {
         let (silo, prefix) = (Arc::clone(&self.sources[at].silo), BlobName::backups_prefix());
-        let mut names = Names::new(&*silo, &prefix, None);
+        let mut names = Names::new(&*silo, &prefix, after);
         while let Some(page) = names.next().await? {
             for listed in page {
                 let Ok(name) = listed.name.parse::<BlobName>() else { continue };
                 self.pieces.entry(name).or_default().push(at);
                 if listed.stored > MAX_MANIFEST {
                     self.long.insert(name);
+                }
+                if !goes_on(&name) {
+                    return Ok(());
                 }
             }
         }

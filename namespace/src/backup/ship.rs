@@ -185,7 +185,7 @@ impl Core {
             return Err(Fault::Unavailable(format!("silo `{silo}` could not be looked through for backups: {error}")));
         }
         let newest = self.note_newest(&shelf, shipped).await.0;
-        let mut base: u64 = decode_row(self.engine.get(&[log_base()]).await?[0].as_ref())?.unwrap_or(0);
+        let mut base = self.log_base().await?;
         let since = self.clock.monotonic();
         // Nothing can be restored without a snapshot.
         if let Some((sequence, end)) = newest
@@ -236,28 +236,27 @@ impl Core {
     /// Whether silos have commits of ours that the index does not: it went back, to an older copy of itself. What was written since
     /// would be nobody's for it, and it would give names a second time. Silos that do not answer in time say nothing.
     async fn went_back(&self) -> Result<bool, Fault> {
+        let (base, last) = (self.log_base().await?, self.engine.snapshot().await?.last().0);
         let inventory = self.inventory();
         let asked = inventory.silos.values().filter(|open| !open.is_lost()).map(|open| async move {
-            let newest = tokio::time::timeout(STALE_PATIENCE, self.newest_run(open)).await;
+            let newest = tokio::time::timeout(STALE_PATIENCE, self.newest_run(open, base + last)).await;
             newest.inspect_err(|_| tracing::warn!(silo = open.row.name, "it does not say in time what backups it has"))
         });
         let answers = futures_util::future::join_all(asked).await;
         let newest = answers.into_iter().filter_map(|answer| answer.ok().flatten()).max_by_key(|run| run.first);
-        let Some(run) = newest else { return Ok(false) };
-        let base: u64 = decode_row(self.engine.get(&[log_base()]).await?[0].as_ref())?.unwrap_or(0);
         // One that was restored goes on past all numbers that were ever used.
-        let Some(own) = run.last.checked_sub(base) else { return Ok(false) };
-        if own > self.engine.snapshot().await?.last().0 {
-            return Ok(true);
-        }
-        let entries = self.engine.log(own.saturating_sub(1), 1).await?;
-        Ok(entries.first().is_some_and(|entry| entry.sequence == own && anchor(entry) != run.anchor))
+        let Some((own, run)) = newest.and_then(|run| Some((run.last.checked_sub(base)?, run))) else {
+            return Ok(false);
+        };
+        // Others may have written since.
+        let last = self.engine.snapshot().await?.last().0;
+        Ok(own > last || self.entry(own).await?.is_some_and(|entry| anchor(&entry) != run.anchor))
     }
 
-    /// The newest run that a silo has whole.
-    async fn newest_run(&self, open: &OpenSilo) -> Option<Run> {
+    /// The newest run that a silo has whole of those that may have an entry, and the first ones beyond it.
+    async fn newest_run(&self, open: &OpenSilo, entry: u64) -> Option<Run> {
         let source = Source { name: open.row.name.clone(), silo: Arc::clone(&open.silo) };
-        let shelf = Shelf::list(vec![source]).await;
+        let shelf = Shelf::list_around(source, entry, RUNS_ASKED).await;
         for (_, name) in shelf.logs().rev().take(RUNS_ASKED) {
             let Ok(opened) = shelf.open(&self.backups.key, &name).await else { continue };
             if let What::Log(run) = opened.piece.what
@@ -269,10 +268,19 @@ impl Core {
         None
     }
 
+    async fn log_base(&self) -> Result<u64, Fault> {
+        Ok(decode_row(self.engine.get(&[log_base()]).await?[0].as_ref())?.unwrap_or(0))
+    }
+
+    /// An entry of our log, by the engine's number; none where it was let go, or never was.
+    async fn entry(&self, number: u64) -> Result<Option<Entry>, Fault> {
+        let entries = self.engine.log(number.saturating_sub(1), 1).await?;
+        Ok(entries.into_iter().next().filter(|entry| entry.sequence == number))
+    }
+
     async fn has_entry(&self, base: u64, number: u64, known: Option<[u8; 8]>) -> Result<bool, Fault> {
         let Some(own) = number.checked_sub(base) else { return Ok(false) };
-        let entries = self.engine.log(own.saturating_sub(1), 1).await?;
-        Ok(entries.first().is_some_and(|entry| entry.sequence == own && Some(anchor(entry)) == known))
+        Ok(self.entry(own).await?.is_some_and(|entry| Some(anchor(&entry)) == known))
     }
 
     /// What became of a try to write the log.

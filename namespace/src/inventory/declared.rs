@@ -56,6 +56,12 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// Bytes a second; none, and 0, are unlimited.
+    pub fn of(read: Option<u64>, write: Option<u64>) -> Self {
+        let limit = |rate: Option<u64>| rate.filter(|rate| *rate > 0);
+        Self { read: limit(read), write: limit(write) }
+    }
+
     fn are_unlimited(&self) -> bool {
         *self == Self::default()
     }

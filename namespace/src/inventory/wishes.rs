@@ -28,6 +28,14 @@ impl Inventory {
         self.in_force().any(|(_, (wish, _))| wish.fill.is_some())
     }
 
+    /// Whether an objective in force wants several copies, keeps one somewhere, or forbids a silo: what that asks for cannot wait.
+    pub(crate) fn protects(&self) -> bool {
+        let protects = |wish: &Objective| {
+            wish.copies.is_some_and(|copies| copies > 1) || !wish.keep.is_empty() || !wish.never.is_empty()
+        };
+        self.in_force().any(|(_, (wish, _))| protects(wish))
+    }
+
     fn in_force(&self) -> impl Iterator<Item = (&String, &(Objective, Option<Condition>))> {
         self.objectives.iter().filter(|(_, (wish, _))| !wish.is_paused())
     }

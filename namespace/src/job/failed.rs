@@ -18,18 +18,9 @@ use crate::table::extents::{ExtentRow, extent};
 /// A step that failed, and is tried again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedMove {
-    /// The extent, `session-number`.
-    pub extent: String,
-    /// The object it was first written for, where that was read.
-    pub bucket: Option<String>,
-    /// Its key.
-    pub key: Option<String>,
-    /// From which silo.
-    pub from: String,
-    /// To which one; the same where it was only to be given up there.
-    pub to: String,
-    /// Its bytes.
-    pub bytes: u64,
+    /// What was to move; its object is named where that was read.
+    #[serde(flatten)]
+    pub moving: MoveInfo,
     /// The job; 0 is none: it moves by itself.
     pub job: JobId,
     /// How often it was tried without success.
@@ -48,12 +39,11 @@ pub(crate) struct Failed(Mutex<BTreeMap<Number, FailedMove>>);
 
 impl Failed {
     /// A step failed. Beyond a limit the one that failed longest ago is forgotten: it comes back with its next try.
-    pub(crate) fn note(&self, planned: &Move, info: MoveInfo, job: JobId, reason: &str, now: UnixMs) {
-        let MoveInfo { extent, bucket, key, from, to, bytes } = info;
+    pub(crate) fn note(&self, planned: &Move, moving: MoveInfo, job: JobId, reason: &str, now: UnixMs) {
         let mut all = self.0.lock().expect("no holder panics");
         let (tries, first) = all.get(&planned.extent).map_or((0, now), |before| (before.tries, before.first));
         let (tries, reason) = (tries + 1, reason.to_owned());
-        let failed = FailedMove { extent, bucket, key, from, to, bytes, job, tries, reason, first, last: now };
+        let failed = FailedMove { moving, job, tries, reason, first, last: now };
         all.insert(planned.extent, failed);
         if all.len() > FAILURES_KEPT {
             let oldest = all.iter().min_by_key(|(_, failed)| failed.last).map(|(id, _)| *id);

@@ -132,7 +132,11 @@ impl Walk {
             (_, None) => return Err(OrderError::Invalid(format!("nothing is wished by {order}"))),
         };
         let end = after_prefix(&at);
-        Ok(Self { rows: Rows::Ranges([(at, end)].into()), over, refused: 0 })
+        Ok(Self::over(Rows::Ranges([(at, end)].into()), over))
+    }
+
+    fn over(rows: Rows, over: Over) -> Self {
+        Self { rows, over, refused: 0 }
     }
 
     /// Over all objects that the judge's rules may be about, beside running jobs, until something is declared that the judge does
@@ -140,12 +144,12 @@ impl Walk {
     pub(crate) fn all(judge: Judge) -> Self {
         let (ranges, measures) = (judge.ranges(), Some(Filled::default()));
         let judging = Judging { measures, ..Judging::by(judge, true, true) };
-        Self { rows: Rows::Ranges(ranges), over: judging.over(), refused: 0 }
+        Self::over(Rows::Ranges(ranges), judging.over())
     }
 
     /// The same over objects with these rows.
     pub(crate) fn some(judge: Judge, objects: Vec<Key>) -> Self {
-        Self { rows: Rows::Some(objects.into()), over: Judging::by(judge, true, true).over(), refused: 0 }
+        Self::over(Rows::Some(objects.into()), Judging::by(judge, true, true).over())
     }
 
     /// Of these steps those alone that are urgent.
@@ -160,22 +164,22 @@ impl Walk {
 
     /// Over one object.
     pub(crate) fn one(judge: Judge, object: Key) -> Self {
-        Self { rows: Rows::Some([object].into()), over: Judging::by(judge, false, false).over(), refused: 0 }
+        Self::over(Rows::Some([object].into()), Judging::by(judge, false, false).over())
+    }
+
+    fn judging(&self) -> Option<&Judging> {
+        if let Over::Judged(judging) = &self.over { Some(judging) } else { None }
     }
 
     /// The revision that it ends with, where it does.
     pub(crate) fn revision(&self) -> Option<i64> {
-        match &self.over {
-            Over::Judged(judging) if judging.fickle => Some(judging.judge.revision()),
-            Over::Judged(_) | Over::Objects(..) | Over::Extents(..) | Over::Undone(..) => None,
-        }
+        self.judging().filter(|judging| judging.fickle).map(|judging| judging.judge.revision())
     }
 
     /// When what it goes by ends by time alone, where that is kept to: by the monotonic clock.
     pub(crate) fn ends_at(&self, core: &Core) -> Option<Duration> {
-        let Over::Judged(judging) = &self.over else { return None };
-        let left = core.inventory().wishes_end_in(core.clock.now()).filter(|_| judging.beside)?;
-        Some(core.clock.monotonic() + left)
+        self.judging().filter(|judging| judging.beside)?;
+        Some(core.clock.monotonic() + core.inventory().wishes_end_in(core.clock.now())?)
     }
 
     /// Extents so far that stay since objectives forbid them to be where they would go.
@@ -185,15 +189,13 @@ impl Walk {
 
     /// Whether it ended since something was declared.
     pub(crate) fn is_outdated(&self) -> bool {
-        matches!(&self.over, Over::Judged(judging) if judging.outdated)
+        self.judging().is_some_and(|judging| judging.outdated)
     }
 
     /// What silos were found to be filled with, by these rules, where that was measured.
     pub(crate) fn filled(&self) -> Option<(&Wishes, &Filled)> {
-        match &self.over {
-            Over::Judged(judging) if !judging.outdated => Some((&judging.judge.rules, judging.measures.as_ref()?)),
-            Over::Judged(_) | Over::Objects(..) | Over::Extents(..) | Over::Undone(..) => None,
-        }
+        let judging = self.judging().filter(|judging| !judging.outdated)?;
+        Some((&judging.judge.rules, judging.measures.as_ref()?))
     }
 
     /// What was said of the objects; none where nobody judged them all.
@@ -231,7 +233,9 @@ impl Walk {
             if judging.outdated {
                 return Ok(None);
             }
-            judging.judge.renew(core.clock.now());
+            if judging.fickle {
+                judging.judge.renew(core.clock.now());
+            }
             if judging.beside {
                 judging.judge.busy = core.busy().await?;
             }

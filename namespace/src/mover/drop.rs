@@ -176,11 +176,15 @@ impl Mover<'_> {
         if crate::seeded_bug!("drop-counts-damaged") {
             return Ok(());
         }
-        for leaving in leaving.iter_mut().flatten() {
-            let others: Vec<SiloId> = leaving.others().map(|replica| replica.silo).collect();
-            let keys: Vec<_> = others.iter().map(|silo| damaged(*silo, leaving.dropped.extent)).collect();
-            for (silo, row) in others.into_iter().zip(self.core.engine.get(&keys).await?) {
-                leaving.damaged.extend(known_damaged(row.as_ref())?.map(|at| (silo, at)));
+        let others = |(at, leaving): (usize, &Option<Leaving>)| {
+            let of = leaving.as_ref()?;
+            Some(of.others().map(|replica| (at, replica.silo, of.dropped.extent)).collect::<Vec<_>>())
+        };
+        let others: Vec<_> = leaving.iter().enumerate().filter_map(others).flatten().collect();
+        let keys: Vec<_> = others.iter().map(|(_, silo, id)| damaged(*silo, *id)).collect();
+        for ((at, silo, _), row) in others.into_iter().zip(self.core.engine.get(&keys).await?) {
+            if let (Some(leaving), Some(place)) = (&mut leaving[at], known_damaged(row.as_ref())?) {
+                leaving.damaged.push((silo, place));
             }
         }
         Ok(())

@@ -335,15 +335,6 @@ impl Rules {
         protects || wanted.never.contains_key(&way.from)
     }
 
-    /// Whether any step may be urgent.
-    pub(crate) fn may_be_urgent(&self) -> bool {
-        let may = |rule: &Rule| {
-            let wish = &rule.objective;
-            wish.copies.is_some_and(|copies| copies > 1) || !wish.keep.is_empty() || !rule.never.is_empty()
-        };
-        self.all.iter().any(may)
-    }
-
     /// Those alone that forbid a silo to some objects.
     #[must_use]
     pub(crate) fn that_forbid(mut self, silo: SiloId) -> Self {

@@ -261,13 +261,7 @@ impl Prices {
 impl Priced {
     fn of(open: &OpenSilo) -> Self {
         let declared = &open.row.declared;
-        Self {
-            name: open.row.name.clone(),
-            // A later version may have declared what this one does not know.
-            card: declared.price.as_ref().and_then(|price| price.card().ok()),
-            access: declared.access,
-            facts: open.row.facts.clone(),
-        }
+        Self { name: open.row.name.clone(), card: open.card, access: declared.access, facts: open.row.facts.clone() }
     }
 }
 

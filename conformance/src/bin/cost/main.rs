@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use card::{Bill, CARDS, Card};
 use clap::Parser;
-use holdall_conformance::client::{Call, Client, Endpoint};
+use holdall_conformance::client::{Call, Client, Endpoint, each};
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::command::Holdall;
 use holdall_conformance::flight;
@@ -212,19 +212,11 @@ impl Objects {
     async fn put_all(&self) -> Outcome<u64> {
         let mut bytes = 0;
         for way in WAYS {
-            let writers = (0..WRITERS).map(|writer| {
-                let this = self.clone();
-                tokio::spawn(async move {
-                    let mut client = Client::new(&this.endpoint);
-                    for number in (writer..this.count).step_by(WRITERS as usize) {
-                        this.put(&mut client, way, number).await.map_err(|error| error.to_string())?;
-                    }
-                    Ok::<_, String>(())
-                })
-            });
-            for writer in writers.collect::<Vec<_>>() {
-                writer.await??;
-            }
+            let numbers = (0..self.count).collect();
+            each(WRITERS, &self.endpoint, self, numbers, move |this: Self, mut client: Client, number| async move {
+                this.put(&mut client, way, number).await.map(|()| client)
+            })
+            .await?;
             bytes += (0..self.count).map(|number| self.size(way, number)).sum::<u64>();
         }
         Ok(bytes)
@@ -251,10 +243,8 @@ impl Objects {
         for (way, number, after) in changed {
             let (key, Some(bytes)) = (Self::key(*number), *after) else { continue };
             let found = collect(client.get(way.bucket, &key, None).await?.into_body()).await?;
-            let payload = Payload::new(&key, 1, bytes);
-            if found.len() as u64 != payload.len || payload.check(0, &found).is_err() {
-                return Err(format!("{}/{key} reads other bytes", way.bucket).into());
-            }
+            let right = Payload::new(&key, 1, bytes).is(&found);
+            right.map_err(|why| format!("{}/{key} reads other bytes: {why}", way.bucket))?;
         }
         Ok(())
     }

@@ -278,15 +278,8 @@ impl Object {
         if (&etag, &modified) != (&self.etag, &self.modified) {
             return Err(format!("{} is {etag} of {modified}, not {} of {}", self.key, self.etag, self.modified).into());
         }
-        is(&self.payload, &collect(answer.into_body()).await?).map_err(|why| format!("{}: {why}", self.key).into())
+        self.payload.is(&collect(answer.into_body()).await?).map_err(|why| format!("{}: {why}", self.key).into())
     }
-}
-
-fn is(payload: &Payload, found: &[u8]) -> Result<(), String> {
-    if found.len() as u64 != payload.len {
-        return Err(format!("{} bytes of {}", found.len(), payload.len));
-    }
-    payload.check(0, found).map_err(|differs| format!("differs at byte {}", differs.at))
 }
 
 /// A data folder in which a scene can begin.
@@ -355,7 +348,7 @@ impl Stage {
         }
         for (key, acknowledged) in late {
             match client.get(BUCKET, key, None).await {
-                Ok(answer) => is(&late_payload(key), &collect(answer.into_body()).await?)?,
+                Ok(answer) => late_payload(key).is(&collect(answer.into_body()).await?)?,
                 Err(error) if error.status() == Some(StatusCode::NOT_FOUND) && !acknowledged => {}
                 Err(error) => return Err(format!("{key}, acknowledged {acknowledged}: {error}").into()),
             }

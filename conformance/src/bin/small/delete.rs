@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use holdall_conformance::client::Client;
+use holdall_conformance::client::{Client, each};
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::command::Holdall;
 use holdall_conformance::gateway::Gateway;
@@ -14,7 +14,7 @@ use holdall_conformance::random::{Random, mix};
 use holdall_conformance::{Outcome, say};
 use tokio::task::JoinHandle;
 
-use super::{BUCKET, Objects, Options, each, read_each, stored};
+use super::{BUCKET, Objects, Options, read_each, stored};
 
 /// How long deletes may take to give their room back.
 const SETTLED: Duration = Duration::from_mins(10);
@@ -158,7 +158,7 @@ async fn write_and_read(mix: Mix, seed: u64, stop: Arc<AtomicBool>) -> Outcome<u
 }
 
 async fn delete_each(options: &Options, objects: &Objects, numbers: Vec<u64>) -> Outcome<()> {
-    each(options.clients, objects, Arc::new(numbers), |_, mut client: Client, number| async move {
+    each(options.clients, &objects.endpoint, objects, numbers, |_, mut client: Client, number| async move {
         client.delete(BUCKET, &Objects::key(number)).await?;
         Ok(client)
     })

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use holdall_conformance::client::{Client, Endpoint, Listing};
+use holdall_conformance::client::{Client, Endpoint, Listing, each};
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::gateway::{Gateway, Setup, cold_on};
 use holdall_conformance::payload::Payload;
@@ -97,39 +97,13 @@ impl Objects {
     async fn read(&self, client: &mut Client, number: u64) -> Outcome<()> {
         let answer = client.get(BUCKET, &Self::key(number), None).await?;
         let found = collect(answer.into_body()).await?;
-        let payload = self.payload(number);
-        if found.len() as u64 != payload.len || payload.check(0, &found).is_err() {
-            return Err(format!("{} reads other bytes", Self::key(number)).into());
-        }
-        Ok(())
+        let right = self.payload(number).is(&found);
+        right.map_err(|why| format!("{} reads other bytes: {why}", Self::key(number)).into())
     }
 
     fn bytes(&self, numbers: impl Iterator<Item = u64>) -> u64 {
         numbers.map(|number| self.size(number)).sum()
     }
-}
-
-/// Lets clients act on numbers side by side.
-async fn each<F, Done>(clients: u64, objects: &Objects, numbers: Arc<Vec<u64>>, act: F) -> Outcome<()>
-where
-    F: Fn(Objects, Client, u64) -> Done + Clone + Send + 'static,
-    Done: Future<Output = Outcome<Client>> + Send,
-{
-    let mut all = Vec::new();
-    for first in 0..clients as usize {
-        let (objects, numbers, act) = (objects.clone(), Arc::clone(&numbers), act.clone());
-        all.push(tokio::spawn(async move {
-            let mut client = Client::new(&objects.endpoint);
-            for number in numbers.iter().skip(first).step_by(clients as usize) {
-                client = act(objects.clone(), client, *number).await.map_err(|error| error.to_string())?;
-            }
-            Ok::<_, String>(())
-        }));
-    }
-    for one in all {
-        one.await??;
-    }
-    Ok(())
 }
 
 async fn run(options: Arc<Options>, seed: u64) -> Outcome<String> {
@@ -173,11 +147,11 @@ async fn load(options: &Options, objects: &Objects, gateway: &Gateway) -> Outcom
     let (mut done, mut said, data) = (0, Vec::new(), &gateway.setup.data);
     let marks = (0..).map(|power| 100_000 * 10u64.pow(power)).take_while(|mark| *mark < options.objects);
     for mark in marks.chain([options.objects]).collect::<Vec<u64>>() {
-        let (watch, numbers) = (Stopwatch::start(), Arc::new((done..mark).collect::<Vec<u64>>()));
+        let (watch, numbers) = (Stopwatch::start(), (done..mark).collect());
         let put = |objects: Objects, mut client: Client, number| async move {
             objects.put(&mut client, number).await.map(|()| client)
         };
-        each(options.clients, objects, numbers, put).await?;
+        each(options.clients, &objects.endpoint, objects, numbers, put).await?;
         let rate = (mark - done) as f64 / watch.elapsed().as_secs_f64();
         done = mark;
         let (get, list) = costs(objects, gateway.pid(), done).await?;
@@ -256,7 +230,7 @@ async fn read_some(objects: &Objects, count: u64) -> Outcome<()> {
 }
 
 async fn read_each(objects: &Objects, numbers: Vec<u64>) -> Outcome<()> {
-    each(8, objects, Arc::new(numbers), |objects: Objects, mut client: Client, number| async move {
+    each(8, &objects.endpoint, objects, numbers, |objects: Objects, mut client: Client, number| async move {
         objects.read(&mut client, number).await.map(|()| client)
     })
     .await

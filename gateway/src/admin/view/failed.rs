@@ -1,6 +1,6 @@
 //! What did not move.
 
-use holdall_namespace::job::FailedMove;
+use holdall_namespace::job::{FailedMove, MoveInfo};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -9,18 +9,9 @@ use super::time;
 /// A move that failed, and is tried again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedView {
-    /// The extent.
-    pub extent: String,
-    /// The bucket of the object that the bytes were first written for, where that was read.
-    pub bucket: Option<String>,
-    /// Its key.
-    pub key: Option<String>,
-    /// From which silo.
-    pub from: String,
-    /// To which one; the same where it was only to be given up there.
-    pub to: String,
-    /// Its bytes.
-    pub bytes: u64,
+    /// What was to move; its object is named where that was read.
+    #[serde(flatten)]
+    pub moving: MoveInfo,
     /// The job; 0 is none: it moves by itself.
     pub job: u64,
     /// How often it was tried.
@@ -35,7 +26,7 @@ pub struct FailedView {
 
 impl From<FailedMove> for FailedView {
     fn from(failed: FailedMove) -> Self {
-        let FailedMove { extent, bucket, key, from, to, bytes, job, tries, reason, first, last } = failed;
-        Self { extent, bucket, key, from, to, bytes, job, tries, reason, first: time(first), last: time(last) }
+        let FailedMove { moving, job, tries, reason, first, last } = failed;
+        Self { moving, job, tries, reason, first: time(first), last: time(last) }
     }
 }

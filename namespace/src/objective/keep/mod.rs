@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::judge::incarnation_of;
-use super::{Moving, Outlook, Scope, What};
+use super::{Judge, Moving, Outlook, Scope, What};
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
 use crate::engine::Key;
@@ -244,19 +244,25 @@ impl Core {
         if objects.is_empty() {
             return;
         }
-        if let Err(error) = self.protect(urgent, &objects).await {
+        let some = objects.iter().cloned().collect();
+        if let Err(error) = self.protect(urgent, |judge| Walk::some(judge, some)).await {
             tracing::warn!(%error, "objects that changed were not compared with objectives");
         }
         self.keeping.later(objects);
     }
 
-    async fn protect(self: &Arc<Self>, urgent: &StandingJob, objects: &BTreeSet<Key>) -> Result<(), OrderError> {
-        let judge = self.objectives(&Scope::default()).await?;
-        if judge.rules.may_be_urgent() {
-            let mut walk = Walk::some(judge, objects.iter().cloned().collect()).urgent();
-            urgent.carry_out(self, &mut walk).await?;
+    /// Takes the steps that cannot wait of a walk that a judge makes; false where something was declared meanwhile.
+    async fn protect(
+        self: &Arc<Self>,
+        urgent: &StandingJob,
+        walk: impl FnOnce(Judge) -> Walk,
+    ) -> Result<bool, OrderError> {
+        if !self.inventory().protects() {
+            return Ok(true);
         }
-        Ok(())
+        let mut walk = walk(self.objectives(&Scope::default()).await?).urgent();
+        urgent.carry_out(self, &mut walk).await?;
+        Ok(!walk.is_outdated())
     }
 
     async fn compare_changed_forever(self: &Arc<Self>, standing: &StandingJob) {
@@ -307,7 +313,7 @@ impl Core {
             self.compare_changed(&standing, &mut Again::default()).await;
             return Ok(false);
         }
-        self.protect_all(&standing).await?;
+        self.protect(&standing, Walk::all).await?;
         Ok(self.compare_all(&standing).await? == Some(Came::ToRest))
     }
 
@@ -334,8 +340,9 @@ impl Core {
             if !due.is(began, revision, too_many || fuller) {
                 continue;
             }
+            // After a change of what is declared: a silo may be lost.
             if protected != Some(revision) {
-                match self.protect_all(urgent).await {
+                match self.protect(urgent, Walk::all).await {
                     Ok(true) => protected = Some(revision),
                     // Something was declared meanwhile.
                     Ok(false) => continue,
@@ -374,17 +381,6 @@ impl Core {
             }
         }
         Ok(fuller)
-    }
-
-    /// After a change of what is declared: a silo may be lost. False where something was declared meanwhile.
-    async fn protect_all(self: &Arc<Self>, urgent: &StandingJob) -> Result<bool, OrderError> {
-        let judge = self.objectives(&Scope::default()).await?;
-        if !judge.rules.may_be_urgent() {
-            return Ok(true);
-        }
-        let mut walk = Walk::all(judge).urgent();
-        urgent.carry_out(self, &mut walk).await?;
-        Ok(!walk.is_outdated())
     }
 
     /// None where something was declared meanwhile.
