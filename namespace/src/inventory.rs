@@ -31,7 +31,7 @@ use crate::limits::{FAILURES_UNTIL_DOWN, SILENCE, SILO_CHECK};
 use crate::meet::{Connected, claim, connect_declared};
 use crate::mover::SiloPace;
 use crate::namespace::{Core, Namespace, OpenError, Options};
-use crate::objective::{Objectives, Rules, Scope};
+use crate::objective::{Learnt, Objectives, Rules, Scope};
 use crate::placement::Candidate;
 use crate::price::{Money, Price, PriceCard, Reads};
 use crate::stats::Stats;
@@ -352,6 +352,8 @@ pub struct Inventory {
     pub switches: Vec<Switch>,
     /// The objectives in force, for what is written; made when they are first asked.
     placing: OnceLock<Rules>,
+    /// What was learnt of how objects are used; the same in all inventories of a gateway.
+    pub(crate) learnt: Arc<Learnt>,
 }
 
 impl Inventory {
@@ -381,8 +383,8 @@ impl Inventory {
         let (write, bucket_write) = load_policies(engine).await?;
         let (objectives, unread) = load_objectives(engine).await?;
         let (roots, switches) = (load_roots(engine).await?, crate::switch::load(engine).await?);
-        let placing = OnceLock::new();
-        Ok(Self { revision, silos, write, bucket_write, objectives, unread, roots, switches, placing })
+        let (placing, learnt) = (OnceLock::new(), Arc::clone(&before.learnt));
+        Ok(Self { revision, silos, write, bucket_write, objectives, unread, roots, switches, placing, learnt })
     }
 
     /// By name.

@@ -106,6 +106,7 @@ fn routes() -> Vec<Route> {
         route("GET", "/v1/outlook", "outlook", get(objectives::outlook)),
         route("POST", "/v1/outlook/{name}", "outlook.with", post(objectives::outlook_with)),
         route("GET", "/v1/why", "why", get(objectives::why)),
+        route("GET", "/v1/savings", "savings", get(objectives::savings)),
         route("POST", "/v1/plan", "plan", post(jobs::plan)),
         route("GET", "/v1/job", "job.list", get(jobs::list)),
         route("POST", "/v1/job", "job.start", post(jobs::start)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use holdall_namespace::inventory::Declared;
-use holdall_namespace::objective::{Effective, Objective, Outlook, Scope, Why};
+use holdall_namespace::objective::{Effective, Objective, Outlook, Savings, Scope, Why};
 use http::StatusCode;
 use serde::Deserialize;
 
@@ -74,6 +74,10 @@ pub(super) async fn outlook_with(
     Sent(objective): Sent<Objective>,
 ) -> Result<Json<Outlook>, Problem> {
     Ok(Json(admin.state.namespace.outlook(&about.on, Some((&name, &objective))).await?))
+}
+
+pub(super) async fn savings(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<Savings>>, Problem> {
+    Ok(Json(admin.state.namespace.savings().await?))
 }
 
 pub(super) async fn why(State(admin): State<Arc<Admin>>, Asked(which): Asked<Which>) -> Result<Json<Why>, Problem> {

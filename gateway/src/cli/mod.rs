@@ -41,6 +41,7 @@ mod place;
 mod price;
 mod progress;
 mod restore;
+mod savings;
 mod scrub;
 pub(crate) mod serve;
 mod silo;
@@ -133,6 +134,8 @@ pub enum Command {
     Switch(switch::Command),
     /// Show which objectives are about an object, what they would do with it, and what it costs here and elsewhere.
     Why(objective::WhyArgs),
+    /// Show, by month, what was paid for what Holdall chose (`objective set --auto`), and what fixed rules would have cost.
+    Savings,
     /// Replay a trace: what placement that learns would have cost, what fixed rules, and what was possible. Asks no gateway.
     Simulate(simulate::Simulate),
     /// Read what silos hold, past caches, and make good from other copies what is damaged or missing.
@@ -252,6 +255,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Align(command) => place::align(&context, command).await,
         Command::Switch(command) => switch::run(&context, command).await,
         Command::Why(command) => objective::why(&context, &command).await,
+        Command::Savings => savings::run(&context).await,
         Command::Simulate(command) => simulate::run(&context, &command),
         Command::Scrub(command) => scrub::run(&context, command).await,
         Command::Job(command) => job::run(&context, command).await,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use holdall_namespace::objective::{Ack, Cost, Effective, Objective, Outlook, Scope, What, Why, WhyCame, WhyLater};
+use holdall_namespace::objective::{
+    Ack, Auto, Cost, Effective, Objective, Outlook, Scope, What, Why, WhyAuto, WhyCame, WhyLater,
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
@@ -25,6 +27,14 @@ pub enum Command {
     },
     /// Declare an objective, or declare it anew. What is elsewhere then moves: `--dry-run` says what.
     Set(Box<Set>),
+    /// Let objectives choose by what they learnt, or leave everything where it is.
+    Auto {
+        /// `on` or `off`.
+        #[arg(value_name = "on|off")]
+        auto: Auto,
+        /// Their names; all that choose (`--auto`) where nothing is said.
+        names: Vec<String>,
+    },
     /// Pause an objective: it counts for nothing but plans.
     Pause {
         /// Its name.
@@ -110,6 +120,20 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
             }
             show(context, applied)?;
             tell(outlook)
+        }
+        Command::Auto { auto, names } => {
+            let all: Vec<Effective> = admin.get("/v1/objective?on=s3://").await?;
+            let meant = |one: &Effective| {
+                if names.is_empty() { one.objective.auto.is_some() } else { names.contains(&one.name) }
+            };
+            for Effective { name, objective, .. } in all.into_iter().filter(meant) {
+                let wish = Objective { auto: Some(auto), ..objective };
+                let _: Applied = admin.put(&format!("/v1/objective/{}?dry_run=false", encode(&name)), &wish).await?;
+                let then =
+                    if auto == Auto::On { "chooses where its objects are" } else { "leaves everything where it is" };
+                print::line(format!("objective `{name}` {then}"))?;
+            }
+            Ok(())
         }
         Command::Pause { name } => {
             let _: Objective = admin.act(&format!("/v1/objective/{}/pause", encode(&name))).await?;
@@ -252,6 +276,7 @@ fn sentences(why: &Why) -> Vec<String> {
         let (week, month, share) = (heat.reads_7_days, heat.reads_30_days, heat.share * 100.0);
         lines.push(format!("last read {last}; {week} times in 7 days, {month} in 30, {share:.0} % of it each time"));
     }
+    lines.extend(why.auto.iter().flat_map(learnt));
     for extent in &why.extents {
         let then = [
             extent.moves_to.as_ref().map(|to| format!("would move to {to}")),
@@ -270,6 +295,28 @@ fn sentences(why: &Why) -> Vec<String> {
         format!("if nobody reads or writes it, it would {to} (from {from}) within {days} days, for {objective}")
     }));
     lines.extend(price::of_object(&why.alternatives));
+    lines
+}
+
+/// The numbers that decided.
+fn learnt(auto: &WhyAuto) -> Vec<String> {
+    let costs: Vec<String> = auto.costs.iter().map(|(silo, cost)| format!("{cost:.3e} on {silo}")).collect();
+    let (chance, often, uses) = (auto.chance * 100.0, auto.often, auto.uses);
+    let mut lines = vec![
+        format!(
+            "expected to cost least on {}, by the rule `{}`: from now on, in {}, {}",
+            auto.best,
+            auto.rule,
+            auto.currency,
+            costs.join(", ")
+        ),
+        format!(
+            "used tomorrow with a chance of {chance:.1} %, {often:.2} times that of others idle for as long; {uses:.0} uses of its like were seen"
+        ),
+    ];
+    let turn = |(times, silo): &(f64, String)| format!("used {times} times as often, it should be on {silo}");
+    lines.extend(auto.turns.iter().map(turn));
+    lines.extend(auto.stays.as_ref().map(|reason| format!("it stays where it is: {reason}")));
     lines
 }
 

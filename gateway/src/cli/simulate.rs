@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use holdall_namespace::learn::{Auto, Place};
+use holdall_namespace::learn::{Asked, Auto, Place};
 use holdall_namespace::price::Rate;
 use holdall_namespace::simulate::synthetic;
 use holdall_namespace::simulate::trace::{Known, day_of, read};
@@ -51,6 +51,9 @@ pub struct Simulate {
     /// Seconds that count as a day, where times are in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(1..))]
     day: u32,
+    /// Moves ask what those of a gateway do: two requests, all bytes whatever was read on that day, and copies are read back.
+    #[arg(long, conflicts_with = "table")]
+    as_gateway: bool,
     /// Another made-up company.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -87,7 +90,11 @@ pub(super) fn run(context: &Context, command: &Simulate) -> Result<(), Failure> 
         return table(context, command);
     }
     let Some(path) = &command.silos else { return Err(Failure::misuse("`--silos` is missing")) };
-    let places = silos(path)?;
+    let mut places = silos(path)?;
+    if command.as_gateway {
+        let asked = Asked { requests: 1, again: true, read_back: true };
+        places.iter_mut().for_each(|place| place.asked = asked);
+    }
     let report = simulate(command, command.trace.first().map(PathBuf::as_path), places)?;
     if let Some(path) = &command.chart {
         std::fs::write(path, svg(&report)).map_err(|error| cannot("write", path, &error))?;
@@ -111,7 +118,7 @@ fn silos(path: &Path) -> Result<Vec<Place>, Failure> {
         let price = price.and_then(PriceFile::declared);
         let price = price.ok_or_else(|| Failure::misuse(format!("silo `{name}` has no `price`")))?;
         let card = price.card().map_err(|error| Failure::misuse(format!("silo `{name}`: {error}")))?;
-        Ok(Place { name, card, latency, auto })
+        Ok(Place { name, card, latency, auto, asked: Asked::default() })
     };
     let places: Vec<Place> = file.silo.into_iter().map(place).collect::<Result<_, Failure>>()?;
     if places.is_empty() {

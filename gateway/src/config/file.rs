@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use holdall_namespace::inventory::{Access, CredentialsFrom, Declared, DeclaredSilo, Rates, WritePolicy, WriteTarget};
 use holdall_namespace::name::BucketName;
-use holdall_namespace::objective::{Ack, Fill, Hours, Objective, Scope, Selector};
+use holdall_namespace::objective::{Ack, Auto, Days, Fill, Hours, Objective, Scope, Selector, Share};
 use holdall_namespace::price::Money;
 use jiff::{SpanRelativeTo, Timestamp};
 use serde::{Deserialize, Deserializer, de};
@@ -243,6 +243,16 @@ pub struct ObjectiveFile {
     /// It counts until then.
     #[arg(long, value_name = "TIME")]
     pub not_after: Option<Timestamp>,
+    /// Of the silos of `--place`, or of all that have prices, let Holdall choose the one that is expected to cost least; `off`: everything
+    /// stays where it is.
+    #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true, default_missing_value = "on")]
+    pub auto: Option<Auto>,
+    /// What came by that stays so many days at least: 7d.
+    #[arg(long, value_name = "DAYS", requires = "auto")]
+    pub stay: Option<Days>,
+    /// At most so much of what it is about moves by that in a day: 10%.
+    #[arg(long, value_name = "SHARE", requires = "auto")]
+    pub daily: Option<Share>,
     /// Move the coldest off a silo of `--place` onto the next ones once it is fuller than the second level, until it is at the
     /// first: 70%..85%, 700GiB..850GiB.
     #[arg(long, value_name = "LOW..HIGH", requires = "place")]
@@ -446,6 +456,7 @@ impl From<ObjectiveFile> for Objective {
     fn from(file: ObjectiveFile) -> Self {
         let ObjectiveFile { on, when, place, copies, apart, ack, keep, never, .. } = file;
         let ObjectiveFile { hours, not_before, not_after, fill, copy_on_read, first, paused, .. } = file;
+        let (auto, stay, daily) = (file.auto, file.stay, file.daily);
         let max = file.max.map(|max| max.0);
         Self {
             on,
@@ -459,6 +470,9 @@ impl From<ObjectiveFile> for Objective {
             hours,
             not_before,
             not_after,
+            auto,
+            stay,
+            daily,
             fill,
             copy_on_read,
             max,

@@ -1,6 +1,8 @@
 //! Heat: how often and how lately an object is read. Of a key, whichever version is current: a report that is written anew
 //! each night is as warm as before. An estimate: what was read in the last seconds before a crash is not in it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::UnixMs;
 
 mod tally;
@@ -19,7 +21,7 @@ const PERIODS: usize = 9;
 pub const BYTES: usize = 4 + 1 + DAYS + 2 * PERIODS;
 
 /// What is known of an object's reads. Days and periods of 30 days are those of the epoch (UTC).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heat {
     /// The minute of the last read.
     last: u32,
@@ -125,6 +127,34 @@ impl Heat {
         self.days[1..].iter().filter(|count| **count > 0).count()
     }
 
+    /// The day since 1970 that it was last read on.
+    pub fn day(&self) -> i64 {
+        self.last_read().div_euclid(DAY)
+    }
+
+    /// Reads on a day: of the day of the last one and the seven before it.
+    pub fn reads_on(&self, day: i64) -> u32 {
+        usize::try_from(self.day() - day).ok().and_then(|at| self.days.get(at)).map_or(0, |count| u32::from(*count))
+    }
+
+    /// As it was at the end of a day with reads: one of the day of the last one and the seven before it. None of another day.
+    pub fn until(mut self, day: i64) -> Option<Self> {
+        if self.reads_on(day) == 0 {
+            return None;
+        }
+        let (last, later) = (self.day(), (self.day() - day) as usize);
+        for (at, count) in self.days[..later].iter().enumerate() {
+            let period = (last / PERIOD - (last - at as i64) / PERIOD) as usize;
+            self.periods[period] = self.periods[period].saturating_sub(u16::from(*count));
+        }
+        young(&mut self.days, later);
+        young(&mut self.periods, (last / PERIOD - day / PERIOD) as usize);
+        if later > 0 {
+            self.last = u32::try_from(((day + 1) * DAY - MINUTE) / MINUTE).unwrap_or(u32::MAX);
+        }
+        Some(self)
+    }
+
     /// As a row has it.
     pub fn to_bytes(&self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
@@ -167,6 +197,13 @@ fn age<T: Copy + Default>(counts: &mut [T], by: i64) {
     counts[..by].fill(T::default());
 }
 
+/// As many days or periods ago; what was before is not known.
+fn young<T: Copy + Default>(counts: &mut [T], by: usize) {
+    let by = by.min(counts.len());
+    counts[..by].fill(T::default());
+    counts.rotate_left(by);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +229,17 @@ mod tests {
         assert_eq!(heat.reads(DAY * 3, now + 40 * DAY), 0);
         assert_eq!(heat.reads(DAY * 60, now + 40 * DAY), 4);
         assert_eq!(heat.reads(DAY * 30, now + 300 * DAY), 0);
+    }
+
+    #[test]
+    fn it_is_known_as_it_was_at_the_end_of_a_day() {
+        let noon = 599 * DAY + 12 * HOUR;
+        let then = Heat::of(at(noon)).after(at(noon + 2 * DAY));
+        let now = then.after(at(noon + 3 * DAY)).after(at(noon + 5 * DAY));
+        let until = now.until(601).unwrap();
+        assert_eq!((until.day(), until.days, until.periods), (601, then.days, then.periods));
+        assert_eq!((now.reads_on(601), now.reads_on(603), now.reads_on(604), now.reads_on(605)), (1, 0, 1, 0));
+        assert_eq!((now.until(604).unwrap(), now.until(603), now.until(700)), (now, None, None));
     }
 
     #[test]

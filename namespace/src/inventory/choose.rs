@@ -89,7 +89,10 @@ impl Inventory {
     pub(crate) fn candidates(&self, subject: &Subject<'_>) -> Result<Chosen<'_>, Fault> {
         let (policy, size) = (self.policy(subject.bucket), subject.size);
         let rules = self.placing(subject.bucket, subject.key)?;
-        let wanted = rules.map(|rules| rules.wanted(&rules.conditions(subject))).unwrap_or_default();
+        let mut wanted = rules.map(|rules| rules.wanted(&rules.conditions(subject))).unwrap_or_default();
+        if let Some(rule) = rules.zip(wanted.by).map(|(rules, by)| &rules.all()[by]) {
+            self.learnt.order(rule, subject, &mut wanted.on);
+        }
         let needs = rules.map(|rules| rules.need_of(subject.bucket, subject.key)).unwrap_or_default();
         let unsure = needs.heat || needs.labels;
         let allowed = self.silos.values().filter(|open| !wanted.never.contains_key(&open.id));

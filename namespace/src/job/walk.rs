@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::job::{BY_ITSELF, OBJECTIVES, Order, OrderError, PlanSummary, ReplicaInfo};
 use crate::limits::MAX_FORBIDDEN;
 use crate::namespace::Core;
-use crate::objective::{Filled, Judge, Outlook, Rules as Wishes, Scope, Told, Undo, Way};
+use crate::objective::{Filled, Judge, Lessons, Outlook, Rules as Wishes, Scope, Told, Undo, Way};
 use crate::plan::{Wish, plan};
 use crate::scrub::Done;
 use crate::table::extents::{ExtentRow, extent, read_extent};
@@ -92,6 +92,8 @@ struct Judging {
     beside: bool,
     /// and measures what silos are filled with,
     measures: Option<Filled>,
+    /// and is learnt from,
+    lessons: Option<Lessons>,
     /// and takes these steps.
     steps: Which,
     outdated: bool,
@@ -100,7 +102,16 @@ struct Judging {
 impl Judging {
     fn by(judge: Judge, fickle: bool, beside: bool) -> Self {
         let judge = if beside { judge.keeping_hours() } else { judge };
-        Self { judge, told: Told::default(), fickle, beside, measures: None, steps: Which::All, outdated: false }
+        Self {
+            judge,
+            told: Told::default(),
+            fickle,
+            beside,
+            measures: None,
+            lessons: None,
+            steps: Which::All,
+            outdated: false,
+        }
     }
 
     fn over(self) -> Over {
@@ -143,7 +154,8 @@ impl Walk {
     /// not know.
     pub(crate) fn all(judge: Judge) -> Self {
         let (ranges, measures) = (judge.ranges(), Some(Filled::default()));
-        let judging = Judging { measures, ..Judging::by(judge, true, true) };
+        let lessons = Some(Lessons::due(&judge)).filter(|lessons| !lessons.is_empty());
+        let judging = Judging { measures, lessons, ..Judging::by(judge, true, true) };
         Self::over(Rows::Ranges(ranges), judging.over())
     }
 
@@ -157,7 +169,7 @@ impl Walk {
     pub(crate) fn urgent(mut self) -> Self {
         if let Over::Judged(judging) = &mut self.over {
             judging.steps = Which::Urgent;
-            judging.measures = None;
+            (judging.measures, judging.lessons) = (None, None);
         }
         self
     }
@@ -196,6 +208,13 @@ impl Walk {
     pub(crate) fn filled(&self) -> Option<(&Wishes, &Filled)> {
         let judging = self.judging().filter(|judging| !judging.outdated)?;
         Some((&judging.judge.rules, judging.measures.as_ref()?))
+    }
+
+    /// What is to be learnt of objects, and by whom they were judged; none where they were not all looked at.
+    pub(crate) fn take_lessons(&mut self) -> Option<(&Judge, Lessons)> {
+        let Over::Judged(judging) = &mut self.over else { return None };
+        let lessons = judging.lessons.take().filter(|_| !judging.outdated)?;
+        Some((&judging.judge, lessons))
     }
 
     /// What was said of the objects; none where nobody judged them all.
@@ -272,6 +291,7 @@ impl Walk {
                     judged.judge.leave_what_can_wait(&mut objects);
                 }
                 if judged.beside {
+                    core.keep_share(&judged.judge, &mut objects).await?;
                     core.set_aside(&judged.judge, &mut objects).await?;
                 }
                 let rules = judged.judge.rules.all();
@@ -280,6 +300,9 @@ impl Walk {
                     judged.told.add(&object);
                     if let Some(filled) = &mut judged.measures {
                         filled.add(&judged.judge, &object);
+                    }
+                    if let Some(lessons) = &mut judged.lessons {
+                        lessons.add(&object);
                     }
                     found.extend(object.extents.into_iter().map(|judged| Found {
                         id: judged.id,

@@ -17,7 +17,7 @@ const TRUST: f64 = 8.0;
 pub(super) const DEPTH: usize = 3;
 
 /// The groups of a key, by hash, the coarser first: its first prefix, its second one, and what its name ends with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Groups(pub [u64; DEPTH]);
 
 /// What was seen by what was expected.
@@ -139,6 +139,13 @@ impl Pace {
         }
         self.groups.retain(|_, uses| uses.seen + uses.expected + uses.open > 0.01);
         self.objects.retain(|_, uses| uses.seen > 0.01);
+    }
+
+    /// Uses that were seen in the smallest group of an object that is known.
+    pub(super) fn known(&self, thing: &Thing<'_>) -> f64 {
+        let own = self.objects.get(&thing.id);
+        let groups = Self::groups(thing).into_iter().rev().find_map(|group| self.groups.get(&group));
+        [own, groups].into_iter().flatten().map(|uses| uses.seen).fold(0.0, f64::max)
     }
 
     /// How an object is read, where so many uses were expected since its last one.

@@ -26,14 +26,21 @@ struct Account {
     uses: f64,
 }
 
-/// All of it.
+/// All of it. Beside what each rule would have done it has what was done: last among costs and stays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Ledger {
     experts: Vec<Expert>,
     accounts: BTreeMap<u64, Account>,
+    /// Costs by month, of all,
+    months: BTreeMap<i32, Vec<f64>>,
+    /// of which one on the ledger stands for so many.
+    pub(super) weight: f64,
     #[serde(with = "in_order")]
     shadows: HashMap<u64, Vec<Stay>>,
 }
+
+/// Months that are kept.
+const MONTHS: usize = 36;
 
 /// Rules on the ledger.
 const MAX_EXPERTS: usize = 64;
@@ -43,15 +50,18 @@ const ALL: u64 = 0;
 
 impl Ledger {
     pub(super) fn new(places: usize) -> Self {
-        Self { experts: Expert::all(places), accounts: BTreeMap::new(), shadows: HashMap::new() }
+        let (accounts, months, shadows) = (BTreeMap::new(), BTreeMap::new(), HashMap::new());
+        Self { experts: Expert::all(places), accounts, months, weight: 1.0, shadows }
     }
 
     fn groups(groups: Groups) -> [u64; DEPTH + 1] {
         [ALL, groups.0[0], groups.0[1], groups.0[2]]
     }
 
-    fn charge(&mut self, groups: Groups, costs: &[f64], uses: f64) {
-        let count = self.experts.len();
+    fn charge(&mut self, groups: Groups, day: i32, costs: &[f64], uses: f64) {
+        let count = self.experts.len() + 1;
+        let month = self.months.entry(month_of(day)).or_insert_with(|| vec![0.0; count]);
+        month.iter_mut().zip(costs).for_each(|(sum, cost)| *sum += cost * self.weight);
         for group in Self::groups(groups) {
             if self.accounts.len() >= MAX_GROUPS && !self.accounts.contains_key(&group) {
                 return;
@@ -63,24 +73,59 @@ impl Ledger {
         }
     }
 
-    /// An object came. One in place of another has the shadows of that.
-    pub(super) fn born(&mut self, policy: &Policy, thing: &Thing<'_>) {
-        if self.shadows.len() >= SAMPLE && !self.shadows.contains_key(&thing.id) {
-            return;
-        }
-        let begin = |expert: &Expert| Stay::begin(&policy.tariffs, expert.first(policy, thing), thing.day);
-        let (stays, costs): (Vec<_>, Vec<_>) = self.experts.iter().map(begin).unzip();
-        let costs: Vec<f64> = costs.iter().map(Cost::total).collect();
-        self.shadows.insert(thing.id, stays);
-        self.charge(thing.groups, &costs, 0.0);
+    fn is_full(&self, id: u64) -> bool {
+        self.shadows.len() >= SAMPLE && !self.shadows.contains_key(&id)
     }
 
-    /// Changes an object's shadows, at a cost.
-    fn each(&mut self, thing: &Thing<'_>, uses: f64, change: impl Fn(Expert, &mut Stay) -> Cost) {
+    /// An object came, and was written to a place. One in place of another has the shadows of that.
+    pub(super) fn born(&mut self, policy: &Policy, thing: &Thing<'_>, done: usize) {
+        if self.is_full(thing.id) {
+            return;
+        }
+        let places = self.experts.iter().map(|expert| expert.first(policy, thing)).chain([done]);
+        let begin = |place| Stay::begin(&policy.tariffs, place, thing.day);
+        let (stays, costs): (Vec<_>, Vec<_>) = places.map(begin).unzip();
+        let costs: Vec<f64> = costs.iter().map(Cost::total).collect();
+        self.shadows.insert(thing.id, stays);
+        self.charge(thing.groups, thing.day, &costs, 0.0);
+    }
+
+    /// An object was there before all of this: every rule begins where it is.
+    pub(super) fn found(&mut self, thing: &Thing<'_>, place: usize) {
+        if !self.is_full(thing.id) {
+            self.shadows.insert(thing.id, vec![Stay::held(place, thing.day); self.experts.len() + 1]);
+        }
+    }
+
+    /// Where an object was seen to be.
+    pub(super) fn done(&self, id: u64) -> Option<Stay> {
+        self.shadows.get(&id).and_then(|stays| stays.last()).copied()
+    }
+
+    /// It is no more among those that are looked at.
+    pub(super) fn drop(&mut self, id: u64) {
+        self.shadows.remove(&id);
+    }
+
+    /// It was moved at the end of a day.
+    pub(super) fn moved(&mut self, policy: &Policy, thing: &Thing<'_>, to: usize, unread: Option<u64>) {
+        let tariffs = &policy.tariffs;
+        self.each(thing, 0.0, |expert, stay| {
+            if expert.is_some() {
+                return Cost::default();
+            }
+            let mut cost = stay.hold(tariffs, thing.size, thing.used(), thing.day);
+            cost += stay.go(tariffs, thing.size, to, thing.day, unread.unwrap_or(thing.size));
+            cost
+        });
+    }
+
+    /// Changes an object's shadows, at a cost; no expert did what was done.
+    fn each(&mut self, thing: &Thing<'_>, uses: f64, change: impl Fn(Option<Expert>, &mut Stay) -> Cost) {
         let Some(stays) = self.shadows.get_mut(&thing.id) else { return };
-        let costs = self.experts.iter().zip(stays).map(|(expert, stay)| change(*expert, stay).total());
-        let costs: Vec<f64> = costs.collect();
-        self.charge(thing.groups, &costs, uses);
+        let experts = self.experts.iter().copied().map(Some).chain([None]);
+        let costs: Vec<f64> = experts.zip(stays).map(|(expert, stay)| change(expert, stay).total()).collect();
+        self.charge(thing.groups, thing.day, &costs, uses);
     }
 
     /// It was read today, or is looked at.
@@ -97,7 +142,7 @@ impl Ledger {
     pub(super) fn look(&mut self, policy: &Policy, thing: &Thing<'_>, unread: Option<u64>) {
         self.each(thing, 0.0, |expert, stay| {
             let mut cost = stay.hold(&policy.tariffs, thing.size, thing.used(), thing.day);
-            let to = expert.wants(policy, thing, stay, unread);
+            let to = expert.map_or(stay.place, |expert| expert.wants(policy, thing, stay, unread));
             if to != stay.place {
                 cost += stay.go(&policy.tariffs, thing.size, to, thing.day, unread.unwrap_or(thing.size));
             }
@@ -123,6 +168,17 @@ impl Ledger {
             account.uses *= kept;
         }
         self.accounts.retain(|group, account| *group == ALL || account.uses > 0.01);
+        while self.months.len() > MONTHS {
+            self.months.pop_first();
+        }
+    }
+
+    /// Costs by rule and of what was done, by month.
+    pub(super) fn months(&self) -> impl Iterator<Item = (i32, impl Iterator<Item = (Option<Expert>, f64)>)> {
+        self.months.iter().map(|(month, costs)| {
+            let experts = self.experts.iter().copied().map(Some).chain([None]);
+            (*month, experts.zip(costs.iter().copied()))
+        })
     }
 
     /// The rule that is followed for a group: what costs least in it, where little is known in the one that it lies in.
@@ -144,6 +200,12 @@ impl Ledger {
         let all = self.accounts.get(&ALL);
         self.experts.iter().copied().zip(all.into_iter().flat_map(|all| all.costs.iter().copied())).collect()
     }
+}
+
+/// Months since the beginning of our era, of a day since 1970.
+fn month_of(day: i32) -> i32 {
+    let date = jiff::civil::date(1970, 1, 1).saturating_add(jiff::Span::new().days(day.clamp(0, 1_000_000)));
+    i32::from(date.year()) * 12 + i32::from(date.month()) - 1
 }
 
 /// The same ledger is written down as the same bytes.

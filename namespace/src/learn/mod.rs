@@ -9,7 +9,9 @@ use crate::heat::{DAY, Heat};
 
 mod book;
 mod chain;
+mod diary;
 mod expert;
+mod forecast;
 mod group;
 mod ledger;
 mod policy;
@@ -19,15 +21,18 @@ mod tariff;
 mod value;
 
 pub use chain::Used;
+pub use diary::{Lesson, Seen};
 pub use expert::Expert;
 pub use group::Groups;
 pub use policy::Policy;
 pub use state::next_look;
 pub use stay::{Cost, Stay};
-pub use tariff::{Auto, Idle, Place, Tariff};
+pub use tariff::{Asked, Auto, Idle, Place, Tariff};
 
 use book::Book;
 use chain::Chain;
+use diary::Diary;
+use forecast::Forecast;
 use group::Pace;
 use ledger::Ledger;
 
@@ -74,6 +79,8 @@ pub struct Decision {
     pub often: f64,
     /// and how many times as much a use reads.
     pub much: f64,
+    /// Uses of objects like it that were seen: how much is known of it.
+    pub uses: f64,
 }
 
 /// What was learnt.
@@ -83,6 +90,8 @@ pub struct Learner {
     book: Book,
     pace: Pace,
     ledger: Ledger,
+    diary: Diary,
+    forecast: Forecast,
     policy: Policy,
     /// The days of the first census, of the last one, and of the last one whose chances were made use of.
     begun: i32,
@@ -96,9 +105,24 @@ struct Stored {
     chain: Chain,
     book: Book,
     pace: Pace,
-    ledger: Ledger,
+    diary: Diary,
+    forecast: Forecast,
     begun: i32,
     census: i32,
+    /// The places that the ledger is about.
+    places: Vec<String>,
+    ledger: Ledger,
+}
+
+/// What a rule cost, or would have, by month.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Month {
+    /// `2026-11`.
+    pub month: String,
+    /// What was paid, for what there is at places that are learnt about.
+    pub paid: f64,
+    /// What each rule would have cost.
+    pub rules: Vec<(String, f64)>,
 }
 
 impl Thing<'_> {
@@ -117,11 +141,13 @@ impl Thing<'_> {
 impl Learner {
     /// Knows nothing yet.
     pub fn new(places: Vec<Place>) -> Self {
+        let (book, diary, forecast) = (Book::default(), Diary::default(), Forecast::default());
         let (chain, pace) = (Chain::default(), Pace::default());
         let ledger = Ledger::new(places.len());
         let open = vec![true; places.len()];
         let policy = Policy::new(places, open, chain.chances(), pace.clone(), None);
-        Self { chain, book: Book::default(), pace, ledger, policy, begun: i32::MIN, census: i32::MIN, solved: i32::MIN }
+        let (begun, census, solved) = (i32::MIN, i32::MIN, i32::MIN);
+        Self { chain, book, pace, ledger, diary, forecast, policy, begun, census, solved }
     }
 
     /// What deciding goes by until the next census.
@@ -141,8 +167,9 @@ impl Learner {
 
     /// Where a new object is to be written; it is noted.
     pub fn born(&mut self, thing: &Thing<'_>) -> usize {
-        self.ledger.born(&self.policy, thing);
-        self.ledger.followed(thing.groups).first(&self.policy, thing)
+        let place = self.ledger.followed(thing.groups).first(&self.policy, thing);
+        self.ledger.born(&self.policy, thing, place);
+        place
     }
 
     /// A new object was read so on its first day.
@@ -190,7 +217,73 @@ impl Learner {
     /// bytes were not read today; none if it was not read.
     pub fn decide(&mut self, thing: &Thing<'_>, stay: &Stay, unread: Option<u64>) -> usize {
         self.ledger.look(&self.policy, thing, unread);
-        self.ledger.followed(thing.groups).wants(&self.policy, thing, stay, unread)
+        let place = self.ledger.followed(thing.groups).wants(&self.policy, thing, stay, unread);
+        if place != stay.place {
+            self.ledger.moved(&self.policy, thing, place, unread);
+        }
+        place
+    }
+
+    /// Where an object should be that is at a place, or at none that is learnt about, and may be at some of them: the best first; and
+    /// why.
+    pub fn choose(
+        &self,
+        thing: &Thing<'_>,
+        stay: Option<&Stay>,
+        may: impl Fn(usize) -> bool,
+    ) -> (Vec<usize>, Decision) {
+        let read = thing.heat.is_some_and(|heat| heat.day() == i64::from(thing.day));
+        let unread = read.then_some(thing.size);
+        let decision = match stay {
+            Some(stay) => self.explain(thing, stay, unread),
+            None => self.explain_new(thing),
+        };
+        (self.in_order(&decision, may), decision)
+    }
+
+    /// The same of one that is about to be written.
+    pub fn first(&self, thing: &Thing<'_>, may: impl Fn(usize) -> bool) -> Vec<usize> {
+        self.in_order(&self.explain_new(thing), may)
+    }
+
+    /// Places that it may be at: the one that was chosen, and then the cheapest first.
+    fn in_order(&self, decision: &Decision, may: impl Fn(usize) -> bool) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.policy.places.len()).filter(|place| may(*place)).collect();
+        let costs = &decision.costs;
+        order.sort_by(|one, other| {
+            let chosen = |place: &usize| *place != decision.place;
+            chosen(one).cmp(&chosen(other)).then(costs[*one].total_cmp(&costs[*other]))
+        });
+        order
+    }
+
+    fn explain_new(&self, thing: &Thing<'_>) -> Decision {
+        let expert = self.ledger.followed(thing.groups);
+        let own = !matches!(expert, Expert::Chain { own: false, .. });
+        let costs = self.policy.costs_of_new(thing, own);
+        self.decision(thing, expert, expert.first(&self.policy, thing), costs)
+    }
+
+    fn decision(&self, thing: &Thing<'_>, expert: Expert, place: usize, costs: Vec<f64>) -> Decision {
+        let times = self.policy.times(thing);
+        let state = chain::at(state::bin(thing.idle()), thing.class.0);
+        let chance = (self.policy.chances.use_[state] * times.often).min(1.0);
+        let (often, much, uses) = (times.often, times.much, self.policy.uses_known(thing));
+        Decision { place, expert, costs, chance, often, much, uses }
+    }
+
+    /// The name of a rule.
+    pub fn rule(&self, expert: Expert) -> String {
+        expert.name(&self.policy)
+    }
+
+    /// Where an object that is at a place should be if it were used more or less often: what differs from where it should be now.
+    pub fn turns(&self, thing: &Thing<'_>, stay: &Stay) -> Vec<(f64, usize)> {
+        let now = self.policy.cheapest_if(thing, stay, 1.0);
+        let turn =
+            |times: &f64| Some((*times, self.policy.cheapest_if(thing, stay, *times))).filter(|(_, to)| *to != now);
+        let (more, less) = ([2.0, 4.0, 8.0, 16.0], [0.5, 0.25, 0.125, 0.0625]);
+        more.iter().find_map(turn).into_iter().chain(less.iter().find_map(turn)).collect()
     }
 
     /// Why.
@@ -198,10 +291,7 @@ impl Learner {
         let expert = self.ledger.followed(thing.groups);
         let place = expert.wants(&self.policy, thing, stay, unread);
         let costs = self.policy.costs(thing, stay, unread.unwrap_or(thing.size), 1.0, true);
-        let times = self.policy.times(thing);
-        let state = chain::at(state::bin(thing.idle()), thing.class.0);
-        let chance = (self.policy.chances.use_[state] * times.often).min(1.0);
-        Decision { place, expert, costs, chance, often: times.often, much: times.much }
+        self.decision(thing, expert, place, costs)
     }
 
     /// All objects are counted, so that those that are not read are evidence: begins, then [`Learner::count`] for each, then ends.
@@ -251,23 +341,60 @@ impl Learner {
         self.ledger.costs().into_iter().map(named).collect()
     }
 
+    /// Solves what deciding on objects of the sample goes by, so that nobody waits for that.
+    pub fn solve(&self) {
+        for thing in self.sample() {
+            self.policy.costs_of_new(&thing, true);
+            self.policy.costs_of_new(&thing, false);
+        }
+    }
+
+    /// What was paid by month, as far as it is on the ledger, and what each rule would have cost.
+    pub fn months(&self) -> Vec<Month> {
+        let months = self.ledger.months().map(|(month, costs)| {
+            let (mut paid, mut rules) = (0.0, Vec::new());
+            for (expert, cost) in costs {
+                match expert {
+                    Some(expert) => rules.push((expert.name(&self.policy), cost)),
+                    None => paid = cost,
+                }
+            }
+            Month { month: format!("{:04}-{:02}", month.div_euclid(12), month.rem_euclid(12) + 1), paid, rules }
+        });
+        months.collect()
+    }
+
+    /// By how many times reading costs more than was expected, where that is too much to go by what was learnt.
+    pub fn is_wrong(&self) -> Option<f64> {
+        self.forecast.too_much()
+    }
+
     /// All that is to be kept.
     pub fn to_bytes(&self) -> Result<Vec<u8>, postcard::Error> {
         let (chain, book) = (self.chain.clone(), self.book.clone());
         let (pace, ledger) = (self.pace.clone(), self.ledger.clone());
-        let stored = Stored { chain, book, pace, ledger, begun: self.begun, census: self.census };
-        postcard::to_stdvec(&(VERSION, self.policy.places.len() as u32, stored))
+        let (diary, forecast) = (self.diary.clone(), self.forecast);
+        let places = names(&self.policy.places);
+        let (begun, census) = (self.begun, self.census);
+        postcard::to_stdvec(&(VERSION, Stored { chain, book, pace, diary, forecast, begun, census, places, ledger }))
     }
 
-    /// Reads what [`Learner::to_bytes`] wrote, of as many places; what is of another version is left alone.
+    /// Reads what [`Learner::to_bytes`] wrote; what is of another version is left alone. What was about other places is learnt
+    /// anew: what rules cost, but not how objects are used.
     pub fn from_bytes(bytes: &[u8], places: Vec<Place>) -> Result<Option<Self>, postcard::Error> {
-        let ((version, count), rest): ((u32, u32), _) = postcard::take_from_bytes(bytes)?;
-        if version != VERSION || count as usize != places.len() {
+        let (version, rest): (u32, _) = postcard::take_from_bytes(bytes)?;
+        if version != VERSION {
             return Ok(None);
         }
-        let Stored { chain, book, pace, ledger, begun, census } = postcard::from_bytes(rest)?;
+        let Stored { chain, book, pace, diary, forecast, begun, census, places: before, ledger } =
+            postcard::from_bytes(rest)?;
+        let ledger = if before == names(&places) { ledger } else { Ledger::new(places.len()) };
         let open = vec![true; places.len()];
         let policy = Policy::new(places, open, chain.chances(), pace.clone(), None);
-        Ok(Some(Self { chain, book, pace, ledger, policy, begun, census, solved: census }))
+        Ok(Some(Self { chain, book, pace, ledger, diary, forecast, policy, begun, census, solved: census }))
     }
+}
+
+fn names(places: &[Place]) -> Vec<String> {
+    places.iter().map(|place| place.name.clone()).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::chain::{Chances, at};
+use super::chain::{Chances, at, kind};
 use super::group::{Pace, Times};
 use super::stay::Stay;
 use super::tariff::{Place, Tariff};
@@ -68,13 +68,21 @@ impl Policy {
         self.pace.times(thing, self.expected(thing))
     }
 
+    /// Uses that were seen of objects like this one.
+    pub(super) fn uses_known(&self, thing: &Thing<'_>) -> f64 {
+        self.pace.known(thing)
+    }
+
     fn values(&self, thing: &Thing<'_>, own: bool) -> (&Values, u64) {
+        self.values_of(thing, if own { self.times(thing) } else { Times { often: 1.0, much: 1.0 } })
+    }
+
+    fn values_of(&self, thing: &Thing<'_>, times: Times) -> (&Values, u64) {
         let size = (thing.size.max(1).ilog2().saturating_sub(9) as usize / 2).min(SIZES - 1);
         let near = |ratio: f64, step: f64, count: i32| {
             let half = count / 2;
             (ratio.log2() / step).round().clamp(f64::from(-half), f64::from(half)) as i32
         };
-        let times = if own { self.times(thing) } else { Times { often: 1.0, much: 1.0 } };
         let (often, much) = (near(times.often, 1.0, OFTEN), near(times.much, 3.0, MUCH));
         let slot = size * TIMES + ((often + OFTEN / 2) * MUCH + much + MUCH / 2) as usize;
         let times = Times { often: f64::from(often).exp2(), much: f64::from(3 * much).exp2() };
@@ -93,7 +101,25 @@ impl Policy {
 
     /// What is to be paid from now on, by place, if an object is there from tonight; moves and fees are in it, so many times.
     pub(super) fn costs(&self, thing: &Thing<'_>, stay: &Stay, unread: u64, moves: f64, own: bool) -> Vec<f64> {
-        let (values, size) = self.values(thing, own);
+        self.costs_by(thing, stay, unread, moves, self.values(thing, own))
+    }
+
+    /// The cheapest place if it were used so many times as often.
+    pub(super) fn cheapest_if(&self, thing: &Thing<'_>, stay: &Stay, times: f64) -> usize {
+        let own = self.times(thing);
+        let values = self.values_of(thing, Times { often: own.often * times, ..own });
+        let costs = self.costs_by(thing, stay, thing.size, 1.0, values);
+        self.least(stay.place, |place| costs[place])
+    }
+
+    fn costs_by(
+        &self,
+        thing: &Thing<'_>,
+        stay: &Stay,
+        unread: u64,
+        moves: f64,
+        (values, size): (&Values, u64),
+    ) -> Vec<f64> {
         let (bin, class) = (state::bin(thing.idle()), thing.class.0);
         let scale = thing.size.max(1) as f64 / size as f64;
         let unread = (unread as f64 / scale) as u64;
@@ -103,7 +129,7 @@ impl Policy {
             if to == stay.place {
                 return scale * values.of(to, tariff, lain, bin, class);
             }
-            let once = from.move_to(tariff, unread) + from.fee(size, lain);
+            let once = from.move_to(tariff, size, unread) + from.fee(size, lain);
             scale * (once * moves + values.of(to, tariff, 0, bin, class))
         };
         self.tariffs.iter().enumerate().map(cost).collect()
@@ -115,16 +141,32 @@ impl Policy {
     }
 
     pub(super) fn first(&self, thing: &Thing<'_>, own: bool) -> usize {
+        let costs = self.costs_of_new(thing, own);
+        self.least(self.by_storage().next_back().unwrap_or(0), |place| costs[place])
+    }
+
+    /// What is to be paid, by place, if an object is written there.
+    pub(super) fn costs_of_new(&self, thing: &Thing<'_>, own: bool) -> Vec<f64> {
         let (values, size) = self.values(thing, own);
         let (bin, class) = (state::bin(thing.idle()), thing.class.0);
         let (born, times) = (self.chances.born, self.times(thing).much.min(1.0));
-        let cost = |place: usize| {
-            let tariff = &self.tariffs[place];
+        let scale = thing.size.max(1) as f64 / size as f64;
+        let cost = |(place, tariff): (usize, &Tariff)| {
             let read =
                 if thing.heat.is_some() { 0.0 } else { tariff.reads(born.count, born.volume * times * size as f64) };
-            tariff.write + read + values.of(place, tariff, 0, bin, class)
+            scale * (tariff.write + read + values.of(place, tariff, 0, bin, class))
         };
-        self.least(self.by_storage().next_back().unwrap_or(0), cost)
+        self.tariffs.iter().enumerate().map(cost).collect()
+    }
+
+    /// What a day is expected to cost at a place, holding and reading.
+    pub(super) fn expected_day(&self, thing: &Thing<'_>, place: usize) -> f64 {
+        let (tariff, times) = (&self.tariffs[place], self.times(thing));
+        let (idle, class) = (thing.idle(), thing.class.0);
+        let used = (self.chances.use_[at(state::bin(idle), class)] * times.often).min(1.0);
+        let expected = self.chances.used[kind(idle + 1, class)];
+        let bytes = expected.volume * times.much * thing.size as f64;
+        tariff.day(thing.size, idle) + used * tariff.reads(expected.count, bytes)
     }
 
     /// The cheapest of the open places; among equals, the one that is named.

@@ -75,6 +75,11 @@ impl Stay {
         Self { place, since: day - 100_000, paid: day - 1 }
     }
 
+    /// One that came at the end of a day.
+    pub fn since(place: usize, since: i32) -> Self {
+        Self { place, since, paid: since }
+    }
+
     /// Days at the end of `day`.
     pub fn lain(&self, day: i32) -> i32 {
         day.saturating_sub(self.since)
@@ -101,7 +106,7 @@ impl Stay {
     pub fn go(&mut self, tariffs: &[Tariff], size: u64, to: usize, day: i32, unread: u64) -> Cost {
         let from = &tariffs[self.place];
         let fees = from.fee(size, self.lain(day));
-        let moves = from.move_to(&tariffs[to], unread);
+        let moves = from.move_to(&tariffs[to], size, unread);
         *self = Self { place: to, since: day, paid: day };
         Cost { moves, fees, ..Cost::default() }
     }

@@ -18,6 +18,28 @@ pub struct Place {
     /// Classes that the provider moves an object to by itself while nobody reads it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto: Option<Auto>,
+    /// What a move asks here.
+    #[serde(default, skip_serializing_if = "Asked::is_least")]
+    pub asked: Asked,
+}
+
+/// What a move asks of a place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    /// Requests, beside the one that reads, of what leaves.
+    pub requests: u16,
+    /// All of what leaves is read, and not only what was not read anyway on that day.
+    pub again: bool,
+    /// What comes is read back.
+    pub read_back: bool,
+}
+
+impl Asked {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks it so")]
+    fn is_least(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// How a provider moves objects by itself.
@@ -55,6 +77,8 @@ pub struct Tariff {
     pub byte: f64,
     /// Taking a byte out in a move: nobody waits for it.
     pub moved: f64,
+    /// See [`Asked`].
+    pub asked: Asked,
     /// A request that reads.
     pub read: f64,
     /// A request that writes.
@@ -79,6 +103,7 @@ impl Tariff {
             auto_from: place.auto.as_ref().map_or(u64::MAX, |auto| auto.from),
             byte: moved + place.latency.as_f64() / unit,
             moved,
+            asked: place.asked,
             read: card.reads.as_f64() / 1000.0,
             write: card.writes.as_f64() / 1000.0,
             minimum_days: i32::from(card.minimum_days),
@@ -127,9 +152,11 @@ impl Tariff {
         self.read * count + self.byte * bytes
     }
 
-    /// Moving an object from here: `unread` bytes of it were not read anyway, today. Without fees.
-    pub fn move_to(&self, to: &Self, unread: u64) -> f64 {
-        let read = if unread == 0 { 0.0 } else { self.read };
-        read + self.moved * unread as f64 + to.write
+    /// Moving an object of `size` from here: `unread` bytes of it were not read anyway, today. Without fees.
+    pub fn move_to(&self, to: &Self, size: u64, unread: u64) -> f64 {
+        let bytes = if self.asked.again { size } else { unread };
+        let requests = f64::from(u8::from(bytes > 0)) + f64::from(self.asked.requests);
+        let back = if to.asked.read_back { to.read + to.moved * size as f64 } else { 0.0 };
+        self.read * requests + self.moved * bytes as f64 + to.write + back
     }
 }

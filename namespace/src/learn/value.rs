@@ -107,7 +107,7 @@ impl Values {
     fn best(&self, problem: &Problem<'_>, from: usize, stage: usize, bin: usize, class: usize) -> f64 {
         let owed = fee(&problem.tariffs[from], problem.size, stage);
         let moved = |to: usize| {
-            let once = problem.tariffs[from].move_to(&problem.tariffs[to], problem.size) + owed;
+            let once = problem.tariffs[from].move_to(&problem.tariffs[to], problem.size, problem.size) + owed;
             once + self.entered(problem.tariffs, to, bin, class)
         };
         let others = (0..self.places).filter(|to| *to != from && problem.open[*to]).map(moved);
@@ -138,7 +138,8 @@ impl After {
                     .map(|class| {
                         let stay = values.get(place, stage, 0, class);
                         let go = |unread| {
-                            let moved = |to: usize| tariff.move_to(&tariffs[to], unread) + owed + arrive(to, class);
+                            let once = |to: usize| tariff.move_to(&tariffs[to], problem.size, unread) + owed;
+                            let moved = |to: usize| once(to) + arrive(to, class);
                             choose(&moved).min(stay)
                         };
                         let anew = |to: usize| owed + tariffs[to].write + arrive(to, class);

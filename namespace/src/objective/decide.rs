@@ -243,7 +243,22 @@ impl Wanted {
     }
 }
 
+/// All silos will do: those that have prices are chosen from.
+fn says_all(objective: &Objective) -> bool {
+    objective.auto.is_some() && objective.place.is_empty()
+}
+
 impl Rule {
+    /// Silos that `place` means, the best first.
+    pub(crate) fn place(&self) -> &[SiloId] {
+        &self.place
+    }
+
+    /// Whether it says where something is wanted.
+    fn says_where(&self) -> bool {
+        !self.objective.place.is_empty() || self.objective.auto.is_some()
+    }
+
     /// Whether it makes what is cold leave a silo: there are others after it.
     pub fn fills(&self, silo: SiloId) -> bool {
         self.objective.fill.is_some() && self.place.contains(&silo) && self.place.last() != Some(&silo)
@@ -278,7 +293,7 @@ impl Rules {
             said: format!("{name}: {objective}"),
             objective: objective.clone(),
             condition: condition.clone(),
-            place: means(&objective.place),
+            place: if says_all(objective) { silos.keys().copied().collect() } else { means(&objective.place) },
             keep: means(&objective.keep),
             copy_on_read: means(&objective.copy_on_read),
             never: means(&objective.never).into_iter().collect(),
@@ -363,8 +378,7 @@ impl Rules {
     pub fn against<'a>(&'a self, on: &'a Scope, silo: SiloId) -> Option<&'a Rule> {
         let always = |rule: &Rule| rule.condition.is_none() && rule.objective.counts_always();
         let mut plain = self.about(on).filter(|rule| always(rule));
-        let mut wanted =
-            self.about(on).filter(|rule| !rule.objective.place.is_empty() && rule.objective.on.contains(on));
+        let mut wanted = self.about(on).filter(|rule| rule.says_where() && rule.objective.on.contains(on));
         // One with a condition may be about all of it, and want what is ordered.
         let elsewhere = wanted.next().filter(|rule| always(rule) && !rule.place.contains(&silo));
         plain.find(|rule| rule.never.contains(&silo)).or(elsewhere)
@@ -395,7 +409,7 @@ impl Rules {
             if !rule.objective.keep.is_empty() {
                 wanted.keep.push((at, rule.keep.clone()));
             }
-            if wanted.by.is_none() && !rule.objective.place.is_empty() {
+            if wanted.by.is_none() && rule.says_where() {
                 wanted.by = Some(at);
                 wanted.on.clone_from(&rule.place);
             }
@@ -452,7 +466,8 @@ impl Rules {
 
     /// Whether anything is wanted for the sake of how it is used, of objects in a part of the namespace.
     pub fn ask_use(&self, on: &Scope) -> bool {
-        self.about(on).any(|rule| rule.objective.fill.is_some() || !rule.copy_on_read.is_empty())
+        let asks = |wish: &Objective| wish.fill.is_some() || wish.auto.is_some() || !wish.copy_on_read.is_empty();
+        self.about(on).any(|rule| asks(&rule.objective))
     }
 
     /// Bytes that a silo may have before objectives make room there: the least that any of them says.

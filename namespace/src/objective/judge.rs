@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::expression::{Needs, Subject};
-use super::{Cuts, Held, Hours, Rules, Scope, Standing, Used, Wanted, Way};
+use super::{Choice, Chooser, Cuts, Held, Hours, Rules, Scope, Standing, Used, Wanted, Way};
 use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
 use crate::extent::{JobId, Location, Number, SiloId};
@@ -15,6 +15,7 @@ use crate::find::Row;
 use crate::heat::Heat;
 use crate::inventory::Inventory;
 use crate::job::OrderError;
+use crate::learn::Groups;
 use crate::list::read_name;
 use crate::name::BucketName;
 use crate::namespace::Core;
@@ -39,6 +40,8 @@ pub(crate) struct Judge {
     pub now: UnixMs,
     /// What is too cold for silos that have to make room.
     pub cuts: Arc<Cuts>,
+    /// Those that choose where objects are, for rules that leave that to what was learnt, by their places.
+    pub choosers: BTreeMap<usize, Chooser>,
     /// What objectives have hours for waits for them.
     keeps_hours: bool,
     /// A write waits for what is wanted: how objects are used, and that a silo is paused, is of no account.
@@ -57,6 +60,10 @@ pub(crate) struct JudgedObject {
     pub used: Used,
     /// In which bucket, by its number.
     pub bucket: u64,
+    /// Its number as learning sees it, where anything is learnt.
+    pub id: Option<u64>,
+    /// What was learnt, where an objective leaves the choice to that.
+    pub choice: Option<Choice>,
 }
 
 /// What a switch copied to a silo since a moment is taken back.
@@ -281,6 +288,7 @@ impl Core {
         let mut needs = rules.need(on);
         needs.heat |= rules.ask_use(on);
         let cuts = Arc::new(self.cuts().await?);
+        let choosers = self.choosers(&rules, &inventory, on).await?;
         let now = self.clock.now();
         Ok(Judge {
             rules,
@@ -291,6 +299,7 @@ impl Core {
             needs,
             now,
             cuts,
+            choosers,
             keeps_hours: false,
             for_a_write: false,
         })
@@ -329,13 +338,16 @@ impl Core {
             }
             let referrers = self.made_of(row).await?;
             let rows = self.extents(referrers.keys().copied().collect::<BTreeSet<_>>()).await?;
+            let chooser = wanted.by.and_then(|by| Some((by, judge.choosers.get(&by)?))).filter(|_| !judge.for_a_write);
+            let id = (!judge.choosers.is_empty()).then(|| Groups::key(bucket.as_str(), &name));
+            let choice = chooser.map(|(by, chooser)| chooser.choose(by, &subject, (row, heat), &rows, &mut wanted));
             let extents = rows.into_iter().map(|(id, row)| {
                 let own = row.first.is_some() && row.first == referrers.get(&id).copied().flatten();
                 let standing = judge.standing((incarnation, &name), &wanted, own, &row);
                 JudgedExtent { id, row, own, standing }
             });
             let extents = extents.collect();
-            judged.push(JudgedObject { wanted, conditions, extents, heat, used, bucket: incarnation });
+            judged.push(JudgedObject { wanted, conditions, extents, heat, used, bucket: incarnation, id, choice });
         }
         Ok(judged)
     }

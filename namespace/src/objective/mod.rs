@@ -18,6 +18,7 @@ pub mod expression;
 mod fill;
 mod hours;
 
+mod auto;
 mod choose;
 mod cut;
 mod decide;
@@ -27,6 +28,8 @@ mod keep;
 mod money;
 mod report;
 
+pub use auto::{Auto, Days, Learnt, Share, WhyAuto};
+pub(crate) use auto::{Choice, Chooser, Known, Sites, day_of};
 pub use cut::{Cut, Cuts, Fullness, Layers};
 pub use decide::{Held, Rule, Rules, SiloFact, Spare, Standing, Used, Wanted, Way, What};
 use expression::{Condition, Wrong};
@@ -36,8 +39,8 @@ pub use hours::Hours;
 use crate::clock::UnixMs;
 use crate::limits::MAX_COPIES;
 pub(crate) use judge::{Judge, SHARED, Undo};
-pub use keep::{AlignOptions, Alignment, Spent};
-pub(crate) use keep::{Filled, Keeping};
+pub use keep::{AlignOptions, Alignment, Savings, Spent};
+pub(crate) use keep::{Filled, Keeping, Lessons};
 pub(crate) use money::Ledger;
 pub use money::{Alternative, Alternatives, Cost, Costs};
 pub(crate) use report::Told;
@@ -83,6 +86,15 @@ pub struct Objective {
     /// It counts until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Timestamp>,
+    /// Where of `place` it is, what was learnt decides: on any silo that has a price where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto: Option<Auto>,
+    /// What came by itself stays so long at least; a day where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stay: Option<Days>,
+    /// At most so much of its bytes moves in a day; [`Share::DAILY`] where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily: Option<Share>,
     /// The coldest leave a silo of `place` for the next ones as it fills.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill: Option<Fill>,
@@ -219,8 +231,14 @@ impl Objective {
     /// Whether it says anything that can be carried out; silos of its labels may come later. Answers what `when` says.
     pub fn check(&self) -> Result<Option<Condition>, Wrong> {
         let wrong = |reason: &str| Err(Wrong { at: None, reason: reason.to_owned() });
-        if self.selectors().next().is_none() && self.copies.is_none() {
-            return wrong("it wishes nothing: neither `place`, `copies`, `keep`, `never` nor `copy_on_read`");
+        if self.selectors().next().is_none() && self.copies.is_none() && self.auto.is_none() {
+            return wrong("it wishes nothing: neither `place`, `copies`, `keep`, `never`, `copy_on_read` nor `auto`");
+        }
+        if self.auto.is_none() && (self.stay.is_some() || self.daily.is_some()) {
+            return wrong("`stay` and `daily` are about `auto`, of which it says nothing");
+        }
+        if self.auto.is_some() && self.fill.is_some() {
+            return wrong("`fill` and `auto` both say what leaves a silo: they are two wishes, of two objectives");
         }
         if self.copies.is_some_and(|copies| !(1..=MAX_COPIES).contains(&copies)) {
             return wrong("`copies` is a number from 1 to 8");
@@ -315,6 +333,16 @@ impl fmt::Display for Objective {
         if !self.never.is_empty() {
             write!(f, ": never on {}", list(&self.never))?;
         }
+        if let Some(auto) = self.auto {
+            let off = if auto == Auto::Off { " (off)" } else { "" };
+            write!(f, ": where it is expected to cost least{off}")?;
+        }
+        if let Some(stay) = self.stay {
+            write!(f, ", {stay} there at least")?;
+        }
+        if let Some(daily) = self.daily {
+            write!(f, ", at most {daily} moving in a day")?;
+        }
         if let Some(fill) = self.fill {
             write!(f, ", filled to {fill}")?;
         }
@@ -362,7 +390,7 @@ macro_rules! as_text {
     )+};
 }
 
-as_text!(Scope, Selector, Hours, Fill);
+as_text!(Scope, Selector, Hours, Fill, Days, Share);
 
 #[cfg(test)]
 mod tests {

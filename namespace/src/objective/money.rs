@@ -123,6 +123,11 @@ impl Prices {
         self.silos.get(&id).filter(|silo| silo.facts.reads_back(size)).map_or(0, |_| size)
     }
 
+    /// In what silos ask.
+    pub(crate) fn currency(&self) -> &str {
+        &self.currency
+    }
+
     fn name(&self, id: SiloId) -> String {
         self.silos.get(&id).map_or_else(|| format!("#{id}"), |silo| silo.name.clone())
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::decide::Way;
 use super::judge::{JudgedExtent, JudgedObject};
 use super::money::{Ledger, Prices};
-use super::{Alternatives, Cost, Costs, Judge, Objective, Scope, Standing, What};
+use super::{Alternatives, Cost, Costs, Judge, Objective, Scope, Standing, What, WhyAuto, day_of};
 use crate::clock::UnixMs;
 use crate::engine::{self, Page, Read, Rows, Write};
 use crate::extent::JobId;
@@ -128,6 +128,9 @@ pub struct Why {
     pub wanted_on: Vec<String>,
     /// How it is read; none where nobody did, as far as is written down.
     pub heat: Option<WhyHeat>,
+    /// What was learnt of it, where an objective leaves the choice to that.
+    #[serde(default)]
+    pub auto: Option<WhyAuto>,
     /// Its extents.
     pub extents: Vec<WhyExtent>,
     /// What its bytes cost there, and elsewhere.
@@ -399,6 +402,11 @@ impl Core {
                 reason: holds.as_ref().err().cloned(),
             })
         });
+        let prices = self.prices(&judge);
+        let auto = object
+            .choice
+            .as_ref()
+            .and_then(|choice| judge.choosers.get(&choice.by)?.explain(choice, prices.currency(), day_of(judge.now)));
         let inventory = self.inventory();
         let paused = inventory.objectives.iter().filter(|(_, (wish, _))| wish.is_paused() && wish.on.meets(&on));
         let paused = paused.map(|(name, (wish, _))| WhyObjective {
@@ -427,9 +435,10 @@ impl Core {
             wanted_by: object.wanted.by.map(|by| rules.all()[by].name.clone()),
             wanted_on: object.wanted.on.iter().map(|id| rules.name_of(*id)).collect(),
             heat,
+            auto,
             extents: extents.collect(),
             later,
-            alternatives: self.prices(&judge).alternatives(&object, judge.now),
+            alternatives: prices.alternatives(&object, judge.now),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Price cards that rules are compared on: public list prices, rounded. One's own are in a file.
 
-use crate::learn::{Auto, Idle, Place};
+use crate::learn::{Asked, Auto, Idle, Place};
 use crate::price::{PriceCard, Rate, Unit};
 
 /// Places by the card's name: one cloud's classes; a NAS, a bucket without egress and one with; two places; and one cloud with a
@@ -38,5 +38,5 @@ fn place(name: &str, [storage, retrieval, egress, reads, writes]: [u64; 5], days
         minimum_days: days,
         minimum_size: size,
     };
-    Place { name: name.to_owned(), card, latency: Rate::FREE, auto: None }
+    Place { name: name.to_owned(), card, latency: Rate::FREE, auto: None, asked: Asked::default() }
 }

@@ -113,7 +113,7 @@ impl Optimum {
         let leaving: Vec<f64> = self.places.iter().map(Least::leaving).collect();
         for (from, leaving) in leaving.iter().enumerate() {
             for (to, tariff) in tariffs.iter().enumerate().filter(|(to, _)| *to != from) {
-                let cost = leaving + tariffs[from].move_to(tariff, unread);
+                let cost = leaving + tariffs[from].move_to(tariff, size, unread);
                 self.places[to].enter(tariff, size, day, cost);
             }
         }

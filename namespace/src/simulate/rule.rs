@@ -80,7 +80,7 @@ impl Rule {
 /// Days after which holding costs as much more as a read would have saved, of a large object.
 fn break_even(hot: &Tariff, cold: &Tariff) -> Option<i32> {
     let (size, saved) = (1 << 30, hot.day(1 << 30, 0) - cold.day(1 << 30, 0));
-    let read = cold.reads(1.0, size as f64) - hot.reads(1.0, size as f64) + hot.move_to(cold, size);
+    let read = cold.reads(1.0, size as f64) - hot.reads(1.0, size as f64) + hot.move_to(cold, size, size);
     let days = (read / saved).round();
     (saved > 0.0 && (1.0..3650.0).contains(&days)).then_some(days as i32)
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use holdall_silos::Facts;
 use serde::{Deserialize, Serialize};
 
-use super::{KeyBuilder, decode, encode_json, json_of, key};
+use super::{KeyBuilder, after_prefix, decode, encode_json, json_of, key};
 use crate::clock::UnixMs;
 use crate::credentials::CredentialsFrom;
 use crate::engine::{Key, Rows};
@@ -135,6 +135,39 @@ pub fn spent() -> Key {
 pub fn cuts() -> Key {
     KeyBuilder::new(key::META).raw(b"cuts").build()
 }
+
+/// What was chosen to move on the day that it is: JSON.
+pub fn moved_today() -> Key {
+    KeyBuilder::new(key::META).raw(b"moved-today").build()
+}
+
+/// What was learnt for objectives, and so much of each in a row as [`LEARNT_PART`] says: the first row is JSON.
+pub fn learnt(objective: &str) -> Key {
+    KeyBuilder::new(key::META).raw(LEARNT).raw(objective.as_bytes()).build()
+}
+
+/// All of them.
+pub fn all_learnt() -> std::ops::Range<Key> {
+    let first = KeyBuilder::new(key::META).raw(LEARNT).build();
+    let end = after_prefix(&first);
+    first..end
+}
+
+/// The objective of such a row.
+pub fn read_learnt(key: &[u8]) -> Option<&str> {
+    key.get(1 + LEARNT.len()..).and_then(|name| std::str::from_utf8(name).ok())
+}
+
+const LEARNT: &[u8] = b"learnt/";
+
+/// A part of it: two sets of parts take turns, so that one of them is whole at any time.
+pub fn learnt_part(objective: &str, set: u8, part: u32) -> Key {
+    let of = KeyBuilder::new(key::META).raw(b"learnt-part/").raw(objective.as_bytes()).raw(&[0, set]);
+    of.raw(&part.to_be_bytes()).build()
+}
+
+/// Bytes of a part.
+pub const LEARNT_PART: usize = 1 << 20;
 
 /// The namespace's id.
 pub fn namespace_id() -> Key {

@@ -26,10 +26,14 @@ use crate::table::objects::{NAME_AT, object};
 
 mod budget;
 mod due;
+mod learn;
 mod room;
+mod share;
 
 pub use budget::Spent;
 use due::{Again, Came, Due};
+pub(crate) use learn::Lessons;
+pub use learn::Savings;
 pub(crate) use room::Filled;
 
 /// How objects are kept where objectives want them.
@@ -392,11 +396,15 @@ impl Core {
             Some((rules, filled)) => self.make_room(rules, filled).await?,
             None => false,
         };
+        let otherwise = match walk.take_lessons() {
+            Some((judge, lessons)) => self.learn(judge, lessons).await?,
+            None => false,
+        };
         let Some(outlook) = walk.told() else { return Ok(None) };
         if steps.failed == 0 {
             standing.forget_error();
         }
-        let came = if colder { Came::Closer } else { Came::of(&outlook, steps) };
+        let came = if colder || otherwise { Came::Closer } else { Came::of(&outlook, steps) };
         let (compared, budget) = (Some(self.clock.now()), self.options.align.as_ref().and_then(|align| align.budget));
         let spent = if budget.is_some() { Some(self.spent().await?) } else { None };
         self.keeping.tell(|told| *told = Some(Alignment { compared, outlook, spent, budget, ..Alignment::default() }));
