@@ -1,6 +1,7 @@
 //! The only place of this crate that looks at a clock: rigs measure real time, signatures carry it.
 #![expect(clippy::disallowed_methods, reason = "a client has no clock but the machine's")]
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment to measure from.
@@ -24,9 +25,18 @@ impl Stopwatch {
     }
 }
 
+/// By how many days signatures are ahead, with the gateways that are.
+static AHEAD: AtomicU64 = AtomicU64::new(0);
+const DAY: u64 = 86_400;
+
+/// From now on signatures are of so many days later.
+pub fn turn(days: u64) {
+    AHEAD.store(days, Ordering::Relaxed);
+}
+
 /// The wall clock, for signatures.
 pub fn wall() -> SystemTime {
-    SystemTime::now()
+    SystemTime::now() + Duration::from_secs(AHEAD.load(Ordering::Relaxed) * DAY)
 }
 
 /// Seconds of the Unix epoch, for seeds and names.

@@ -3,6 +3,7 @@
 //! Every byte that is read is checked against what must be there: contents are computed from (bucket, key,
 //! generation), so no run needs to keep what it wrote.
 
+pub mod card;
 pub mod clock;
 pub mod random;
 pub mod rclone;

@@ -208,6 +208,11 @@ impl Meter {
         self.shared.state().tally.clone()
     }
 
+    /// What is there, by path, and its bytes.
+    pub fn stored(&self) -> BTreeMap<String, u64> {
+        self.shared.state().stored.iter().map(|(path, stored)| (path.clone(), stored.bytes)).collect()
+    }
+
     /// How many blobs from before are still there.
     pub fn old_ones(&self) -> usize {
         self.shared.state().stored.values().filter(|stored| stored.old).count()

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use holdall_namespace::account::{AccountError, NewKey};
-use holdall_namespace::clock::{Clock, SystemClock};
+use holdall_namespace::clock::Clock;
 use holdall_namespace::engine::Engine;
 use holdall_namespace::engine::redb::{OpenIndexError, Redb};
 use holdall_namespace::fault::Fault;
@@ -24,6 +24,7 @@ use tower::ServiceExt;
 
 use crate::access_log::AccessLog;
 use crate::admin::{self, Admin, Queues};
+use crate::calendar;
 use crate::cli::client::Keys;
 use crate::cli::credentials::KeyFile;
 use crate::config::Settings;
@@ -164,7 +165,7 @@ impl Gateway {
         let new_key = namespace.ensure_first_key(start.first_key).await?;
         let key_file = keep_key(&settings, &namespace, new_key.as_ref(), from_environment, &endpoint).await?;
 
-        let clock = start.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let clock = start.clock.unwrap_or_else(|| calendar::clock());
         let state = Arc::new(State {
             namespace: Arc::clone(&namespace),
             clock: Arc::clone(&clock),
@@ -292,7 +293,7 @@ fn open_access_log(settings: &Settings) -> Result<Option<Arc<AccessLog>>, StartE
 /// Opens index and silos. Also what `holdall check` does with a stopped data folder.
 pub async fn open_namespace(settings: &Settings, start: &Start) -> Result<Arc<Namespace>, StartError> {
     let seal_key = *folder::seal_key(&settings.seal_key, &settings.index)?;
-    let clock = start.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()));
+    let clock = start.clock.clone().unwrap_or_else(|| calendar::clock());
     let engine = match &start.engine {
         Some(engine) => Arc::clone(engine),
         #[cfg(feature = "faults")]

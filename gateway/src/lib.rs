@@ -15,6 +15,7 @@ pub mod admin;
 pub mod cli;
 
 pub mod access_log;
+mod calendar;
 pub mod metrics;
 mod observe;
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use holdall_namespace::clock::{Clock, SystemClock};
+use holdall_namespace::clock::Clock;
 use secrecy::SecretString;
 
 use crate::config::{DEFAULT_ADMIN, DEFAULT_DATA, DEFAULT_REGION, ServeArgs};
@@ -238,7 +238,7 @@ fn parse_all(args: &[OsString]) -> Result<Cli, clap::Error> {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    let context = Context { global: cli.global, clock: Arc::new(SystemClock::new()) };
+    let context = Context { global: cli.global, clock: crate::calendar::clock() };
     match cli.command.expect("parsing fills it in") {
         Command::Serve(args) => serve::run(&context, &args).await,
         Command::Account(command) => account::run(&context, command).await,

@@ -14,8 +14,6 @@ use crate::heat::Heat;
 const SAMPLE: usize = 1 << 16;
 /// Heat tells days apart for about so long: what is older counts as one day.
 const DAYS_APART: i32 = 7;
-/// Days between two censuses.
-const CENSUS_DAYS: i32 = 28;
 
 /// An object, as it is now.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -152,6 +150,7 @@ impl Learner {
                 self.day_of(seen, day, last.is_none());
             }
             self.forecast.judge();
+            self.end_day(day);
         }
         self.miss(lesson, day);
         self.diary = Diary {
@@ -160,7 +159,7 @@ impl Learner {
             bytes: lesson.bytes,
             known: std::mem::take(&mut self.diary.known),
         };
-        let due = last.is_none() || day - self.census >= (day - self.begun).clamp(1, CENSUS_DAYS);
+        let due = day >= self.next_census();
         if due {
             self.count_all(day);
         }

@@ -15,6 +15,7 @@ mod forecast;
 mod group;
 mod ledger;
 mod policy;
+mod rhythm;
 mod state;
 mod stay;
 mod tariff;
@@ -35,11 +36,10 @@ use diary::Diary;
 use forecast::Forecast;
 use group::Pace;
 use ledger::Ledger;
+use rhythm::{Counted, Rhythm};
 
 /// Of what is stored; another is not read.
 const VERSION: u32 = 1;
-/// Days after which what was seen counts half.
-const HALF_LIFE: f64 = 365.0;
 
 /// An object, as of the end of a day.
 #[derive(Debug, Clone, Copy)]
@@ -93,10 +93,7 @@ pub struct Learner {
     diary: Diary,
     forecast: Forecast,
     policy: Policy,
-    /// The days of the first census, of the last one, and of the last one whose chances were made use of.
-    begun: i32,
-    census: i32,
-    solved: i32,
+    rhythm: Rhythm,
 }
 
 /// [`Learner`], as it is stored.
@@ -107,8 +104,7 @@ struct Stored {
     pace: Pace,
     diary: Diary,
     forecast: Forecast,
-    begun: i32,
-    census: i32,
+    rhythm: Rhythm,
     /// The places that the ledger is about.
     places: Vec<String>,
     ledger: Ledger,
@@ -146,8 +142,7 @@ impl Learner {
         let ledger = Ledger::new(places.len());
         let open = vec![true; places.len()];
         let policy = Policy::new(places, open, chain.chances(), pace.clone(), None);
-        let (begun, census, solved) = (i32::MIN, i32::MIN, i32::MIN);
-        Self { chain, book, pace, ledger, diary, forecast, policy, begun, census, solved }
+        Self { chain, book, pace, ledger, diary, forecast, policy, rhythm: Rhythm::default() }
     }
 
     /// What deciding goes by until the next census.
@@ -190,6 +185,7 @@ impl Learner {
         if idle <= 0 {
             return;
         }
+        self.rhythm.used();
         let class = before.class.0;
         let next = after.class.0;
         let volume = self.policy.chances.used[chain::kind(idle, class)].volume;
@@ -309,20 +305,25 @@ impl Learner {
 
     /// From now on decisions go by what was seen until now.
     pub fn end_census(&mut self, day: i32) {
-        let days = day.saturating_sub(self.census).clamp(0, 3650);
-        let kept = if self.census == i32::MIN { 1.0 } else { (-f64::from(days) / HALF_LIFE).exp2() };
-        self.begun = if self.census == i32::MIN { day } else { self.begun };
-        self.census = day;
+        let Counted { kept, solve } = self.rhythm.counted(day);
         self.chain.forget(kept);
         self.pace.forget(kept);
         self.ledger.forget(kept);
-        // Solving takes a while, and what was seen for years does not change in a month.
-        if day >= self.solved.saturating_add(((day - self.begun) / 8).min(180)) {
-            self.solved = day;
+        if solve {
             self.renew(None, None);
         } else {
             self.policy.keep_pace(self.pace.clone());
         }
+    }
+
+    /// The day after whose end all objects are to be counted again.
+    pub fn next_census(&self) -> i32 {
+        self.rhythm.next()
+    }
+
+    /// A day is over.
+    pub fn end_day(&mut self, day: i32) {
+        self.rhythm.end_day(day);
     }
 
     /// Prices changed, or a place takes nothing any more.
@@ -375,8 +376,8 @@ impl Learner {
         let (pace, ledger) = (self.pace.clone(), self.ledger.clone());
         let (diary, forecast) = (self.diary.clone(), self.forecast);
         let places = names(&self.policy.places);
-        let (begun, census) = (self.begun, self.census);
-        postcard::to_stdvec(&(VERSION, Stored { chain, book, pace, diary, forecast, begun, census, places, ledger }))
+        let rhythm = self.rhythm;
+        postcard::to_stdvec(&(VERSION, Stored { chain, book, pace, diary, forecast, rhythm, places, ledger }))
     }
 
     /// Reads what [`Learner::to_bytes`] wrote; what is of another version is left alone. What was about other places is learnt
@@ -386,15 +387,17 @@ impl Learner {
         if version != VERSION {
             return Ok(None);
         }
-        let Stored { chain, book, pace, diary, forecast, begun, census, places: before, ledger } =
-            postcard::from_bytes(rest)?;
+        let Stored { chain, book, pace, diary, forecast, rhythm, places: before, ledger } = postcard::from_bytes(rest)?;
         let ledger = if before == names(&places) { ledger } else { Ledger::new(places.len()) };
         let open = vec![true; places.len()];
         let policy = Policy::new(places, open, chain.chances(), pace.clone(), None);
-        Ok(Some(Self { chain, book, pace, ledger, diary, forecast, policy, begun, census, solved: census }))
+        Ok(Some(Self { chain, book, pace, ledger, diary, forecast, policy, rhythm }))
     }
 }
 
 fn names(places: &[Place]) -> Vec<String> {
     places.iter().map(|place| place.name.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,8 +23,6 @@ pub use cards::cards;
 pub use chart::svg;
 pub use rule::LIFECYCLE;
 
-/// Days between two censuses.
-const CENSUS_DAYS: i32 = 28;
 /// Days that a point of a chart is about.
 const POINT_DAYS: i32 = 28;
 
@@ -132,9 +130,6 @@ pub struct Simulation {
     numbers: HashMap<u64, usize>,
     today: Today,
     due: BTreeMap<i32, Vec<usize>>,
-    /// The first day.
-    begun: i32,
-    census: i32,
     point: i32,
     auto: Outcome,
     fixed: Vec<Outcome>,
@@ -207,8 +202,6 @@ impl Simulation {
             numbers: HashMap::new(),
             today: Today { day: i32::MIN, uses: Vec::new() },
             due: BTreeMap::new(),
-            begun: i32::MIN,
-            census: i32::MIN,
             point: i32::MIN,
             auto: Outcome { name: "auto".into(), ..Outcome::default() },
             fixed,
@@ -273,15 +266,15 @@ impl Simulation {
     /// Ends days until `day` begins.
     fn go_to(&mut self, day: i32) {
         if self.today.day == i32::MIN {
-            (self.today.day, self.census, self.point) = (day, day + 1, day.max(self.from) + POINT_DAYS);
+            (self.today.day, self.point) = (day, day.max(self.from) + POINT_DAYS);
             self.from = self.from.max(day);
-            self.begun = day;
             return;
         }
         while self.today.day < day {
             self.end_day();
             let next = self.due.keys().next().copied().unwrap_or(i32::MAX);
-            let marks = [self.census, self.point, if self.today.day < self.from { self.from } else { i32::MAX }];
+            let census = self.learner.next_census().saturating_add(1);
+            let marks = [census, self.point, if self.today.day < self.from { self.from } else { i32::MAX }];
             let next = marks.into_iter().fold(next, i32::min).min(day);
             self.today.day = next.max(self.today.day + 1);
             self.begin_day();
@@ -328,8 +321,7 @@ impl Simulation {
             self.settle(day - 1);
             self.mark();
         }
-        if day >= self.census {
-            self.census = day + (day - self.begun).clamp(1, CENSUS_DAYS);
+        if day > self.learner.next_census() {
             self.learner.begin_census();
             for item in self.items.iter().filter(|item| item.alive) {
                 self.learner.count(&item.thing(day - 1));
@@ -385,6 +377,7 @@ impl Simulation {
         for (item, unread) in looks {
             self.look(day, item, unread);
         }
+        self.learner.end_day(day);
     }
 
     fn look(&mut self, day: i32, at: usize, unread: Option<u64>) {

@@ -157,7 +157,7 @@ impl Optimum {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::learn::{Auto, Place, Stay};
+    use crate::learn::{Asked, Auto, Place, Stay};
     use crate::price::{PriceCard, Rate};
     use proptest::prelude::*;
 
@@ -171,7 +171,13 @@ mod tests {
         let tariff = |(storage, retrieval, writes, minimum_days): &(u64, u64, u64, u16)| {
             let (storage, retrieval, writes) = (rate(*storage), rate(*retrieval), rate(*writes));
             let card = PriceCard { storage, retrieval, writes, minimum_days: *minimum_days, ..PriceCard::default() };
-            Tariff::of(&Place { name: String::new(), card, latency: Rate::FREE, auto: None::<Auto> })
+            Tariff::of(&Place {
+                name: String::new(),
+                card,
+                latency: Rate::FREE,
+                auto: None::<Auto>,
+                asked: Asked::default(),
+            })
         };
         cards.iter().map(tariff).collect()
     }

@@ -23,6 +23,7 @@ use holdall_namespace::{Namespace, Options};
 #[path = "../support/mod.rs"]
 mod support;
 
+mod auto;
 mod census;
 mod copies;
 mod find;

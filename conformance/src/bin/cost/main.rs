@@ -5,14 +5,12 @@
 //! It fails where the bill is not within two percent of the plan's money on one of three price cards. The plan is for what stood when it was
 //! made: what clients changed before it was moved is taken out of it, and copies of what they wrote are added; both by the card.
 
-mod card;
-
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use card::{Bill, CARDS, Card};
 use clap::Parser;
+use holdall_conformance::card::{Bill, CARDS, Card};
 use holdall_conformance::client::{Call, Client, Endpoint, each};
 use holdall_conformance::clock::Stopwatch;
 use holdall_conformance::command::Holdall;

@@ -187,7 +187,16 @@ fn alternatives_are_priced_where_a_price_is_known() {
 
 fn judged(extents: Vec<JudgedExtent>, heat: Option<crate::heat::Heat>) -> JudgedObject {
     let used = Used { last: 0, read: None, lot: 0, size: 0 };
-    JudgedObject { wanted: Wished::default(), conditions: Vec::new(), extents, heat, used, bucket: 1 }
+    JudgedObject {
+        wanted: Wished::default(),
+        conditions: Vec::new(),
+        extents,
+        heat,
+        used,
+        bucket: 1,
+        id: None,
+        choice: None,
+    }
 }
 
 /// A second copy is paid for beside the first; what leaves early pays the rest of its days, and nothing else.

@@ -2,8 +2,8 @@
 
 use std::ops::{Add, Sub};
 
-use holdall_conformance::Outcome;
-use holdall_conformance::meter::Tally;
+use crate::Outcome;
+use crate::meter::Tally;
 use serde_json::Value;
 
 /// Bytes of the unit that prices are by.
@@ -14,37 +14,37 @@ const MONTH_DAYS: f64 = 30.0;
 
 /// What a silo asks, in US dollars.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Price {
+pub struct Price {
     /// A GB for a month.
-    pub(crate) storage: f64,
+    pub storage: f64,
     /// A GB that is read,
-    pub(crate) retrieval: f64,
+    pub retrieval: f64,
     /// and taken out.
-    pub(crate) egress: f64,
+    pub egress: f64,
     /// A thousand requests that read,
-    pub(crate) reads: f64,
+    pub reads: f64,
     /// or write.
-    pub(crate) writes: f64,
+    pub writes: f64,
     /// Days that are paid for at least,
-    pub(crate) days: f64,
+    pub days: f64,
     /// and bytes.
-    pub(crate) least: u64,
+    pub least: u64,
 }
 
 /// What three silos ask: hot, warm, cold.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Card {
+pub struct Card {
     /// What it is called.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// In this order.
-    pub(crate) silos: [Price; 3],
+    pub silos: [Price; 3],
 }
 
 const FREE: Price = Price { storage: 0.0, retrieval: 0.0, egress: 0.0, reads: 0.0, writes: 0.0, days: 0.0, least: 0 };
 const COLD_LEAST: u64 = 128 << 10;
 
 /// Rounded public list prices.
-pub(crate) const CARDS: [Card; 3] = [
+pub const CARDS: [Card; 3] = [
     Card {
         name: "A, one cloud",
         silos: [
@@ -82,22 +82,22 @@ pub(crate) const CARDS: [Card; 3] = [
 
 /// Dollars, by what for.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Bill {
+pub struct Bill {
     /// Requests.
-    pub(crate) requests: f64,
+    pub requests: f64,
     /// Bytes that were read,
-    pub(crate) retrieval: f64,
+    pub retrieval: f64,
     /// and taken out.
-    pub(crate) egress: f64,
+    pub egress: f64,
     /// What went too early.
-    pub(crate) early_deletion: f64,
+    pub early_deletion: f64,
     /// What was read back.
-    pub(crate) verification: f64,
+    pub verification: f64,
 }
 
 impl Price {
     /// As `[silo.NAME]` has it.
-    pub(crate) fn toml(&self) -> String {
+    pub fn toml(&self) -> String {
         let Self { storage, retrieval, egress, reads, writes, days, least } = self;
         format!(
             "price = {{ unit = \"GB\", storage = {storage}, retrieval = {retrieval}, egress = {egress}, reads = {reads}, \
@@ -106,7 +106,7 @@ impl Price {
     }
 
     /// What a provider would ask for it.
-    pub(crate) fn bill(&self, tally: &Tally) -> Bill {
+    pub fn bill(&self, tally: &Tally) -> Bill {
         let by_bytes = |bytes: u64, price: f64| bytes as f64 / GB * price;
         let read_backs = tally.read_backs as f64 / THOUSAND * self.reads;
         Bill {
@@ -119,14 +119,25 @@ impl Price {
     }
 
     /// What is asked for a blob that goes on the day it came.
-    pub(crate) fn early(&self, bytes: u64) -> f64 {
-        bytes.max(self.least) as f64 / GB * self.storage * self.days / MONTH_DAYS
+    pub fn early(&self, bytes: u64) -> f64 {
+        self.day(bytes) * self.days
+    }
+
+    /// Holding a blob for a day.
+    pub fn day(&self, bytes: u64) -> f64 {
+        bytes.max(self.least) as f64 / GB * self.storage / MONTH_DAYS
+    }
+
+    /// The same, as if all bytes were so many.
+    pub fn by_bytes(self, times: f64) -> Self {
+        let Self { storage, retrieval, egress, .. } = self;
+        Self { storage: storage * times, retrieval: retrieval * times, egress: egress * times, ..self }
     }
 }
 
 impl Bill {
     /// Once, for all ways of a plan.
-    pub(crate) fn planned(plan: &Value) -> Outcome<Self> {
+    pub fn planned(plan: &Value) -> Outcome<Self> {
         let moves = plan.get("moves").and_then(Value::as_array).ok_or("a plan without moves")?;
         let mut all = Self::default();
         for moving in moves {
@@ -162,7 +173,7 @@ impl Bill {
     }
 
     /// All of it.
-    pub(crate) fn total(&self) -> f64 {
+    pub fn total(&self) -> f64 {
         self.parts().iter().sum()
     }
 }
