@@ -198,6 +198,11 @@ impl Chain {
 
     fn hazards(&self) -> Vec<f64> {
         let mut chances = vec![0.0; BINS * CLASSES];
+        // What is idle for twice as long is used half as often, as far as nothing else is known.
+        let later = |chance: f64, bin: usize| {
+            if bin == 0 { chance } else { chance * (middle(bin - 1) + 1.0) / (middle(bin) + 1.0) }
+        };
+        let (mut first_all, mut first_never) = (FIRST_GUESS, FIRST_GUESS);
         for bin in 0..BINS {
             let mut levels = [(0.0, 0.0); LEVELS];
             for class in 0..CLASSES {
@@ -208,13 +213,13 @@ impl Chain {
             let draw = |(uses, days): (f64, f64), prior: f64| (uses + TRUST) / (days + TRUST / prior);
             // What was never read is of another kind: much of it never will be.
             let all = levels[1..].iter().fold((0.0, 0.0), |sum, level| (sum.0 + level.0, sum.1 + level.1));
-            let first = FIRST_GUESS / (middle(bin) + 1.0);
-            let all = draw(all, first);
+            let all = draw(all, later(first_all, bin));
             for class in 0..CLASSES {
-                let level = if class == 0 { first } else { draw(levels[volume_of(class).0], all) };
+                let level = if class == 0 { later(first_never, bin) } else { draw(levels[volume_of(class).0], all) };
                 let own = (self.uses[at(bin, class)], self.days[at(bin, class)] + self.open[at(bin, class)]);
                 chances[at(bin, class)] = draw(own, level).min(1.0);
             }
+            (first_all, first_never) = (all, chances[at(bin, 0)]);
         }
         chances
     }

@@ -84,13 +84,16 @@ fn the_same_past_gives_the_same_answer() {
 
 #[test]
 fn learning_is_cheaper_than_what_is_usual() {
+    let mut mean = 1.0;
     for (name, places) in cards() {
         let report = made_up(places);
         let (auto, best) = (report.auto.total, report.best().unwrap().total);
         let usual = report.fixed(LIFECYCLE).unwrap().total;
-        assert!(auto < 0.95 * usual, "{name}: {auto}, usual {usual}");
+        assert!(auto < usual, "{name}: {auto}, usual {usual}");
+        mean *= (auto / usual).powf(0.25);
         assert!(report.optimum <= auto && report.optimum <= best, "{name}: nothing beats the optimum");
     }
+    assert!(mean < 0.8, "{mean}");
 }
 
 /// Objects of a prefix over 600 days, and who reads which of them when.
@@ -129,7 +132,7 @@ fn no_worse(name: &str, most: f64, events: &[(i32, String, bool)]) {
 /// read near for a while.
 #[test]
 fn a_scan_is_survived() {
-    no_worse("scan", 1.65, &workload(60, |day, _, _| matches!(day, 150 | 290 | 480)));
+    no_worse("scan", 1.2, &workload(60, |day, _, _| matches!(day, 150 | 290 | 480)));
 }
 
 /// One object in fifty is read every day for ten days, out of the blue.
