@@ -13,7 +13,7 @@ use holdall_namespace::engine::{Engine, memory::Memory};
 use holdall_namespace::inventory::{Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::job::{JobInfo, JobState, Order, Pace, PlanSummary};
 use holdall_namespace::object::{Condition, Headers};
-use holdall_namespace::objective::{Objective, Scope};
+use holdall_namespace::objective::{Chore, Objective, Scope};
 use holdall_namespace::price::Price;
 use holdall_namespace::scrub::{Damage, Done, Flaw, ScrubOptions};
 use holdall_namespace::set_silo::SetSilo;
@@ -383,6 +383,7 @@ async fn what_costs_something_is_left_out_without_a_budget() {
     until(&clock, Duration::from_mins(55)).await;
     assert_eq!((house.scrubs("one").await.len(), house.scrubs("two").await.len()), (1, 0));
     assert_eq!(house.namespace.scrub_budget().await.unwrap(), None);
+    assert_eq!(house.namespace.outlook(&Scope::default(), None).await.unwrap().costs.upkeep, []);
     // One that says how often is scrubbed all the same.
     let hourly = SetSilo { scrub: Some(3600), ..SetSilo::default() };
     clock.run(house.namespace.set_silo("two", &hourly, false)).await.unwrap();
@@ -410,4 +411,24 @@ async fn without_its_budget_a_scrub_that_waits_ends() {
     let ended = house.scrubs("two").await.remove(0);
     assert_eq!(ended.error.as_deref(), Some("silo `two` is scrubbed by order alone now"));
     assert_eq!((ended.id, ended.state, ended.moved_objects), (waits.id, JobState::Failed, 3), "{ended:?}");
+}
+
+/// What a plan says that scrubs cost a month is what they then set aside.
+#[tokio::test]
+async fn a_plan_says_what_scrubs_then_set_aside() {
+    let clock = Arc::new(TestClock::default());
+    let house = with_a_price(&clock, "planned", Some("100000")).await;
+    for number in 0..20 {
+        clock.run(house.put(&format!("small/{number}"), &"y".repeat(1000))).await;
+    }
+    clock.run(house.copy_all_on(&clock)).await;
+    let planned = house.namespace.outlook(&Scope::default(), None).await.unwrap().costs;
+    until(&clock, Duration::from_mins(55)).await;
+    assert_eq!(house.scrubs("two").await.len(), 1);
+    let spent = house.namespace.scrub_budget().await.unwrap().unwrap().spent.money;
+    let told = planned.upkeep.iter().map(|one| (one.silo.as_str(), one.what, one.month_before, one.month_after));
+    // 864 times a month.
+    let month = spent.part(864, 1);
+    assert_eq!(told.collect::<Vec<_>>(), [("two", Chore::Scrub, month, month)]);
+    assert!(spent > "5.02".parse().unwrap(), "small ones are read, too: {spent}");
 }

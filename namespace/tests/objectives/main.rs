@@ -32,6 +32,7 @@ mod labels;
 mod lost;
 mod many;
 mod orders;
+mod plan;
 mod room;
 mod switch;
 
