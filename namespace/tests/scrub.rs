@@ -13,7 +13,8 @@ use holdall_namespace::engine::{Engine, memory::Memory};
 use holdall_namespace::inventory::{Declared, DeclaredSilo, WritePolicy, WriteTarget};
 use holdall_namespace::job::{JobInfo, JobState, Order, Pace, PlanSummary};
 use holdall_namespace::object::{Condition, Headers};
-use holdall_namespace::objective::{Objective, Scope};
+use holdall_namespace::objective::{Chore, Objective, Scope};
+use holdall_namespace::price::Price;
 use holdall_namespace::scrub::{Damage, Done, Flaw, ScrubOptions};
 use holdall_namespace::set_silo::SetSilo;
 use holdall_namespace::{Namespace, limits};
@@ -27,6 +28,7 @@ mod support;
 /// Two silos in folders, and a bucket whose objects are on both.
 struct House {
     folder: TempDir,
+    engine: Arc<dyn Engine>,
     namespace: Arc<Namespace>,
     bucket: Bucket,
 }
@@ -55,7 +57,7 @@ impl House {
         let engine: Arc<dyn Engine> = Arc::new(Memory::new());
         let options =
             Options { base: folder.path().to_owned(), pack_up_to: limits::PACK_UP_TO, scrub, ..support::options() };
-        let namespace = Namespace::open(engine, clock, options, true).await.unwrap();
+        let namespace = Namespace::open(Arc::clone(&engine), clock, options, true).await.unwrap();
         let silos = ["one", "two"].map(|name| (name.to_owned(), DeclaredSilo::own(format!("{kind}{name}")))).into();
         let write = WritePolicy { to: vec![WriteTarget { silo: "one".to_owned(), min_size: 0, max_size: None }] };
         let place = vec!["one".parse().unwrap(), "two".parse().unwrap()];
@@ -68,7 +70,7 @@ impl House {
         namespace.ensure_first_key(None).await.unwrap();
         let bucket = namespace.create_bucket(&"photos".parse().unwrap(), 1).await.unwrap();
         namespace.start_background();
-        Self { folder, namespace, bucket }
+        Self { folder, engine, namespace, bucket }
     }
 
     async fn put(&self, key: &str, text: &str) {
@@ -281,7 +283,7 @@ async fn what_is_well_again_is_not_damaged() {
 #[tokio::test]
 async fn a_silo_is_scrubbed_by_itself_when_it_is_due() {
     let clock = Arc::new(TestClock::default());
-    let scrub = ScrubOptions { every: Duration::from_mins(5), pace: Pace::default() };
+    let scrub = ScrubOptions { every: Duration::from_mins(5), pace: Pace::default(), budget: None };
     let house = House::with(Arc::<TestClock>::clone(&clock), "memory:scrub-due-", Some(scrub)).await;
     clock.run(house.put("a", "text")).await;
     clock.pass(Duration::from_mins(4)).await;
@@ -298,4 +300,135 @@ async fn a_silo_is_scrubbed_by_itself_when_it_is_due() {
     let orders: Vec<String> = house.namespace.jobs().await.unwrap().iter().map(|job| job.order.to_string()).collect();
     assert_eq!(orders, ["scrub two", "scrub two", "scrub one"]);
     assert!(jobs.iter().all(|job| job.state == JobState::Done), "{jobs:?}");
+}
+
+/// Copies of five objects of a megabyte lie on `two`, where a megabyte costs 1 to be read.
+async fn with_a_price(clock: &Arc<TestClock>, test: &str, budget: Option<&str>) -> House {
+    let budget = budget.map(|budget| budget.parse().unwrap());
+    let scrub = ScrubOptions { every: Duration::from_mins(50), pace: Pace::default(), budget };
+    let house = House::with(Arc::<TestClock>::clone(clock), &format!("memory:scrub-{test}-"), Some(scrub)).await;
+    for key in ["a", "b", "c", "d", "e"] {
+        clock.run(house.put(key, &"x".repeat(1_000_000))).await;
+    }
+    clock.run(house.copy_all_on(clock)).await;
+    let price: Price = serde_json::from_str(r#"{"retrieval": 1000}"#).unwrap();
+    let set = SetSilo { price: Some(price), ..SetSilo::default() };
+    clock.run(house.namespace.set_silo("two", &set, false)).await.unwrap();
+    house
+}
+
+impl House {
+    async fn copy_all_on(&self, clock: &TestClock) {
+        let order = Order::Align { on: Scope::default() };
+        let job = self.namespace.start_job(order, Pace::default()).await.unwrap();
+        while self.namespace.job(job.id).await.unwrap().state == JobState::Running {
+            clock.sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Scrubs of a silo, the latest first.
+    async fn scrubs(&self, silo: &str) -> Vec<JobInfo> {
+        let mut jobs = self.namespace.jobs().await.unwrap();
+        jobs.retain(|job| job.order == Order::Scrub { silo: silo.to_owned() });
+        jobs
+    }
+}
+
+/// When the last hour of November begins by a clock of a test.
+const LAST_HOUR: Duration = Duration::from_secs(1_388_800 - 3600);
+
+async fn until(clock: &TestClock, moment: Duration) {
+    clock.pass(moment.saturating_sub(clock.monotonic())).await;
+}
+
+#[tokio::test]
+async fn what_costs_something_is_scrubbed_within_a_budget_and_goes_on_next_month() {
+    let clock = Arc::new(TestClock::default());
+    until(&clock, LAST_HOUR).await;
+    let house = with_a_price(&clock, "budget", Some("3")).await;
+    until(&clock, LAST_HOUR + Duration::from_mins(58)).await;
+    let spent = async || {
+        let told = house.namespace.scrub_budget().await.unwrap().unwrap();
+        (told.spent.month, told.spent.money.to_string(), told.budget.to_string())
+    };
+    let two = house.scrubs("two").await;
+    assert_eq!((two.len(), two[0].state, two[0].moved_objects), (1, JobState::Running, 3), "{two:?}");
+    assert_eq!(two[0].error.as_deref(), Some("the budget of scrubs by themselves, 3 a month, is spent"));
+    assert_eq!(spent().await, ("2023-11".to_owned(), "3".to_owned(), "3".to_owned()));
+    let one = house.scrubs("one").await;
+    assert_eq!((one.len(), one[0].state), (1, JobState::Done), "what costs nothing waits for no money: {one:?}");
+    // Somebody who orders it is not asked.
+    let order = clock.run(house.namespace.start_job(Order::Scrub { silo: "two".to_owned() }, Pace::default())).await;
+    assert!(order.is_err(), "it is under way: {order:?}");
+    until(&clock, LAST_HOUR + Duration::from_mins(62)).await;
+    let two = house.scrubs("two").await;
+    assert_eq!((two.len(), two[0].state, two[0].moved_objects), (1, JobState::Done, 5), "{two:?}");
+    assert_eq!((two[0].failed, two[0].error.clone()), (0, None));
+    assert_eq!(spent().await, ("2023-12".to_owned(), "2".to_owned(), "3".to_owned()));
+    // The next one has one left, and what is ordered asks nobody.
+    let order = Order::Scrub { silo: "two".to_owned() };
+    clock.run(house.namespace.start_job(order, Pace::default())).await.unwrap();
+    until(&clock, LAST_HOUR + Duration::from_mins(64)).await;
+    assert_eq!(house.scrubs("two").await[0].state, JobState::Done);
+    assert_eq!(spent().await.1, "2");
+    until(&clock, LAST_HOUR + Duration::from_mins(118)).await;
+    let two = house.scrubs("two").await;
+    assert_eq!((two[0].state, two[0].moved_objects, spent().await.1), (JobState::Running, 1, "3".to_owned()));
+}
+
+#[tokio::test]
+async fn what_costs_something_is_left_out_without_a_budget() {
+    let clock = Arc::new(TestClock::default());
+    let house = with_a_price(&clock, "unpaid", None).await;
+    until(&clock, Duration::from_mins(55)).await;
+    assert_eq!((house.scrubs("one").await.len(), house.scrubs("two").await.len()), (1, 0));
+    assert_eq!(house.namespace.scrub_budget().await.unwrap(), None);
+    assert_eq!(house.namespace.outlook(&Scope::default(), None).await.unwrap().costs.upkeep, []);
+    // One that says how often is scrubbed all the same.
+    let hourly = SetSilo { scrub: Some(3600), ..SetSilo::default() };
+    clock.run(house.namespace.set_silo("two", &hourly, false)).await.unwrap();
+    until(&clock, Duration::from_mins(65)).await;
+    let two = house.scrubs("two").await;
+    assert_eq!((two.len(), two[0].state, two[0].moved_objects), (1, JobState::Done, 5), "{two:?}");
+}
+
+/// A budget that is taken away takes its scrubs with it: none goes on as if it cost nothing.
+#[tokio::test]
+async fn without_its_budget_a_scrub_that_waits_ends() {
+    let clock = Arc::new(TestClock::default());
+    let house = with_a_price(&clock, "taken", Some("3")).await;
+    until(&clock, Duration::from_mins(55)).await;
+    let waits = house.scrubs("two").await.remove(0);
+    assert_eq!((waits.state, waits.moved_objects), (JobState::Running, 3), "{waits:?}");
+    clock.run(house.namespace.close()).await;
+    let scrub = ScrubOptions { every: Duration::from_hours(1), pace: Pace::default(), budget: None };
+    let options = Options { base: house.folder.path().to_owned(), scrub: Some(scrub), ..support::options() };
+    let clock_again = Arc::<TestClock>::clone(&clock);
+    let again = Namespace::open(Arc::clone(&house.engine), clock_again, options, true);
+    let house = House { namespace: clock.run(again).await.unwrap(), ..house };
+    house.namespace.start_background();
+    clock.pass(Duration::from_mins(2)).await;
+    let ended = house.scrubs("two").await.remove(0);
+    assert_eq!(ended.error.as_deref(), Some("silo `two` is scrubbed by order alone now"));
+    assert_eq!((ended.id, ended.state, ended.moved_objects), (waits.id, JobState::Failed, 3), "{ended:?}");
+}
+
+/// What a plan says that scrubs cost a month is what they then set aside.
+#[tokio::test]
+async fn a_plan_says_what_scrubs_then_set_aside() {
+    let clock = Arc::new(TestClock::default());
+    let house = with_a_price(&clock, "planned", Some("100000")).await;
+    for number in 0..20 {
+        clock.run(house.put(&format!("small/{number}"), &"y".repeat(1000))).await;
+    }
+    clock.run(house.copy_all_on(&clock)).await;
+    let planned = house.namespace.outlook(&Scope::default(), None).await.unwrap().costs;
+    until(&clock, Duration::from_mins(55)).await;
+    assert_eq!(house.scrubs("two").await.len(), 1);
+    let spent = house.namespace.scrub_budget().await.unwrap().unwrap().spent.money;
+    let told = planned.upkeep.iter().map(|one| (one.silo.as_str(), one.what, one.month_before, one.month_after));
+    // 864 times a month.
+    let month = spent.part(864, 1);
+    assert_eq!(told.collect::<Vec<_>>(), [("two", Chore::Scrub, month, month)]);
+    assert!(spent > "5.02".parse().unwrap(), "small ones are read, too: {spent}");
 }

@@ -47,6 +47,7 @@ pub(super) async fn status(State(admin): State<Arc<Admin>>) -> Result<Json<Statu
         domains: admin.state.domains.clone(),
         backup: admin.state.namespace.backup_status().into(),
         alignment: admin.state.namespace.alignment(),
+        scrub: admin.state.namespace.scrub_budget().await?,
         damaged: admin.state.namespace.damage_left().await?,
     }))
 }

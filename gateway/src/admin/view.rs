@@ -12,7 +12,7 @@ use holdall_namespace::lost::{Going, Loss};
 use holdall_namespace::objective::Alignment;
 use holdall_namespace::price::Price;
 use holdall_namespace::probe::{Measured, Probed, Speed};
-use holdall_namespace::scrub::{Damage, Done, Flaw};
+use holdall_namespace::scrub::{Damage, Done, Flaw, ScrubBudget};
 use holdall_silos::Facts;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
@@ -49,6 +49,9 @@ pub struct Status {
     /// How much is where objectives want it; none where nothing is wished, or nothing was compared yet.
     #[serde(default)]
     pub alignment: Option<Alignment>,
+    /// What scrubs by themselves may cost this month, and did; none where they have no budget.
+    #[serde(default)]
+    pub scrub: Option<ScrubBudget>,
     /// Damaged or missing replicas that nothing made good.
     #[serde(default)]
     pub damaged: u64,

@@ -1,7 +1,7 @@
 //! `holdall price`, and amounts for people.
 
 use clap::Subcommand;
-use holdall_namespace::objective::{Alternatives, Costs};
+use holdall_namespace::objective::{Alternatives, Chore, Costs, Upkeep};
 use holdall_namespace::price::{Money, Once, PRESETS, Preset, Rate, USD};
 
 use super::exit::Failure;
@@ -59,15 +59,27 @@ fn or_dash(days: u16) -> String {
 
 /// What a plan costs, in sentences; nothing where it is about no silo.
 pub(super) fn of_plan(costs: &Costs) -> Vec<String> {
-    let Costs { currency, cost, priced, unpriced } = costs;
+    let Costs { currency, cost, upkeep: _, priced, unpriced } = costs;
     let mut lines = Vec::new();
     if !priced.is_empty() {
         let (before, after) = (amount(cost.month_before), amount(cost.month_after));
         lines.push(format!("moving costs {} {currency} once: {}", amount(cost.once.total()), parts(&cost.once)));
-        lines.push(format!("a month costs {before} {currency} now, and {after} then; reads are not counted"));
+        lines.push(format!(
+            "a month costs {before} {currency} now, and {after} then, with what was read in the last one"
+        ));
+        lines.extend(costs.upkeep.iter().map(of_upkeep));
     }
     lines.extend(unknown(unpriced));
     lines
+}
+
+fn of_upkeep(upkeep: &Upkeep) -> String {
+    let (before, after) = (amount(upkeep.month_before), amount(upkeep.month_after));
+    let what = match upkeep.what {
+        Chore::Scrub => "scrubs",
+        Chore::Rescan => "lists of what lies in roots",
+    };
+    format!("  of that {what} in {} {before} now, and {after} then", upkeep.silo)
 }
 
 /// What an object costs in each silo, in sentences.

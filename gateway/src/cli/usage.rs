@@ -3,7 +3,8 @@
 use clap::Args;
 
 use holdall_namespace::job::BY_ITSELF;
-use holdall_namespace::objective::Alignment;
+use holdall_namespace::objective::{Alignment, Spent};
+use holdall_namespace::price::Money;
 use jiff::Timestamp;
 
 use super::exit::Failure;
@@ -68,13 +69,19 @@ pub(super) async fn status(context: &Context) -> Result<(), Failure> {
         ("domains", status.domains.join(", ")),
         ("backup", of_backup(&status.backup)),
     ];
+    let scrubs = status.scrub.as_ref().map(|scrub| ("scrubs", of_budget(&scrub.spent, scrub.budget)));
     let left = format!("{} left: `holdall scrub --list` says more", status.damaged);
     let damaged = (status.damaged > 0).then_some(("damaged", left));
     let lines = lines
         .into_iter()
         .chain(damaged)
+        .chain(scrubs)
         .chain(status.alignment.as_ref().map(|alignment| ("alignment", of_alignment(alignment))));
     lines.into_iter().try_for_each(|(name, value)| print::line(format!("{name:<10} {value}")))
+}
+
+fn of_budget(spent: &Spent, budget: Money) -> String {
+    format!("{} of {budget} spent in {}", amount(spent.money), spent.month)
 }
 
 /// How much of what is wished somewhere was there, and what the rest waits for.
@@ -96,6 +103,6 @@ fn of_alignment(alignment: &Alignment) -> String {
     let wanted = format!("{share:.1} % of {} where wanted at {when}", print::bytes(all));
     let moved = Some(format!("{} steps taken", alignment.moved));
     let spent = alignment.spent.as_ref().zip(alignment.budget);
-    let spent = spent.map(|(spent, budget)| format!("{} of {budget} spent in {}", amount(spent.money), spent.month));
+    let spent = spent.map(|(spent, budget)| of_budget(spent, budget));
     std::iter::once(wanted).chain(moved).chain(spent).chain(waits).chain(failed).collect::<Vec<_>>().join("; ")
 }

@@ -118,6 +118,8 @@ pub struct ScrubFile {
     pub every: Option<Span>,
     /// Bytes a second that are read.
     pub rate: Option<Size>,
+    /// What that may cost a month.
+    pub budget: Option<Money>,
 }
 
 /// `[log]`

@@ -111,6 +111,9 @@ pub struct ServeArgs {
     /// Bytes a second that are read for that; 0 is unlimited [default: 10MiB].
     #[arg(long, value_name = "SIZE", env = "HOLDALL_SCRUB_RATE")]
     pub scrub_rate: Option<Size>,
+    /// What that may cost a month where reading costs something, in the currency of silos' prices [default: such silos are left out].
+    #[arg(long, value_name = "MONEY", env = "HOLDALL_SCRUB_BUDGET")]
+    pub scrub_budget: Option<Money>,
     /// For tests: share the index's file with other processes that open it this way.
     #[cfg(feature = "faults")]
     #[arg(long, hide = true, env = "HOLDALL_SHARED_INDEX")]
@@ -166,6 +169,8 @@ pub struct Settings {
     pub scrub_every: Duration,
     /// Bytes a second that are read for that; 0 is unlimited.
     pub scrub_rate: u64,
+    /// What that may cost a month; silos that cost something to be read are left out where nothing is said.
+    pub scrub_budget: Option<Money>,
 }
 
 impl Settings {
@@ -190,7 +195,8 @@ impl Settings {
     /// How silos are scrubbed; none where that is by order alone.
     pub fn scrub(&self) -> Option<ScrubOptions> {
         let pace = Pace { bytes_per_second: Some(self.scrub_rate).filter(|rate| *rate > 0), concurrency: None };
-        (!self.scrub_every.is_zero()).then_some(ScrubOptions { every: self.scrub_every, pace })
+        let (every, budget) = (self.scrub_every, self.scrub_budget);
+        (!every.is_zero()).then_some(ScrubOptions { every, pace, budget })
     }
 }
 
@@ -241,6 +247,7 @@ fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file:
         inventory_every: time(args.inventory_every, file.inventory.every, Duration::ZERO),
         scrub_every: time(args.scrub_every, file.scrub.every, limits::SCRUB_EVERY),
         scrub_rate: args.scrub_rate.or(file.scrub.rate).map_or(limits::SCRUB_RATE, |size| size.0),
+        scrub_budget: args.scrub_budget.or(file.scrub.budget),
         data,
     }
 }

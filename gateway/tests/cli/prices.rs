@@ -63,7 +63,7 @@ fn what_silos_ask_is_said_by_command_and_by_file_and_seen_in_plans() {
     archive    hot to cold        3  300.0 KiB    0.6278       0.2575  0.1465
     of 3 objects, 0 extents (0 B) are where they are wanted
     moving costs 0.6278 USD once: requests 0.0240, egress 0.2003, early deletion 0.2575, verification 0.1461
-    a month costs 0.2575 USD now, and 0.1465 then; reads are not counted
+    a month costs 0.2575 USD now, and 0.1465 then, with what was read in the last one
     at 100.0 KiB a second, 300.0 KiB take 3s
     ");
     let planned = served.json("plan --rate 100KiB");
@@ -133,4 +133,34 @@ fn a_plan_counts_the_requests_that_moving_makes() {
     // There, the long one is read back; back, each blob is asked what it says of itself, and the pack is read at once.
     assert_eq!((writes, reads), (4, 8), "{log}");
     assert_eq!(planned, [(thousandths(4), thousandths(1)), (thousandths(7), "0".into())], "{log}");
+}
+
+/// What others keep in a bucket is listed every ten minutes, 4,320 times a month; of two names, by one request each time.
+#[test]
+fn a_plan_has_what_lists_of_roots_cost_a_month() {
+    let there = Served::start(&["--backup-every", "0s"], &[]);
+    let keys = KeyFile::read(&there.folder.path().join("data")).unwrap().unwrap();
+    let secret = keys.keys.secret.expose_secret().to_owned();
+    put(&there, &[("/archive".to_owned(), 0), ("/archive/a".to_owned(), 10), ("/archive/b".to_owned(), 10)]);
+    let env = [("FAR_KEY", keys.keys.id.as_str()), ("FAR_SECRET", secret.as_str())];
+    let served = Served::start(&["--backup-every", "0s"], &env);
+    put(&served, &[("/photos".to_owned(), 0)]);
+    let file = format!(
+        "[silo.theirs]\nurl = \"s3://archive?endpoint={}\"\naccess = \"read-only\"\n\
+         credentials = {{ access_key_id_env = \"FAR_KEY\", secret_access_key_env = \"FAR_SECRET\" }}\n\
+         price = {{ writes = 1 }}\n",
+        keys.endpoint
+    );
+    std::fs::write(served.folder.path().join("theirs.toml"), file).unwrap();
+    served.json("apply -f theirs.toml");
+    served.json("assimilate theirs --into s3://photos/");
+    let line = "  of that lists of what lies in roots in theirs 4.3200 now, and 4.3200 then";
+    let plan = text(&served, "plan");
+    assert!(plan.lines().any(|told| told == line), "{plan}");
+    let costs = &served.json("plan s3://photos/")["costs"];
+    let upkeep =
+        serde_json::json!({ "silo": "theirs", "what": "rescan", "month_before": "4.32", "month_after": "4.32" });
+    assert_eq!((&costs["upkeep"], &costs["month_before"]), (&Value::from(vec![upkeep]), &"4.32".into()));
+    served.stop();
+    there.stop();
 }

@@ -199,7 +199,7 @@ fn refused(error: engine::NotCommitted<AssimilateError>) -> AssimilateError {
 
 impl RootInfo {
     /// Nothing was seen yet.
-    pub(super) fn new(id: RootId, order: Assimilate, created: i64) -> Self {
+    pub(crate) fn new(id: RootId, order: Assimilate, created: i64) -> Self {
         Self {
             id,
             order,

@@ -155,6 +155,9 @@ pub struct JobInfo {
     /// `scrub` only: where it goes on, for another life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
+    /// `scrub` only: nobody ordered it.
+    #[serde(default)]
+    pub by_itself: bool,
 }
 
 /// One move under way.
@@ -274,6 +277,7 @@ impl JobInfo {
             damaged: 0,
             mended: 0,
             at: None,
+            by_itself: false,
         }
     }
 
@@ -543,7 +547,8 @@ impl Core {
         let order = Order::Scrub { silo: silo.to_owned() };
         let _one_at_a_time = self.ordering.lock().await;
         self.refuse_at_odds(&order).await?;
-        self.write_new_job(JobInfo::new(0, order, pace, self.clock.now())).await?;
+        let job = JobInfo { by_itself: true, ..JobInfo::new(0, order, pace, self.clock.now()) };
+        self.write_new_job(job).await?;
         self.forget_old_jobs().await?;
         self.job_wanted.notify_one();
         Ok(())

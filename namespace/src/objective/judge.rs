@@ -5,17 +5,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdall_silos::BlobName;
+
 use super::expression::{Needs, Subject};
-use super::{Choice, Chooser, Cuts, Held, Hours, Rules, Scope, Standing, Used, Wanted, Way};
+use super::{Choice, Chooser, Cuts, Held, Hours, Rules, Scope, Standing, Used, Wanted, Way, What};
 use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
-use crate::extent::{JobId, Location, Number, SiloId};
+use crate::extent::{JobId, Location, Number, Replica, ReplicaState, SiloId};
 use crate::fault::Fault;
 use crate::find::Row;
 use crate::heat::Heat;
 use crate::inventory::Inventory;
 use crate::job::OrderError;
 use crate::learn::Groups;
+use crate::limits::MAX_COPIES;
 use crate::list::read_name;
 use crate::name::BucketName;
 use crate::namespace::Core;
@@ -46,6 +49,8 @@ pub(crate) struct Judge {
     keeps_hours: bool,
     /// A write waits for what is wanted: how objects are used, and that a silo is paused, is of no account.
     for_a_write: bool,
+    /// It says what comes after each step, too.
+    foresees: bool,
 }
 
 /// An object, judged.
@@ -85,7 +90,15 @@ pub(crate) struct JudgedExtent {
     /// Its bytes were written for this object.
     pub own: bool,
     pub standing: Standing,
+    /// How it would stand after each step, one after the other, where that is foreseen.
+    pub then: Vec<Standing>,
 }
+
+/// Steps that are foreseen of an extent, beyond the first: more than it ever takes to come to rest.
+const MOST_STEPS: usize = 2 * MAX_COPIES as usize;
+
+/// Where it is said to lie before it is written: a name that nothing has.
+pub(super) const UNWRITTEN: BlobName = BlobName { session: 0, number: 0, extent: (0, 0) };
 
 /// Why bytes stay that are not for the object they were written for.
 pub(crate) const SHARED: &str = "they are the bytes of another object, too, and move with that";
@@ -173,6 +186,22 @@ impl Judge {
         Standing::Waits { by: way.by, reason }
     }
 
+    /// How an extent would stand after each step from how it stands now, until it comes to rest; nothing where nobody asks.
+    fn then(&self, object: (u64, &str), wanted: &Wanted, now: &JudgedExtent) -> Vec<Standing> {
+        let mut way = now.standing.way().filter(|_| self.foresees);
+        if way.is_none() {
+            return Vec::new();
+        }
+        let (mut row, mut then) = (now.row.clone(), Vec::new());
+        while let Some(taken) = way.filter(|_| then.len() < MOST_STEPS) {
+            row.take(taken, Location::Blob(UNWRITTEN), self.now);
+            let standing = self.standing(object, wanted, now.own, &row);
+            way = standing.way();
+            then.push(standing);
+        }
+        then
+    }
+
     /// Where verified replicas of an extent are, but for silos that are lost.
     fn held(&self, row: &ExtentRow) -> Held {
         let left = self.inventory.left_verified(row);
@@ -215,6 +244,11 @@ impl Judge {
         Self { keeps_hours: true, ..self }
     }
 
+    /// The same; it says what comes after each step, too.
+    pub(crate) fn foreseeing(self) -> Self {
+        Self { foresees: true, ..self }
+    }
+
     /// The same; what it says is what a write waits for.
     pub(crate) fn for_a_write(self) -> Self {
         Self { for_a_write: true, ..self }
@@ -254,7 +288,22 @@ impl Judge {
     }
 }
 
+impl ExtentRow {
+    /// As it would be once a step was taken, which brings it to this place.
+    pub(super) fn take(&mut self, way: Way, location: Location, now: UnixMs) {
+        let stays = |replica: &Replica| replica.state != ReplicaState::Verified || replica.silo != way.from;
+        self.replicas.retain(|replica| way.what == What::Copy || stays(replica));
+        let there = |silo| Replica { silo, location, state: ReplicaState::Verified, since: now, job: None };
+        self.replicas.extend(way.to.map(there));
+    }
+}
+
 impl JudgedExtent {
+    /// Its steps, one after the other.
+    pub(crate) fn ways(&self) -> impl Iterator<Item = Way> {
+        std::iter::once(&self.standing).chain(&self.then).filter_map(Standing::way)
+    }
+
     /// What is to be done with it waits, where there is a reason.
     pub(crate) fn put_off(&mut self, reason: impl FnOnce(Way) -> Option<String>) {
         let Some(way) = self.standing.way() else { return };
@@ -302,6 +351,7 @@ impl Core {
             choosers,
             keeps_hours: false,
             for_a_write: false,
+            foresees: false,
         })
     }
 
@@ -344,7 +394,8 @@ impl Core {
             let extents = rows.into_iter().map(|(id, row)| {
                 let own = row.first.is_some() && row.first == referrers.get(&id).copied().flatten();
                 let standing = judge.standing((incarnation, &name), &wanted, own, &row);
-                JudgedExtent { id, row, own, standing }
+                let now = JudgedExtent { id, row, own, standing, then: Vec::new() };
+                JudgedExtent { then: judge.then((incarnation, &name), &wanted, &now), ..now }
             });
             let extents = extents.collect();
             judged.push(JudgedObject { wanted, conditions, extents, heat, used, bucket: incarnation, id, choice });

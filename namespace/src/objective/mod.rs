@@ -27,6 +27,7 @@ mod judge;
 mod keep;
 mod money;
 mod report;
+mod upkeep;
 
 pub use auto::{Auto, Days, Learnt, Share, WhyAuto};
 pub(crate) use auto::{Choice, Chooser, Known, Sites, day_of};
@@ -48,6 +49,7 @@ pub use report::{
     Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, Why, WhyCame, WhyExtent, WhyHeat, WhyLater,
     WhyObjective,
 };
+pub use upkeep::{Chore, Upkeep};
 
 /// A wish, as it is declared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,12 +1,14 @@
 //! What objects cost a month where they are, and what moves cost, added up while it is planned. Pure: rows come in, sums go out.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use holdall_silos::{BlobName, Facts};
 use serde::{Deserialize, Serialize};
 
-use super::judge::{JudgedExtent, JudgedObject};
-use super::{Way, What};
+use super::judge::{JudgedExtent, JudgedObject, UNWRITTEN};
+use super::upkeep::{Chore, Load, Passes, Upkeep};
+use super::{Scope, Way, What};
 use crate::clock::UnixMs;
 use crate::extent::{Location, Number, Replica, SiloId};
 use crate::heat::DAY;
@@ -16,7 +18,9 @@ use crate::limits::{SORTED_TOGETHER, SPAN};
 use crate::pack::{Wanted, reads_of, shares_packs};
 use crate::plan::{Move, Step};
 use crate::price::{Effort, Leaving, Money, Once, Price, PriceCard, Reads, USD};
+use crate::scrub::ScrubOptions;
 use crate::table::extents::ExtentRow;
+use crate::table::roots::RootRow;
 
 /// What moving costs, and what it changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +41,9 @@ pub struct Costs {
     /// How much.
     #[serde(flatten)]
     pub cost: Cost,
+    /// Of a month, what is done in silos by itself, where that is not nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upkeep: Vec<Upkeep>,
     /// Silos of it whose prices are known.
     pub priced: Vec<String>,
     /// Those that no price is known of: they count for nothing.
@@ -71,10 +78,16 @@ pub(crate) struct Prices {
     currency: String,
     pack_up_to: u64,
     now: UnixMs,
+    /// What scrubs by themselves cost at most a month.
+    scrub_budget: Option<Money>,
+    /// What passes ask.
+    passes: Vec<Passes>,
 }
 
 struct Priced {
     name: String,
+    /// How often it is scrubbed by itself, where that costs something.
+    scrubbed: Option<Duration>,
     /// None is not known.
     card: Option<PriceCard>,
     access: Access,
@@ -89,9 +102,22 @@ pub(crate) struct Ledger<'a> {
     all: Cost,
     /// Silos that anything of it is on, or goes to.
     silos: BTreeSet<SiloId>,
-    /// What is read and written together with others: as a job does it, once there are many.
+    /// First steps, second ones, and so on: what one round wrote is there for the next one to read.
+    rounds: Vec<Round>,
+    /// Packs that rounds wrote.
+    packs: u64,
+    /// What scrubs read, before and after.
+    scrubs: BTreeMap<SiloId, [Load; 2]>,
+}
+
+/// Steps that are taken together with others: as a job does it, once there are many.
+#[derive(Default)]
+struct Round {
+    /// What is read and written together.
     small: Vec<Small>,
     lots: BTreeMap<Number, Lot>,
+    /// What leaves packs, and goes nowhere.
+    dropped: Vec<Lot>,
 }
 
 /// A small extent.
@@ -104,6 +130,13 @@ struct Lot {
     left: Option<UnixMs>,
 }
 
+/// An extent where it would be after some steps.
+struct Lying {
+    row: ExtentRow,
+    /// What was moved and stays with others all the same: in which silo, and the bytes it is held for.
+    theirs: Vec<(SiloId, u64)>,
+}
+
 impl Prices {
     pub(crate) fn of(inventory: &Inventory, pack_up_to: u64, now: UnixMs) -> Self {
         let silos: BTreeMap<SiloId, Priced> =
@@ -111,7 +144,26 @@ impl Prices {
         let declared = inventory.silos.values().filter_map(|open| open.row.declared.price.as_ref());
         let mut counts = declared.filter(|price| price.card().is_ok_and(|card| !card.is_free()));
         let currency = counts.next().map_or(USD, Price::currency).to_owned();
-        Self { silos, currency, pack_up_to, now }
+        Self { silos, currency, pack_up_to, now, scrub_budget: None, passes: Vec::new() }
+    }
+
+    /// The same, with what is done by itself for a part of the namespace.
+    pub(crate) fn with_upkeep(
+        mut self,
+        inventory: &Inventory,
+        scrub: Option<&ScrubOptions>,
+        roots: &[RootRow],
+        on: &Scope,
+    ) -> Self {
+        for (id, open) in &inventory.silos {
+            let Some(silo) = self.silos.get_mut(id) else { continue };
+            let costs = silo.card.is_some_and(|card| !card.is_read_for_nothing());
+            silo.scrubbed = scrub.and_then(|scrub| open.scrubbed_every(scrub)).filter(|_| costs);
+            let passes = roots.iter().filter(|root| root.silo == *id);
+            self.passes.extend(passes.filter_map(|root| Passes::of(root, &open.row.facts.family, on)));
+        }
+        self.scrub_budget = scrub.and_then(|scrub| scrub.budget);
+        self
     }
 
     fn card(&self, id: SiloId) -> Option<&PriceCard> {
@@ -154,6 +206,13 @@ impl Prices {
 
     fn billed_alone(&self, id: SiloId, size: u64) -> u64 {
         self.card(id).map_or(size, |card| card.billed(size))
+    }
+
+    /// Where a copy of a replica lies in another silo, as far as that is known before it is written.
+    fn written(&self, id: Number, replica: &Replica, size: u64) -> Location {
+        let blob = BlobName { extent: (id.session, id.number), ..UNWRITTEN };
+        let pack = Location::Pack { pack: UNWRITTEN, offset: 0, length: record_length(replica, size) };
+        if self.is_small(size) { pack } else { Location::Blob(blob) }
     }
 
     /// The bytes that a replica would be held for in another silo.
@@ -254,7 +313,7 @@ impl Prices {
             } else if let Some(replica) = row.verified().next() {
                 held.push((to, self.billed_at(to, replica, row.size)));
                 let way = Way { by: 0, what: What::Move, from: replica.silo, to: Some(to) };
-                ledger.steps(way, *id, row, Reads::default());
+                ledger.step(0, way, *id, &mut Lying::of(row), Reads::default());
             }
         }
         let month = self.card(to).map(|_| self.month(&held, reads));
@@ -266,7 +325,13 @@ impl Prices {
 impl Priced {
     fn of(open: &OpenSilo) -> Self {
         let declared = &open.row.declared;
-        Self { name: open.row.name.clone(), card: open.card, access: declared.access, facts: open.row.facts.clone() }
+        Self {
+            name: open.row.name.clone(),
+            card: open.card,
+            access: declared.access,
+            facts: open.row.facts.clone(),
+            scrubbed: None,
+        }
     }
 }
 
@@ -292,8 +357,9 @@ impl<'a> Ledger<'a> {
             ways: BTreeMap::new(),
             all: Cost::default(),
             silos: BTreeSet::new(),
-            small: Vec::new(),
-            lots: BTreeMap::new(),
+            rounds: Vec::new(),
+            packs: 0,
+            scrubs: BTreeMap::new(),
         }
     }
 
@@ -309,17 +375,67 @@ impl<'a> Ledger<'a> {
         if !extent.own {
             return;
         }
-        if let Some(way) = extent.standing.way() {
-            return self.steps(way, extent.id, &extent.row, reads);
+        let before = self.month(&extent.row, &[], reads);
+        let mut after = before;
+        let mut lying = None;
+        for (round, way) in extent.ways().enumerate() {
+            let lying = lying.get_or_insert_with(|| Lying::of(&extent.row));
+            self.step(round, way, extent.id, lying, reads);
+            after = self.month(&lying.row, &lying.theirs, reads);
         }
-        let month = self.month(&extent.row, reads);
-        self.all.month_before += month;
-        self.all.month_after += month;
+        self.all.month_before += before;
+        self.all.month_after += after;
+        self.scrub(0, &extent.row);
+        self.scrub(1, lying.as_ref().map_or(&extent.row, |lying| &lying.row));
+    }
+
+    /// Counts what scrubs read of an extent, before or after.
+    fn scrub(&mut self, when: usize, row: &ExtentRow) {
+        for replica in row.verified() {
+            if self.prices.silos.get(&replica.silo).is_some_and(|silo| silo.scrubbed.is_some()) {
+                let is_written = Wanted::at(&replica.location).is_none_or(|place| place.pack != UNWRITTEN);
+                self.scrubs.entry(replica.silo).or_default()[when].add(replica, row.size, is_written);
+            }
+        }
+    }
+
+    /// What is done in silos by itself.
+    fn upkeep(&mut self) -> Vec<Upkeep> {
+        let (prices, mut upkeep) = (self.prices, Vec::new());
+        let mut left = [prices.scrub_budget; 2];
+        for (id, loads) in std::mem::take(&mut self.scrubs) {
+            let Some((card, every)) = prices.card(id).zip(prices.silos.get(&id).and_then(|silo| silo.scrubbed)) else {
+                continue;
+            };
+            let mut months = loads.map(|load| load.month(card, every));
+            for (month, left) in months.iter_mut().zip(&mut left) {
+                let Some(left) = left else { continue };
+                *month = (*month).min(*left);
+                *left = left.less(*month);
+            }
+            upkeep.push((id, Chore::Scrub, months));
+        }
+        for passes in &prices.passes {
+            let month = prices.card(passes.silo).map_or(Money::ZERO, |card| passes.month(card));
+            match upkeep.iter_mut().find(|(id, what, _)| (*id, *what) == (passes.silo, Chore::Rescan)) {
+                Some((.., months)) => *months = months.map(|sum| sum + month),
+                None => upkeep.push((passes.silo, Chore::Rescan, [month; 2])),
+            }
+        }
+        upkeep.retain(|(.., months)| months.iter().any(|month| *month != Money::ZERO));
+        self.silos.extend(upkeep.iter().map(|(id, ..)| *id));
+        let told = upkeep.into_iter().map(|(id, what, [month_before, month_after])| {
+            self.all.month_before += month_before;
+            self.all.month_after += month_after;
+            Upkeep { silo: prices.name(id), what, month_before, month_after }
+        });
+        told.collect()
     }
 
     /// Called between pages, as a job looks whether there is enough to be moved together.
     pub(crate) fn page(&mut self) {
-        if self.small.len() >= SORTED_TOGETHER {
+        let many = |round: &Round| round.small.len().max(round.dropped.len()) >= SORTED_TOGETHER;
+        if self.rounds.iter().any(many) {
             self.settle();
         }
     }
@@ -327,72 +443,118 @@ impl<'a> Ledger<'a> {
     /// What all of it makes, and each way.
     pub(crate) fn finish(mut self) -> (BTreeMap<Way, Cost>, Costs) {
         self.settle();
-        let prices = self.prices;
+        let (upkeep, prices) = (self.upkeep(), self.prices);
         let (priced, unpriced): (Vec<_>, Vec<_>) = self.silos.into_iter().partition(|id| prices.card(*id).is_some());
         let names = |ids: Vec<SiloId>| ids.into_iter().map(|id| prices.name(id)).collect();
         let (priced, unpriced) = (names(priced), names(unpriced));
-        (self.ways, Costs { currency: prices.currency.clone(), cost: self.all, priced, unpriced })
+        (self.ways, Costs { currency: prices.currency.clone(), cost: self.all, upkeep, priced, unpriced })
     }
 
-    /// What its replicas cost a month.
-    fn month(&mut self, row: &ExtentRow, reads: Reads) -> Money {
-        let held: Vec<_> =
-            row.verified().map(|replica| (replica.silo, self.prices.billed(replica, row.size))).collect();
+    /// What its replicas, and what others keep of it, cost a month.
+    fn month(&mut self, row: &ExtentRow, theirs: &[(SiloId, u64)], reads: Reads) -> Money {
+        let prices = self.prices;
+        let held: Vec<_> = row.verified().map(|replica| (replica.silo, prices.billed(replica, row.size))).collect();
         self.silos.extend(held.iter().map(|(id, _)| *id));
-        self.prices.month(&held, reads)
+        prices.month(&held, reads) + prices.month(theirs, Reads::default())
     }
 
-    fn steps(&mut self, way: Way, id: Number, row: &ExtentRow, reads: Reads) {
-        let (Way { what, from, to, .. }, size, prices) = (way, row.size, self.prices);
-        let Some(replica) = row.verified_in(from) else { return };
-        self.silos.extend(to);
-        let month_before = self.month(row, reads);
-        let stays = what == What::Copy || prices.stays(replica);
+    /// Counts a step, and takes it.
+    fn step(&mut self, round: usize, way: Way, id: Number, lying: &mut Lying, reads: Reads) {
+        let (Way { what, from, to, .. }, size, prices) = (way, lying.row.size, self.prices);
+        let Some(replica) = lying.row.verified_in(from).cloned() else { return };
+        let month_before = self.month(&lying.row, &lying.theirs, reads);
         // What is beside goes on being read where it is; what was moved is read there, whatever others leave us.
-        let others = row.verified().filter(|other| what == What::Copy || other.silo != from);
-        let others = others.map(|other| (other.silo, prices.billed(other, size)));
-        let held: Vec<_> = others.chain(to.map(|to| (to, prices.billed_at(to, replica, size)))).collect();
-        let mut month_after = prices.month(&held, reads);
+        let stays = what == What::Copy || prices.stays(&replica);
         if what != What::Copy && stays {
-            month_after += prices.month(&[(from, prices.billed(replica, size))], Reads::default());
+            lying.theirs.push((from, prices.billed(&replica, size)));
         }
-        let leaves = prices.leaves(replica, size).filter(|_| !stays);
+        lying.row.take(way, prices.written(id, &replica, size), prices.now);
+        let month_after = self.month(&lying.row, &lying.theirs, reads);
+        let leaves = prices.leaves(&replica, size).filter(|_| !stays);
         let effort = match to {
+            Some(to) if !prices.is_small(size) => prices.alone(&replica, size, to),
+            Some(_) => prices.beside_others(&replica, size),
             None => Effort::default(),
-            Some(to) if prices.is_small(size) => {
-                let step = if what == What::Copy { Step::Copy } else { Step::Move };
-                let place = Wanted::at(&replica.location);
-                self.small.push(((from, to), place, Move { step, extent: id, bytes: size, from, to, by: None }));
-                let left = leaves.map(|leaves| leaves.since);
-                self.lots.insert(id, Lot { way, place, length: record_length(replica, size), left });
-                prices.beside_others(replica, size)
-            }
-            Some(to) => prices.alone(replica, size, to),
         };
+        if to.is_none() || prices.is_small(size) {
+            let (place, left) = (Wanted::at(&replica.location), leaves.map(|leaves| leaves.since));
+            self.round(round).add(id, size, Lot { way, place, length: record_length(&replica, size), left });
+        }
         let (source, target) = (prices.card(from), to.and_then(|to| prices.card(to)));
         let once = Effort { leaves, ..effort }.cost(source, target, prices.now);
         self.count(way, &Cost { once, month_before, month_after });
     }
 
+    fn round(&mut self, number: usize) -> &mut Round {
+        while self.rounds.len() <= number {
+            self.rounds.push(Round::default());
+        }
+        &mut self.rounds[number]
+    }
+
     /// What waits is read and written together: the first of what is costs for all.
     fn settle(&mut self) {
-        let prices = self.prices;
-        for batch in batches(std::mem::take(&mut self.small)) {
-            let lots: Vec<Lot> = batch.iter().filter_map(|planned| self.lots.remove(&planned.extent)).collect();
-            let Some(way) = lots.first().map(|lot| lot.way) else { continue };
-            let Some(to) = way.to else { continue };
-            let together = prices.together(&lots, to).cost(prices.card(way.from), prices.card(to), prices.now);
-            let once = together.and(prices.beyond_records(&lots, way.from));
-            self.count(way, &Cost { once, ..Cost::default() });
+        let (prices, mut written) = (self.prices, BTreeMap::new());
+        for mut round in std::mem::take(&mut self.rounds) {
+            round.find(&written);
+            for batch in batches(round.small) {
+                let lots: Vec<Lot> = batch.iter().filter_map(|planned| round.lots.remove(&planned.extent)).collect();
+                let Some(way) = lots.first().map(|lot| lot.way) else { continue };
+                let Some(to) = way.to else { continue };
+                let together = prices.together(&lots, to).cost(prices.card(way.from), prices.card(to), prices.now);
+                let once = together.and(prices.beyond_records(&lots, way.from));
+                self.count(way, &Cost { once, ..Cost::default() });
+                self.packs += 1;
+                let (pack, mut offset) = (BlobName::pack(0, self.packs), 0);
+                for (planned, Lot { length, .. }) in batch.iter().zip(&lots) {
+                    written.insert((planned.extent, to), Wanted { pack, offset, length: *length });
+                    offset += length;
+                }
+            }
+            let mut dropped: BTreeMap<Way, Vec<Lot>> = BTreeMap::new();
+            for lot in round.dropped {
+                dropped.entry(lot.way).or_default().push(lot);
+            }
+            for (way, lots) in dropped {
+                self.count(way, &Cost { once: prices.beyond_records(&lots, way.from), ..Cost::default() });
+            }
         }
     }
 
+    /// Months of a way are those of its steps; of all of it, before the first ones and after the last.
     fn count(&mut self, way: Way, cost: &Cost) {
-        for sum in [self.ways.entry(way).or_default(), &mut self.all] {
-            sum.once = sum.once.and(cost.once);
-            sum.month_before += cost.month_before;
-            sum.month_after += cost.month_after;
+        self.all.once = self.all.once.and(cost.once);
+        let sum = self.ways.entry(way).or_default();
+        sum.once = sum.once.and(cost.once);
+        sum.month_before += cost.month_before;
+        sum.month_after += cost.month_after;
+    }
+}
+
+impl Round {
+    fn add(&mut self, id: Number, size: u64, lot: Lot) {
+        let Way { what, from, to, .. } = lot.way;
+        let Some(to) = to else { return self.dropped.extend(Some(lot).filter(|lot| lot.place.is_some())) };
+        let step = if what == What::Copy { Step::Copy } else { Step::Move };
+        self.small.push(((from, to), lot.place, Move { step, extent: id, bytes: size, from, to, by: None }));
+        self.lots.insert(id, lot);
+    }
+
+    /// What was written in an earlier round is read from where it is then.
+    fn find(&mut self, written: &BTreeMap<(Number, SiloId), Wanted>) {
+        for (_, place, planned) in &mut self.small {
+            let Some(there) = written.get(&(planned.extent, planned.from)) else { continue };
+            *place = Some(*there);
+            if let Some(lot) = self.lots.get_mut(&planned.extent) {
+                lot.place = *place;
+            }
         }
+    }
+}
+
+impl Lying {
+    fn of(row: &ExtentRow) -> Self {
+        Self { row: row.clone(), theirs: Vec::new() }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::engine::{self, Page, Read, Rows, Write};
 use crate::extent::JobId;
 use crate::fault::Fault;
 use crate::heat::DAY;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, load_roots};
 use crate::job::{BY_ITSELF, OBJECTIVES, OrderError, next_page};
 use crate::limits::REASONS_TOLD;
 use crate::name::{BucketName, ObjectKey};
@@ -307,15 +307,16 @@ impl Namespace {
         if let Some((name, wish)) = with {
             rules = inventory.rules_with(name, wish).map_err(|wrong| OrderError::Invalid(wrong.to_string()))?;
         }
-        let mut judge = core.judge_by(Arc::clone(&inventory), rules, on).await?;
+        let mut judge = core.judge_by(Arc::clone(&inventory), rules, on).await?.foreseeing();
         let mut unpaused = None;
         if with.is_none() && inventory.objectives.values().any(|(wish, _)| wish.is_paused()) {
             let rules = inventory.rules_unpaused()?;
-            unpaused = Some(core.judge_by(inventory, rules, on).await?);
+            unpaused = Some(core.judge_by(inventory, rules, on).await?.foreseeing());
         }
         let mut at = judge.objects(on)?;
         let (end, mut told, mut would) = (after_prefix(&at), Told::default(), Told::default());
-        let prices = core.prices(&judge);
+        let roots = load_roots(&*core.engine).await?;
+        let prices = core.prices(&judge).with_upkeep(&judge.inventory, core.options.scrub.as_ref(), &roots, on);
         for judge in unpaused.iter_mut().chain([&mut judge]) {
             judge.needs.heat |= prices.ask_for_reads();
         }
@@ -481,6 +482,9 @@ impl Told {
         }
         for extent in &object.extents {
             self.add_extent(&extent.standing, extent.row.size);
+            // What comes after it is as wished then, and is not now.
+            let then = extent.then.iter().filter(|standing| **standing != Standing::Aligned);
+            then.for_each(|standing| self.add_extent(standing, extent.row.size));
             if object.wanted.is_nothing() {
                 self.unwished.add(extent.row.size);
             }

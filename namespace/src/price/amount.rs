@@ -67,6 +67,12 @@ impl Money {
         Self((self.0 / whole).saturating_mul(of).saturating_add(self.0 % whole * of / whole))
     }
 
+    /// What is left of it.
+    #[must_use]
+    pub fn less(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
     /// To so many digits behind the point, halves up.
     pub fn rounded(self, digits: u32) -> String {
         let step = 10_u128.pow(18_u32.saturating_sub(digits));

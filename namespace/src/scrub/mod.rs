@@ -18,19 +18,22 @@ use crate::fault::Fault;
 use crate::inventory::{Access, Health, OpenSilo};
 use crate::job::{BY_ITSELF, JobInfo, JobState, Order, OrderError, Pace, next_page};
 use crate::limits::{
-    BACKGROUND_ROWS, DAMAGED_KEPT, DAMAGED_SHOWN, MENDED_SHOWN, MET_AGAIN, SCRUB_AGAIN, SCRUB_EVERY, SCRUB_LOOK,
-    SCRUB_MET,
+    BACKGROUND_ROWS, DAMAGED_KEPT, DAMAGED_SHOWN, MENDED_SHOWN, MET_AGAIN, SCRUB_AGAIN, SCRUB_LOOK, SCRUB_MET,
 };
 use crate::mover::{Mover, Pacer};
 use crate::namespace::{Core, Namespace};
+use crate::price::Money;
 use crate::table::damaged::{DamagedRow, damaged, of_silo, read_damaged};
 use crate::table::extents::{ExtentRow, extent};
 use crate::table::{after_prefix, decode, decode_row, encode, key};
 
 mod look;
 mod mend;
+mod paid;
 
 pub(crate) use look::{Item, sort};
+pub use paid::ScrubBudget;
+pub(crate) use paid::{cost_of, is_spent};
 
 /// How silos are scrubbed by themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +42,9 @@ pub struct ScrubOptions {
     pub every: Duration,
     /// How fast.
     pub pace: Pace,
+    /// What scrubs by themselves may cost in a month, by the prices of silos; without it, none that costs something is scrubbed that
+    /// does not say how often.
+    pub budget: Option<Money>,
 }
 
 /// What is wrong with a replica.
@@ -271,8 +277,8 @@ impl Core {
         }
     }
 
-    /// A silo that was not scrubbed for as long as it may be, where none is scrubbed now that answers. One whose scrub did not see
-    /// all is tried again.
+    /// A silo that was not scrubbed for as long as it may be, where none is scrubbed now that answers; one that costs something to
+    /// be read may wait for money, and keeps none from it that does not. One whose scrub did not see all is tried again.
     async fn due_for_scrub(&self, options: &ScrubOptions) -> Result<Option<String>, Fault> {
         let rows = self.job_rows().await?;
         let scrubs: Vec<&JobInfo> =
@@ -280,13 +286,13 @@ impl Core {
         let inventory = self.inventory();
         let goes_on = |open: &Arc<OpenSilo>| open.health() == Health::Up && !open.row.paused;
         let about = |info: &JobInfo, open: &Arc<OpenSilo>| info.order.names(&open.row.name);
-        let active = scrubs.iter().filter(|info| info.is_active());
-        if active.into_iter().any(|info| inventory.silos.values().any(|open| about(info, open) && goes_on(open))) {
-            return Ok(None);
-        }
+        let is_scrubbed = |open: &&Arc<OpenSilo>| scrubs.iter().any(|info| info.is_active() && about(info, open));
+        let busy = inventory.silos.values().filter(|open| goes_on(open)).filter(is_scrubbed);
+        let busy: BTreeSet<bool> = busy.map(|open| open.is_read_for_nothing()).collect();
         let now = self.clock.now();
-        let due = inventory.silos.values().filter(|open| goes_on(open)).filter_map(|open| {
-            let every = open.scrubbed_every(options.every)?;
+        let free = inventory.silos.values().filter(|open| goes_on(open) && !busy.contains(&open.is_read_for_nothing()));
+        let due = free.filter_map(|open| {
+            let every = open.scrubbed_every(options)?;
             let own: Vec<&JobInfo> = scrubs.iter().copied().filter(|info| about(info, open)).collect();
             due_since(&own, open.row.created, every).filter(|due| *due <= now).map(|due| (due, open))
         });
@@ -304,10 +310,12 @@ impl Core {
 
     /// Looks at what readers met since.
     pub(crate) async fn scrub_met(self: &Arc<Self>, pacer: &Arc<Pacer>) {
+        let options = self.scrub_options();
         for (silo, id) in self.met.take() {
             // The next one who meets it there says so.
             let inventory = self.inventory();
-            let may = |open: &Arc<OpenSilo>| !open.row.paused && open.scrubbed_every(SCRUB_EVERY).is_some();
+            let goes_on = |open: &Arc<OpenSilo>| open.health() == Health::Up && !open.row.paused;
+            let may = |open: &Arc<OpenSilo>| goes_on(open) && open.scrubbed_every(&options).is_some();
             if !inventory.silos.get(&silo).is_some_and(may) {
                 continue;
             }
@@ -326,23 +334,28 @@ impl Core {
         if known.is_some_and(|known| known.location == item.location && known.found > lately) {
             return Ok(());
         }
+        let cost =
+            self.inventory().silos.get(&silo).map_or(Money::ZERO, |open| cost_of(open, std::slice::from_ref(&item)));
+        if !self.pay_for_scrub(cost).await? {
+            return Ok(());
+        }
         let mover = Mover { core: self, job: BY_ITSELF, pacer, for_a_write: false, watch: &|_, _| {} };
         Scrubber { core: self, mover, silo }.look(vec![item]).await.map(drop)
     }
 }
 
 impl OpenSilo {
-    /// How often it is scrubbed by itself: as it says, or like all, where it is known that reading costs nothing. What it asks says
-    /// so, or it is a folder of ours of which nothing else is said.
-    fn scrubbed_every(&self, usual: Duration) -> Option<Duration> {
+    /// How often it is scrubbed by itself: as it says, or like all where reading it costs nothing, or is in the budget.
+    pub(crate) fn scrubbed_every(&self, options: &ScrubOptions) -> Option<Duration> {
         let declared = &self.row.declared;
-        if declared.access != Access::Own || self.health() != Health::Up {
+        if declared.access != Access::Own || self.is_lost() {
             return None;
         }
         if let Some(seconds) = declared.scrub {
             return Some(Duration::from_secs(seconds)).filter(|every| !every.is_zero());
         }
-        self.is_read_for_nothing().then_some(usual)
+        let is_paid = self.card.is_some() && options.budget.is_some();
+        (is_paid || self.is_read_for_nothing()).then_some(options.every)
     }
 }
 

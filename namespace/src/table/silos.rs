@@ -131,6 +131,11 @@ pub fn spent() -> Key {
     KeyBuilder::new(key::META).raw(b"spent").build()
 }
 
+/// What scrubs by themselves cost in the month that it is: JSON.
+pub fn spent_by_scrubs() -> Key {
+    KeyBuilder::new(key::META).raw(b"scrubbed").build()
+}
+
 /// What is too cold for silos that have to make room: JSON.
 pub fn cuts() -> Key {
     KeyBuilder::new(key::META).raw(b"cuts").build()

@@ -33,6 +33,7 @@ mod labels;
 mod lost;
 mod many;
 mod orders;
+mod plan;
 mod room;
 mod switch;
 

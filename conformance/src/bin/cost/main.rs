@@ -42,7 +42,7 @@ const BOUND: f64 = 2.0;
 #[derive(Parser)]
 #[command(about)]
 struct Options {
-    /// Objects in each of three buckets.
+    /// Objects in each of four buckets.
     #[arg(long, default_value_t = 500)]
     objects: u64,
     /// How many of them have 64 to 80 MiB.
@@ -69,31 +69,38 @@ struct Options {
 struct Way {
     bucket: &'static str,
     from: usize,
-    to: usize,
+    /// One after the other.
+    to: &'static [usize],
     /// They stay where they were as well.
     copies: bool,
 }
 
-const WAYS: [Way; 3] = [
-    Way { bucket: "goes-down", from: 0, to: 2, copies: false },
-    Way { bucket: "goes-up", from: 2, to: 0, copies: false },
-    Way { bucket: "gets-two", from: 0, to: 1, copies: true },
+const WAYS: [Way; 4] = [
+    Way { bucket: "goes-down", from: 0, to: &[2], copies: false },
+    Way { bucket: "goes-up", from: 2, to: &[0], copies: false },
+    Way { bucket: "gets-two", from: 0, to: &[1], copies: true },
+    Way { bucket: "gets-three", from: 0, to: &[1, 2], copies: true },
 ];
 
 impl Way {
-    /// What an extent's move costs. What shares packs is asked for with others.
+    /// What all moves of an extent cost.
     fn cost(self, card: &Card, bytes: u64) -> Bill {
+        self.to.iter().map(|to| self.cost_to(*to, card, bytes)).fold(Bill::default(), |sum, one| sum + one)
+    }
+
+    /// What one of them costs. What shares packs is asked for with others.
+    fn cost_to(self, to: usize, card: &Card, bytes: u64) -> Bill {
         let requests = u64::from(bytes > SMALL);
         let read = Tally { reads: 2 * requests, read_bytes: bytes, ..Tally::default() };
         let gone = if self.copies { Vec::new() } else { vec![bytes] };
-        let back = self.to == GULLIBLE || bytes > READ_BACK;
+        let back = to == GULLIBLE || bytes > READ_BACK;
         let written = Tally {
             writes: requests,
             read_backs: if back { requests } else { 0 },
             read_back_bytes: if back { bytes } else { 0 },
             ..Tally::default()
         };
-        card.silos[self.from].bill(&Tally { gone, ..read }) + card.silos[self.to].bill(&written)
+        card.silos[self.from].bill(&Tally { gone, ..read }) + card.silos[to].bill(&written)
     }
 }
 
@@ -126,11 +133,17 @@ impl Extent {
 impl Changed {
     /// What the plan had in it and is not moved any more, and what is moved besides.
     fn delta(&self, card: &Card) -> Bill {
-        let unmoved = self.before.iter().filter(|extent| !extent.is_on(self.way.to));
-        let less = unmoved.map(|extent| self.way.cost(card, extent.bytes)).fold(Bill::default(), |sum, one| sum + one);
+        let unmoved = self.unmoved().map(|(extent, to)| self.way.cost_to(to, card, extent.bytes));
+        let less = unmoved.fold(Bill::default(), |sum, one| sum + one);
         // Anything else is written where it is wanted.
         let more = self.after.filter(|_| self.way.copies).map(|bytes| self.way.cost(card, bytes));
         more.unwrap_or_default() - less
+    }
+
+    /// What had not moved yet, and to where.
+    fn unmoved(&self) -> impl Iterator<Item = (&Extent, usize)> {
+        let all = self.before.iter().flat_map(|extent| self.way.to.iter().map(move |to| (extent, *to)));
+        all.filter(|(extent, to)| !extent.is_on(*to))
     }
 
     /// What the clients owe for what went too early: of packs nothing, but for those that went with all that was in them.
@@ -171,7 +184,8 @@ struct Objects {
 impl Objects {
     /// Three of five share packs, most others have less than a MiB.
     fn size(&self, way: Way, number: u64) -> u64 {
-        let drawn = mix(self.seed ^ mix(number ^ ((way.from as u64) << 40 | (way.to as u64) << 50)));
+        let drawn = mix(self.seed
+            ^ mix(number ^ ((way.from as u64) << 40 | (way.to[0] as u64) << 50 | (way.to.len() as u64) << 60)));
         let below = |limit: u64| (drawn >> 16) % limit;
         match drawn % 100 {
             _ if number < self.large => (64 << 20) + below(16 << 20),
@@ -363,12 +377,12 @@ fn declared(meters: &[Meter], card: &Card) -> String {
 fn objectives(paused: bool) -> String {
     let wishes = WAYS.iter().map(|way| {
         let Way { bucket, from, to, copies } = *way;
-        let place = if copies {
-            format!("[\"{}\", \"{}\"]\ncopies = 2", SILOS[from], SILOS[to])
-        } else {
-            format!("[\"{}\"]", SILOS[to])
-        };
-        format!("[objective.{bucket}]\non = \"s3://{bucket}/\"\nplace = {place}\npaused = {paused}\n")
+        let on = copies.then_some(from).into_iter().chain(to.iter().copied());
+        let place: Vec<String> = on.map(|silo| format!("\"{}\"", SILOS[silo])).collect();
+        let (copies, place) = (place.len(), place.join(", "));
+        format!(
+            "[objective.{bucket}]\non = \"s3://{bucket}/\"\nplace = [{place}]\ncopies = {copies}\npaused = {paused}\n"
+        )
     });
     wishes.collect()
 }
@@ -377,13 +391,20 @@ async fn run(options: &Options, seed: u64, folder: PathBuf) -> Outcome<String> {
     let rig = Rig::start(options, seed, &folder).await?;
     let watch = Stopwatch::start();
     let bytes = rig.objects.put_all().await?;
-    say::progress(format!("3 x {} objects, {} MiB written in {:.1?}", options.objects, bytes >> 20, watch.elapsed()));
+    say::progress(format!(
+        "{} x {} objects, {} MiB written in {:.1?}",
+        WAYS.len(),
+        options.objects,
+        bytes >> 20,
+        watch.elapsed()
+    ));
     let (planned, bytes) = rig.planned().await?;
 
     let mut random = Random::new(seed, 7);
     let all = random.shuffled(options.objects * WAYS.len() as u64);
     let some = all.iter().take(all.len() * options.change as usize / 100);
-    let some: Vec<_> = some.map(|at| (WAYS[(at % 3) as usize], at / 3)).collect();
+    let ways = WAYS.len() as u64;
+    let some: Vec<_> = some.map(|at| (WAYS[(at % ways) as usize], at / ways)).collect();
     rig.meters.iter().for_each(|meter| meter.begin(options.failing));
     let watch = Stopwatch::start();
     rig.apply(&objectives(false)).await?;
@@ -394,7 +415,7 @@ async fn run(options: &Options, seed: u64, folder: PathBuf) -> Outcome<String> {
     for (silo, tally) in SILOS.iter().zip(&tallies) {
         say::progress(format!("{silo}: {}", told(tally)));
     }
-    let unmoved = changed.iter().filter(|one| one.before.iter().any(|extent| !extent.is_on(one.way.to))).count();
+    let unmoved = changed.iter().filter(|one| one.unmoved().next().is_some()).count();
     say::progress(format!(
         "moved in {:.1?}; clients changed {} objects, {unmoved} of them before they were moved",
         watch.elapsed(),

@@ -1,5 +1,6 @@
 //! A scrub: all replicas of a silo, from where it came to before, in the order of their extents.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
@@ -10,10 +11,11 @@ use crate::extent::{Number, SiloId};
 use crate::fault::Fault;
 use crate::inventory::{Health, OpenSilo};
 use crate::job::{JobState, MoveInfo, OrderError, next_page, refused_silo};
-use crate::limits::{SCRUB_STEP, SCRUBS_AT_ONCE, SILO_CHECK, SORTED_TOGETHER};
+use crate::limits::{SCRUB_LOOK, SCRUB_STEP, SCRUBS_AT_ONCE, SILO_CHECK, SORTED_TOGETHER};
 use crate::mover::{Mover, Pacer};
 use crate::namespace::Core;
-use crate::scrub::{Came, Item, Scrubber, sort};
+use crate::price::Money;
+use crate::scrub::{Came, Item, Scrubber, cost_of, is_spent, sort};
 use crate::table::extents::read_extent;
 use crate::table::usage::Counted;
 use crate::table::{after_prefix, decode, key, successor};
@@ -21,6 +23,9 @@ use crate::table::{after_prefix, decode, key, successor};
 impl Core {
     pub(super) async fn scrub(self: &Arc<Self>, live: &Arc<Live>, silo: &str) -> Result<JobState, OrderError> {
         let (info, id) = (live.info(), self.inventory().asked(silo).map_err(refused_silo)?.id);
+        if info.by_itself && self.is_by_order_alone(id) {
+            return Err(OrderError::Invalid(format!("silo `{silo}` is scrubbed by order alone now")));
+        }
         let (objects, bytes) = self.scrubbed(silo).await?;
         live.change(|info| {
             info.planned_objects = info.moved_objects.max(objects);
@@ -34,10 +39,14 @@ impl Core {
         let end = after_prefix(&[key::EXTENTS]);
         loop {
             let (items, ended) = self.step(&mut at, &end, id).await?;
-            let scrubber = &scrubber;
-            let looks = stream::iter(sort(items)).take_while(|_| std::future::ready(!live.stop.is_cancelled()));
+            let (scrubber, batches) = (&scrubber, sort(items));
+            let is_paid = !info.by_itself || self.pay_for_scrub(self.cost_of_looks(id, &batches)).await?;
+            let looks = stream::iter(batches).take_while(|_| std::future::ready(!live.stop.is_cancelled()));
             let looks = looks.map(|some| async move {
                 self.until_it_may_be_asked(id, live).await;
+                if !is_paid && !self.until_it_is_paid(id, live, &some).await? {
+                    return Ok(Came::default());
+                }
                 scrubber.look(some).await
             });
             let mut looks = looks.buffer_unordered(SCRUBS_AT_ONCE);
@@ -82,6 +91,33 @@ impl Core {
         while waits() && !live.stop.is_cancelled() {
             self.clock.sleep(SILO_CHECK).await;
         }
+    }
+
+    /// Whether it is scrubbed by order alone now, whatever was said when a scrub began by itself.
+    fn is_by_order_alone(&self, silo: SiloId) -> bool {
+        let inventory = self.inventory();
+        let (open, options) = (inventory.silos.get(&silo), self.options.scrub.as_ref());
+        open.zip(options).is_some_and(|(open, options)| open.scrubbed_every(options).is_none())
+    }
+
+    fn cost_of_looks(&self, silo: SiloId, batches: &VecDeque<Vec<Item>>) -> Money {
+        let inventory = self.inventory();
+        let Some(open) = inventory.silos.get(&silo) else { return Money::ZERO };
+        batches.iter().map(|some| cost_of(open, some)).sum()
+    }
+
+    /// Waits until a month has money for what is read next; false where it is stopped before.
+    async fn until_it_is_paid(&self, silo: SiloId, live: &Live, some: &[Item]) -> Result<bool, Fault> {
+        let cost = self.inventory().silos.get(&silo).map_or(Money::ZERO, |open| cost_of(open, some));
+        while !live.stop.is_cancelled() {
+            if self.pay_for_scrub(cost).await? {
+                live.change(|info| info.error = None);
+                return Ok(true);
+            }
+            live.change(|info| info.error = self.scrub_budget().map(is_spent));
+            self.clock.sleep(SCRUB_LOOK).await;
+        }
+        Ok(false)
     }
 
     /// Bytes and extents that a scrub of a silo looks at.

@@ -1,9 +1,10 @@
-//! What moves by itself costs at most so much a month: it is set aside before anything is done.
+//! What moves by itself, and what scrubs read by themselves, costs at most so much a month each: it is set aside before anything is
+//! done.
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::UnixMs;
-use crate::engine::{self, Read, Rows, Write};
+use crate::engine::{self, Key, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::namespace::Core;
 use crate::objective::Judge;
@@ -12,7 +13,7 @@ use crate::objective::money::{Ledger, Prices};
 use crate::price::Money;
 use crate::table::silos::spent as spent_key;
 
-/// What moves by themselves cost in a month, by the prices of silos.
+/// What moves, or scrubs, by themselves cost in a month, by the prices of silos.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// `2026-11`, in UTC.
@@ -50,9 +51,14 @@ fn is_spent(budget: Money) -> String {
 }
 
 impl Core {
-    /// What was spent this month.
+    /// What moves spent this month.
     pub(crate) async fn spent(&self) -> Result<Spent, Fault> {
-        let row = self.engine.get(&[spent_key()]).await?.remove(0);
+        self.spent_in(spent_key()).await
+    }
+
+    /// What was spent this month by what stands in this row.
+    pub(crate) async fn spent_in(&self, row: Key) -> Result<Spent, Fault> {
+        let row = self.engine.get(&[row]).await?.remove(0);
         Ok(read(row.as_ref()).in_month(self.clock.now()))
     }
 
@@ -69,7 +75,7 @@ impl Core {
         let prices = self.prices(judge);
         let cost = |objects: &[JudgedObject]| cost_of(&prices, objects, judge.now);
         let all = cost(objects);
-        if all == Money::ZERO || self.spend(all, budget).await? {
+        if all == Money::ZERO || self.spend(spent_key(), all, budget).await? {
             return Ok(());
         }
         let (spent, mut begun, mut paid) = (self.spent().await?.money, Money::ZERO, Vec::new());
@@ -86,7 +92,7 @@ impl Core {
             }
         }
         // Another gateway may have been faster.
-        if begun != Money::ZERO && !self.spend(begun, budget).await? {
+        if begun != Money::ZERO && !self.spend(spent_key(), begun, budget).await? {
             for object in paid {
                 wait(object, budget);
             }
@@ -94,19 +100,19 @@ impl Core {
         Ok(())
     }
 
-    /// Sets money aside, unless that is more than there is.
-    async fn spend(&self, cost: Money, budget: Money) -> Result<bool, Fault> {
-        let now = self.clock.now();
+    /// Sets money aside in a row, unless that is more than there is.
+    pub(crate) async fn spend(&self, from: Key, cost: Money, budget: Money) -> Result<bool, Fault> {
+        let (now, asked) = (self.clock.now(), vec![Read::Row(from.clone())]);
         let decide = move |rows: &Rows| -> Result<_, Fault> {
-            let mut spent = read(rows.get(&spent_key())).in_month(now);
+            let mut spent = read(rows.get(&from)).in_month(now);
             spent.money += cost;
             if spent.money > budget {
                 return Ok((Vec::new(), false));
             }
             let row = serde_json::to_vec(&spent).map_err(|error| Fault::Damaged(error.to_string()))?;
-            Ok((vec![Write::Put(spent_key(), row)], true))
+            Ok((vec![Write::Put(from.clone(), row)], true))
         };
-        Ok(engine::commit(&*self.engine, vec![Read::Row(spent_key())], decide).await?)
+        Ok(engine::commit(&*self.engine, asked, decide).await?)
     }
 }
 

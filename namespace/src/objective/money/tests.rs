@@ -1,4 +1,5 @@
 use super::*;
+use crate::assimilate::{Assimilate, RootInfo};
 use crate::extent::ReplicaState;
 use crate::objective::{Standing, Used, Wanted as Wished};
 use holdall_silos::BlobName;
@@ -12,10 +13,10 @@ fn prices(silos: &[(Option<&str>, Access, bool)]) -> Prices {
     let silo = |(at, (preset, access, enforces)): (usize, &(Option<&str>, Access, bool))| {
         let card = preset.map(|preset| Price::of(preset).card().unwrap());
         let facts = Facts { enforces_upload_checksum: *enforces, ..Facts::default() };
-        (at as SiloId + 1, Priced { name: format!("s{}", at + 1), card, access: *access, facts })
+        (at as SiloId + 1, Priced { name: format!("s{}", at + 1), scrubbed: None, card, access: *access, facts })
     };
     let silos = silos.iter().enumerate().map(silo).collect();
-    Prices { silos, currency: USD.to_owned(), pack_up_to: 64 << 10, now: DAY }
+    Prices { silos, currency: USD.to_owned(), pack_up_to: 64 << 10, now: DAY, scrub_budget: None, passes: Vec::new() }
 }
 
 fn blob(number: u64) -> Location {
@@ -31,7 +32,7 @@ fn extent(number: u64, size: u64, at: &[(SiloId, Location)], to: Option<SiloId>)
     let replicas = at.iter().map(replica).collect();
     let row = ExtentRow { size, digest: [1; 32], blocks: None, first: Some(id), replicas };
     let moves = |to| Standing::Moves { from: at[0].0, to, by: 0 };
-    JudgedExtent { id, row, own: true, standing: to.map_or(Standing::Aligned, moves) }
+    JudgedExtent { id, row, own: true, standing: to.map_or(Standing::Aligned, moves), then: Vec::new() }
 }
 
 fn sum(prices: &Prices, extents: &[JudgedExtent]) -> Costs {
@@ -215,6 +216,147 @@ fn copies_are_paid_for_beside_and_what_leaves_early_pays() {
     let small = sum(&prices, &[JudgedExtent { standing, ..small }]);
     assert_eq!(small.cost.once.early_deletion, Money::ZERO);
     assert!(small.cost.month_after > small.cost.month_before);
+}
+
+/// A plan of three copies showed one step of the two, and its money was half of what was asked.
+#[test]
+fn all_steps_are_counted_and_a_month_is_that_before_the_first_and_after_the_last() {
+    let own = |preset| (Some(preset), Access::Own, true);
+    let prices = prices(&[own("aws-s3-standard"), own("aws-s3-glacier-ir"), own("cloudflare-r2")]);
+    let first = Standing::Copies { from: 1, to: 2, by: 0 };
+    let then = vec![Standing::Copies { from: 1, to: 3, by: 0 }, Standing::Aligned];
+    let steps = |extent| JudgedExtent { standing: first.clone(), then: then.clone(), ..extent };
+    let mut ledger = Ledger::new(&prices);
+    ledger.add_extent(&steps(extent(1, GIB, &[(1, blob(1))], None)), Reads::default());
+    let (ways, costs) = ledger.finish();
+    // Twice 2 reads at 0.0004 and 0.09 a GiB; a write at 0.02 and one at 0.0045 a thousand. R2 asks 0.015 a GB.
+    let r2 = "0.015".parse::<Money>().unwrap().part(GIB, 1_000_000_000);
+    let after = "0.027".parse::<Money>().unwrap() + r2;
+    let expected = ["0.0000261", "0", "0.18", "0", "0", "0.023", &after.to_string()];
+    assert_eq!(shown(&costs), expected);
+    let months: Vec<_> = ways.values().map(|cost| (cost.month_before, cost.month_after)).collect();
+    assert_eq!(months, [("0.023".parse().unwrap(), "0.027".parse().unwrap()), ("0.027".parse().unwrap(), after)]);
+    // A move and then a copy of what was moved, which is read where it is then: 512 records in the pack that was written.
+    let record = |number: u64| {
+        let alone = extent(number, 1000, &[(1, blob(number))], Some(2));
+        JudgedExtent { then: vec![Standing::Copies { from: 2, to: 3, by: 0 }], ..alone }
+    };
+    let all: Vec<_> = (0..1000).map(record).collect();
+    // 2,000 reads at 0.0004 and 2 writes at 0.02 a thousand; 2 reads at 0.01 and 2 writes at 0.0045.
+    assert_eq!(sum(&prices, &all).cost.once.requests.to_string(), "0.000869");
+}
+
+/// Records that leave for nowhere take their packs with them as those do that move: four packs of one, at the least size.
+#[test]
+fn packs_that_are_given_up_early_pay_for_the_least_size() {
+    let own = |preset| (Some(preset), Access::Own, true);
+    let prices = prices(&[own("aws-s3-standard"), own("aws-s3-glacier-ir")]);
+    let record = |number: u64| {
+        let pack = |silo, session| {
+            (silo, Location::Pack { pack: BlobName::pack(session, number), offset: 0, length: 1 << 10 })
+        };
+        let both = extent(number, 1000, &[pack(1, 1), pack(2, 2)], None);
+        JudgedExtent { standing: Standing::Drops { from: 2, least: 1, by: 0 }, ..both }
+    };
+    let fee = sum(&prices, &(0..4).map(record).collect::<Vec<_>>()).cost.once.early_deletion;
+    let least = "0.00000048828125".parse::<Money>().unwrap().part(89, 30);
+    let off = fee.to_string().parse::<f64>().unwrap() / least.to_string().parse::<f64>().unwrap() - 4.0;
+    assert!(off.abs() < 1e-9, "{fee}");
+}
+
+/// Silos 1 and 2 are scrubbed every 15 days.
+fn scrubbed(budget: Option<&str>) -> Prices {
+    let own = |preset| (Some(preset), Access::Own, true);
+    let mut prices = prices(&[own("aws-s3-standard"), own("aws-s3-glacier-ir"), own("cloudflare-r2")]);
+    for silo in [1, 2] {
+        prices.silos.get_mut(&silo).unwrap().scrubbed = Some(Duration::from_hours(15 * 24));
+    }
+    prices.scrub_budget = budget.map(|budget| budget.parse().unwrap());
+    prices
+}
+
+fn told(upkeep: &[Upkeep]) -> Vec<(&str, Chore, String, String)> {
+    let told = |one: &Upkeep| (one.month_before.to_string(), one.month_after.to_string());
+    upkeep.iter().map(|one| (one.silo.as_str(), one.what, told(one).0, told(one).1)).collect()
+}
+
+#[test]
+fn a_month_has_what_scrubs_read_before_and_after() {
+    let line = |silo, before: &str, after: &str| (silo, Chore::Scrub, before.to_owned(), after.to_owned());
+    let moved = [extent(1, GIB, &[(1, blob(1))], Some(2)), extent(2, GIB, &[(3, blob(2))], None)];
+    // Twice a month a read at 0.0004 a thousand and 0.09 a GiB, then one at 0.01, and 0.12; nobody scrubs the third.
+    let costs = sum(&scrubbed(None), &moved);
+    assert_eq!(told(&costs.upkeep), [line("s1", "0.1800008", "0"), line("s2", "0", "0.24002")]);
+    let plain = sum(
+        &prices(&[
+            (Some("aws-s3-standard"), Access::Own, true),
+            (Some("aws-s3-glacier-ir"), Access::Own, true),
+            (Some("cloudflare-r2"), Access::Own, true),
+        ]),
+        &moved,
+    );
+    assert!(plain.upkeep.is_empty());
+    let more = |cost: &Cost, more: [&str; 2]| {
+        let [before, after] = more.map(|money| money.parse::<Money>().unwrap());
+        (cost.month_before + before, cost.month_after + after)
+    };
+    let all = (costs.cost.month_before, costs.cost.month_after);
+    assert_eq!(all, more(&plain.cost, ["0.1800008", "0.24002"]), "it is part of the month");
+    // No more than may be spent on it, all silos together.
+    let both = [extent(1, GIB, &[(1, blob(1))], None), extent(2, GIB, &[(2, blob(2))], None)];
+    let costs = sum(&scrubbed(Some("0.2")), &both);
+    assert_eq!(told(&costs.upkeep), [line("s1", "0.1800008", "0.1800008"), line("s2", "0.0199992", "0.0199992")]);
+}
+
+/// 1,000 records of 1,000 bytes lie side by side in a pack: it is read in 2 runs of 512. Copied, they are read so there, too.
+#[test]
+fn scrubs_read_small_ones_together() {
+    let record = |number: u64| {
+        let pack = Location::Pack { pack: BlobName::pack(1, 7), offset: number * 1000, length: 1000 };
+        let standing = Standing::Copies { from: 1, to: 2, by: 0 };
+        JudgedExtent { standing, ..extent(number, 900, &[(1, pack)], None) }
+    };
+    let costs = sum(&scrubbed(None), &(0..1000).map(record).collect::<Vec<_>>());
+    let month = |rate: &str, request: &str| {
+        let bytes = rate.parse::<Money>().unwrap().part(1_000_000, GIB);
+        ((bytes + request.parse().unwrap()).part(2, 1)).rounded(15)
+    };
+    let rounded: Vec<_> =
+        costs.upkeep.iter().map(|one| (one.month_before.rounded(15), one.month_after.rounded(15))).collect();
+    let (there, here) = (month("0.09", "0.0000008"), month("0.12", "0.00002"));
+    assert_eq!(rounded, [(there.clone(), there), ("0.000000000000000".to_owned(), here)]);
+}
+
+/// 2,500 names are listed by 3 requests, every ten minutes: 4,320 times a month, at what writes cost.
+#[test]
+fn a_month_has_what_passes_list() {
+    let order = |into: &str| {
+        let order = serde_json::json!({ "silo": "s1", "bucket": "photos", "into": into, "every_seconds": 600 });
+        serde_json::from_value::<Assimilate>(order).unwrap()
+    };
+    let root = |into: &str, names| {
+        let mut info = RootInfo::new(1, order(into), 0);
+        (info.counts.names, info.counts.refused) = (names, 100);
+        RootRow { info, silo: 1, bucket: 1, owner: 0 }
+    };
+    let with = |roots: &[RootRow], family: &str, on: &str| {
+        let mut prices = prices(&[(Some("aws-s3-standard"), Access::ReadOnly, true)]);
+        let on = on.parse().unwrap();
+        prices.passes.extend(roots.iter().filter_map(|root| Passes::of(root, family, &on)));
+        let costs = sum(&prices, &[]);
+        let months = (costs.cost.month_before.to_string(), costs.cost.month_after.to_string());
+        let told = told(&costs.upkeep).into_iter().map(|(silo, what, before, after)| {
+            assert_eq!((&before, &after), (&months.0, &months.1));
+            format!("{silo} {what:?} {before}")
+        });
+        told.collect::<Vec<_>>()
+    };
+    let roots = [root("in/", 2400), root("out/", 0)];
+    // 3 and 1 requests at 0.005 a thousand.
+    assert_eq!(with(&roots, "s3", "s3://photos/in/2024/"), ["s1 Rescan 0.0648"]);
+    assert_eq!(with(&roots, "s3", "s3://"), ["s1 Rescan 0.0864"]);
+    assert_eq!(with(&roots, "s3", "s3://logs/"), [""; 0]);
+    assert_eq!(with(&roots, "posix", "s3://"), [""; 0], "a folder is read");
 }
 
 /// What was read in the last 30 days is what a month to come costs: 3 whole reads of a GiB at Glacier's 0.03 and 0.09.
