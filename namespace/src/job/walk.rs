@@ -293,6 +293,7 @@ impl Walk {
                 if judged.beside {
                     core.keep_share(&judged.judge, &mut objects).await?;
                     core.set_aside(&judged.judge, &mut objects).await?;
+                    core.note_share(&judged.judge, &mut objects).await?;
                 }
                 let rules = judged.judge.rules.all();
                 let by = |way: Way| super::for_objective(&rules[way.by].name);

@@ -79,7 +79,7 @@ async fn what_is_learnt_decides_and_is_explained() {
         house.put(&house.logs, key, 5000).await;
     }
     house.declare(&[("auto", auto("s3://logs/"))]).await.unwrap();
-    for _ in 0..12 {
+    for _ in 0..8 {
         for key in &KEYS[..2] {
             house.read(&house.logs, key).await;
         }
@@ -120,7 +120,7 @@ async fn what_is_off_moves_nothing() {
     house.comes_to(&house.logs, "old/c", "cold").await;
 }
 
-/// Of six objects a fifth of the bytes, one, moves in a day.
+/// Of six objects a third of the bytes, two, moves in a day.
 #[tokio::test]
 async fn only_a_part_moves_in_a_day() {
     let learning = Learning::new("daily", None).await;
@@ -128,13 +128,16 @@ async fn only_a_part_moves_in_a_day() {
     for key in KEYS {
         house.put(&house.logs, key, 5000).await;
     }
-    house.declare(&[("auto", Objective { daily: Some(Share(20)), ..auto("s3://logs/") })]).await.unwrap();
+    house.declare(&[("auto", Objective { daily: Some(Share(34)), ..auto("s3://logs/") })]).await.unwrap();
     let mut last = 0;
-    for _ in 0..20 {
+    for _ in 0..12 {
         learning.day().await;
         let there = learning.on("cold", &KEYS).await;
-        assert!(there <= last + 1, "{there} after {last}");
+        assert!(there <= last + 2, "{there} after {last}");
         last = there;
+        if last == 6 {
+            break;
+        }
     }
     assert_eq!(last, 6);
 }

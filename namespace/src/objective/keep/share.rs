@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::{self, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::namespace::Core;
-use crate::objective::judge::JudgedObject;
+use crate::objective::judge::{JudgedExtent, JudgedObject};
 use crate::objective::{Judge, Share, day_of};
 use crate::table::silos::moved_today;
 
@@ -33,30 +33,40 @@ fn chosen_to_move(object: &JudgedObject) -> Option<(usize, u64)> {
     (bytes > 0).then_some((by, bytes))
 }
 
+/// Those of these objects, by rule.
+fn chosen(objects: &mut [JudgedObject]) -> BTreeMap<usize, Vec<(&mut JudgedObject, u64)>> {
+    let mut chosen: BTreeMap<usize, Vec<_>> = BTreeMap::new();
+    for object in objects {
+        if let Some((by, bytes)) = chosen_to_move(object) {
+            chosen.entry(by).or_default().push((object, bytes));
+        }
+    }
+    chosen
+}
+
 impl Core {
     /// What is chosen to move beyond its part of a day waits for the next one. Something always moves.
     pub(crate) async fn keep_share(&self, judge: &Judge, objects: &mut [JudgedObject]) -> Result<(), Fault> {
-        let mut wanted: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-        for (by, bytes) in objects.iter().filter_map(chosen_to_move) {
-            wanted.entry(by).or_default().push(bytes);
+        let chosen = chosen(objects);
+        if chosen.is_empty() {
+            return Ok(());
         }
-        for (by, bytes) in wanted {
+        let row = self.engine.get(&[moved_today()]).await?.remove(0);
+        let moved = read(row.as_ref()).on(day_of(judge.now));
+        for (by, objects) in chosen {
             let rule = &judge.rules.all()[by];
             let share = rule.objective.daily.unwrap_or(Share::DAILY);
-            let all =
-                judge.choosers.get(&by).and_then(|chooser| chooser.learner.as_ref()).map_or(0, |all| all.about().1);
-            let mut may = self.may_move(&rule.name, day_of(judge.now), share.of(all), bytes).await?;
-            for object in objects.iter_mut() {
-                if chosen_to_move(object).is_none_or(|(own, _)| own != by) {
+            let learner = judge.choosers.get(&by).and_then(|chooser| chooser.learner.as_ref());
+            let limit = share.of(learner.map_or(0, |learner| learner.about().1));
+            let mut sum = moved.bytes.get(&rule.name).copied().unwrap_or_default();
+            for (object, bytes) in objects {
+                let after = sum.saturating_add(bytes);
+                if sum == 0 || after <= limit {
+                    sum = after;
                     continue;
                 }
-                if may > 0 {
-                    may -= 1;
-                    continue;
-                }
-                for extent in
-                    object.extents.iter_mut().filter(|extent| extent.standing.way().is_some_and(|way| way.by == by))
-                {
+                let for_it = |extent: &&mut JudgedExtent| extent.standing.way().is_some_and(|way| way.by == by);
+                for extent in object.extents.iter_mut().filter(for_it) {
                     extent.put_off(|_| Some(format!("at most {share} of it moves in a day")));
                 }
             }
@@ -64,24 +74,28 @@ impl Core {
         Ok(())
     }
 
-    /// How many of these, from the first on, may move today.
-    async fn may_move(&self, objective: &str, day: i32, limit: u64, all: Vec<u64>) -> Result<usize, Fault> {
-        let objective = objective.to_owned();
+    /// Writes down what was chosen and begins to move.
+    pub(crate) async fn note_share(&self, judge: &Judge, objects: &mut [JudgedObject]) -> Result<(), Fault> {
+        let sum = |objects: Vec<(&mut JudgedObject, u64)>| objects.into_iter().map(|(_, bytes)| bytes).sum::<u64>();
+        let name = |by: usize| judge.rules.all()[by].name.clone();
+        let begun: Vec<(String, u64)> = chosen(objects).into_iter().map(|(by, all)| (name(by), sum(all))).collect();
+        if begun.is_empty() {
+            return Ok(());
+        }
+        let day = day_of(judge.now);
         let decide = move |rows: &Rows| -> Result<_, Fault> {
-            let row = rows.get(&moved_today()).and_then(|row| serde_json::from_slice::<Moved>(row).ok());
-            let mut moved = row.unwrap_or_default().on(day);
-            let sum = moved.bytes.entry(objective.clone()).or_default();
-            let mut may = 0;
-            for bytes in &all {
-                if *sum > 0 && sum.saturating_add(*bytes) > limit {
-                    break;
-                }
-                (*sum, may) = (sum.saturating_add(*bytes), may + 1);
+            let mut moved = read(rows.get(&moved_today())).on(day);
+            for (name, bytes) in &begun {
+                let sum = moved.bytes.entry(name.clone()).or_default();
+                *sum = sum.saturating_add(*bytes);
             }
             let row = serde_json::to_vec(&moved).map_err(|error| Fault::Damaged(error.to_string()))?;
-            let writes = if may > 0 { vec![Write::Put(moved_today(), row)] } else { Vec::new() };
-            Ok((writes, may))
+            Ok((vec![Write::Put(moved_today(), row)], ()))
         };
         Ok(engine::commit(&*self.engine, vec![Read::Row(moved_today())], decide).await?)
     }
+}
+
+fn read(row: Option<&bytes::Bytes>) -> Moved {
+    row.and_then(|row| serde_json::from_slice(row).ok()).unwrap_or_default()
 }
