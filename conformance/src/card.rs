@@ -129,6 +129,7 @@ impl Price {
     }
 
     /// The same, as if all bytes were so many.
+    #[must_use]
     pub fn by_bytes(self, times: f64) -> Self {
         let Self { storage, retrieval, egress, .. } = self;
         Self { storage: storage * times, retrieval: retrieval * times, egress: egress * times, ..self }

@@ -44,7 +44,7 @@ mod turned {
         fn days(&self) -> i64 {
             let mut said = self.said.lock().expect("no holder panics");
             let now = self.clock.monotonic();
-            if now - said.0 > READ_AGAIN {
+            if now.saturating_sub(said.0) > READ_AGAIN {
                 *said = (now, read(&self.file).map_or(said.1, |(days, _)| days));
             }
             said.1

@@ -61,10 +61,13 @@ struct Route {
     handler: MethodRouter<Arc<Admin>>,
 }
 
+fn route(method: &'static str, path: &'static str, action: &'static str, handler: MethodRouter<Arc<Admin>>) -> Route {
+    Route { method, path, action, handler }
+}
+
 /// Every signed route there is.
 fn routes() -> Vec<Route> {
-    let route = |method, path, action, handler| Route { method, path, action, handler };
-    vec![
+    let mut routes = vec![
         route("GET", "/v1/status", "status.show", get(health::status)),
         route("GET", "/v1/account", "account.list", get(accounts::list)),
         route("POST", "/v1/account/{name}", "account.create", post(accounts::create)),
@@ -98,15 +101,6 @@ fn routes() -> Vec<Route> {
         route("GET", "/v1/assimilate/{id}/refused", "assimilate.refused", get(assimilate::refused)),
         route("GET", "/v1/assimilate/{id}/conflicts", "assimilate.conflicts", get(assimilate::conflicts)),
         route("POST", "/v1/assimilate/{id}/confirm", "assimilate.confirm", post(assimilate::confirm)),
-        route("GET", "/v1/objective", "objective.list", get(objectives::list)),
-        route("PUT", "/v1/objective/{name}", "objective.set", put(objectives::set)),
-        route("DELETE", "/v1/objective/{name}", "objective.delete", delete(objectives::delete)),
-        route("POST", "/v1/objective/{name}/pause", "objective.pause", post(objectives::pause)),
-        route("POST", "/v1/objective/{name}/resume", "objective.resume", post(objectives::resume)),
-        route("GET", "/v1/outlook", "outlook", get(objectives::outlook)),
-        route("POST", "/v1/outlook/{name}", "outlook.with", post(objectives::outlook_with)),
-        route("GET", "/v1/why", "why", get(objectives::why)),
-        route("GET", "/v1/savings", "savings", get(objectives::savings)),
         route("POST", "/v1/plan", "plan", post(jobs::plan)),
         route("GET", "/v1/job", "job.list", get(jobs::list)),
         route("POST", "/v1/job", "job.start", post(jobs::start)),
@@ -133,6 +127,23 @@ fn routes() -> Vec<Route> {
         route("POST", "/v1/index/accept", "index.accept", post(index::accept)),
         route("GET", "/v1/check", "check", get(check::check)),
         route("POST", "/v1/sweep", "sweep", post(check::sweep)),
+    ];
+    routes.extend(objective_routes());
+    routes
+}
+
+/// What objectives want, what that moves, and why.
+fn objective_routes() -> Vec<Route> {
+    vec![
+        route("GET", "/v1/objective", "objective.list", get(objectives::list)),
+        route("PUT", "/v1/objective/{name}", "objective.set", put(objectives::set)),
+        route("DELETE", "/v1/objective/{name}", "objective.delete", delete(objectives::delete)),
+        route("POST", "/v1/objective/{name}/pause", "objective.pause", post(objectives::pause)),
+        route("POST", "/v1/objective/{name}/resume", "objective.resume", post(objectives::resume)),
+        route("GET", "/v1/outlook", "outlook", get(objectives::outlook)),
+        route("POST", "/v1/outlook/{name}", "outlook.with", post(objectives::outlook_with)),
+        route("GET", "/v1/why", "why", get(objectives::why)),
+        route("GET", "/v1/savings", "savings", get(objectives::savings)),
     ]
 }
 

@@ -93,7 +93,9 @@ pub(super) fn run(context: &Context, command: &Simulate) -> Result<(), Failure> 
     let mut places = silos(path)?;
     if command.as_gateway {
         let asked = Asked { requests: 1, again: true, read_back: true };
-        places.iter_mut().for_each(|place| place.asked = asked);
+        for place in &mut places {
+            place.asked = asked;
+        }
     }
     let report = simulate(command, command.trace.first().map(PathBuf::as_path), places)?;
     if let Some(path) = &command.chart {

@@ -112,7 +112,7 @@ fn spread(id: u64) -> u64 {
 }
 
 impl Known {
-    fn thing<'a>(&'a self, id: u64, class: Class, day: i32) -> Thing<'a> {
+    fn thing(&self, id: u64, class: Class, day: i32) -> Thing<'_> {
         let Self { groups, size, written, .. } = *self;
         Thing { id, groups, size, heat: self.heat.as_ref(), class, written, day }
     }
@@ -205,7 +205,7 @@ impl Learner {
         let count = seen.heat.map_or(0, |heat| heat.reads_on(i64::from(day)));
         let anew = seen.written == day && known.written != day;
         let before = known.thing(seen.id, self.class(seen.id, known.heat.as_ref()), day);
-        let used = self.used_by(seen, known.size, count, anew);
+        let used = Self::used_by(seen, known.size, count, anew);
         self.compare(&before, used);
         let mut after = known;
         if count > 0 || anew {
@@ -227,7 +227,7 @@ impl Learner {
         self.look_at(seen.id, after, day, unread);
     }
 
-    fn used_by(&self, seen: &Seen, size: u64, count: u32, written: bool) -> Used {
+    fn used_by(seen: &Seen, size: u64, count: u32, written: bool) -> Used {
         let share = seen.heat.map_or(0.0, |heat| heat.share());
         // An object that was written anew meanwhile was read as large as it was.
         let times = if written { seen.size.min(size) as f64 / size.max(1) as f64 } else { 1.0 };
@@ -249,7 +249,7 @@ impl Learner {
         } else {
             self.begin(seen, &known, day);
             let count = seen.heat.map_or(0, |heat| heat.reads_on(i64::from(day)));
-            let used = self.used_by(seen, known.size, count, false);
+            let used = Self::used_by(seen, known.size, count, false);
             if count > 0 {
                 self.warm(seen.id, day, used);
             }

@@ -74,7 +74,7 @@ pub(crate) struct Sites {
 #[derive(Debug, Clone)]
 pub(crate) struct Chooser {
     pub sites: Sites,
-    /// None as long as nothing was learnt.
+    /// None where no silo has prices.
     pub learner: Option<Arc<Learner>>,
     /// Why everything stays where it is.
     halted: Option<String>,
@@ -89,7 +89,7 @@ pub(crate) struct Choice {
     pub by: usize,
     /// As learning sees it.
     pub seen: Seen,
-    /// The numbers that decided; none as long as nothing was learnt.
+    /// The numbers that decided; none where no silo has prices.
     pub decision: Option<Decision>,
     /// Why it stays although it may cost less elsewhere.
     pub stays: Option<String>,
@@ -190,9 +190,11 @@ impl Chooser {
         let wrong = learner.as_ref().and_then(|learner| learner.is_wrong());
         let wrong = wrong
             .map(|times| format!("reading costs {times:.1} times what was expected: nothing moves until it does not"));
+        let new = learner.as_ref().is_some_and(|learner| learner.learnt_until().is_none());
+        let new = new.then(|| "nothing was learnt yet: all objects are looked at once before that".to_owned());
         let off = (rule.objective.auto == Some(Auto::Off)).then(|| "`auto` is off".to_owned());
         let stay = rule.objective.stay.map_or(1, |days| i32::from(days.0));
-        Self { sites, learner, halted: off.or(wrong), stay }
+        Self { sites, learner, halted: off.or(wrong).or(new), stay }
     }
 
     /// Chooses for an object, of which so much is known: what is wanted of it says where it may be.
@@ -209,11 +211,7 @@ impl Chooser {
         let id = Groups::key(subject.bucket, subject.key);
         let (groups, written) = (Groups::of(subject.bucket, subject.key), day_of(row.modified));
         let seen = Seen { id, groups, size: row.size, heat, written, place: at };
-        let Some(learner) = &self.learner else {
-            let stays = Some("nothing was learnt yet: it takes until all objects were looked at once".to_owned());
-            self.stay(at, wanted);
-            return Choice { by, seen, decision: None, stays };
-        };
+        let Some(learner) = &self.learner else { return Choice { by, seen, decision: None, stays: None } };
         // What is known of today is not all of it.
         let class = learner.class(id, heat.as_ref());
         let thing = Thing { id, groups, size: row.size.max(1), heat: heat.as_ref(), class, written, day: today - 1 };

@@ -31,7 +31,7 @@ const FASTER: u32 = 4;
 /// The bill is this close to what was simulated, percent.
 const BOUND: f64 = 2.0;
 /// A day is done within this.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Parser)]
 #[command(about)]
@@ -42,9 +42,9 @@ struct Options {
     /// Days.
     #[arg(long, default_value_t = 40)]
     days: u64,
-    /// Of the price cards: 0, 1 or 2.
-    #[arg(long, default_value_t = 1)]
-    card: usize,
+    /// Of the price cards: 0 or 1.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..2))]
+    card: u8,
     #[command(flatten)]
     rerun: rig::Rerun,
 }
@@ -116,7 +116,7 @@ impl Trace {
 
     /// As `holdall simulate` reads it, and the names of its numbers.
     fn write(self, trace: &Path, names: &Path, first: u64) -> Outcome<()> {
-        let mut lines = String::from("t_unix,object_id,op,bytes\n");
+        let mut lines = vec!["t_unix,object_id,op,bytes".to_owned()];
         for day in 0..self.days {
             for (number, act) in self.acts(day) {
                 let (op, bytes) = match act {
@@ -124,12 +124,12 @@ impl Trace {
                     Act::Read => ("read", self.size(number)),
                     Act::Delete => ("delete", 0),
                 };
-                lines += &format!("{},{number},{op},{bytes}\n", (first + day) * 86_400 + 43_200);
+                lines.push(format!("{},{number},{op},{bytes}", (first + day) * 86_400 + 43_200));
             }
         }
-        std::fs::write(trace, lines)?;
-        let named: String = (0..self.objects).map(|number| format!("{number},{}\n", Self::key(number))).collect();
-        Ok(std::fs::write(names, named)?)
+        std::fs::write(trace, lines.join("\n") + "\n")?;
+        let named: Vec<String> = (0..self.objects).map(|number| format!("{number},{}", Self::key(number))).collect();
+        Ok(std::fs::write(names, named.join("\n") + "\n")?)
     }
 }
 
@@ -300,15 +300,13 @@ async fn simulated(rig: &Rig, trace: Trace, folder: &Path) -> Outcome<(f64, u64)
 
 async fn run(options: &Options, seed: u64, folder: PathBuf) -> Outcome<String> {
     let trace = Trace { seed, objects: options.objects, days: options.days };
-    let rig = Rig::start(&CARDS[options.card], seed, &folder).await?;
+    let rig = Rig::start(&CARDS[usize::from(options.card)], seed, &folder).await?;
     rig.meters.iter().for_each(|meter| meter.begin(0));
     let mut held = Held { prices: rig.prices, blobs: BTreeMap::new(), storage: 0.0, early: 0.0 };
     let (mut there, watch) = (0, Stopwatch::start());
     for day in 0..trace.days {
         turn(&rig.calendar, day)?;
-        if day > 0 {
-            rig.settle(there).await?;
-        }
+        rig.settle(there).await?;
         rig.act(trace, day).await?;
         let acts = trace.acts(day);
         there += acts.iter().filter(|(_, act)| *act == Act::Put).count();

@@ -99,18 +99,24 @@ impl Core {
 
     /// What was learnt, by prices and silos as they are now; read again where another gateway learnt.
     async fn learner(&self, rule: &Rule, sites: &Sites, inventory: &Inventory) -> Result<Option<Arc<Learner>>, Fault> {
-        let head = self.head(rule).await?.filter(|head| head.about == about(rule));
-        let Some(head) = head.filter(|_| !sites.silos.is_empty()) else { return Ok(None) };
-        if let Some(known) = inventory.learnt.get(&rule.name) {
-            if known.stamp == head.stamp && known.sites == *sites {
-                return Ok(Some(known.learner));
-            }
+        if sites.silos.is_empty() {
+            return Ok(None);
         }
-        let Some(learner) = self.read_learner(rule, &head, sites).await? else { return Ok(None) };
+        // Nothing was learnt under the first stamp.
+        let head = self.head(rule).await?.filter(|head| head.about == about(rule)).unwrap_or_default();
+        let known = inventory.learnt.get(&rule.name);
+        if let Some(known) = known.filter(|known| known.stamp == head.stamp && known.sites == *sites) {
+            return Ok(Some(known.learner));
+        }
+        let learner = self.read_learner(rule, &head, sites).await?;
+        let learner = learner.unwrap_or_else(|| Learner::new(sites.places.clone()));
         Ok(Some(publish(inventory, rule, head.stamp, sites, learner).await))
     }
 
     async fn read_learner(&self, rule: &Rule, head: &Head, sites: &Sites) -> Result<Option<Learner>, Fault> {
+        if head.parts == 0 {
+            return Ok(None);
+        }
         let keys: Vec<_> = (0..head.parts).map(|part| learnt_part(&rule.name, head.set(), part)).collect();
         let parts = self.engine.get(&keys).await?;
         let bytes: Vec<u8> = parts.into_iter().flatten().flat_map(|part| part.to_vec()).collect();
