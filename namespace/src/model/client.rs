@@ -23,6 +23,7 @@ use crate::name::ObjectKey;
 use crate::namespace::Namespace;
 use crate::object::{Condition, ConditionFailed, ETags, Headers};
 use crate::put::{PutError, PutObject, Upload};
+use crate::table::objects::{ObjectRow, object};
 use crate::table::sessions::alive;
 
 /// Keys of a case.
@@ -37,6 +38,8 @@ pub(super) struct Client {
     pub(super) bucket: Bucket,
     pub(super) index: Arc<Index>,
     pub(super) log: Arc<Log>,
+    /// Copies that are there once a write of an object is answered.
+    pub(super) copies: usize,
 }
 
 pub(super) fn key(at: usize) -> ObjectKey {
@@ -55,6 +58,11 @@ fn upload(bytes: &Bytes, breaks: bool) -> Upload {
         algorithm: None,
         verify: Box::new(|_| Ok(())),
     }
+}
+
+/// Whether a write was refused only since it is not in as many copies as were promised: the object is there.
+fn is_in_fewer(fault: &Fault) -> bool {
+    matches!(fault, Fault::Unavailable(reason) if reason.starts_with("not all copies"))
 }
 
 impl Client {
@@ -130,7 +138,23 @@ impl Client {
             condition: self.condition(needs),
         };
         let answer = self.namespace.put(request).await.map(|done| (done.object.etag, done.object.modified));
+        if answer.is_ok() {
+            self.is_in_all(at, tag);
+        }
         self.written(event, tag, needs, answer);
+    }
+
+    /// What was just acknowledged, and is still there, has as many copies as were promised.
+    fn is_in_all(&self, at: usize, tag: Tag) {
+        let found = self.index.object_at(&object(self.bucket.incarnation, &key(at)));
+        let same = |row: &ObjectRow| self.log.known(&row.etag.text()) == Some(tag) && self.log.is_once(at, tag);
+        let Some(row) = found.filter(same) else { return };
+        for (id, row) in self.index.extents_of(&row.data).into_iter().filter_map(|id| self.index.extent_at(id)) {
+            let counts = row.verified().count();
+            if counts < self.copies {
+                self.sim().wrong(|| format!("a write is answered, and {counts} copies of extent {id} count"));
+            }
+        }
     }
 
     fn written(&self, event: usize, tag: Tag, needs: Needs, answer: Result<(String, i64), PutError>) {
@@ -146,7 +170,8 @@ impl Client {
             Err(PutError::Body(_) | PutError::SourceGone) => self.log.answer(event, Outcome::Not, |what| what),
             Err(PutError::Fault(fault)) => {
                 self.fault(&fault, "a write");
-                self.log.answer(event, Outcome::Maybe, |what| what);
+                let outcome = if is_in_fewer(&fault) { Outcome::Must } else { Outcome::Maybe };
+                self.log.answer(event, outcome, |what| what);
             }
             Err(error) => self.sim().wrong(|| format!("a write is answered {error}")),
         }

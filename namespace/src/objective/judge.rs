@@ -178,16 +178,19 @@ impl Judge {
     }
 
     /// What one of an object's own extents takes of silos for which it matters how it is used: for the sake of which
-    /// objective, where, and since when it was not used.
+    /// objective, where, and since when it was not used. What nothing would take elsewhere makes no room.
     pub(crate) fn takes(&self, object: &JudgedObject, extent: &JudgedExtent) -> Vec<(usize, SiloId, UnixMs)> {
         let (wanted, held) = (&object.wanted, self.held(&extent.row));
         let rule = |by: usize| &self.rules.all()[by];
+        let otherwise = LazyCell::new(|| self.otherwise(object.bucket, extent.row.size));
+        let leaves = |silo: SiloId| self.rules.may_leave(wanted, &held, silo, otherwise.clone());
         let filled = held.on.iter().filter_map(|silo| {
-            let by = wanted.by.filter(|by| rule(*by).fills(*silo))?;
+            let by = wanted
+                .by
+                .filter(|by| rule(*by).fills(*silo) && (leaves(*silo) || crate::seeded_bug!("fill-counts-kept")))?;
             Some((by, *silo, object.used.last))
         });
         let spare = wanted.spare.iter().flat_map(|(by, silos)| silos.iter().map(move |spare| (*by, spare.silo)));
-        let otherwise = LazyCell::new(|| self.otherwise(object.bucket, extent.row.size));
         let spare = spare.filter(|(_, silo)| held.on.contains(silo) && wanted.is_spare(&held, *silo, &otherwise));
         let read = object.used.read.unwrap_or(UnixMs::MIN);
         filled.chain(spare.map(|(by, silo)| (by, silo, read))).collect()
