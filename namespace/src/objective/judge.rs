@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::expression::{Needs, Subject};
-use super::{Cuts, Held, Hours, Rules, Scope, Standing, Used, Wanted, Way};
+use super::{Cuts, Held, Hours, Rules, Scope, Seen, Standing, Used, Wanted, Way};
 use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
 use crate::extent::{JobId, Location, Number, SiloId};
@@ -37,6 +37,8 @@ pub(crate) struct Judge {
     pub busy: Vec<(Scope, JobId)>,
     pub needs: Needs,
     pub now: UnixMs,
+    /// Silos as conditions see them: as they were when it began to judge.
+    seen: Seen,
     /// What is too cold for silos that have to make room.
     pub cuts: Arc<Cuts>,
     /// What objectives have hours for waits for them.
@@ -121,7 +123,7 @@ impl Judge {
     }
 
     fn subject<'a>(
-        &self,
+        &'a self,
         (bucket, key): (&'a str, &'a str),
         row: &'a ObjectRow,
         own: Option<&'a Attributes>,
@@ -129,6 +131,7 @@ impl Judge {
     ) -> Subject<'a> {
         let subject =
             Subject { size: row.size, modified: row.modified, now: self.now, heat, labels, ..Subject::default() };
+        let subject = Subject { seen: Some(&self.seen), ..subject };
         subject.of(bucket, key, row.storage_class.as_deref(), own)
     }
 
@@ -284,7 +287,7 @@ impl Core {
         let mut needs = rules.need(on);
         needs.heat |= rules.ask_use(on);
         let cuts = Arc::new(self.cuts().await?);
-        let now = self.clock.now();
+        let (now, seen) = (self.clock.now(), inventory.seen());
         Ok(Judge {
             rules,
             buckets,
@@ -293,6 +296,7 @@ impl Core {
             busy: Vec::new(),
             needs,
             now,
+            seen,
             cuts,
             keeps_hours: false,
             for_a_write: false,

@@ -26,6 +26,7 @@ mod judge;
 mod keep;
 mod money;
 mod report;
+mod seen;
 
 pub use cut::{Cut, Cuts, Fullness, Layers};
 pub use decide::{Held, Rule, Rules, SiloFact, Spare, Standing, Used, Wanted, Way, What};
@@ -45,6 +46,7 @@ pub use report::{
     Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, Why, WhyCame, WhyExtent, WhyHeat, WhyLater,
     WhyObjective,
 };
+pub use seen::{Seen, SiloSeen};
 
 /// A wish, as it is declared.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -30,8 +30,8 @@ mod room;
 
 pub use budget::Spent;
 use due::{Again, Came, Due};
-pub(crate) use room::Filled;
 use room::Colder;
+pub(crate) use room::Filled;
 
 /// How objects are kept where objectives want them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -324,7 +324,7 @@ impl Core {
         (urgent, standing): (&StandingJob, &StandingJob),
         options: &AlignOptions,
     ) {
-        let (mut due, mut fullest, mut protected) = (Due::default(), BTreeMap::new(), None);
+        let (mut due, mut fullest, mut protected, mut told) = (Due::default(), BTreeMap::new(), None, Vec::new());
         loop {
             self.clock.sleep(ALIGN_BEAT).await;
             if self.inventory().wishes_nothing() || !self.leads().await.unwrap_or(false) {
@@ -339,9 +339,11 @@ impl Core {
             let (began, revision) = (self.clock.monotonic(), self.inventory().revision);
             let too_many = self.keeping.too_many.swap(false, Ordering::Relaxed);
             let fuller = self.is_fuller(&mut fullest).await.unwrap_or(false) || self.keeping.has_many_copies();
-            if !due.is(began, revision, too_many || fuller) {
+            let told_now = self.inventory().told_of_silos();
+            if !due.is(began, revision, too_many || fuller || told_now != told) {
                 continue;
             }
+            told = told_now;
             // After a change of what is declared: a silo may be lost.
             if protected != Some(revision) {
                 match self.protect(urgent, Walk::all).await {
