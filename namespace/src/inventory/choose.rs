@@ -74,6 +74,12 @@ impl Inventory {
         rules.wanted(&rules.conditions(&Subject { seen: seen.as_ref(), ..subject.clone() }))
     }
 
+    /// Whether a write of this object is answered only once all copies that are wanted are durable.
+    pub(crate) fn waits_for_copies(&self, subject: &Subject<'_>) -> bool {
+        let rules = self.placing(subject.bucket, subject.key);
+        matches!(rules, Ok(Some(rules)) if self.wanted(rules, subject).all_before_answer())
+    }
+
     /// Whether an objective asks for the labels of an object of this name.
     pub(crate) fn asks_labels_of(&self, bucket: &str, key: &str) -> bool {
         // Where one cannot be read, the write is refused in any case.

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::plan::Focus::{self, Answers, Copies, Everything, Lives, Losses, Moves, Packs, Promises, Reads, Switch, Uploads};
+use super::plan::Focus::{
+    self, Answers, Copies, Everything, Lives, Losses, Moves, Packs, Promises, Reads, Switch, Uploads,
+};
 use super::search;
 
 /// Cases a bug may live through.
@@ -75,6 +77,7 @@ const BUGS: &[Bug] = &[
     ("fill-rests-early", Promises, "a silo that has still too much is looked at again only after an hour"),
     ("fill-comes-back", Promises, "what left a silo that fills comes back"),
     ("ack-at-once", Promises, "a write does not wait for its copies"),
+    ("ack-of-puts-alone", Promises, "copies and completed uploads do not wait for theirs"),
     ("ack-after-one", Promises, "a write waits for one more copy, and not for all"),
     ("ack-without-waiting", Promises, "a copy that cannot be made is not waited for"),
 ];

@@ -285,6 +285,9 @@ impl Client {
             condition: Condition::default(),
         };
         let answer = self.namespace.copy(request).await.map(|done| (done.object.etag, done.object.modified));
+        if answer.is_ok() {
+            self.is_in_all(to, tag);
+        }
         self.written(event, tag, Needs::Nothing, answer);
     }
 
@@ -354,6 +357,7 @@ impl Client {
                 if object.etag != self.log.value(tag).etag {
                     self.sim().wrong(|| format!("a Complete is answered with the ETag {}", object.etag));
                 }
+                self.is_in_all(which.key, tag);
                 Said::Yes(object.modified)
             }
             Err(CompleteError::NoSuchUpload) => Said::NoSuchUpload,

@@ -142,18 +142,26 @@ impl Judge {
             let reason = "they went with a silo that is lost, and no other has them".to_owned();
             return Standing::Waits { by: *by, reason };
         }
-        // A write waits for what is missing, not for what is too much.
-        if self.for_a_write && matches!(standing, Standing::Drops { .. }) {
+        // A write waits for what is missing, not for what is too much; nor for the place of what it shares, as long as that is in as many.
+        let apart = || wanted.copies.as_ref().is_some_and(|copies| copies.apart.is_some());
+        let elsewhere = match standing {
+            Standing::Drops { .. } => true,
+            Standing::Moves { .. } => !own && held.on.len() >= wanted.number() && !apart(),
+            _ => false,
+        };
+        if self.for_a_write && elsewhere {
             return Standing::Aligned;
         }
+        let copies = matches!(standing, Standing::Copies { .. });
         let Some(way) = standing.way() else { return standing };
         let in_place = || row.verified().any(|replica| matches!(replica.location, Location::InPlace { .. }));
         let unfilled = |(of, into): &(u64, String)| *of == bucket && key.starts_with(into.as_str());
         let covers =
             |(on, _): &&(Scope, JobId)| self.buckets.get(&bucket).is_some_and(|name| on.covers(name.as_str(), key));
-        let reason = if !own {
+        let may_go = own || (self.for_a_write && copies);
+        let reason = if !may_go {
             SHARED.to_owned()
-        } else if matches!(standing, Standing::Copies { .. }) && in_place() {
+        } else if copies && in_place() {
             "what lies where others put it has no copies before it is moved".to_owned()
         } else if self.unfilled.iter().any(unfilled) {
             "nothing that is taken over moves before it was passed once, headers and all".to_owned()

@@ -181,6 +181,21 @@ impl Core {
         }
     }
 
+    /// What was written without its bytes, a copy or an upload in parts, is brought where objectives want it: before it is answered, or
+    /// soon.
+    pub(crate) async fn align_written(
+        self: &Arc<Self>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        waits: bool,
+    ) -> Result<(), Fault> {
+        if waits && !crate::seeded_bug!("ack-of-puts-alone") {
+            return self.align_now(bucket, key).await;
+        }
+        self.align_soon(bucket, key);
+        Ok(())
+    }
+
     /// Brings an object where objectives want it before its write is answered: in as many copies as they say. Where that cannot be,
     /// or takes too long, the object is there, in fewer, and whoever wrote it is told to try again. Goes on where nobody waits any more.
     pub(crate) async fn align_now(self: &Arc<Self>, bucket: &Bucket, key: &ObjectKey) -> Result<(), Fault> {
