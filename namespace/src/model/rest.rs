@@ -97,7 +97,13 @@ impl World {
         let namespace = self.first_up();
         let mut jobs = self.jobs();
         jobs.retain(|job| !matches!(job.order, Order::Scrub { .. } | Order::Align { .. }));
-        let Some(last) = jobs.pop().filter(|job| job.state == JobState::Failed) else { return };
+        // One of a silo that was found since is over: with it and another one lost there would be no place for two copies.
+        let is_over = |job: &JobInfo| match &job.order {
+            Order::Lost { silo } => !namespace.inventory().named(silo).is_some_and(|open| open.is_lost()),
+            _ => false,
+        };
+        let failed = jobs.pop().filter(|job| job.state == JobState::Failed && !is_over(job));
+        let Some(last) = failed else { return };
         self.sim.note(|| format!("ordered again: {last:?}"));
         let ordered = match &last.order {
             Order::Lost { silo } => {
