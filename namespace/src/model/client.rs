@@ -85,11 +85,19 @@ impl Client {
     fn fault(&self, fault: &Fault, what: &str) {
         self.sim().note(|| format!("{what}: {fault}"));
         let held = self.index.held();
-        let may_be = held.is_any_gone() || (held.is_any_broken() && self.sim().faults() > 0);
+        let broken = held.is_any_broken();
+        let may_be = held.is_any_gone();
         drop(held);
+        let may_be = may_be || (broken && (self.sim().faults() > 0 || self.is_behind()));
         if matches!(fault, Fault::Damaged(_) | Fault::Lost(_)) && !may_be {
             self.sim().wrong(|| format!("{what} finds damage: {fault}"));
         }
+    }
+
+    /// Whether its gateway did not hear yet that a silo was lost, or found.
+    fn is_behind(&self) -> bool {
+        let (held, inventory) = (self.index.held(), self.namespace.inventory());
+        inventory.silos.values().any(|open| open.is_lost() != held.lost().contains(&open.id))
     }
 
     /// A read fails only where something was broken, or its session was declared dead.
@@ -101,7 +109,9 @@ impl Client {
         }
         let row = futures_util::FutureExt::now_or_never(self.index.truth.get(&[alive(session)]));
         let dead = row.expect("it is ready at once").expect("the memory engine does not fail")[0].is_none();
-        if !dead && self.sim().faults() == 0 {
+        // A copy in a silo that was just found is none to a gateway that did not hear of it, and the other one may be damaged.
+        let alone = matches!(fault, Fault::Damaged(_)) && self.is_behind();
+        if !dead && self.sim().faults() == 0 && !alone {
             self.sim().wrong(|| format!("a read failed, though nothing was broken and its session lives: {fault}"));
         }
     }
