@@ -259,6 +259,32 @@ async fn what_a_job_reads_has_a_copy_near_it() {
 }
 
 #[tokio::test]
+async fn what_a_full_silo_has_no_room_for_overflows_into_a_cloud() {
+    let house = House::of("Overflow", "scratch", "nas").await;
+    house.put("old", 430_000).await;
+    house.put("warm", 430_000).await;
+    house.pass_days(8);
+    house.read("warm").await;
+    house.blobs("nas").limit(1_000_000);
+    house.on("old", &["cloud-near-the-job"]).await;
+    house.stays_on("warm", &["nas"]).await;
+    for _ in 0..1500 {
+        if house.blobs("nas").count() == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    house.namespace.probe_silo("nas", 1).await.unwrap();
+    house.put("more", 410_000).await;
+    assert_eq!(house.silos("more").await, ["nas"], "there was room again");
+    house.put("a", 1000).await;
+    assert_eq!(house.silos("a").await, ["cloud-near-the-job"]);
+    house.on("more", &["cloud-near-the-job"]).await;
+    house.stays_on("warm", &["nas"]).await;
+    house.stays_on("old", &["cloud-near-the-job"]).await;
+}
+
+#[tokio::test]
 async fn a_part_goes_to_another_provider_and_back() {
     let house = House::of("Another provider", "photos", "hot").await;
     house.put("a", 100).await;

@@ -58,6 +58,7 @@ impl Namespace {
             return self.put(PutObject { bucket, key, upload, headers, tags, storage_class, condition }).await;
         }
         source.refuse_lost().await?;
+        let waits = self.core.inventory().waits_for_copies(&subject);
         let session = self.session();
         let checksum = self.checksum_of_copy(source, algorithm).await?;
         let guard = session.take();
@@ -78,7 +79,7 @@ impl Namespace {
         let replace =
             Replace { session, bucket, key, row, attributes: kept, modified: None, condition, adding, beside, guards };
         let row = self.core.replace(replace).await?;
-        self.core.align_soon(bucket, key);
+        self.core.align_written(bucket, key, waits).await?;
         Ok(PutDone { object: show(&row, attributes) })
     }
 

@@ -340,8 +340,11 @@ fn compare_objectives(declared: &Declared, inventory: &Inventory) -> Result<(Vec
         if !is_good_name(name) {
             return Err(invalid(what, "an objective's name is 1 to 64 of `a-z A-Z 0-9 - _ .`"));
         }
-        objective.check().map_err(|wrong| invalid(what.as_str(), wrong.to_string()))?;
+        let condition = objective.check().map_err(|wrong| invalid(what.as_str(), wrong.to_string()))?;
         refuse_unknown(&what, objective.named(), declared, inventory)?;
+        let known = |silo: &str| inventory.named(silo).is_some() || declared.silos.contains_key(silo);
+        let known = condition.map_or(Ok(()), |condition| condition.refuse_unknown(known));
+        known.map_err(|wrong| invalid(what.as_str(), wrong.to_string()))?;
         let before = inventory.objectives.get(name).map(|(wish, _)| wish);
         let paused = objective.paused.or(before.and_then(|before| before.paused));
         let objective = Objective { paused, ..objective.clone() };

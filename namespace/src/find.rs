@@ -16,8 +16,8 @@ use crate::job::{OrderError, next_page};
 use crate::list::read_name;
 use crate::namespace::{Core, Namespace};
 use crate::object::Pairs;
-use crate::objective::Scope;
-use crate::objective::expression::{Condition, Needs, Subject};
+use crate::objective::expression::{Condition, Needs, Subject, Wrong};
+use crate::objective::{Scope, Seen};
 use crate::table::extents::ExtentRow;
 use crate::table::objects::{Attributes, Data, NAME_AT, ObjectRow, attributes, prefix};
 use crate::table::{after_prefix, decode, decode_row};
@@ -84,6 +84,8 @@ pub struct Search {
     condition: Option<Condition>,
     only_size: bool,
     now: UnixMs,
+    /// Silos as they were when it began.
+    seen: Seen,
     left: VecDeque<Stretch>,
     /// Objects that were looked at.
     pub looked_at: u64,
@@ -106,15 +108,17 @@ impl Namespace {
     /// Looks for objects. Refuses a condition that makes no sense, with its place, and a bucket that there is not.
     pub async fn search(&self, question: &Question) -> Result<Search, OrderError> {
         let condition = question.condition.as_deref().map(Condition::of_search).transpose();
-        let condition = condition.map_err(|wrong| OrderError::Invalid(wrong.to_string()))?;
-        let on = &question.on;
+        let (refuse, inventory) = (|wrong: Wrong| OrderError::Invalid(wrong.to_string()), self.core.inventory());
+        let condition = condition.map_err(refuse)?;
+        inventory.refuse_unknown(condition.as_ref()).map_err(refuse)?;
+        let (on, seen) = (&question.on, inventory.seen());
         let buckets = match &on.bucket {
             Some(bucket) => vec![self.bucket_of(bucket).await?],
             None => self.core.bucket_rows().await?.into_iter().map(|(name, row)| show(name, row)).collect(),
         };
         let left = buckets.into_iter().map(|bucket| Stretch::of(bucket, &on.prefix)).collect();
         let (core, now, only_size) = (Arc::clone(&self.core), self.core.clock.now(), question.only_size);
-        Ok(Search { core, condition, only_size, now, left, looked_at: 0, unclear: Unclear::default() })
+        Ok(Search { core, condition, only_size, now, seen, left, looked_at: 0, unclear: Unclear::default() })
     }
 }
 
@@ -150,7 +154,11 @@ impl Search {
         }
         let mut meant = Vec::with_capacity(known.len());
         for (row, known) in known {
-            match self.condition.as_ref().map_or(Ok(true), |condition| condition.holds(&known.subject(self.now))) {
+            match self
+                .condition
+                .as_ref()
+                .map_or(Ok(true), |condition| condition.holds(&known.subject(self.now, &self.seen)))
+            {
                 Ok(true) => meant.push((row, known)),
                 Ok(false) => {}
                 Err(reason) => self.unclear.add(&known.bucket, &known.key, reason),
@@ -188,7 +196,7 @@ impl Unclear {
 
 impl Found {
     /// As conditions see it.
-    fn subject(&self, now: UnixMs) -> Subject<'_> {
+    fn subject<'a>(&'a self, now: UnixMs, seen: &'a Seen) -> Subject<'a> {
         Subject {
             bucket: &self.bucket,
             key: &self.key,
@@ -201,6 +209,7 @@ impl Found {
             tags: &self.tags,
             metadata: &self.metadata,
             labels: &self.labels,
+            seen: Some(seen),
             etag: &self.etag,
             silos: &self.silos,
             copies: self.copies,

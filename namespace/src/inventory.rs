@@ -5,6 +5,7 @@ mod choose;
 mod declared;
 mod first_byte;
 mod load;
+mod room;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -133,6 +134,8 @@ pub struct OpenSilo {
     space: Mutex<Option<Space>>,
     /// Bytes sent since `space` was asked.
     written: AtomicU64,
+    /// Bytes that go by themselves, as they were counted last.
+    retired: Arc<AtomicU64>,
     stats: Arc<Stats>,
     /// How fast it answers reads.
     pub(crate) first_byte: Arc<FirstByte>,
@@ -224,12 +227,6 @@ impl OpenSilo {
         }
     }
 
-    /// Total, free and reserve, where the silo can tell.
-    pub fn space(&self) -> Option<(Space, u64)> {
-        let space = (*self.space.lock().expect("no holder panics"))?;
-        Some((space, space.total / 100 * u64::from(self.row.declared.reserve_percent)))
-    }
-
     /// Looks whether it is the silo that was registered.
     pub(crate) async fn claim(&self, namespace: &str) -> Result<(), SiloError> {
         self.silo.claim(&claim(&self.row.name, namespace, &self.row.marker, false)).await
@@ -248,13 +245,6 @@ impl OpenSilo {
         if let Ok(space) = self.silo.space().await {
             self.note_space(space);
         }
-    }
-
-    /// How full it said it is.
-    pub(crate) fn note_space(&self, space: Option<Space>) {
-        *self.space.lock().expect("no holder panics") = space;
-        self.written.store(0, Ordering::Relaxed);
-        self.full.store(false, Ordering::Relaxed);
     }
 
     fn note_down(&self, error: &SiloError) {
@@ -279,24 +269,6 @@ impl OpenSilo {
                 self.note_down(&SiloError::not_done("it does not answer"));
             }
         }
-    }
-
-    /// Bytes it takes before its reserve begins, where it can tell.
-    pub fn room(&self) -> Option<u64> {
-        if self.full.load(Ordering::Relaxed) {
-            return Some(0);
-        }
-        let written = self.written.load(Ordering::Relaxed);
-        self.space().map(|(space, reserve)| space.free.saturating_sub(reserve).saturating_sub(written))
-    }
-
-    /// Bytes that packs may be rewritten into, where it can tell: that gives room back, and may take half of the reserve.
-    pub fn room_to_rewrite(&self) -> Option<u64> {
-        if self.full.load(Ordering::Relaxed) {
-            return Some(0);
-        }
-        let written = self.written.load(Ordering::Relaxed);
-        self.space().map(|(space, reserve)| space.free.saturating_sub(reserve / 2).saturating_sub(written))
     }
 
     /// Whether its bytes lie in a folder below this one.
@@ -449,6 +421,7 @@ async fn open_silo(
         full: AtomicBool::new(false),
         space: Mutex::new(space),
         written: AtomicU64::new(0),
+        retired: before.map(|open| Arc::clone(&open.retired)).unwrap_or_default(),
         stats: Arc::clone(stats),
         breaker: kept.map(|open| Arc::clone(&open.breaker)).unwrap_or_default(),
         pace: match before.filter(|open| open.row.declared.rates == row.declared.rates) {
@@ -512,6 +485,7 @@ impl Core {
     async fn listen_to(&self, open: Arc<OpenSilo>) -> SiloId {
         let before = open.health();
         open.listen(&self.id, &*self.clock).await;
+        self.count_retired(&open).await;
         if before == Health::Down && open.health() == Health::Up {
             self.packer.wake();
         }

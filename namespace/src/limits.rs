@@ -153,7 +153,9 @@ pub const CENSUS_FILE: usize = 32 << 20;
 /// Runs of the inventory that are kept, the latest included.
 pub const CENSUS_KEPT: usize = 2;
 /// The first run begins this long after the start.
-pub const CENSUS_SOON: Duration = Duration::from_mins(1);
+pub const CENSUS_SOON: Duration = Duration::from_mins(5);
+/// After a run there is none for this many times as long as it took.
+pub const CENSUS_REST: u32 = 10;
 /// Rows that a complete reading of a table takes at once.
 pub const LIST_PAGE: usize = 1000;
 /// Rows that a check reads at a time.

@@ -295,6 +295,16 @@ impl Core {
 
     /// Refuses slices whose bytes went with lost silos.
     pub(crate) async fn refuse_lost(&self, slices: &[Slice]) -> Result<(), Fault> {
+        let refused = self.refuse_what_seems_lost(slices).await;
+        if !matches!(refused, Err(Fault::Lost(_))) {
+            return refused;
+        }
+        // The silo may have been found, or the bytes copied, since anybody looked here.
+        self.refresh_inventory(false).await?;
+        self.refuse_what_seems_lost(slices).await
+    }
+
+    async fn refuse_what_seems_lost(&self, slices: &[Slice]) -> Result<(), Fault> {
         let inventory = self.inventory();
         if !inventory.has_lost() {
             return Ok(());

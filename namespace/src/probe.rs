@@ -121,6 +121,7 @@ impl Namespace {
         let look = probe.look().await?;
         let space = probe.within("asking how full it is", PROBE_LOOK, open.silo.space()).await?;
         open.note_space(space);
+        core.count_retired(open).await;
         let facts = probe
             .within(
                 "finding out what it promises",

@@ -102,7 +102,7 @@ pub struct ServeArgs {
     /// What moves by themselves may cost a month, in the currency of silos' prices [default: unlimited].
     #[arg(long, value_name = "MONEY", env = "HOLDALL_ALIGN_BUDGET")]
     pub align_budget: Option<Money>,
-    /// How often the inventory is written, a table of all objects in a bucket of its own; 0s for by order alone [default: 0s].
+    /// How often the inventory is written, a table of all objects in a bucket of its own; 0s for by order alone [default: 1h].
     #[arg(long, value_name = "TIME", env = "HOLDALL_INVENTORY_EVERY")]
     pub inventory_every: Option<Span>,
     /// How often all that a silo holds is read and checked, where reading it costs nothing; 0s for by order alone [default: 30d].
@@ -244,7 +244,7 @@ fn settle(args: &ServeArgs, data: Option<PathBuf>, region: Option<String>, file:
         align_every: time(args.align_every, file.align.every, limits::ALIGN_EVERY),
         align_rate: args.align_rate.or(file.align.rate).map_or(0, |size| size.0),
         align_budget: args.align_budget.or(file.align.budget),
-        inventory_every: time(args.inventory_every, file.inventory.every, Duration::ZERO),
+        inventory_every: time(args.inventory_every, file.inventory.every, Duration::from_hours(1)),
         scrub_every: time(args.scrub_every, file.scrub.every, limits::SCRUB_EVERY),
         scrub_rate: args.scrub_rate.or(file.scrub.rate).map_or(limits::SCRUB_RATE, |size| size.0),
         scrub_budget: args.scrub_budget.or(file.scrub.budget),

@@ -3,7 +3,8 @@
 //!
 //! Of each bucket a run makes `BUCKET/YYYY-MM-DDTHH-MMZ/part-00000.parquet` and so on, and then the same under `BUCKET/latest/`.
 //! Until they are all there they are under `BUCKET/.writing/`. Then `BUCKET/.writing/run/YYYY-MM-DDTHH-MMZ/FILES`, which is empty, says that
-//! they are, until all are shown: where that breaks off, the next run ends it. The newest two runs are kept.
+//! they are, until all are shown: where that breaks off, the next run ends it. The newest two runs are kept. Of a bucket whose files would be
+//! those of the latest run nothing is written.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use md5::{Digest as _, Md5};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 
@@ -22,7 +24,7 @@ use crate::fault::Fault;
 use crate::find::{Question, Search};
 use crate::get::GetError;
 use crate::job::OrderError;
-use crate::limits::{CENSUS_FILE, CENSUS_KEPT, CENSUS_SOON, LIST_PAGE};
+use crate::limits::{CENSUS_FILE, CENSUS_KEPT, CENSUS_REST, CENSUS_SOON, LIST_PAGE};
 use crate::list::{Line, List};
 use crate::name::ObjectKey;
 use crate::namespace::{Core, Namespace};
@@ -105,6 +107,8 @@ struct UnderWay {
     objects: u64,
     bytes: u64,
     files: usize,
+    /// They are those of the latest run so far, and were not written.
+    same: bool,
 }
 
 impl Namespace {
@@ -138,15 +142,23 @@ impl Core {
         loop {
             self.clock.sleep(rest).await;
             rest = every;
-            if !self.leads().await.unwrap_or(false) {
+            if !self.leads().await.unwrap_or(false) || !self.worth_a_census().await.unwrap_or(false) {
                 continue;
             }
+            let began = self.clock.monotonic();
             match self.take_census().await {
                 Ok(Taken { objects, files, bytes, .. }) => tracing::info!(objects, files, bytes, "inventory written"),
                 Err(CensusError::UnderWay) => tracing::info!("the inventory is being written already"),
                 Err(error) => tracing::warn!(%error, "the inventory was not written"),
             }
+            rest = rest_after(self.clock.monotonic().saturating_sub(began), every);
         }
+    }
+
+    /// Whether there are buckets, and a silo that takes a file.
+    async fn worth_a_census(&self) -> Result<bool, Fault> {
+        let takes = self.inventory().silos.values().any(|open| open.candidate().takes(CENSUS_FILE as u64));
+        Ok(takes && self.bucket_rows().await?.iter().any(|(name, _)| name.as_str() != BUCKET))
     }
 
     async fn take_census(self: &Arc<Self>) -> Result<Taken, CensusError> {
@@ -162,6 +174,11 @@ impl Core {
         }
         Ok(taken)
     }
+}
+
+/// How long it is until the next run after one that took so long: a large namespace is not walked all the time.
+fn rest_after(took: Duration, every: Duration) -> Duration {
+    every.max(took.saturating_mul(CENSUS_REST))
 }
 
 /// What a run is called: `2026-11-30T19-00Z`.
@@ -209,7 +226,7 @@ impl Census {
         match self.namespace.search(&Question { on, ..Question::default() }).await {
             Ok(search) => {
                 let file = File::begin(self.now)?;
-                self.under_way = Some(UnderWay { bucket, search, file, objects: 0, bytes: 0, files: 0 });
+                self.under_way = Some(UnderWay { bucket, search, file, objects: 0, bytes: 0, files: 0, same: true });
                 Ok(())
             }
             Err(OrderError::Fault(fault)) => Err(fault),
@@ -233,7 +250,10 @@ impl Census {
             }
             Ok(None) => {
                 self.end_file(&mut under_way).await?;
-                self.publish(&under_way).await?;
+                if !under_way.same || self.is_there(&part(&under_way.bucket, LATEST, under_way.files)).await? {
+                    self.write_what_is_same(&mut under_way).await?;
+                    self.publish(&under_way).await?;
+                }
                 self.done.buckets += 1;
                 self.done.objects += under_way.objects;
                 self.done.files += under_way.files as u64;
@@ -248,14 +268,45 @@ impl Census {
         Ok(())
     }
 
-    /// Puts the file that was made, and begins another.
+    /// Puts the file that was made, unless it is that of the latest run and so were all before, and begins another.
     async fn end_file(&self, under_way: &mut UnderWay) -> Result<(), Fault> {
         let file = std::mem::replace(&mut under_way.file, File::begin(self.now)?);
         let bytes = Bytes::from(file.finish()?);
-        let key = part(&under_way.bucket, WRITING, under_way.files);
         under_way.bytes += bytes.len() as u64;
+        if !(under_way.same && self.is_as_latest(under_way, &bytes).await?) {
+            self.write_what_is_same(under_way).await?;
+            self.put(&part(&under_way.bucket, WRITING, under_way.files), bytes).await?;
+        }
         under_way.files += 1;
-        self.put(&key, bytes).await
+        Ok(())
+    }
+
+    async fn is_as_latest(&self, under_way: &UnderWay, bytes: &Bytes) -> Result<bool, Fault> {
+        let latest = self.etag(&part(&under_way.bucket, LATEST, under_way.files)).await?;
+        Ok(latest.is_some_and(|etag| etag == const_hex::encode(Md5::digest(bytes))))
+    }
+
+    /// The files that were not written since they were the same, by reference to the same bytes.
+    async fn write_what_is_same(&self, under_way: &mut UnderWay) -> Result<(), Fault> {
+        if std::mem::take(&mut under_way.same) {
+            for number in 0..under_way.files {
+                let bucket = &under_way.bucket;
+                self.copy(&part(bucket, LATEST, number), &part(bucket, WRITING, number)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_there(&self, key: &str) -> Result<bool, Fault> {
+        Ok(self.etag(key).await?.is_some())
+    }
+
+    async fn etag(&self, key: &str) -> Result<Option<String>, Fault> {
+        match self.namespace.head(&self.home, &parsed(key)?).await {
+            Ok(object) => Ok(Some(object.etag)),
+            Err(GetError::NoSuchKey) => Ok(None),
+            Err(GetError::Fault(fault)) => Err(fault),
+        }
     }
 
     async fn put(&self, key: &str, bytes: Bytes) -> Result<(), Fault> {
@@ -401,6 +452,13 @@ fn not_put(error: PutError) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_takes_long_is_made_less_often() {
+        let minutes = Duration::from_mins;
+        assert_eq!(rest_after(minutes(1), minutes(60)), minutes(60));
+        assert_eq!(rest_after(minutes(30), minutes(60)), minutes(300));
+    }
 
     #[test]
     fn runs_are_called_by_the_minute_and_sort_by_time() {

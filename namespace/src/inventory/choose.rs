@@ -58,7 +58,7 @@ impl Inventory {
     /// bytes may go where the other is wanted.
     pub(crate) fn may_share(&self, subject: &Subject<'_>, (bucket, key): (&str, &str)) -> Result<bool, Fault> {
         let Some(rules) = self.placing(subject.bucket, subject.key)? else { return Ok(true) };
-        let wanted = rules.wanted(&rules.conditions(subject));
+        let wanted = self.wanted(rules, subject);
         let alike = |by: &usize| {
             let objective = &rules.all()[*by].objective;
             objective.when.is_none() && objective.on.covers(bucket, key)
@@ -66,6 +66,18 @@ impl Inventory {
         let copies = wanted.copies.as_ref().filter(|copies| copies.number > 1).map(|copies| &copies.by);
         let kept = wanted.keep.iter().map(|(by, _)| by);
         Ok(wanted.never.values().chain(copies).chain(kept).all(alike))
+    }
+
+    /// What is wanted of an object that is about to be written, with silos as they are now.
+    fn wanted(&self, rules: &Rules, subject: &Subject<'_>) -> Wanted {
+        let seen = rules.ask_silos().then(|| self.seen());
+        rules.wanted(&rules.conditions(&Subject { seen: seen.as_ref(), ..subject.clone() }))
+    }
+
+    /// Whether a write of this object is answered only once all copies that are wanted are durable.
+    pub(crate) fn waits_for_copies(&self, subject: &Subject<'_>) -> bool {
+        let rules = self.placing(subject.bucket, subject.key);
+        matches!(rules, Ok(Some(rules)) if self.wanted(rules, subject).all_before_answer())
     }
 
     /// Whether an objective asks for the labels of an object of this name.
@@ -89,7 +101,7 @@ impl Inventory {
     pub(crate) fn candidates(&self, subject: &Subject<'_>) -> Result<Chosen<'_>, Fault> {
         let (policy, size) = (self.policy(subject.bucket), subject.size);
         let rules = self.placing(subject.bucket, subject.key)?;
-        let mut wanted = rules.map(|rules| rules.wanted(&rules.conditions(subject))).unwrap_or_default();
+        let mut wanted = rules.map(|rules| self.wanted(rules, subject)).unwrap_or_default();
         if let Some(rule) = rules.zip(wanted.by).map(|(rules, by)| &rules.all()[by]) {
             self.learnt.order(rule, subject, &mut wanted.on);
         }

@@ -10,7 +10,7 @@ use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::objective::expression::{Condition, Wrong};
-use crate::objective::{Objective, Objectives, Rules, SiloFact};
+use crate::objective::{Objective, Objectives, Rules, Seen, SiloFact, SiloSeen};
 
 impl Inventory {
     /// Whether nobody wishes anything.
@@ -78,6 +78,7 @@ impl Inventory {
     /// Those in force and this one, instead of one of the same name.
     pub fn rules_with(&self, name: &str, wish: &Objective) -> Result<Rules, Wrong> {
         let condition = wish.check()?;
+        self.refuse_unknown(condition.as_ref())?;
         let mut all: Objectives = self.in_force().map(|(name, wish)| (name.clone(), wish.clone())).collect();
         all.insert(name.to_owned(), (wish.clone(), condition));
         Ok(self.with_switches(self.declared(&all)))
@@ -104,6 +105,29 @@ impl Inventory {
     /// What these say of the silos as they are now.
     pub(crate) fn declared(&self, objectives: &Objectives) -> Rules {
         Rules::new(objectives, self.silo_facts())
+    }
+
+    /// Silos as conditions see them now.
+    pub(crate) fn seen(&self) -> Seen {
+        let seen = |open: &Arc<OpenSilo>| {
+            let takes = open.candidate();
+            let labels = open.row.declared.labels.clone();
+            (takes.name, SiloSeen { full: open.fullness(), up: takes.up, cordoned: open.row.cordoned, labels })
+        };
+        self.silos.values().map(seen).collect()
+    }
+
+    /// What conditions of objectives in force say of silos now: all objects are compared anew where that changes.
+    pub(crate) fn told_of_silos(&self) -> Vec<String> {
+        let conditions = self.in_force().filter_map(|(_, (_, condition))| condition.as_ref());
+        let mut asking = conditions.filter(|condition| condition.asks_silos()).peekable();
+        let seen = if asking.peek().is_some() { self.seen() } else { Seen::new() };
+        asking.flat_map(|condition| condition.told(&seen)).collect()
+    }
+
+    /// Refuses a condition that asks for a silo that there is not.
+    pub(crate) fn refuse_unknown(&self, condition: Option<&Condition>) -> Result<(), Wrong> {
+        condition.map_or(Ok(()), |condition| condition.refuse_unknown(|silo| self.named(silo).is_some()))
     }
 
     /// What is asked of silos, as they are now.

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::plan::Focus::{self, Answers, Copies, Everything, Lives, Losses, Moves, Packs, Reads, Switch, Uploads};
+use super::plan::Focus::{
+    self, Answers, Copies, Everything, Lives, Losses, Moves, Packs, Promises, Reads, Switch, Uploads,
+};
 use super::search;
 
 /// Cases a bug may live through.
@@ -70,6 +72,14 @@ const BUGS: &[Bug] = &[
     ("spare-counts", Copies, "a copy of what is read counts as one of those that are wished"),
     ("drain-unsettled", Switch, "a drain does not wait for writes that chose its silo before"),
     ("rollback-empties-old", Switch, "a rollback takes from the old silo what the new one has"),
+    ("fill-counts-kept", Promises, "what cannot leave a silo that fills counts as if it could"),
+    ("fill-stops-short", Promises, "the last that would make a silo less full stay"),
+    ("fill-rests-early", Promises, "a silo that has still too much is looked at again only after an hour"),
+    ("fill-comes-back", Promises, "what left a silo that fills comes back"),
+    ("ack-at-once", Promises, "a write does not wait for its copies"),
+    ("ack-of-puts-alone", Promises, "copies and completed uploads do not wait for theirs"),
+    ("ack-after-one", Promises, "a write waits for one more copy, and not for all"),
+    ("ack-without-waiting", Promises, "a copy that cannot be made is not waited for"),
 ];
 
 /// How bugs begin that are hunted with real files.

@@ -23,6 +23,7 @@ use crate::name::ObjectKey;
 use crate::namespace::Namespace;
 use crate::object::{Condition, ConditionFailed, ETags, Headers};
 use crate::put::{PutError, PutObject, Upload};
+use crate::table::objects::{ObjectRow, object};
 use crate::table::sessions::alive;
 
 /// Keys of a case.
@@ -37,6 +38,8 @@ pub(super) struct Client {
     pub(super) bucket: Bucket,
     pub(super) index: Arc<Index>,
     pub(super) log: Arc<Log>,
+    /// Copies that are there once a write of an object is answered.
+    pub(super) copies: usize,
 }
 
 pub(super) fn key(at: usize) -> ObjectKey {
@@ -55,6 +58,11 @@ fn upload(bytes: &Bytes, breaks: bool) -> Upload {
         algorithm: None,
         verify: Box::new(|_| Ok(())),
     }
+}
+
+/// Whether a write was refused only since it is not in as many copies as were promised: the object is there.
+fn is_in_fewer(fault: &Fault) -> bool {
+    matches!(fault, Fault::Unavailable(reason) if reason.starts_with("not all copies"))
 }
 
 impl Client {
@@ -77,11 +85,19 @@ impl Client {
     fn fault(&self, fault: &Fault, what: &str) {
         self.sim().note(|| format!("{what}: {fault}"));
         let held = self.index.held();
-        let may_be = held.is_any_gone() || (held.is_any_broken() && self.sim().faults() > 0);
+        let broken = held.is_any_broken();
+        let may_be = held.is_any_gone();
         drop(held);
+        let may_be = may_be || (broken && (self.sim().faults() > 0 || self.is_behind()));
         if matches!(fault, Fault::Damaged(_) | Fault::Lost(_)) && !may_be {
             self.sim().wrong(|| format!("{what} finds damage: {fault}"));
         }
+    }
+
+    /// Whether its gateway did not hear yet that a silo was lost, or found.
+    fn is_behind(&self) -> bool {
+        let (held, inventory) = (self.index.held(), self.namespace.inventory());
+        inventory.silos.values().any(|open| open.is_lost() != held.lost().contains(&open.id))
     }
 
     /// A read fails only where something was broken, or its session was declared dead.
@@ -93,7 +109,9 @@ impl Client {
         }
         let row = futures_util::FutureExt::now_or_never(self.index.truth.get(&[alive(session)]));
         let dead = row.expect("it is ready at once").expect("the memory engine does not fail")[0].is_none();
-        if !dead && self.sim().faults() == 0 {
+        // A copy in a silo that was just found is none to a gateway that did not hear of it, and the other one may be damaged.
+        let alone = matches!(fault, Fault::Damaged(_)) && self.is_behind();
+        if !dead && self.sim().faults() == 0 && !alone {
             self.sim().wrong(|| format!("a read failed, though nothing was broken and its session lives: {fault}"));
         }
     }
@@ -130,7 +148,23 @@ impl Client {
             condition: self.condition(needs),
         };
         let answer = self.namespace.put(request).await.map(|done| (done.object.etag, done.object.modified));
+        if answer.is_ok() {
+            self.is_in_all(at, tag);
+        }
         self.written(event, tag, needs, answer);
+    }
+
+    /// What was just acknowledged, and is still there, has as many copies as were promised.
+    fn is_in_all(&self, at: usize, tag: Tag) {
+        let found = self.index.object_at(&object(self.bucket.incarnation, &key(at)));
+        let same = |row: &ObjectRow| self.log.known(&row.etag.text()) == Some(tag) && self.log.is_once(at, tag);
+        let Some(row) = found.filter(same) else { return };
+        for (id, row) in self.index.extents_of(&row.data).into_iter().filter_map(|id| self.index.extent_at(id)) {
+            let counts = row.verified().count();
+            if counts < self.copies {
+                self.sim().wrong(|| format!("a write is answered, and {counts} copies of extent {id} count"));
+            }
+        }
     }
 
     fn written(&self, event: usize, tag: Tag, needs: Needs, answer: Result<(String, i64), PutError>) {
@@ -146,7 +180,8 @@ impl Client {
             Err(PutError::Body(_) | PutError::SourceGone) => self.log.answer(event, Outcome::Not, |what| what),
             Err(PutError::Fault(fault)) => {
                 self.fault(&fault, "a write");
-                self.log.answer(event, Outcome::Maybe, |what| what);
+                let outcome = if is_in_fewer(&fault) { Outcome::Must } else { Outcome::Maybe };
+                self.log.answer(event, outcome, |what| what);
             }
             Err(error) => self.sim().wrong(|| format!("a write is answered {error}")),
         }
@@ -260,6 +295,9 @@ impl Client {
             condition: Condition::default(),
         };
         let answer = self.namespace.copy(request).await.map(|done| (done.object.etag, done.object.modified));
+        if answer.is_ok() {
+            self.is_in_all(to, tag);
+        }
         self.written(event, tag, Needs::Nothing, answer);
     }
 
@@ -329,6 +367,7 @@ impl Client {
                 if object.etag != self.log.value(tag).etag {
                     self.sim().wrong(|| format!("a Complete is answered with the ETag {}", object.etag));
                 }
+                self.is_in_all(which.key, tag);
                 Said::Yes(object.modified)
             }
             Err(CompleteError::NoSuchUpload) => Said::NoSuchUpload,

@@ -32,6 +32,8 @@ pub(super) struct Held {
     gone: BTreeSet<Number>,
     /// Replicas in this silo of what is written for an object here are wanted there, always.
     pinned: Option<(SiloId, Key)>,
+    /// To this silo nothing comes that was stored elsewhere.
+    left: Option<SiloId>,
 }
 
 /// A replica that was broken on purpose.
@@ -104,6 +106,10 @@ impl Held {
                 sim.wrong(|| format!("a commit counts bytes that are not right: {id} in silo {}", replica.silo));
             }
         }
+        let comes = |silo: &SiloId| before.as_ref().is_some_and(|before| before.verified_in(*silo).is_none());
+        if let Some(silo) = self.left.filter(|silo| after.verified_in(*silo).is_some()).filter(comes) {
+            sim.wrong(|| format!("extent {id} comes to silo {silo}, which is to have less"));
+        }
         if after.first.is_none() {
             return;
         }
@@ -117,6 +123,11 @@ impl Held {
     /// From this silo what is written for the object here goes only with the object.
     pub(super) fn pin(&mut self, silo: SiloId, object: Key) {
         self.pinned = Some((silo, object));
+    }
+
+    /// What leaves this silo does not come back, and nothing else comes but what is written there first.
+    pub(super) fn leave(&mut self, silo: SiloId) {
+        self.left = Some(silo);
     }
 
     fn stays_where_pinned(&self, sim: &Sim, truth: &Memory, id: Number, after: &ExtentRow) {

@@ -15,9 +15,9 @@ use crate::engine::log::{Entry, Snapshot};
 use crate::engine::memory::Memory;
 use crate::engine::{Decide, Engine, EngineError, Fold, Folded, Key, Page, Priority, Read, Rows, Write};
 use crate::extent::{Location, Number, ReplicaState};
-use crate::table::extents::{ExtentRow, read_extent};
-use crate::table::objects::Data;
-use crate::table::uploads::{PartRow, parts};
+use crate::table::extents::{ExtentRow, extent, read_extent};
+use crate::table::objects::{Data, ObjectRow};
+use crate::table::uploads::{ManifestRow, PartRow, manifest, part};
 use crate::table::{decode, key};
 
 /// How often what breaks, in thousandths of all calls.
@@ -80,11 +80,26 @@ impl Index {
         let slices = match data {
             Data::Slices(slices) => slices.clone(),
             Data::Manifest(id) => {
-                let page = now(self.truth.range(parts(*id, 0), usize::MAX, usize::MAX));
-                page.iter().flat_map(|(_, row)| decode::<PartRow>(row).expect("the row reads").slices).collect()
+                let head = now(self.truth.get(&[manifest(*id)])).remove(0);
+                let head = head.map(|row| decode::<ManifestRow>(&row).expect("the row reads"));
+                let named: Vec<Key> =
+                    head.iter().flat_map(|head| &head.parts).map(|(number, _)| part(*id, *number)).collect();
+                let rows = now(self.truth.get(&named)).into_iter().flatten();
+                rows.flat_map(|row| decode::<PartRow>(&row).expect("the row reads").slices).collect()
             }
         };
         slices.iter().map(|slice| slice.extent).collect()
+    }
+
+    /// An object as the last commit left it.
+    pub(super) fn object_at(&self, row_key: &Key) -> Option<ObjectRow> {
+        now(self.truth.get(std::slice::from_ref(row_key)))[0].as_ref().map(|row| decode(row).expect("the row reads"))
+    }
+
+    /// An extent likewise.
+    pub(super) fn extent_at(&self, id: Number) -> Option<(Number, ExtentRow)> {
+        let row = now(self.truth.get(&[extent(id)])).remove(0)?;
+        Some((id, decode(&row).expect("the row reads")))
     }
 
     fn chances(&self) -> IndexChances {

@@ -14,7 +14,7 @@ use crate::extent::{Replica, SiloId};
 use crate::inventory::Declared;
 use crate::mover::{Mover, Pacer};
 use crate::namespace::Namespace;
-use crate::objective::{AlignOptions, Objective, Scope};
+use crate::objective::{Ack, AlignOptions, Fill, Level, Objective, Scope};
 use crate::plan::{Move, Step};
 use crate::scrub::{Item, Scrubber, sort};
 use crate::table::extents::{ExtentRow, read_extent};
@@ -26,6 +26,9 @@ pub(super) const NAMES: [&str; 3] = ["one", "two", "three"];
 pub(super) fn name(silo: SiloId) -> &'static str {
     NAMES[silo as usize - 1]
 }
+
+/// Bytes between which a silo is kept that fills: a few objects.
+pub(super) const LEVELS: (u64, u64) = (12, 24);
 
 /// Work of a gateway, where there are three silos.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +88,13 @@ impl Wished {
                 let on = Scope { bucket: Some("bucket".to_owned()), prefix: "b".to_owned() };
                 Objective { on, place: silos(&[3]), ..Objective::default() }
             }
+            Self::Fill | Self::FillTwo => {
+                let fill = Some(Fill { low: Level::Bytes(LEVELS.0), high: Level::Bytes(LEVELS.1) });
+                let copies = (self == Self::FillTwo).then_some(2);
+                Objective { place: silos(&[1, 2, 3]), fill, copies, ..Objective::default() }
+            }
+            Self::TwoAtOnce => Objective { ack: Ack::All, ..copies(2) },
+            Self::ThreeAtOnce => Objective { ack: Ack::All, ..copies(3) },
         }
     }
 

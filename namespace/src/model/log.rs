@@ -210,6 +210,11 @@ impl Log {
         state.events.iter().filter_map(tag).collect()
     }
 
+    /// Whether something was written to a key by one request alone, as far as that is not the end of an upload.
+    pub(super) fn is_once(&self, key: usize, tag: Tag) -> bool {
+        self.written(key).iter().filter(|written| **written == tag).count() < 2
+    }
+
     /// All events, those of the uploads' ends among them.
     pub(super) fn events(&self) -> Vec<Event> {
         let (mut events, uploads) = {

@@ -119,6 +119,14 @@ pub(super) enum Wished {
     Spare,
     /// One of the keys on the third silo.
     OneOnThird,
+    /// On the first silo, and from one that has too much on the next.
+    Fill,
+    /// The same of two copies.
+    FillTwo,
+    /// Two copies, before a write is answered.
+    TwoAtOnce,
+    /// Three of them, likewise.
+    ThreeAtOnce,
 }
 
 /// What a case looks at most closely.
@@ -134,10 +142,11 @@ pub(super) enum Focus {
     Copies,
     Switch,
     Losses,
+    Promises,
 }
 
 impl Focus {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Everything,
         Self::Reads,
         Self::Moves,
@@ -148,6 +157,7 @@ impl Focus {
         Self::Copies,
         Self::Switch,
         Self::Losses,
+        Self::Promises,
     ];
 
     pub(super) fn named(name: &str) -> Option<Self> {
@@ -170,7 +180,7 @@ impl Plan {
         let (index, silos) = (index_chances(rng, focus), silo_chances(rng, focus));
         let (begun, packs) = (rng.chance(700), focus == Focus::Packs || rng.chance(500));
         let wish = Wished::draw(rng, focus);
-        let turns = if wish.is_some() { 2_500 } else { 1_500 };
+        let turns = if wish.is_some() && focus != Focus::Promises { 2_500 } else { 1_500 };
         Self { focus, asks, rates, requests, turns, index, silos, stall, ambush, sticky, begun, packs, wish }
     }
 }
@@ -190,8 +200,23 @@ impl Wished {
             }
             Focus::Switch => &[Self::Nothing, Self::OneOnThird],
             Focus::Losses => &[Self::Two, Self::TwoOnAny],
+            Focus::Promises => &[Self::Fill, Self::FillTwo, Self::TwoAtOnce, Self::ThreeAtOnce],
             _ => &[],
         }
+    }
+
+    /// Copies that are there once a write is answered.
+    pub(super) fn at_once(self) -> usize {
+        match self {
+            Self::TwoAtOnce => 2,
+            Self::ThreeAtOnce => 3,
+            _ => 1,
+        }
+    }
+
+    /// Whether a silo is not to have too much.
+    pub(super) fn fills(self) -> bool {
+        matches!(self, Self::Fill | Self::FillTwo)
     }
 }
 
@@ -215,6 +240,7 @@ fn kept(focus: Focus, mut some: impl FnMut(u32, u64) -> u32) -> Kept {
             lose: 4 + some(500, 8),
             ..Kept::default()
         },
+        Focus::Promises => Kept { align: 20 + some(700, 40), ..Kept::default() },
         _ => Kept::default(),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::held::is_good;
-use super::kept::{self, Act, name};
+use super::kept::{self, Act, LEVELS, name};
 use super::plan::{Focus, Wished};
 use super::world::{Act as Work, GATEWAYS, World};
 use crate::extent::{Number, SiloId};
@@ -97,7 +97,13 @@ impl World {
         let namespace = self.first_up();
         let mut jobs = self.jobs();
         jobs.retain(|job| !matches!(job.order, Order::Scrub { .. } | Order::Align { .. }));
-        let Some(last) = jobs.pop().filter(|job| job.state == JobState::Failed) else { return };
+        // One of a silo that was found since is over: with it and another one lost there would be no place for two copies.
+        let is_over = |job: &JobInfo| match &job.order {
+            Order::Lost { silo } => !namespace.inventory().named(silo).is_some_and(|open| open.is_lost()),
+            _ => false,
+        };
+        let failed = jobs.pop().filter(|job| job.state == JobState::Failed && !is_over(job));
+        let Some(last) = failed else { return };
         self.sim.note(|| format!("ordered again: {last:?}"));
         let ordered = match &last.order {
             Order::Lost { silo } => {
@@ -176,6 +182,28 @@ impl World {
                 self.sim.wrong(|| format!("extent {id} of {owner:?} is on {on:?}, and {wished:?} is wished"));
             }
         }
+        if wished.fills() {
+            drop(held);
+            self.look_at_levels(&rows, &owners);
+        }
+    }
+
+    /// A silo has too much only of what goes nowhere: it is no object's, or already on all that come after it.
+    fn look_at_levels(&self, rows: &BTreeMap<Bytes, Bytes>, owners: &BTreeMap<Number, String>) {
+        let extents = rows.iter().filter(|(row_key, _)| row_key[0] == key::EXTENTS);
+        let extents: Vec<(Number, ExtentRow)> = extents
+            .map(|(key, row)| (read_extent(key).expect("a key of the table"), decode(row).expect("the row reads")))
+            .collect();
+        for silo in 1..3 {
+            let here = || extents.iter().filter(|(_, row)| row.verified_in(silo).is_some());
+            let bytes: u64 = here().map(|(_, row)| row.size).sum();
+            let could = |(id, row): &&(Number, ExtentRow)| {
+                owners.contains_key(id) && row.size > 0 && (silo + 1..=3).any(|next| row.verified_in(next).is_none())
+            };
+            if let (true, Some((id, _))) = (bytes > LEVELS.1, here().find(could)) {
+                self.sim.wrong(|| format!("silo {silo} has {bytes} bytes, and extent {id} could leave"));
+            }
+        }
     }
 }
 
@@ -220,8 +248,9 @@ fn is_right(wished: Wished, owner: Option<&str>, switched: Option<bool>, on: &BT
         Wished::Nothing if switched == Some(false) => on.len() == 1 && !on.contains(&3),
         Wished::Nothing if switched.is_some() => on.len() == 1 && !given_up,
         Wished::Nothing => !on.is_empty(),
-        Wished::Two | Wished::TwoOnAny => on.len() == 2,
-        Wished::Three => is(&[1, 2, 3]),
+        Wished::Two | Wished::TwoOnAny | Wished::FillTwo | Wished::TwoAtOnce => on.len() == 2,
+        Wished::Fill => on.len() == 1,
+        Wished::Three | Wished::ThreeAtOnce => is(&[1, 2, 3]),
         Wished::TwoElsewhere => is(&[1, 3]),
         Wished::OnThird => is(&[3]),
         Wished::Spare => on.contains(&1) && on.contains(&2),

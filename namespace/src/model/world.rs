@@ -130,6 +130,9 @@ impl World {
         if plan.wish == Some(Wished::OneOnThird) {
             index.held().pin(3, object(bucket.incarnation, &super::client::key(1)));
         }
+        if plan.wish == Some(Wished::Fill) {
+            index.held().leave(1);
+        }
         for gateway in &gateways {
             gateway.up().expect("it was opened").core.beat_once().now_or_never().expect("it is quiet");
         }
@@ -189,7 +192,8 @@ impl World {
     /// A client of a gateway that is up.
     pub(super) fn client(&self, namespace: Arc<Namespace>) -> Client {
         let (bucket, index, log) = (self.bucket.clone(), Arc::clone(&self.index), Arc::clone(&self.log));
-        Client { namespace, bucket, index, log }
+        let copies = self.plan.wish.map_or(1, Wished::at_once);
+        Client { namespace, bucket, index, log, copies }
     }
 
     /// Bytes that nobody wrote before; sometimes none.

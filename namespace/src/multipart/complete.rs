@@ -14,6 +14,7 @@ use crate::limits::{MAX_OBJECT, MIN_PART};
 use crate::multipart::{Complete, CompleteError, NamedPart};
 use crate::namespace::{Core, Namespace};
 use crate::object::{ChecksumAlgorithm, ChecksumKind, Object};
+use crate::objective::expression::Subject;
 use crate::replace::{Beside, NotReplaced, Replace};
 use crate::session::{Session, Uncommitted};
 use crate::table::objects::{Attributes, Data, ObjectRow, show};
@@ -37,10 +38,25 @@ enum Sealed {
 }
 
 impl Namespace {
-    /// Makes the object of its parts, in one commit. Repeated with the same list, it answers the same.
+    /// Makes the object of its parts, in one commit. Repeated with the same list, it answers the same, and waits for the same.
     ///
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>
     pub async fn complete_upload(&self, complete: Complete<'_>) -> Result<Object, CompleteError> {
+        let (bucket, key) = (complete.bucket, complete.key);
+        let labels = self.core.labels_asked(bucket, key).await?;
+        let object = self.completed(complete).await?;
+        let Object { headers, tags, .. } = object.clone();
+        let attributes = Attributes { headers, tags, checksum: None };
+        let subject = Subject { labels: &labels, ..Subject::written(object.size, object.modified) };
+        let class = object.storage_class.as_deref();
+        let subject = subject.of(bucket.name.as_str(), key.as_str(), class, Some(&attributes));
+        // Its parts were written one by one, and nobody knew its size.
+        let waits = self.core.inventory().waits_for_copies(&subject);
+        self.core.align_written(bucket, key, waits).await?;
+        Ok(object)
+    }
+
+    async fn completed(&self, complete: Complete<'_>) -> Result<Object, CompleteError> {
         let Some(first) = complete.parts.first() else { return Err(CompleteError::NoParts) };
         if first.number == 0 || complete.parts.windows(2).any(|pair| pair[0].number >= pair[1].number) {
             return Err(CompleteError::InvalidPartOrder);
@@ -277,8 +293,6 @@ impl Core {
         match self.replace(replace).await {
             Ok(row) => {
                 crate::failpoint!("complete-committed");
-                // Its parts were written one by one, and nobody knew its size.
-                self.align_soon(complete.bucket, complete.key);
                 Ok(Some(show(&row, attributes)))
             }
             Err(NotReplaced::Beside(SealBroken::Broken)) => Ok(None),

@@ -338,6 +338,11 @@ impl Rules {
         needs_of(self.about(scope))
     }
 
+    /// Whether any condition asks for silos.
+    pub fn ask_silos(&self) -> bool {
+        self.all.iter().filter_map(|rule| rule.condition.as_ref()).any(Condition::asks_silos)
+    }
+
     /// What conditions about an object of this name look at, beside what a list shows.
     pub fn need_of(&self, bucket: &str, key: &str) -> Needs {
         needs_of(self.all.iter().filter(|rule| rule.objective.on.covers(bucket, key)))

@@ -2,10 +2,12 @@
 
 use std::sync::{Arc, LazyLock};
 
+use cel::common::ast::IdedExpr;
 use cel::objects::Value;
 use cel::{Context, ExecutionError, FunctionContext, Program};
 
 use super::grammar;
+use super::seen::{Asked, Seen, SiloSeen};
 use crate::clock::UnixMs;
 use crate::heat::Heat;
 use crate::limits::{MAX_CONDITION, PARSER_STACK};
@@ -58,6 +60,8 @@ pub struct Subject<'a> {
     pub metadata: &'a [(String, String)],
     /// What people say of it.
     pub labels: &'a [(String, String)],
+    /// Silos, for conditions that ask for them.
+    pub seen: Option<&'a Seen>,
     /// ETag; searches alone ask for it and what follows.
     pub etag: &'a str,
     /// Silos that have a verified copy of all of its bytes.
@@ -111,7 +115,11 @@ fn place(at: Option<(u32, u32)>) -> String {
 /// A condition that was looked at: it names only what there is, and answered yes or no on a sample.
 #[derive(Debug, Clone)]
 pub struct Condition {
-    program: Arc<Program>,
+    expression: Arc<IdedExpr>,
+    /// What it asks of silos.
+    asked: Arc<[Asked]>,
+    /// What of it depends on silos alone.
+    of_silos: Arc<[IdedExpr]>,
     needs: Needs,
     by: By,
 }
@@ -234,25 +242,68 @@ impl Condition {
             let number = |at: isize| u32::try_from(at).ok().filter(|at| *at > 0);
             Wrong { at: number(first.pos.0).zip(number(first.pos.1)), reason: first.msg.clone() }
         })?;
+        let heat = program.references().has_function(READS);
+        let mut expression = program.expression().clone();
         let ours = |name: &str| name == READS || SECONDS.iter().chain(&BYTES).any(|(own, _)| *own == name);
-        let names: Vec<&str> = grammar::names(program.expression(), &ours)
-            .map_err(|(reason, word)| Wrong { at: word.and_then(|word| position(text, word)), reason })?;
-        if let Some((name, reason)) = names.iter().find_map(|name| Some((name, by.refuse(name)?))) {
+        let mut used = grammar::look(&mut expression, &ours)
+            .map_err(|(reason, word)| Wrong { at: word.and_then(|word| position(text, &word)), reason })?;
+        if let Some((name, reason)) = used.names.iter().find_map(|name| Some((name, by.refuse(name)?))) {
             return Err(Wrong { at: position(text, name), reason });
         }
-        let any_of = |some: &[&str]| names.iter().any(|name| some.contains(name));
-        let heat = any_of(&["unread"]) || program.references().has_function(READS);
+        for asked in &mut used.asked {
+            asked.at = quoted(text, &asked.silo);
+        }
+        let any_of = |some: &[&str]| used.names.iter().any(|name| some.contains(&name.as_str()));
+        let heat = any_of(&["unread"]) || heat;
         let (labels, held) = (any_of(&[LABELS]), any_of(&HELD));
         let needs = Needs { attributes: any_of(&ATTRIBUTES), heat, labels, held };
-        let condition = Self { program: Arc::new(program), needs, by };
+        let of_silos = grammar::of_silos(&mut expression, &used.asked, &|function| function == READS).into();
+        let condition = Self { expression: Arc::new(expression), asked: used.asked.into(), of_silos, needs, by };
+        condition.try_samples()?;
+        Ok(condition)
+    }
+
+    /// It answers yes or no of a small object and a large one, on silos that are half full.
+    fn try_samples(&self) -> Result<(), Wrong> {
         let silos = ["silo".to_owned()];
+        let seen = SiloSeen { full: Some(0.5), up: true, ..SiloSeen::default() };
+        let seen: Seen = self.asked.iter().map(|asked| (asked.silo.clone(), seen.clone())).collect();
         let small = Subject { bucket: "bucket", key: "key", storage_class: "STANDARD", ..Subject::default() };
-        let small = Subject { silos: &silos, copies: 1, ..small };
+        let small = Subject { silos: &silos, copies: 1, seen: Some(&seen), ..small };
         let large = Subject { size: 1 << 50, now: i64::MAX, ..small.clone() };
         for sample in [small, large] {
-            condition.holds(&sample).map_err(|reason| Wrong { at: None, reason })?;
+            self.holds(&sample).map_err(|reason| Wrong { at: None, reason })?;
         }
-        Ok(condition)
+        Ok(())
+    }
+
+    /// Refuses a silo that is asked for and that there is not, with its place.
+    pub fn refuse_unknown(&self, known: impl Fn(&str) -> bool) -> Result<(), Wrong> {
+        let unknown = self.asked.iter().find(|asked| !known(&asked.silo));
+        unknown.map_or(Ok(()), |Asked { silo, at, .. }| {
+            Err(Wrong { at: *at, reason: format!("there is no silo `{silo}`") })
+        })
+    }
+
+    /// Whether it asks for silos.
+    pub fn asks_silos(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// What it says of silos as they are: as long as that stays, so does what it says of an object, as far as that is a matter of
+    /// silos.
+    pub(crate) fn told(&self, seen: &Seen) -> Vec<String> {
+        let mut scope = FUNCTIONS.new_inner_scope();
+        self.bind(&mut scope, Some(seen));
+        self.of_silos.iter().map(|part| format!("{:?}", scope.resolve(part))).collect()
+    }
+
+    fn bind(&self, scope: &mut Context<'_, '_>, seen: Option<&Seen>) {
+        for asked in self.asked.iter() {
+            if let Some(value) = asked.of(seen) {
+                scope.add_variable_from_value(asked.variable.as_str(), value);
+            }
+        }
     }
 
     /// What it looks at beside what a list shows.
@@ -288,11 +339,16 @@ impl Condition {
             scope.add_variable_from_value("silos", subject.silos.to_vec());
             scope.add_variable_from_value("copies", i64::from(subject.copies));
         }
-        match self.program.execute(&scope) {
+        self.bind(&mut scope, subject.seen);
+        match scope.resolve(&self.expression) {
             Ok(Value::Bool(holds)) => Ok(holds),
             // What an object lacks is not what is asked for.
             Err(ExecutionError::NoSuchKey(_)) => Ok(false),
             Ok(other) => Err(format!("it says {:?} and not yes or no", other.type_of())),
+            Err(error @ ExecutionError::UndeclaredReference(_)) => {
+                let lacks = self.asked.iter().find_map(|asked| asked.lacks(subject.seen));
+                Err(lacks.unwrap_or_else(|| error.to_string()))
+            }
             Err(error) => Err(error.to_string()),
         }
     }
@@ -306,7 +362,16 @@ fn map(pairs: &[(String, String)]) -> std::collections::HashMap<String, String> 
 fn position(text: &str, name: &str) -> Option<(u32, u32)> {
     let word = |c: char| c.is_alphanumeric() || c == '_';
     let apart = |at: &usize| !text[..*at].ends_with(word) && !text[at + name.len()..].starts_with(word);
-    let at = text.match_indices(name).map(|(at, _)| at).find(apart)?;
+    text.match_indices(name).map(|(at, _)| at).find(apart).and_then(|at| place_of(text, at))
+}
+
+/// The same of text in quotes.
+fn quoted(text: &str, name: &str) -> Option<(u32, u32)> {
+    let at = ['"', '\''].into_iter().find_map(|quote| text.find(&format!("{quote}{name}{quote}")))?;
+    place_of(text, at)
+}
+
+fn place_of(text: &str, at: usize) -> Option<(u32, u32)> {
     let before = &text[..at];
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
@@ -397,6 +462,77 @@ mod tests {
             assert_eq!(condition.needs(), Needs { labels: true, ..Needs::default() }, "{text}");
             assert_eq!((condition.holds(&subject()), condition.holds(&labelled)), (Ok(without), Ok(with)), "{text}");
         }
+    }
+
+    fn seen(full: Option<f64>) -> Seen {
+        let labels = [("site".to_owned(), "home".to_owned())].into();
+        [("nas".to_owned(), SiloSeen { full, up: true, cordoned: false, labels })].into()
+    }
+
+    #[test]
+    fn conditions_look_at_silos() {
+        let full = seen(Some(0.95));
+        for (text, expected) in [
+            ("silo('nas').full > 0.9", Ok(true)),
+            ("silo(\"nas\").full > 0.9 && size < 5", Ok(false)),
+            ("silo('nas').up && !silo('nas').cordoned", Ok(true)),
+            ("silo('nas').labels.site == 'home' && 'site' in silo('nas').labels", Ok(true)),
+            ("silo('nas').labels['rack'] == '3'", Ok(false)),
+            ("silo('nas').full > 1", Ok(false)),
+            ("silo('gone').full > 0.9", Err("there is no silo `gone`".to_owned())),
+            ("silo('gone').up || bucket == 'logs'", Ok(true)),
+        ] {
+            let condition = Condition::parse(text).unwrap();
+            assert!(condition.asks_silos() && condition.needs() == Needs::default(), "{text}");
+            assert_eq!(condition.holds(&Subject { seen: Some(&full), ..subject() }), expected, "{text}");
+        }
+        let cannot = seen(None);
+        let told =
+            Condition::parse("silo('nas').full < 0.1").unwrap().holds(&Subject { seen: Some(&cannot), ..subject() });
+        assert_eq!(told, Err("silo `nas` cannot tell how large it is".to_owned()));
+        assert_eq!(Condition::of_search("silo('nas').up && 'nas' in silos").map(|found| found.asks_silos()), Ok(true));
+    }
+
+    /// Otherwise all objects would be compared whenever a byte was written.
+    #[test]
+    fn only_what_a_condition_makes_of_silos_counts_as_a_change() {
+        let told = |text: &str, full: f64| Condition::parse(text).unwrap().told(&seen(Some(full)));
+        for text in [
+            "silo('nas').full > 0.9",
+            "age > days(3) && silo('nas').full > 0.9",
+            "(silo('nas').full > 0.9 || !silo('nas').up) && reads(days(1)) == 0",
+        ] {
+            assert_eq!(told(text, 0.1), told(text, 0.8), "{text}");
+            assert_ne!(told(text, 0.8), told(text, 0.91), "{text}");
+        }
+        let ratio = "double(size) > silo('nas').full * 1000.0";
+        assert_ne!(told(ratio, 0.1), told(ratio, 0.2));
+        assert!(told("size > 3", 0.1).is_empty());
+    }
+
+    #[test]
+    fn a_silo_is_asked_for_what_there_is() {
+        for (text, wrong) in [
+            (
+                "silo('nas').ful > 0.9",
+                "a silo has no `ful`: it is asked for one of full, up, cordoned, labels (line 1, column 13)",
+            ),
+            (
+                "silo(key).full > 0.9",
+                "a silo is asked by its name for one of full, up, cordoned, labels: `silo(\"NAME\").full` (line 1, column 1)",
+            ),
+            ("silo('nas') == silo('nas')", "a silo is asked by its name"),
+            ("has(silo('nas').full)", "a silo is asked by its name"),
+            ("silo('nas').full", "it says Float and not yes or no"),
+            ("silo('nas').up > 0.9", "no matching overload"),
+        ] {
+            let told = Condition::parse(text).unwrap_err().to_string();
+            assert!(told.contains(wrong), "{text}: {told}");
+        }
+        let condition = Condition::parse("size > 1 &&\n silo('full').up && silo('nsa').full > 0.9").unwrap();
+        let unknown = condition.refuse_unknown(|name| name == "full").unwrap_err();
+        assert_eq!(unknown.to_string(), "there is no silo `nsa` (line 2, column 26)");
+        assert_eq!(condition.refuse_unknown(|_| true), Ok(()));
     }
 
     /// `&&` needs only one side to say no, and `!` then makes a yes of it.

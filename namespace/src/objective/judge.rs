@@ -8,7 +8,7 @@ use std::time::Duration;
 use holdall_silos::BlobName;
 
 use super::expression::{Needs, Subject};
-use super::{Choice, Chooser, Cuts, Held, Hours, Rules, Scope, Standing, Used, Wanted, Way, What};
+use super::{Choice, Chooser, Cuts, Held, Hours, Rules, Scope, Seen, Standing, Used, Wanted, Way, What};
 use crate::clock::UnixMs;
 use crate::engine::{Key, Page};
 use crate::extent::{JobId, Location, Number, Replica, ReplicaState, SiloId};
@@ -41,6 +41,8 @@ pub(crate) struct Judge {
     pub busy: Vec<(Scope, JobId)>,
     pub needs: Needs,
     pub now: UnixMs,
+    /// Silos as conditions see them: as they were when it began to judge.
+    seen: Seen,
     /// What is too cold for silos that have to make room.
     pub cuts: Arc<Cuts>,
     /// Those that choose where objects are, for rules that leave that to what was learnt, by their places.
@@ -141,7 +143,7 @@ impl Judge {
     }
 
     fn subject<'a>(
-        &self,
+        &'a self,
         (bucket, key): (&'a str, &'a str),
         row: &'a ObjectRow,
         own: Option<&'a Attributes>,
@@ -149,6 +151,7 @@ impl Judge {
     ) -> Subject<'a> {
         let subject =
             Subject { size: row.size, modified: row.modified, now: self.now, heat, labels, ..Subject::default() };
+        let subject = Subject { seen: Some(&self.seen), ..subject };
         subject.of(bucket, key, row.storage_class.as_deref(), own)
     }
 
@@ -159,18 +162,26 @@ impl Judge {
             let reason = "they went with a silo that is lost, and no other has them".to_owned();
             return Standing::Waits { by: *by, reason };
         }
-        // A write waits for what is missing, not for what is too much.
-        if self.for_a_write && matches!(standing, Standing::Drops { .. }) {
+        // A write waits for what is missing, not for what is too much; nor for the place of what it shares, as long as that is in as many.
+        let apart = || wanted.copies.as_ref().is_some_and(|copies| copies.apart.is_some());
+        let elsewhere = match standing {
+            Standing::Drops { .. } => true,
+            Standing::Moves { .. } => !own && held.on.len() >= wanted.number() && !apart(),
+            _ => false,
+        };
+        if self.for_a_write && elsewhere {
             return Standing::Aligned;
         }
+        let copies = matches!(standing, Standing::Copies { .. });
         let Some(way) = standing.way() else { return standing };
         let in_place = || row.verified().any(|replica| matches!(replica.location, Location::InPlace { .. }));
         let unfilled = |(of, into): &(u64, String)| *of == bucket && key.starts_with(into.as_str());
         let covers =
             |(on, _): &&(Scope, JobId)| self.buckets.get(&bucket).is_some_and(|name| on.covers(name.as_str(), key));
-        let reason = if !own {
+        let may_go = own || (self.for_a_write && copies);
+        let reason = if !may_go {
             SHARED.to_owned()
-        } else if matches!(standing, Standing::Copies { .. }) && in_place() {
+        } else if copies && in_place() {
             "what lies where others put it has no copies before it is moved".to_owned()
         } else if self.unfilled.iter().any(unfilled) {
             "nothing that is taken over moves before it was passed once, headers and all".to_owned()
@@ -214,16 +225,19 @@ impl Judge {
     }
 
     /// What one of an object's own extents takes of silos for which it matters how it is used: for the sake of which
-    /// objective, where, and since when it was not used.
+    /// objective, where, and since when it was not used. What nothing would take elsewhere makes no room.
     pub(crate) fn takes(&self, object: &JudgedObject, extent: &JudgedExtent) -> Vec<(usize, SiloId, UnixMs)> {
         let (wanted, held) = (&object.wanted, self.held(&extent.row));
         let rule = |by: usize| &self.rules.all()[by];
+        let otherwise = LazyCell::new(|| self.otherwise(object.bucket, extent.row.size));
+        let leaves = |silo: SiloId| self.rules.may_leave(wanted, &held, silo, otherwise.clone());
         let filled = held.on.iter().filter_map(|silo| {
-            let by = wanted.by.filter(|by| rule(*by).fills(*silo))?;
+            let by = wanted
+                .by
+                .filter(|by| rule(*by).fills(*silo) && (leaves(*silo) || crate::seeded_bug!("fill-counts-kept")))?;
             Some((by, *silo, object.used.last))
         });
         let spare = wanted.spare.iter().flat_map(|(by, silos)| silos.iter().map(move |spare| (*by, spare.silo)));
-        let otherwise = LazyCell::new(|| self.otherwise(object.bucket, extent.row.size));
         let spare = spare.filter(|(_, silo)| held.on.contains(silo) && wanted.is_spare(&held, *silo, &otherwise));
         let read = object.used.read.unwrap_or(UnixMs::MIN);
         filled.chain(spare.map(|(by, silo)| (by, silo, read))).collect()
@@ -338,7 +352,7 @@ impl Core {
         needs.heat |= rules.ask_use(on);
         let cuts = Arc::new(self.cuts().await?);
         let choosers = self.choosers(&rules, &inventory, on).await?;
-        let now = self.clock.now();
+        let (now, seen) = (self.clock.now(), inventory.seen());
         Ok(Judge {
             rules,
             buckets,
@@ -347,6 +361,7 @@ impl Core {
             busy: Vec::new(),
             needs,
             now,
+            seen,
             cuts,
             choosers,
             keeps_hours: false,

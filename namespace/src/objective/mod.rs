@@ -27,6 +27,7 @@ mod judge;
 mod keep;
 mod money;
 mod report;
+mod seen;
 mod upkeep;
 
 pub use auto::{Auto, Days, Learnt, Share, WhyAuto};
@@ -49,6 +50,7 @@ pub use report::{
     Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, Why, WhyCame, WhyExtent, WhyHeat, WhyLater,
     WhyObjective,
 };
+pub use seen::{Seen, SiloSeen};
 pub use upkeep::{Chore, Upkeep};
 
 /// A wish, as it is declared.

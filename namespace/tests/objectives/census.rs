@@ -82,6 +82,82 @@ async fn each_run_replaces_the_latest_and_two_are_kept() {
     assert_eq!(found, []);
 }
 
+/// Written each hour, the same table would have been written anew each hour.
+#[tokio::test]
+async fn of_what_is_the_same_nothing_is_written() {
+    let (house, calendar) = heat::house("census-same").await;
+    for number in 0..600 {
+        house.put(&house.logs, &format!("{number:03}"), 1).await;
+    }
+    let run = async || {
+        calendar.pass(1);
+        let mut census = house.namespace.census().await.unwrap();
+        census.cut_files_for_tests(1000);
+        finish(census).await
+    };
+    let extents = async |keys: &[String]| {
+        let mut extents = Vec::new();
+        for key in keys {
+            let found = house.namespace.where_is(&BUCKET.parse().unwrap(), &key.parse().unwrap()).await.unwrap();
+            extents.extend(found.into_iter().map(|replica| replica.extent));
+        }
+        extents
+    };
+    let first = run().await;
+    let (files, latest) = (house.files("").await, house.files("logs/latest/").await);
+    assert_eq!((files.len(), latest.len()), (10, 4));
+    let before = extents(&latest).await;
+    let again = run().await;
+    assert_eq!((house.files("").await, extents(&latest).await), (files.clone(), before.clone()), "nothing was written");
+    assert_eq!((again.objects, again.files, again.bytes), (first.objects, first.files, first.bytes));
+    // A change of the second page: the first file is the same, by reference.
+    house.put(&house.logs, "300", 2).await;
+    run().await;
+    let after = extents(&latest).await;
+    assert_eq!(house.files("logs/").await.len(), 12, "two runs, and the latest");
+    assert_eq!(house.files("photos/").await.len(), 2);
+    assert_eq!(after[0], before[0]);
+    assert_ne!(after[1], before[1]);
+    assert_eq!(house.rows("logs/latest/").await.len(), 600);
+    // Fewer files, of which all are the same.
+    for number in 500..600 {
+        house.delete(&house.logs, &format!("{number:03}")).await;
+    }
+    run().await;
+    assert_eq!(house.rows("logs/latest/").await.len(), 500);
+    let mut found = Vec::new();
+    house.namespace.check(true, &mut |finding| found.push(finding)).await.unwrap();
+    assert_eq!(found, []);
+}
+
+/// Whoever lists the buckets of a new gateway sees none that nobody made.
+#[tokio::test]
+async fn by_itself_it_is_written_once_there_is_a_bucket_and_room() {
+    let house = House::new("census-kept").await;
+    house.namespace.delete_bucket(&house.photos).await.unwrap();
+    house.namespace.delete_bucket(&house.logs).await.unwrap();
+    let is_there = async || house.namespace.bucket(&BUCKET.parse().unwrap()).await.is_ok();
+    house.namespace.keep_inventory(Duration::from_millis(20));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!is_there().await);
+    for silo in ["hot", "cold", "far"] {
+        house.namespace.set_cordon(silo, true).await.unwrap();
+    }
+    let logs = house.namespace.create_bucket(&"logs".parse().unwrap(), 1).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!is_there().await, "no silo takes it");
+    house.namespace.set_cordon("hot", false).await.unwrap();
+    house.put(&logs, "a", 1).await;
+    for _ in 0..500 {
+        if is_there().await && house.files("logs/latest/").await.len() == 1 && house.rows("logs/latest/").await == ["a"]
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{:?}", house.files("").await);
+}
+
 /// A run that nobody goes on with leaves what was there, and the next one takes away what it left.
 #[tokio::test]
 async fn what_breaks_off_is_not_shown() {

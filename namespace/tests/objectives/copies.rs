@@ -1,9 +1,12 @@
 //! Objects in several copies: made, kept apart, read from whichever is there, and not more than are wanted.
 
-use futures_util::{StreamExt, TryStreamExt};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use holdall_namespace::copy::CopyObject;
 use holdall_namespace::fault::Fault;
+use holdall_namespace::multipart::{Complete, CompleteError, CreateUpload, NamedPart};
 use holdall_namespace::objective::{Ack, Selector};
-use holdall_namespace::put::PutError;
+use holdall_namespace::put::{PutError, Upload};
 use holdall_silos::Silo;
 use holdall_silos::memory::Memory as Blobs;
 
@@ -223,6 +226,71 @@ async fn a_write_is_answered_once_all_copies_are_durable() {
     assert_eq!(house.silos(&house.logs, "c").await, ["hot"], "it is there, and the client tries again");
     house.namespace.set_cordon("far", false).await.unwrap();
     house.on(&house.logs, "c", &["far", "hot"]).await;
+}
+
+/// A copy shares its source's bytes, and was answered while these were in one silo.
+#[tokio::test]
+async fn a_copy_is_answered_once_all_copies_are_durable() {
+    let house = House::kept("copies-ack-copy").await;
+    let (bucket, all) = (&house.logs, ["far", "hot"]);
+    let sorted = async |key: &str| {
+        let mut silos = house.silos(bucket, key).await;
+        silos.sort();
+        silos
+    };
+    house.namespace.set_cordon("far", true).await.unwrap();
+    house.put(bucket, "source", 5000).await;
+    house.declare(&[("safe", Objective { ack: Ack::All, ..apart("s3://logs/") })]).await.unwrap();
+    let source = house.namespace.open_object(bucket, &"source".parse().unwrap()).await.unwrap();
+    let copy = async |key: &str| {
+        let (key, headers, tags, storage_class, algorithm) = (&key.parse().unwrap(), None, None, None, None);
+        let (source, condition) = (&source, Condition::default());
+        house
+            .namespace
+            .copy(CopyObject { source, bucket, key, headers, tags, storage_class, algorithm, condition })
+            .await
+    };
+    let refused = copy("refused").await;
+    let Err(PutError::Fault(Fault::Unavailable(reason))) = refused else { panic!("{refused:?}") };
+    assert!(reason.starts_with("not all copies that are wanted are durable: silo `cold` is of"), "{reason}");
+    assert_eq!(sorted("refused").await, ["hot"], "it is there, and the client tries again");
+    house.namespace.set_cordon("far", false).await.unwrap();
+    copy("again").await.unwrap();
+    assert_eq!(
+        (sorted("again").await, sorted("source").await),
+        (all.map(String::from).into(), all.map(String::from).into())
+    );
+    let extents = async |key: &str| house.namespace.where_is(&bucket.name, &key.parse().unwrap()).await.unwrap();
+    assert_eq!(extents("again").await[0].extent, extents("source").await[0].extent, "they share their bytes");
+}
+
+/// An upload that was completed again after a 503 was answered from its record, whatever became of its copies.
+#[tokio::test]
+async fn an_upload_is_answered_once_all_copies_are_durable() {
+    let house = House::kept("copies-ack-upload").await;
+    let (bucket, key) = (&house.logs, "big".parse().unwrap());
+    house.declare(&[("safe", Objective { ack: Ack::All, ..apart("s3://logs/") })]).await.unwrap();
+    let id = house.namespace.create_upload(bucket, &key, CreateUpload::default()).await.unwrap();
+    let body = stream::iter([Ok(Bytes::from_static(&[7; 500]))]).boxed();
+    let part = Upload { body, size: 500, algorithm: None, verify: Box::new(|_| Ok(())) };
+    house.namespace.set_cordon("far", true).await.unwrap();
+    let part = house.namespace.upload_part(bucket, &key, id, 1, part).await.unwrap();
+    let complete = async || {
+        let parts = vec![NamedPart { number: 1, etag: part.etag.clone(), checksum: None }];
+        let (checksum, size, condition) = (None, None, Condition::default());
+        house.namespace.complete_upload(Complete { bucket, key: &key, id, parts, checksum, size, condition }).await
+    };
+    for _ in 0..2 {
+        let refused = complete().await;
+        let Err(CompleteError::Fault(Fault::Unavailable(reason))) = refused else { panic!("{refused:?}") };
+        assert!(reason.starts_with("not all copies that are wanted are durable"), "{reason}");
+    }
+    assert_eq!(house.silos(bucket, "big").await, ["hot"]);
+    house.namespace.set_cordon("far", false).await.unwrap();
+    complete().await.unwrap();
+    let mut silos = house.silos(bucket, "big").await;
+    silos.sort();
+    assert_eq!(silos, ["far", "hot"]);
 }
 
 /// A drain copies nothing to where a copy is already, and does not wait for ever; what is missing then is made again.

@@ -27,6 +27,11 @@ impl House {
         self.found(on, Some(condition)).await.into_iter().map(|found| found.key).collect()
     }
 
+    /// Why a condition is refused.
+    pub(crate) async fn keys_refused(&self, condition: &str) -> String {
+        self.search("s3://", Some(condition)).await.err().unwrap().to_string()
+    }
+
     /// Damages the index: rows of all extents there are go.
     pub(crate) async fn remove_extents(&self) {
         let page = self.engine.range(vec![EXTENTS]..vec![EXTENTS + 1], 1000, usize::MAX).await.unwrap();

@@ -34,6 +34,7 @@ pub use budget::Spent;
 use due::{Again, Came, Due};
 pub(crate) use learn::Lessons;
 pub use learn::Savings;
+use room::Colder;
 pub(crate) use room::Filled;
 
 /// How objects are kept where objectives want them.
@@ -184,11 +185,26 @@ impl Core {
         }
     }
 
+    /// What was written without its bytes, a copy or an upload in parts, is brought where objectives want it: before it is answered, or
+    /// soon.
+    pub(crate) async fn align_written(
+        self: &Arc<Self>,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        waits: bool,
+    ) -> Result<(), Fault> {
+        if waits && !crate::seeded_bug!("ack-of-puts-alone") {
+            return self.align_now(bucket, key).await;
+        }
+        self.align_soon(bucket, key);
+        Ok(())
+    }
+
     /// Brings an object where objectives want it before its write is answered: in as many copies as they say. Where that cannot be,
     /// or takes too long, the object is there, in fewer, and whoever wrote it is told to try again. Goes on where nobody waits any more.
     pub(crate) async fn align_now(self: &Arc<Self>, bucket: &Bucket, key: &ObjectKey) -> Result<(), Fault> {
         let (core, row) = (Arc::clone(self), object(bucket.incarnation, key));
-        let aligned = tokio::spawn(async move {
+        let aligned = beside(async move {
             let aligned = core.align_one(row.clone()).await;
             if aligned.is_err() {
                 core.keeping.changed(row);
@@ -196,7 +212,8 @@ impl Core {
             aligned
         });
         tokio::select! {
-            aligned = aligned => aligned.unwrap_or_else(|_| Err(not_in_all("it broke off"))),
+            biased;
+            aligned = aligned => aligned,
             () = self.clock.sleep(ACK_PATIENCE) => Err(not_in_all("it takes too long")),
         }
     }
@@ -215,8 +232,8 @@ impl Core {
             if failed > 0 {
                 return Err(not_in_all(&standing.info().error.unwrap_or_default()));
             }
-            if outlook.moves.is_empty() {
-                let waits = outlook.waits.into_iter().next();
+            if outlook.moves.is_empty() || crate::seeded_bug!("ack-after-one") {
+                let waits = outlook.waits.into_iter().next().filter(|_| !crate::seeded_bug!("ack-without-waiting"));
                 return waits.map_or(Ok(()), |waits| Err(not_in_all(&waits.reason)));
             }
         }
@@ -326,7 +343,7 @@ impl Core {
         (urgent, standing): (&StandingJob, &StandingJob),
         options: &AlignOptions,
     ) {
-        let (mut due, mut fullest, mut protected) = (Due::default(), BTreeMap::new(), None);
+        let (mut due, mut fullest, mut protected, mut told) = (Due::default(), BTreeMap::new(), None, Vec::new());
         loop {
             self.clock.sleep(ALIGN_BEAT).await;
             if self.inventory().wishes_nothing() || !self.leads().await.unwrap_or(false) {
@@ -341,9 +358,11 @@ impl Core {
             let (began, revision) = (self.clock.monotonic(), self.inventory().revision);
             let too_many = self.keeping.too_many.swap(false, Ordering::Relaxed);
             let fuller = self.is_fuller(&mut fullest).await.unwrap_or(false) || self.keeping.has_many_copies();
-            if !due.is(began, revision, too_many || fuller) {
+            let told_now = self.inventory().told_of_silos();
+            if !due.is(began, revision, too_many || fuller || told_now != told) {
                 continue;
             }
+            told = told_now;
             // After a change of what is declared: a silo may be lost.
             if protected != Some(revision) {
                 match self.protect(urgent, Walk::all).await {
@@ -394,7 +413,7 @@ impl Core {
         let steps = standing.carry_out(self, &mut walk).await?;
         let colder = match walk.filled() {
             Some((rules, filled)) => self.make_room(rules, filled).await?,
-            None => false,
+            None => Colder::No,
         };
         let otherwise = match walk.take_lessons() {
             Some((judge, lessons)) => self.learn(judge, lessons).await?,
@@ -404,7 +423,12 @@ impl Core {
         if steps.failed == 0 {
             standing.forget_error();
         }
-        let came = if colder || otherwise { Came::Closer } else { Came::of(&outlook, steps) };
+        let came = match (colder, Came::of(&outlook, steps)) {
+            (Colder::New, _) => Came::Closer,
+            (Colder::More, Came::ToRest) if !crate::seeded_bug!("fill-rests-early") => Came::Closer,
+            (_, Came::ToRest) if otherwise => Came::Closer,
+            (_, came) => came,
+        };
         let (compared, budget) = (Some(self.clock.now()), self.options.align.as_ref().and_then(|align| align.budget));
         let spent = if budget.is_some() { Some(self.spent().await?) } else { None };
         self.keeping.tell(|told| *told = Some(Alignment { compared, outlook, spent, budget, ..Alignment::default() }));
@@ -442,6 +466,15 @@ fn fault_of(error: OrderError) -> Fault {
         OrderError::Fault(fault) => fault,
         other => Fault::Unavailable(other.to_string()),
     }
+}
+
+/// Goes on where nobody waits any more; but in a test that owns every step, which has no runtime.
+async fn beside(aligned: impl Future<Output = Result<(), Fault>> + Send + 'static) -> Result<(), Fault> {
+    #[cfg(test)]
+    if tokio::runtime::Handle::try_current().is_err() {
+        return aligned.await;
+    }
+    tokio::spawn(aligned).await.unwrap_or_else(|_| Err(not_in_all("it broke off")))
 }
 
 fn not_in_all(reason: &str) -> Fault {

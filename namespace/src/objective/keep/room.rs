@@ -24,7 +24,7 @@ impl Filled {
         for extent in object.extents.iter().filter(|extent| extent.own) {
             for (by, silo, used) in judge.takes(object, extent) {
                 let layers = self.0.entry(silo).or_default().entry(by).or_insert_with(|| Layers::at(judge.now));
-                layers.add(used, extent.row.size);
+                layers.add(used, object.used.lot, extent.row.size);
             }
         }
     }
@@ -55,6 +55,16 @@ impl Filled {
     }
 }
 
+/// Whether objects are too cold that were not when they were compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Colder {
+    No,
+    /// Where some were, others may be.
+    More,
+    /// Where none was.
+    New,
+}
+
 /// Whether something is too cold somewhere where nothing was before.
 fn is_new(after: &Cuts, before: &Cuts) -> bool {
     after.iter().any(|(said, cuts)| cuts.keys().any(|silo| !has_cut(before, said, *silo)))
@@ -72,18 +82,19 @@ impl Core {
         Ok(row.and_then(|row| serde_json::from_slice(&row).ok()).unwrap_or_default())
     }
 
-    /// Writes down what is too cold, from what silos are filled with. Answers whether something is where nothing was before.
-    pub(crate) async fn make_room(&self, rules: &Rules, filled: &Filled) -> Result<bool, Fault> {
+    /// Writes down what is too cold, from what silos are filled with.
+    pub(crate) async fn make_room(&self, rules: &Rules, filled: &Filled) -> Result<Colder, Fault> {
         let (before, full) = (self.cuts().await?, self.fullness().await?);
         let after = filled.cuts(rules, &before, &full);
         if after == before {
-            return Ok(false);
+            return Ok(Colder::No);
         }
-        let is_new = is_new(&after, &before);
+        let colder = if is_new(&after, &before) { Colder::New } else { Colder::More };
+        let none = after.is_empty();
         let row = serde_json::to_vec(&after).map_err(|error| Fault::Damaged(error.to_string()))?;
         let decide = move |_: &Rows| Ok::<_, Fault>((vec![Write::Put(cuts_key(), row.clone())], ()));
         engine::commit(&*self.engine, Vec::new(), decide).await?;
-        Ok(is_new)
+        Ok(if none { Colder::No } else { colder })
     }
 
     /// How full silos are.
