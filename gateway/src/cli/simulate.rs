@@ -51,7 +51,8 @@ pub struct Simulate {
     /// Seconds that count as a day, where times are in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 86_400, value_parser = clap::value_parser!(u32).range(1..))]
     day: u32,
-    /// Moves ask what those of a gateway do: two requests, all bytes whatever was read on that day, and copies are read back.
+    /// As a gateway: every object is decided on every day, and moves ask what its moves do: two requests, all bytes whatever was read on
+    /// that day, and copies are read back.
     #[arg(long, conflicts_with = "table")]
     as_gateway: bool,
     /// Another made-up company.
@@ -181,7 +182,7 @@ fn from(command: &Simulate, trace: Option<&Path>) -> Result<i32, Failure> {
 
 fn simulate(command: &Simulate, trace: Option<&Path>, places: Vec<Place>) -> Result<Report, Failure> {
     let from = from(command, trace)?;
-    let mut simulation = Simulation::new(Options { places, from });
+    let mut simulation = Simulation::new(Options { places, from, daily: command.as_gateway });
     let (bar, mut count) = (progress::events(), 0_u64);
     let done = events(command, trace, &mut |event| {
         simulation.push(event);

@@ -209,10 +209,15 @@ impl Learner {
         self.ended(thing);
     }
 
+    /// The ledger's rules decide for themselves where an object should be after today.
+    pub fn look(&mut self, thing: &Thing<'_>, unread: Option<u64>) {
+        self.ledger.look(&self.policy, thing, unread);
+    }
+
     /// Decides where an object should be after today, and lets the ledger's rules decide for themselves. `unread` is how many of its
     /// bytes were not read today; none if it was not read.
     pub fn decide(&mut self, thing: &Thing<'_>, stay: &Stay, unread: Option<u64>) -> usize {
-        self.ledger.look(&self.policy, thing, unread);
+        self.look(thing, unread);
         let place = self.ledger.followed(thing.groups).wants(&self.policy, thing, stay, unread);
         if place != stay.place {
             self.ledger.moved(&self.policy, thing, place, unread);

@@ -186,15 +186,16 @@ pub(crate) fn day_of(now: i64) -> i32 {
 }
 
 impl Chooser {
-    pub(crate) fn of(rule: &Rule, sites: Sites, learner: Option<Arc<Learner>>) -> Self {
+    pub(crate) fn of(rule: &Rule, sites: Sites, learner: Option<Arc<Learner>>, today: i32) -> Self {
         let wrong = learner.as_ref().and_then(|learner| learner.is_wrong());
         let wrong = wrong
             .map(|times| format!("reading costs {times:.1} times what was expected: nothing moves until it does not"));
-        let new = learner.as_ref().is_some_and(|learner| learner.learnt_until().is_none());
-        let new = new.then(|| "nothing was learnt yet: all objects are looked at once before that".to_owned());
+        let until = learner.as_ref().and_then(|learner| learner.learnt_until());
+        let behind = until.is_none_or(|until| until < today - 1);
+        let behind = behind.then(|| "what became of all objects until yesterday is still being learnt".to_owned());
         let off = (rule.objective.auto == Some(Auto::Off)).then(|| "`auto` is off".to_owned());
         let stay = rule.objective.stay.map_or(1, |days| i32::from(days.0));
-        Self { sites, learner, halted: off.or(wrong).or(new), stay }
+        Self { sites, learner, halted: off.or(wrong).or(behind), stay }
     }
 
     /// Chooses for an object, of which so much is known: what is wanted of it says where it may be.

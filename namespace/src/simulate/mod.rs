@@ -64,6 +64,9 @@ pub struct Options {
     pub places: Vec<Place>,
     /// Costs count from this day on; what is before it is learnt from.
     pub from: i32,
+    /// Every object is decided on every day, as by a gateway; else where it was used or has been idle for so long that it may make a
+    /// difference.
+    pub daily: bool,
 }
 
 /// What a rule cost.
@@ -124,6 +127,7 @@ pub struct Simulation {
     /// Those that an optimum is known for.
     plain: Vec<Tariff>,
     from: i32,
+    daily: bool,
     learner: Learner,
     rules: Vec<Rule>,
     items: Vec<Item>,
@@ -183,7 +187,7 @@ impl Item {
 impl Simulation {
     /// Nothing has happened yet.
     pub fn new(options: Options) -> Self {
-        let Options { places, from } = options;
+        let Options { places, from, daily } = options;
         let tariffs: Vec<Tariff> = places.iter().map(Tariff::of).collect();
         let names: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
         let rules = Rule::all(&names, &tariffs);
@@ -197,6 +201,7 @@ impl Simulation {
             plain: tariffs.iter().filter(|tariff| !tariff.is_auto()).cloned().collect(),
             tariffs,
             from,
+            daily,
             rules,
             items: Vec::new(),
             numbers: HashMap::new(),
@@ -275,6 +280,7 @@ impl Simulation {
             let next = self.due.keys().next().copied().unwrap_or(i32::MAX);
             let census = self.learner.next_census().saturating_add(1);
             let marks = [census, self.point, if self.today.day < self.from { self.from } else { i32::MAX }];
+            let next = if self.daily { self.today.day + 1 } else { next };
             let next = marks.into_iter().fold(next, i32::min).min(day);
             self.today.day = next.max(self.today.day + 1);
             self.begin_day();
@@ -321,13 +327,19 @@ impl Simulation {
             self.settle(day - 1);
             self.mark();
         }
-        if day > self.learner.next_census() {
-            self.learner.begin_census();
-            for item in self.items.iter().filter(|item| item.alive) {
-                self.learner.count(&item.thing(day - 1));
-            }
-            self.learner.end_census(day - 1);
+        self.count(day - 1);
+    }
+
+    /// All objects are counted, as of the end of a day, where that is due.
+    fn count(&mut self, day: i32) {
+        if day < self.learner.next_census() {
+            return;
         }
+        self.learner.begin_census();
+        for item in self.items.iter().filter(|item| item.alive) {
+            self.learner.count(&item.thing(day));
+        }
+        self.learner.end_census(day);
     }
 
     /// Points of the charts.
@@ -378,6 +390,27 @@ impl Simulation {
             self.look(day, item, unread);
         }
         self.learner.end_day(day);
+        if self.daily {
+            self.count(day);
+            self.decide_all(day);
+        }
+    }
+
+    /// Decides on all objects, once all was learnt.
+    fn decide_all(&mut self, day: i32) {
+        for item in self.items.iter_mut().filter(|item| item.alive) {
+            let mut stay = item.stays[0];
+            let thing = item.thing(day);
+            let unread =
+                (thing.idle() == 0 && item.heat.is_some_and(|heat| heat.day() == i64::from(day))).then_some(item.size);
+            let to = self.learner.explain(&thing, &stay, unread).place;
+            if to != stay.place {
+                self.auto.cost += stay.hold(&self.tariffs, item.size, item.last, day);
+                self.auto.cost += stay.go(&self.tariffs, item.size, to, day, item.size);
+                self.auto.moves += 1;
+                item.stays[0] = stay;
+            }
+        }
     }
 
     fn look(&mut self, day: i32, at: usize, unread: Option<u64>) {
@@ -389,7 +422,12 @@ impl Simulation {
         let last = item.last;
         let mut stay = item.stays[0];
         self.auto.cost += stay.hold(&self.tariffs, item.size, last, day);
-        let to = self.learner.decide(&item.thing(day), &stay, unread);
+        let to = if self.daily {
+            self.learner.look(&item.thing(day), unread);
+            stay.place
+        } else {
+            self.learner.decide(&item.thing(day), &stay, unread)
+        };
         if to != stay.place {
             self.auto.cost += stay.go(&self.tariffs, item.size, to, day, unread.unwrap_or(item.size));
             self.auto.moves += 1;

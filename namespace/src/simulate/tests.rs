@@ -17,12 +17,12 @@ fn get(day: i32, key: &str, bytes: u64) -> Event<'_> {
 }
 
 fn simulation(places: Vec<Place>) -> Simulation {
-    Simulation::new(Options { places, from: i32::MIN })
+    Simulation::new(Options { places, from: i32::MIN, daily: false })
 }
 
 /// Whoever has just begun knows nothing: the first hundred days are for learning.
 fn trained(places: Vec<Place>, begun: i32) -> Simulation {
-    Simulation::new(Options { places, from: begun + 100 })
+    Simulation::new(Options { places, from: begun + 100, daily: false })
 }
 
 fn near(one: f64, other: f64) {

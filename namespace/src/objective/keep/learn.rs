@@ -80,12 +80,12 @@ impl Core {
         inventory: &Inventory,
         on: &Scope,
     ) -> Result<BTreeMap<usize, Chooser>, Fault> {
-        let mut choosers = BTreeMap::new();
+        let (mut choosers, today) = (BTreeMap::new(), day_of(self.clock.now()));
         for (by, rule) in rules.all().iter().enumerate() {
             if rule.objective.auto.is_some() && rule.objective.on.meets(on) {
                 let sites = Sites::of(rule, inventory);
                 let learner = self.learner(rule, &sites, inventory).await?;
-                choosers.insert(by, Chooser::of(rule, sites, learner));
+                choosers.insert(by, Chooser::of(rule, sites, learner, today));
             }
         }
         Ok(choosers)
