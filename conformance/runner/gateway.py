@@ -68,7 +68,8 @@ class Gateway:
 
     def env(self):
         """What the gateway and its command line take from the environment."""
-        return clean_env(HOLDALL_ACCESS_KEY_ID=KEY, HOLDALL_SECRET_ACCESS_KEY=SECRET, HOLDALL_ADMIN=self.admin, **self.more)
+        own = {"HOLDALL_ADMIN": self.admin, "HOLDALL_INVENTORY_EVERY": "0s"}
+        return clean_env(HOLDALL_ACCESS_KEY_ID=KEY, HOLDALL_SECRET_ACCESS_KEY=SECRET, **{**own, **self.more})
 
     def again(self, **more):
         """Starts it on what it left, with more in its environment; it was stopped before."""

@@ -123,6 +123,8 @@ impl Setup {
         command
             .env("HOLDALL_ACCESS_KEY_ID", &self.access_key_id)
             .env("HOLDALL_SECRET_ACCESS_KEY", &self.secret_access_key)
+            // Rigs count what lies in silos; the inventory is theirs to order.
+            .env("HOLDALL_INVENTORY_EVERY", "0s")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -123,6 +123,12 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
         }
         Command::Auto { auto, names } => {
             let all: Vec<Effective> = admin.get("/v1/objective?on=s3://").await?;
+            let chooses = |name: &String| all.iter().any(|one| one.name == *name && one.objective.auto.is_some());
+            if let Some(name) = names.iter().find(|name| !chooses(name)) {
+                return Err(Failure::failed(format!(
+                    "no objective `{name}` that chooses by what it learnt (`--auto`)"
+                )));
+            }
             let meant = |one: &Effective| {
                 if names.is_empty() { one.objective.auto.is_some() } else { names.contains(&one.name) }
             };

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::Used;
 use super::group::Groups;
+use super::rhythm::Rhythm;
 use super::{Class, Learner, Thing, next_look};
 use crate::heat::Heat;
 
@@ -38,8 +39,9 @@ pub struct Lesson {
     /// By how many doublings all are more than the sample.
     doublings: u32,
     seen: BTreeMap<u64, Seen>,
-    /// Objects of the sample that somebody else says of where they are.
+    /// Objects that somebody else says of where they are: a sample of them, by how many doublings all are more.
     left: BTreeSet<u64>,
+    left_doublings: u32,
     /// How many objects there are,
     pub objects: u64,
     /// and their bytes.
@@ -85,9 +87,19 @@ impl Lesson {
 
     /// One that is there, but is not chosen for any more.
     pub fn leave(&mut self, id: u64) {
-        if self.has(id) && self.left.len() < SAMPLE {
+        if spread(id) <= u64::MAX >> self.left_doublings {
             self.left.insert(id);
         }
+        while self.left.len() > SAMPLE {
+            self.left_doublings += 1;
+            let bound = u64::MAX >> self.left_doublings;
+            self.left.retain(|id| spread(*id) <= bound);
+        }
+    }
+
+    /// Whether one that was not seen is no more; else it is unknown, or somebody else's.
+    fn lacks(&self, id: u64) -> bool {
+        self.has(id) && spread(id) <= u64::MAX >> self.left_doublings && !self.left.contains(&id)
     }
 
     fn bound(&self) -> u64 {
@@ -138,6 +150,12 @@ impl Learner {
     /// Learns from what objects are now what became of them until the end of `day`, which is over. Answers whether deciding goes
     /// by something else now.
     pub fn learn(&mut self, lesson: &Lesson, day: i32) -> bool {
+        if self.diary.day.is_some_and(|last| last > day + 1) {
+            // A clock was ahead.
+            self.diary = Diary::default();
+            self.ledger.begin_anew();
+            self.rhythm = Rhythm::default();
+        }
         let last = self.diary.day;
         if last.is_some_and(|last| day <= last) {
             return false;
@@ -174,8 +192,9 @@ impl Learner {
         self.diary.known = here;
         for (id, known) in gone {
             // One that is no more in the sample tells nothing.
-            if !lesson.has(id) || lesson.left.contains(&id) {
+            if !lesson.lacks(id) {
                 self.ledger.drop(id);
+                self.book.forget(id);
                 continue;
             }
             let thing = known.thing(id, self.class(id, known.heat.as_ref()), day);

@@ -42,9 +42,6 @@ pub(super) struct Ledger {
 /// Months that are kept.
 const MONTHS: usize = 36;
 
-/// Rules on the ledger.
-const MAX_EXPERTS: usize = 64;
-
 /// The group of all objects.
 const ALL: u64 = 0;
 
@@ -100,6 +97,11 @@ impl Ledger {
     /// Where an object was seen to be.
     pub(super) fn done(&self, id: u64) -> Option<Stay> {
         self.shadows.get(&id).and_then(|stays| stays.last()).copied()
+    }
+
+    /// Nothing is known of where objects were.
+    pub(super) fn begin_anew(&mut self) {
+        self.shadows.clear();
     }
 
     /// It is no more among those that are looked at.
@@ -183,7 +185,7 @@ impl Ledger {
 
     /// The rule that is followed for a group: what costs least in it, where little is known in the one that it lies in.
     pub(super) fn followed(&self, groups: Groups) -> Expert {
-        let mut ratios = [1.0; MAX_EXPERTS];
+        let mut ratios = vec![1.0; self.experts.len()];
         for account in Self::groups(groups).iter().filter_map(|group| self.accounts.get(group)) {
             let first = account.costs[0].max(f64::MIN_POSITIVE);
             for (ratio, cost) in ratios.iter_mut().zip(&account.costs) {

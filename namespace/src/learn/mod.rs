@@ -242,9 +242,10 @@ impl Learner {
         (self.in_order(&decision, may), decision)
     }
 
-    /// The same of one that is about to be written.
-    pub fn first(&self, thing: &Thing<'_>, may: impl Fn(usize) -> bool) -> Vec<usize> {
-        self.in_order(&self.explain_new(thing), may)
+    /// The same of one that is about to be written; none where what that goes by is not solved yet, which takes a while.
+    pub fn first(&self, thing: &Thing<'_>, may: impl Fn(usize) -> bool) -> Option<Vec<usize>> {
+        let solved = self.policy.is_solved(thing, true) && self.policy.is_solved(thing, false);
+        solved.then(|| self.in_order(&self.explain_new(thing), may))
     }
 
     /// Places that it may be at: the one that was chosen, and then the cheapest first.
@@ -349,7 +350,21 @@ impl Learner {
 
     /// Solves what deciding on objects of the sample goes by, so that nobody waits for that.
     pub fn solve(&self) {
-        for thing in self.sample() {
+        let day = self.diary.day.unwrap_or_default();
+        let of_size = |size| Thing {
+            id: 0,
+            groups: Groups::default(),
+            size,
+            heat: None,
+            class: Class::default(),
+            written: day,
+            day,
+        };
+        // New ones like it have no past of their own.
+        let like = |thing: Thing<'_>| Thing { id: !thing.id, written: day, ..of_size(thing.size) };
+        let groups = self.sample().map(|thing| Thing { groups: thing.groups, ..like(thing) });
+        let sizes = (10..40).step_by(2).map(|bits| of_size(1 << bits));
+        for thing in groups.chain(sizes).chain(self.sample()) {
             self.policy.costs_of_new(&thing, true);
             self.policy.costs_of_new(&thing, false);
         }

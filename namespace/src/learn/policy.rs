@@ -77,16 +77,14 @@ impl Policy {
         self.values_of(thing, if own { self.times(thing) } else { Times { often: 1.0, much: 1.0 } })
     }
 
+    /// Whether an object of these is decided on in microseconds.
+    pub(super) fn is_solved(&self, thing: &Thing<'_>, own: bool) -> bool {
+        let times = if own { self.times(thing) } else { Times { often: 1.0, much: 1.0 } };
+        self.values[slot(thing, times).0].get().is_some()
+    }
+
     fn values_of(&self, thing: &Thing<'_>, times: Times) -> (&Values, u64) {
-        let size = (thing.size.max(1).ilog2().saturating_sub(9) as usize / 2).min(SIZES - 1);
-        let near = |ratio: f64, step: f64, count: i32| {
-            let half = count / 2;
-            (ratio.log2() / step).round().clamp(f64::from(-half), f64::from(half)) as i32
-        };
-        let (often, much) = (near(times.often, 1.0, OFTEN), near(times.much, 3.0, MUCH));
-        let slot = size * TIMES + ((often + OFTEN / 2) * MUCH + much + MUCH / 2) as usize;
-        let times = Times { often: f64::from(often).exp2(), much: f64::from(3 * much).exp2() };
-        let size = 1 << (10 + 2 * size);
+        let (slot, size, times) = slot(thing, times);
         let values = self.values[slot].get_or_init(|| {
             let chances = &self.chances;
             let problem = Problem { tariffs: &self.tariffs, open: &self.open, size, chances, times };
@@ -194,4 +192,17 @@ impl Policy {
     pub(super) fn by_storage(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
         self.by_storage.iter().copied()
     }
+}
+
+/// Which values an object's are: of about its size and as often and as much used.
+fn slot(thing: &Thing<'_>, times: Times) -> (usize, u64, Times) {
+    let size = (thing.size.max(1).ilog2().saturating_sub(9) as usize / 2).min(SIZES - 1);
+    let near = |ratio: f64, step: f64, count: i32| {
+        let half = count / 2;
+        (ratio.log2() / step).round().clamp(f64::from(-half), f64::from(half)) as i32
+    };
+    let (often, much) = (near(times.often, 1.0, OFTEN), near(times.much, 3.0, MUCH));
+    let slot = size * TIMES + ((often + OFTEN / 2) * MUCH + much + MUCH / 2) as usize;
+    let times = Times { often: f64::from(often).exp2(), much: f64::from(3 * much).exp2() };
+    (slot, 1 << (10 + 2 * size), times)
 }

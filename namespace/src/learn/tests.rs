@@ -40,7 +40,7 @@ impl Index {
                 let class = self.learner.class(0, None);
                 let (id, groups) = (Groups::key("b", event.key), Groups::of("b", event.key));
                 let thing = Thing { id, groups, size, heat: None, class, written: day, day };
-                let place = self.learner.first(&thing, |_| true)[0];
+                let place = self.learner.in_order(&self.learner.explain_new(&thing), |_| true)[0];
                 let (stay, cost) = Stay::begin(&self.tariffs, place, day);
                 self.cost += cost;
                 let heat = self.objects.get(event.key).and_then(|before| before.heat);
@@ -192,4 +192,38 @@ fn days_that_nobody_looked_at_are_one_week_at_most() {
     lesson.see(seen(Some(Heat::of(Reads { count: 3, shares: 765, last: 230 * DAY }))));
     assert!(learner.learn(&lesson, 231));
     assert_eq!(learner.learnt_until(), Some(231));
+}
+
+/// A clock that was ahead for a day is not learnt from for ever.
+#[test]
+fn a_clock_that_was_ahead_is_forgotten() {
+    let mut learner = Learner::new(cards().remove(0).1);
+    let mut lesson = Lesson::default();
+    let (id, groups) = (Groups::key("b", "k"), Groups::of("b", "k"));
+    lesson.see(Seen { id, groups, size: 1 << 20, heat: None, written: 100, place: Some(0) });
+    learner.learn(&lesson, 200);
+    learner.learn(&lesson, 40_000);
+    learner.learn(&lesson, 201);
+    assert_eq!(learner.learnt_until(), Some(201));
+    learner.learn(&lesson, 202);
+    assert_eq!(learner.learnt_until(), Some(202));
+}
+
+/// What is there, and is chosen for by another objective, was not deleted: also where it is much more than what is left.
+#[test]
+fn what_somebody_else_chooses_for_was_not_deleted() {
+    let mut learner = Learner::new(cards().remove(0).1);
+    let seen = |number: u64| {
+        let key = format!("k/{number}");
+        let (id, groups) = (Groups::key("b", &key), Groups::of("b", &key));
+        Seen { id, groups, size: 1 << 20, heat: None, written: 100, place: Some(0) }
+    };
+    let mut lesson = Lesson::default();
+    (0..300_000).for_each(|number| lesson.see(seen(number)));
+    learner.learn(&lesson, 200);
+    let mut lesson = Lesson::default();
+    (0..300_000).for_each(|number| if number < 100 { lesson.see(seen(number)) } else { lesson.leave(seen(number).id) });
+    let before = learner.chain.clone();
+    learner.learn(&lesson, 201);
+    assert_eq!(learner.chain.chances().death.to_bits(), before.chances().death.to_bits(), "none died");
 }

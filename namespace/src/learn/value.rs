@@ -143,7 +143,10 @@ impl After {
                             choose(&moved).min(stay)
                         };
                         let anew = |to: usize| owed + tariffs[to].write + arrive(to, class);
-                        [go(0), go(problem.size), choose(&anew)]
+                        // Where no place takes anything, it is written anew where it is.
+                        let anew =
+                            choose(&anew).min(if problem.open.contains(&true) { f64::INFINITY } else { anew(place) });
+                        [go(0), go(problem.size), anew]
                     })
                     .collect();
                 for row in 0..GAPS * CLASSES {

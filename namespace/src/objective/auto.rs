@@ -57,6 +57,7 @@ pub struct Learnt(RwLock<BTreeMap<String, Known>>);
 pub(crate) struct Known {
     /// Which row it was read from.
     pub stamp: u64,
+    pub about: String,
     pub sites: Sites,
     pub learner: Arc<Learner>,
 }
@@ -119,6 +120,11 @@ pub struct WhyAuto {
 }
 
 impl Learnt {
+    /// Forgets those of which this does not hold.
+    pub(crate) fn retain(&self, is_so: impl Fn(&str) -> bool) {
+        self.0.write().expect("no holder panics").retain(|name, _| is_so(name));
+    }
+
     pub(crate) fn get(&self, objective: &str) -> Option<Known> {
         self.0.read().expect("no holder panics").get(objective).cloned()
     }
@@ -129,7 +135,7 @@ impl Learnt {
 
     /// Puts the silos first that a new object is best written to.
     pub(crate) fn order(&self, rule: &Rule, subject: &Subject<'_>, on: &mut Vec<SiloId>) {
-        if rule.objective.auto.is_none() {
+        if rule.objective.auto != Some(Auto::On) {
             return;
         }
         let Some(Known { sites, learner, .. }) = self.get(&rule.name) else { return };
@@ -143,8 +149,10 @@ impl Learnt {
             written: day,
             day,
         };
-        let first = learner.first(&thing, |place| on.contains(&sites.silos[place]));
-        sites.put_first(&first, on);
+        // Nobody waits for what is not solved yet.
+        if let Some(first) = learner.first(&thing, |place| on.contains(&sites.silos[place])) {
+            sites.put_first(&first, on);
+        }
     }
 }
 
@@ -168,14 +176,15 @@ impl Sites {
     }
 
     fn put_first(&self, first: &[usize], on: &mut Vec<SiloId>) {
-        let rest: Vec<SiloId> = on.iter().copied().filter(|id| self.position(*id).is_none()).collect();
-        *on = first.iter().map(|place| self.silos[*place]).chain(rest).collect();
+        let first: Vec<SiloId> = first.iter().map(|place| self.silos[*place]).collect();
+        on.retain(|id| !first.contains(id));
+        on.splice(0..0, first);
     }
 }
 
 /// A silo as a place to be learnt about; none where no price is known of it, or it is others'.
 fn place_of(open: &Arc<OpenSilo>) -> Option<Place> {
-    let card = open.card.filter(|_| open.row.declared.access == Access::Own)?;
+    let card = open.card.filter(|_| open.row.declared.access == Access::Own && !open.is_lost())?;
     let asked = Asked { requests: 1, again: true, read_back: open.row.facts.reads_back(1 << 20) };
     Some(Place { name: open.row.name.clone(), card, latency: Rate::FREE, auto: None, asked })
 }
@@ -191,7 +200,7 @@ impl Chooser {
         let wrong = wrong
             .map(|times| format!("reading costs {times:.1} times what was expected: nothing moves until it does not"));
         let until = learner.as_ref().and_then(|learner| learner.learnt_until());
-        let behind = until.is_none_or(|until| until < today - 1);
+        let behind = until.is_none_or(|until| !(today - 1..=today).contains(&until));
         let behind = behind.then(|| "what became of all objects until yesterday is still being learnt".to_owned());
         let off = (rule.objective.auto == Some(Auto::Off)).then(|| "`auto` is off".to_owned());
         let stay = rule.objective.stay.map_or(1, |days| i32::from(days.0));
@@ -218,14 +227,15 @@ impl Chooser {
         let thing = Thing { id, groups, size: row.size.max(1), heat: heat.as_ref(), class, written, day: today - 1 };
         let used = written.max(heat.map_or(i32::MIN, |heat| heat.day() as i32));
         let stay = at.map(|place| Stay::since(place, since));
-        let held = |place: usize| at == Some(place);
+        let held: BTreeSet<SiloId> =
+            extents.iter().flat_map(|(_, row)| row.verified()).map(|replica| replica.silo).collect();
         let may = |place: usize| {
             let silo = self.sites.silos[place];
-            wanted.on.contains(&silo) && (self.sites.open[place] || held(place))
+            wanted.on.contains(&silo) && (self.sites.open[place] || held.contains(&silo))
         };
         let (order, decision) = learner.choose(&thing, stay.as_ref(), may);
         let stays = self.halted.clone().or_else(|| {
-            let early = at.is_some() && today - since < self.stay;
+            let early = at.is_some() && today - since <= self.stay;
             (used >= today)
                 .then(|| "it was used today, and is looked at tomorrow".to_owned())
                 .or_else(|| early.then(|| format!("it stays for {} days where it came", self.stay)))
@@ -233,7 +243,7 @@ impl Chooser {
         if stays.is_some() && at.is_some_and(|place| wanted.on.contains(&self.sites.silos[place])) {
             self.stay(at, wanted);
         } else {
-            self.go(&order, at, wanted);
+            self.go(&order, at, &held, wanted);
         }
         Choice { by, seen, decision: Some(decision), stays }
     }
@@ -270,8 +280,11 @@ impl Chooser {
     }
 
     /// The best are wanted; what is held elsewhere is too dear there.
-    fn go(&self, order: &[usize], at: Option<usize>, wanted: &mut Wanted) {
-        let dear: BTreeSet<SiloId> = order.iter().skip(wanted.number()).map(|place| self.sites.silos[*place]).collect();
+    fn go(&self, order: &[usize], at: Option<usize>, held: &BTreeSet<SiloId>, wanted: &mut Wanted) {
+        let dear = order.iter().skip(wanted.number()).map(|place| self.sites.silos[*place]);
+        // What asks an unknown price is not chosen; what lies there stays.
+        let unknown = wanted.on.iter().copied().filter(|id| self.sites.position(*id).is_none() && !held.contains(id));
+        let dear: BTreeSet<SiloId> = dear.chain(unknown).collect();
         self.sites.put_first(order, &mut wanted.on);
         // What leaves goes to what comes after it.
         if let Some(silo) = at.map(|place| self.sites.silos[place]).filter(|silo| dear.contains(silo)) {

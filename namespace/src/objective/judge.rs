@@ -339,7 +339,18 @@ impl Core {
     pub(crate) async fn objectives(&self, on: &Scope) -> Result<Judge, Fault> {
         let inventory = self.inventory();
         let rules = inventory.rules()?;
-        self.judge_by(inventory, rules, on).await
+        self.judge_and_choose(inventory, rules, on).await
+    }
+
+    /// One who judges by these rules, and chooses where they leave that to what was learnt.
+    pub(crate) async fn judge_and_choose(
+        &self,
+        inventory: Arc<Inventory>,
+        rules: Rules,
+        on: &Scope,
+    ) -> Result<Judge, Fault> {
+        let choosers = self.choosers(&rules, &inventory, on).await?;
+        Ok(Judge { choosers, ..self.judge_by(inventory, rules, on).await? })
     }
 
     /// One who judges by these rules.
@@ -351,7 +362,6 @@ impl Core {
         let mut needs = rules.need(on);
         needs.heat |= rules.ask_use(on);
         let cuts = Arc::new(self.cuts().await?);
-        let choosers = self.choosers(&rules, &inventory, on).await?;
         let (now, seen) = (self.clock.now(), inventory.seen());
         Ok(Judge {
             rules,
@@ -363,7 +373,7 @@ impl Core {
             now,
             seen,
             cuts,
-            choosers,
+            choosers: BTreeMap::new(),
             keeps_hours: false,
             for_a_write: false,
             foresees: false,

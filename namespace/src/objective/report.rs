@@ -307,11 +307,11 @@ impl Namespace {
         if let Some((name, wish)) = with {
             rules = inventory.rules_with(name, wish).map_err(|wrong| OrderError::Invalid(wrong.to_string()))?;
         }
-        let mut judge = core.judge_by(Arc::clone(&inventory), rules, on).await?.foreseeing();
+        let mut judge = core.judge_and_choose(Arc::clone(&inventory), rules, on).await?.foreseeing();
         let mut unpaused = None;
         if with.is_none() && inventory.objectives.values().any(|(wish, _)| wish.is_paused()) {
             let rules = inventory.rules_unpaused()?;
-            unpaused = Some(core.judge_by(inventory, rules, on).await?.foreseeing());
+            unpaused = Some(core.judge_and_choose(inventory, rules, on).await?.foreseeing());
         }
         let mut at = judge.objects(on)?;
         let (end, mut told, mut would) = (after_prefix(&at), Told::default(), Told::default());

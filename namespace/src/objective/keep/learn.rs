@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{self, Rows, Write};
+use crate::engine::{self, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::inventory::Inventory;
 use crate::learn::{Learner, Lesson, Month};
@@ -47,7 +47,10 @@ impl Lessons {
     pub(crate) fn due(judge: &Judge) -> Self {
         let until = |chooser: &Chooser| chooser.learner.as_ref().and_then(|learner| learner.learnt_until());
         let day = day_of(judge.now) - 1;
-        let due = judge.choosers.iter().filter(|(_, chooser)| until(chooser).is_none_or(|until| until < day));
+        let due = judge
+            .choosers
+            .iter()
+            .filter(|(_, chooser)| until(chooser).is_none_or(|until| !(day..=day + 1).contains(&until)));
         Self { day, by_rule: due.map(|(by, _)| (*by, Lesson::default())).collect() }
     }
 
@@ -91,6 +94,15 @@ impl Core {
         Ok(choosers)
     }
 
+    /// Reads what another gateway learnt, so that what is written through this one goes where its like are best.
+    pub(crate) async fn refresh_learnt(&self) -> Result<(), Fault> {
+        let inventory = self.inventory();
+        if inventory.objectives.values().any(|(wish, _)| wish.auto.is_some()) {
+            self.choosers(&inventory.rules()?, &inventory, &Scope::default()).await?;
+        }
+        Ok(())
+    }
+
     async fn head(&self, rule: &Rule) -> Result<Option<Head>, Fault> {
         let row = self.engine.get(&[learnt(&rule.name)]).await?.remove(0);
         // What does not read is learnt anew.
@@ -100,12 +112,15 @@ impl Core {
     /// What was learnt, by prices and silos as they are now; read again where another gateway learnt.
     async fn learner(&self, rule: &Rule, sites: &Sites, inventory: &Inventory) -> Result<Option<Arc<Learner>>, Fault> {
         if sites.silos.is_empty() {
+            inventory.learnt.retain(|name| name != rule.name);
             return Ok(None);
         }
         // Nothing was learnt under the first stamp.
         let head = self.head(rule).await?.filter(|head| head.about == about(rule)).unwrap_or_default();
         let known = inventory.learnt.get(&rule.name);
-        if let Some(known) = known.filter(|known| known.stamp == head.stamp && known.sites == *sites) {
+        if let Some(known) =
+            known.filter(|known| known.stamp == head.stamp && known.sites == *sites && known.about == about(rule))
+        {
             return Ok(Some(known.learner));
         }
         let learner = self.read_learner(rule, &head, sites).await?;
@@ -138,32 +153,61 @@ impl Core {
             if chooser.sites.silos.is_empty() {
                 continue;
             }
-            let head = self.head(rule).await?.unwrap_or_default();
-            let sites = chooser.sites.clone();
-            let known = if head.about == about(rule) { self.read_learner(rule, &head, &sites).await? } else { None };
-            let mut learner = known.unwrap_or_else(|| Learner::new(sites.places.clone()));
-            let learnt = tokio::task::spawn_blocking(move || (learner.learn(&lesson, day), learner.to_bytes()));
-            let broken = |error: &dyn std::fmt::Display| Fault::Damaged(format!("learning broke off: {error}"));
-            let (changed, bytes) = learnt.await.map_err(|error| broken(&error))?;
-            let head = self.write_learnt(rule, &head, bytes.map_err(|error| broken(&error))?).await?;
-            // As others will: what is solved from what was solved before differs in the last digits.
-            let Some(learner) = self.read_learner(rule, &head, &sites).await? else { continue };
-            publish(&judge.inventory, rule, head.stamp, &sites, learner).await;
-            otherwise |= changed;
+            match self.learn_for(judge, rule, chooser, lesson, day).await {
+                Ok(changed) => otherwise |= changed,
+                Err(fault) => tracing::warn!(objective = %rule.name, %fault, "nothing was learnt"),
+            }
         }
         self.forget_learnt(&judge.inventory).await?;
         Ok(otherwise)
     }
 
-    async fn write_learnt(&self, rule: &Rule, before: &Head, bytes: Vec<u8>) -> Result<Head, Fault> {
+    async fn learn_for(
+        &self,
+        judge: &Judge,
+        rule: &Rule,
+        chooser: &Chooser,
+        lesson: Lesson,
+        day: i32,
+    ) -> Result<bool, Fault> {
+        let before = self.head(rule).await?.unwrap_or_default();
+        let sites = chooser.sites.clone();
+        let known = if before.about == about(rule) { self.read_learner(rule, &before, &sites).await? } else { None };
+        let mut learner = known.unwrap_or_else(|| Learner::new(sites.places.clone()));
+        let learnt = tokio::task::spawn_blocking(move || (learner.learn(&lesson, day), learner.to_bytes()));
+        let broken = |error: &dyn std::fmt::Display| Fault::Damaged(format!("learning broke off: {error}"));
+        let (changed, bytes) = learnt.await.map_err(|error| broken(&error))?;
+        // Another gateway learnt the same meanwhile.
+        let bytes = bytes.map_err(|error| broken(&error))?;
+        let Some(head) = self.write_learnt(rule, &before, bytes).await? else { return Ok(false) };
+        // As others will: what is solved from what was solved before differs in the last digits.
+        if let Some(learner) = self.read_learner(rule, &head, &sites).await? {
+            publish(&judge.inventory, rule, head.stamp, &sites, learner).await;
+        }
+        Ok(changed)
+    }
+
+    /// None where another gateway wrote meanwhile.
+    async fn write_learnt(&self, rule: &Rule, before: &Head, bytes: Vec<u8>) -> Result<Option<Head>, Fault> {
         let parts = bytes.len().div_ceil(LEARNT_PART) as u32;
-        let head = Head { stamp: before.stamp + 1, parts, about: about(rule) };
+        // An objective of the same name may have been there before.
+        let first = self.clock.now().unsigned_abs();
+        let stamp = if before.stamp == 0 { first } else { before.stamp + 1 };
+        let head = Head { stamp, parts, about: about(rule) };
         for (part, bytes) in bytes.chunks(LEARNT_PART).enumerate() {
             self.write_row(learnt_part(&rule.name, head.set(), part as u32), Some(bytes.to_vec())).await?;
         }
         let row = serde_json::to_vec(&head).map_err(|error| Fault::Damaged(error.to_string()))?;
-        self.write_row(learnt(&rule.name), Some(row)).await?;
-        Ok(head)
+        let (key, stamp) = (learnt(&rule.name), before.stamp);
+        let read = vec![Read::Row(key.clone())];
+        let decide = move |rows: &Rows| {
+            let now = rows.get(&key).and_then(|row| serde_json::from_slice::<Head>(row).ok()).unwrap_or_default();
+            let same = now.stamp == stamp;
+            let writes = if same { vec![Write::Put(key.clone(), row.clone())] } else { Vec::new() };
+            Ok::<_, Fault>((writes, same))
+        };
+        let written = engine::commit(&*self.engine, read, decide).await?;
+        Ok(written.then_some(head))
     }
 
     async fn write_row(&self, key: engine::Key, row: Option<Vec<u8>>) -> Result<(), Fault> {
@@ -174,6 +218,7 @@ impl Core {
 
     /// What was learnt for objectives that are no more goes.
     async fn forget_learnt(&self, inventory: &Inventory) -> Result<(), Fault> {
+        inventory.learnt.retain(|name| inventory.objectives.contains_key(name));
         for (key, _) in self.engine.range(all_learnt(), usize::MAX, usize::MAX).await? {
             let Some(name) = read_learnt(&key).filter(|name| !inventory.objectives.contains_key(*name)) else {
                 continue;
@@ -198,7 +243,8 @@ async fn publish(inventory: &Inventory, rule: &Rule, stamp: u64, sites: &Sites, 
     if let Err(error) = solved.await {
         tracing::warn!(objective = %rule.name, %error, "what was learnt was not solved");
     }
-    inventory.learnt.set(&rule.name, Known { stamp, sites: sites.clone(), learner: Arc::clone(&learner) });
+    let known = Known { stamp, about: about(rule), sites: sites.clone(), learner: Arc::clone(&learner) };
+    inventory.learnt.set(&rule.name, known);
     learner
 }
 

@@ -349,6 +349,9 @@ impl Core {
             if self.inventory().wishes_nothing() || !self.leads().await.unwrap_or(false) {
                 self.keeping.tell(|told| *told = None);
                 due.forget();
+                if let Err(fault) = self.refresh_learnt().await {
+                    tracing::warn!(%fault, "what another gateway learnt was not read");
+                }
                 continue;
             }
             self.keeping.tell(|told| *told = Some(told.take().unwrap_or_default()));
@@ -416,7 +419,10 @@ impl Core {
             None => Colder::No,
         };
         let otherwise = match walk.take_lessons() {
-            Some((judge, lessons)) => self.learn(judge, lessons).await?,
+            Some((judge, lessons)) => self.learn(judge, lessons).await.unwrap_or_else(|fault| {
+                tracing::warn!(%fault, "what was learnt for objectives that are gone was not taken away");
+                false
+            }),
             None => false,
         };
         let Some(outlook) = walk.told() else { return Ok(None) };

@@ -8,7 +8,7 @@ use crate::engine::{self, Read, Rows, Write};
 use crate::fault::Fault;
 use crate::namespace::Core;
 use crate::objective::judge::{JudgedExtent, JudgedObject};
-use crate::objective::{Judge, Share, day_of};
+use crate::objective::{Judge, Rules, Share, Wanted, What, day_of};
 use crate::table::silos::moved_today;
 
 /// Bytes that were chosen to move, by objective.
@@ -21,23 +21,29 @@ struct Moved {
 
 impl Moved {
     fn on(self, day: i32) -> Self {
-        if self.day >= day { self } else { Self { day, bytes: BTreeMap::new() } }
+        // A clock may have been wrong.
+        if (day..=day + 1).contains(&self.day) { self } else { Self { day, bytes: BTreeMap::new() } }
     }
 }
 
+/// Whether an extent goes where it was chosen to be, and not because copies are missing or it is forbidden to be where it is.
+fn is_chosen(rules: &Rules, wanted: &Wanted, by: usize, extent: &JudgedExtent) -> bool {
+    extent.standing.way().is_some_and(|way| way.by == by && way.what == What::Move && !rules.is_urgent(wanted, way))
+}
+
 /// Bytes that would move for the sake of what was chosen.
-fn chosen_to_move(object: &JudgedObject) -> Option<(usize, u64)> {
+fn chosen_to_move(rules: &Rules, object: &JudgedObject) -> Option<(usize, u64)> {
     let by = object.choice.as_ref()?.by;
-    let ways = object.extents.iter().filter(|extent| extent.standing.way().is_some_and(|way| way.by == by));
+    let ways = object.extents.iter().filter(|extent| is_chosen(rules, &object.wanted, by, extent));
     let bytes: u64 = ways.map(|extent| extent.row.size).sum();
     (bytes > 0).then_some((by, bytes))
 }
 
 /// Those of these objects, by rule.
-fn chosen(objects: &mut [JudgedObject]) -> BTreeMap<usize, Vec<(&mut JudgedObject, u64)>> {
+fn chosen<'a>(rules: &Rules, objects: &'a mut [JudgedObject]) -> BTreeMap<usize, Vec<(&'a mut JudgedObject, u64)>> {
     let mut chosen: BTreeMap<usize, Vec<_>> = BTreeMap::new();
     for object in objects {
-        if let Some((by, bytes)) = chosen_to_move(object) {
+        if let Some((by, bytes)) = chosen_to_move(rules, object) {
             chosen.entry(by).or_default().push((object, bytes));
         }
     }
@@ -47,7 +53,7 @@ fn chosen(objects: &mut [JudgedObject]) -> BTreeMap<usize, Vec<(&mut JudgedObjec
 impl Core {
     /// What is chosen to move beyond its part of a day waits for the next one. Something always moves.
     pub(crate) async fn keep_share(&self, judge: &Judge, objects: &mut [JudgedObject]) -> Result<(), Fault> {
-        let chosen = chosen(objects);
+        let chosen = chosen(&judge.rules, objects);
         if chosen.is_empty() {
             return Ok(());
         }
@@ -65,8 +71,8 @@ impl Core {
                     sum = after;
                     continue;
                 }
-                let for_it = |extent: &&mut JudgedExtent| extent.standing.way().is_some_and(|way| way.by == by);
-                for extent in object.extents.iter_mut().filter(for_it) {
+                let JudgedObject { wanted, extents, .. } = object;
+                for extent in extents.iter_mut().filter(|extent| is_chosen(&judge.rules, wanted, by, extent)) {
                     extent.put_off(|_| Some(format!("at most {share} of it moves in a day")));
                 }
             }
@@ -78,7 +84,8 @@ impl Core {
     pub(crate) async fn note_share(&self, judge: &Judge, objects: &mut [JudgedObject]) -> Result<(), Fault> {
         let sum = |objects: Vec<(&mut JudgedObject, u64)>| objects.into_iter().map(|(_, bytes)| bytes).sum::<u64>();
         let name = |by: usize| judge.rules.all()[by].name.clone();
-        let begun: Vec<(String, u64)> = chosen(objects).into_iter().map(|(by, all)| (name(by), sum(all))).collect();
+        let begun: Vec<(String, u64)> =
+            chosen(&judge.rules, objects).into_iter().map(|(by, all)| (name(by), sum(all))).collect();
         if begun.is_empty() {
             return Ok(());
         }
