@@ -63,7 +63,7 @@ pub(super) struct Chain {
 }
 
 /// Chances of a day, and what a use is like.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Chances {
     /// Of a use, by bin and class.
     pub(super) use_: Vec<f64>,
@@ -78,7 +78,7 @@ pub(super) struct Chances {
 }
 
 /// What a use is expected to be like.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Expected {
     pub(super) count: f64,
     pub(super) volume: f64,

@@ -105,6 +105,8 @@ struct Stored {
     diary: Diary,
     forecast: Forecast,
     rhythm: Rhythm,
+    /// What is decided by, until it is known to be otherwise.
+    gone_by: (chain::Chances, Pace),
     /// The places that the ledger is about.
     places: Vec<String>,
     ledger: Ledger,
@@ -316,7 +318,7 @@ impl Learner {
         self.pace.forget(kept);
         self.ledger.forget(kept);
         if solve {
-            self.renew(None, None);
+            self.go_by(None, None, (self.chain.chances(), self.pace.clone()));
         } else {
             self.policy.keep_pace(self.pace.clone());
         }
@@ -334,9 +336,12 @@ impl Learner {
 
     /// Prices changed, or a place takes nothing any more.
     pub fn renew(&mut self, places: Option<Vec<Place>>, open: Option<Vec<bool>>) {
+        self.go_by(places, open, self.policy.gone_by());
+    }
+
+    fn go_by(&mut self, places: Option<Vec<Place>>, open: Option<Vec<bool>>, (chances, pace): (chain::Chances, Pace)) {
         let places = places.unwrap_or_else(|| self.policy.places.clone());
         let open = open.unwrap_or_else(|| self.policy.open.clone());
-        let (chances, pace) = (self.chain.chances(), self.pace.clone());
         let placeholder = Policy::new(Vec::new(), Vec::new(), chances.clone(), Pace::default(), None);
         let before = std::mem::replace(&mut self.policy, placeholder);
         self.policy = Policy::new(places, open, chances, pace, Some(before));
@@ -396,8 +401,8 @@ impl Learner {
         let (pace, ledger) = (self.pace.clone(), self.ledger.clone());
         let (diary, forecast) = (self.diary.clone(), self.forecast);
         let places = names(&self.policy.places);
-        let rhythm = self.rhythm;
-        postcard::to_stdvec(&(VERSION, Stored { chain, book, pace, diary, forecast, rhythm, places, ledger }))
+        let (rhythm, gone_by) = (self.rhythm, self.policy.gone_by());
+        postcard::to_stdvec(&(VERSION, Stored { chain, book, pace, diary, forecast, rhythm, gone_by, places, ledger }))
     }
 
     /// Reads what [`Learner::to_bytes`] wrote; what is of another version is left alone. What was about other places is learnt
@@ -407,10 +412,11 @@ impl Learner {
         if version != VERSION {
             return Ok(None);
         }
-        let Stored { chain, book, pace, diary, forecast, rhythm, places: before, ledger } = postcard::from_bytes(rest)?;
+        let Stored { chain, book, pace, diary, forecast, rhythm, gone_by, places: before, ledger } =
+            postcard::from_bytes(rest)?;
         let ledger = if before == names(&places) { ledger } else { Ledger::new(places.len()) };
         let open = vec![true; places.len()];
-        let policy = Policy::new(places, open, chain.chances(), pace.clone(), None);
+        let policy = Policy::new(places, open, gone_by.0, gone_by.1, None);
         Ok(Some(Self { chain, book, pace, ledger, diary, forecast, policy, rhythm }))
     }
 }

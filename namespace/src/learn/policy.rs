@@ -52,6 +52,11 @@ impl Policy {
         Self { places, tariffs, open, by_storage, chances, pace, values, before }
     }
 
+    /// What is stored of it: the rest follows from that, prices, and which places are open.
+    pub(super) fn gone_by(&self) -> (Chances, Pace) {
+        (self.chances.clone(), self.pace.clone())
+    }
+
     /// As before, but for how often objects of groups are used.
     pub(super) fn keep_pace(&mut self, pace: Pace) {
         self.pace = pace;

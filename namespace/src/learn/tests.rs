@@ -78,6 +78,11 @@ impl Index {
             lesson.see(Seen { id, groups, size, heat, written, place });
         }
         self.learner.learn(&lesson, day);
+        // As gateways do: what is written down and read back decides alike.
+        if day % 16 == 0 {
+            let (bytes, places) = (self.learner.to_bytes().unwrap(), self.learner.policy.places.clone());
+            self.learner = Learner::from_bytes(&bytes, places).unwrap().unwrap();
+        }
         for (key, object) in &mut self.objects {
             let (id, groups) = (Groups::key("b", key), Groups::of("b", key));
             let class = self.learner.class(id, object.heat.as_ref());

@@ -199,8 +199,6 @@ fn what_was_learnt_is_kept() {
     let back = Learner::from_bytes(&bytes, card("A")).unwrap().unwrap();
     assert!(back.to_bytes().unwrap() == bytes, "what was read back is written as it was");
     let stay = Stay::held(0, 600);
-    // What was decided by may be of the last census but one; what was read back knows all.
-    simulation.learner.renew(None, None);
     for item in &simulation.items {
         let (here, there) =
             (simulation.learner.explain(&item.thing(600), &stay, None), back.explain(&item.thing(600), &stay, None));
