@@ -246,14 +246,13 @@ RIGS = [
     _rig("failover", "a copy killed, stalled, cut or corrupted while it is read: downloads go on at the other", "failover"),
     _rig("restore", "the index lost and made again: from two silos, from one, as of a moment, with damaged backups", "restore"),
     _rig("cost", "a plan's money against what its moves cost by three price cards, while clients change objects and calls fail", "cost"),
-    _rig(
-        "auto", "20 days of placement that learns, the calendar turned, three buckets behind meters: the bill against the simulator's",
-        "auto", "--days", "20",
-    ),
     _rig("memory", "stopped uploads, slow readers, a long listing: memory stays flat", "memory"),
 ]
 SOAK = [
-    _rig("soak-auto", "the same over 120 days and 300 objects", "auto", "--days", "120", "--objects", "300", timeout=3600),
+    _rig(
+        "soak-auto", "40 days of placement that learns, the calendar turned, three buckets behind meters: the bill against the simulator's",
+        "auto", "--objects", "200", timeout=3600,
+    ),
     _rig("soak-livemove", "10,000 objects, 8 GiB, twice back and forth", "livemove", "--full", timeout=7200),
     _rig("soak-livemove-s3", "the same between a disk and another Holdall", "livemove", "--full", "--cold", "s3", timeout=7200),
     _rig(

