@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::chain::Used;
 use super::group::Groups;
 use super::rhythm::Rhythm;
-use super::{Class, Learner, Thing, next_look};
+use super::{Learner, Thing, next_look};
 use crate::heat::Heat;
 
 /// Objects of a sample.
@@ -36,16 +36,30 @@ pub struct Seen {
 /// All objects as they are now: a sample of them, in constant memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Lesson {
-    /// By how many doublings all are more than the sample.
-    doublings: u32,
     seen: BTreeMap<u64, Seen>,
-    /// Objects that somebody else says of where they are: a sample of them, by how many doublings all are more.
+    of_seen: Part,
+    /// Objects that somebody else says of where they are: a sample of them.
     left: BTreeSet<u64>,
-    left_doublings: u32,
+    of_left: Part,
     /// How many objects there are,
     pub objects: u64,
     /// and their bytes.
     pub bytes: u64,
+}
+
+/// Which objects are in a sample: of all of them a half, so many times over.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Part(i32);
+
+impl Part {
+    fn has(self, id: u64) -> bool {
+        spread(id) <= u64::MAX >> self.0
+    }
+
+    /// How many objects one of the sample stands for.
+    fn weight(self) -> f64 {
+        f64::from(self.0).exp2()
+    }
 }
 
 /// What was known of an object at the end of the last day.
@@ -75,44 +89,29 @@ impl Lesson {
     pub fn see(&mut self, seen: Seen) {
         self.objects += 1;
         self.bytes += seen.size;
-        if self.has(seen.id) {
+        if self.of_seen.has(seen.id) {
             self.seen.insert(seen.id, seen);
         }
         while self.seen.len() > SAMPLE {
-            self.doublings += 1;
-            let low = self.bound();
-            self.seen.retain(|id, _| spread(*id) <= low);
+            self.of_seen.0 += 1;
+            self.seen.retain(|id, _| self.of_seen.has(*id));
         }
     }
 
     /// One that is there, but is not chosen for any more.
     pub fn leave(&mut self, id: u64) {
-        if spread(id) <= u64::MAX >> self.left_doublings {
+        if self.of_left.has(id) {
             self.left.insert(id);
         }
         while self.left.len() > SAMPLE {
-            self.left_doublings += 1;
-            let bound = u64::MAX >> self.left_doublings;
-            self.left.retain(|id| spread(*id) <= bound);
+            self.of_left.0 += 1;
+            self.left.retain(|id| self.of_left.has(*id));
         }
     }
 
     /// Whether one that was not seen is no more; else it is unknown, or somebody else's.
     fn lacks(&self, id: u64) -> bool {
-        self.has(id) && spread(id) <= u64::MAX >> self.left_doublings && !self.left.contains(&id)
-    }
-
-    fn bound(&self) -> u64 {
-        u64::MAX >> self.doublings
-    }
-
-    fn has(&self, id: u64) -> bool {
-        spread(id) <= self.bound()
-    }
-
-    /// How many objects one of the sample stands for.
-    fn weight(&self) -> f64 {
-        f64::from(self.doublings).exp2()
+        self.of_seen.has(id) && self.of_left.has(id) && !self.left.contains(&id)
     }
 }
 
@@ -121,13 +120,6 @@ fn spread(id: u64) -> u64 {
     let id = (id ^ (id >> 31)).wrapping_mul(0x7fb5_d329_728e_a185);
     let id = (id ^ (id >> 27)).wrapping_mul(0x81da_def4_bc2d_d44d);
     id ^ (id >> 33)
-}
-
-impl Known {
-    fn thing(&self, id: u64, class: Class, day: i32) -> Thing<'_> {
-        let Self { groups, size, written, .. } = *self;
-        Thing { id, groups, size, heat: self.heat.as_ref(), class, written, day }
-    }
 }
 
 impl Learner {
@@ -141,10 +133,15 @@ impl Learner {
         (self.diary.objects, self.diary.bytes)
     }
 
+    fn thing<'a>(&self, id: u64, known: &'a Known, day: i32) -> Thing<'a> {
+        let (heat, Known { groups, size, written, .. }) = (known.heat.as_ref(), *known);
+        Thing { id, groups, size, heat, class: self.class(id, heat), written, day }
+    }
+
     /// Objects of the sample, as of that day.
     pub(super) fn sample(&self) -> impl Iterator<Item = Thing<'_>> {
         let day = self.diary.day.unwrap_or_default();
-        self.diary.known.iter().map(move |(id, known)| known.thing(*id, self.class(*id, known.heat.as_ref()), day))
+        self.diary.known.iter().map(move |(id, known)| self.thing(*id, known, day))
     }
 
     /// Learns from what objects are now what became of them until the end of `day`, which is over. Answers whether deciding goes
@@ -161,7 +158,7 @@ impl Learner {
             return false;
         }
         let first = last.map_or(day, |last| (last + 1).max(day - DAYS_APART + 1));
-        self.ledger.weight = lesson.weight();
+        self.ledger.weight = lesson.of_seen.weight();
         for day in first..=day {
             self.forecast.day();
             for seen in lesson.seen.values() {
@@ -197,7 +194,7 @@ impl Learner {
                 self.book.forget(id);
                 continue;
             }
-            let thing = known.thing(id, self.class(id, known.heat.as_ref()), day);
+            let thing = self.thing(id, &known, day);
             if known.written < day { self.died(&thing) } else { self.ended(&thing) }
         }
     }
@@ -206,7 +203,7 @@ impl Learner {
         self.begin_census();
         let known = std::mem::take(&mut self.diary.known);
         for (id, known) in &known {
-            self.count(&known.thing(*id, self.class(*id, known.heat.as_ref()), day));
+            self.count(&self.thing(*id, known, day));
         }
         self.diary.known = known;
         self.end_census(day);
@@ -223,7 +220,7 @@ impl Learner {
         self.note_move(seen, &known, day - 1);
         let count = seen.heat.map_or(0, |heat| heat.reads_on(i64::from(day)));
         let anew = seen.written == day && known.written != day;
-        let before = known.thing(seen.id, self.class(seen.id, known.heat.as_ref()), day);
+        let before = self.thing(seen.id, &known, day);
         let used = Self::used_by(seen, known.size, count, anew);
         self.compare(&before, used);
         let mut after = known;
@@ -233,12 +230,10 @@ impl Learner {
             if count > 0 {
                 self.warm(seen.id, day, used);
             }
-            let class = self.class(seen.id, after.heat.as_ref());
-            self.used(&before, &after.thing(seen.id, class, day), used);
+            self.used(&before, &self.thing(seen.id, &after, day), used);
         }
         if anew {
-            let class = self.class(seen.id, after.heat.as_ref());
-            self.ended(&after.thing(seen.id, class, day));
+            self.ended(&self.thing(seen.id, &after, day));
             (after.size, after.written) = (seen.size.max(1), day);
             self.begin(seen, &after, day);
         }
@@ -279,12 +274,12 @@ impl Learner {
 
     fn find(&mut self, seen: &Seen, known: &Known, day: i32) {
         if let Some(place) = seen.place {
-            self.ledger.found(&known.thing(seen.id, Class::default(), day), place);
+            self.ledger.found(&self.thing(seen.id, known, day), place);
         }
     }
 
     fn begin(&mut self, seen: &Seen, known: &Known, day: i32) {
-        let thing = known.thing(seen.id, self.class(seen.id, known.heat.as_ref()), day);
+        let thing = self.thing(seen.id, known, day);
         let place = seen.place.or_else(|| self.ledger.done(seen.id).map(|stay| stay.place));
         if let Some(place) = place {
             self.ledger.born(&self.policy, &thing, place);
@@ -295,7 +290,7 @@ impl Learner {
     fn note_move(&mut self, seen: &Seen, known: &Known, day: i32) {
         let Some((place, done)) = seen.place.zip(self.ledger.done(seen.id)) else { return };
         if place != done.place && seen.written <= known.written {
-            let thing = known.thing(seen.id, self.class(seen.id, known.heat.as_ref()), day);
+            let thing = self.thing(seen.id, known, day);
             self.ledger.moved(&self.policy, &thing, place, None);
         }
     }
@@ -312,10 +307,9 @@ impl Learner {
 
     /// The ledger's rules decide, where it was used or has been idle for so long that it may make a difference.
     fn look_at(&mut self, id: u64, mut known: Known, day: i32, unread: Option<u64>) {
-        let (class, due) = (self.class(id, known.heat.as_ref()), known.due);
-        let thing = known.thing(id, class, day);
+        let thing = self.thing(id, &known, day);
         let used = thing.used();
-        if due <= day || used == day {
+        if known.due <= day || used == day {
             self.ledger.look(&self.policy, &thing, unread);
             known.due = used + next_look(day - used);
         }
