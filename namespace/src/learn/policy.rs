@@ -79,13 +79,17 @@ impl Policy {
     }
 
     fn values(&self, thing: &Thing<'_>, own: bool) -> (&Values, u64) {
-        self.values_of(thing, if own { self.times(thing) } else { Times { often: 1.0, much: 1.0 } })
+        self.values_of(thing, self.times_of(thing, own))
     }
 
     /// Whether an object of these is decided on in microseconds.
     pub(super) fn is_solved(&self, thing: &Thing<'_>, own: bool) -> bool {
-        let times = if own { self.times(thing) } else { Times { often: 1.0, much: 1.0 } };
-        self.values[slot(thing, times).0].get().is_some()
+        self.values[slot(thing, self.times_of(thing, own)).0].get().is_some()
+    }
+
+    /// Its own, or those of all others in its state.
+    fn times_of(&self, thing: &Thing<'_>, own: bool) -> Times {
+        if own { self.times(thing) } else { Times { often: 1.0, much: 1.0 } }
     }
 
     fn values_of(&self, thing: &Thing<'_>, times: Times) -> (&Values, u64) {
