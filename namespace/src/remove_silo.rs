@@ -194,6 +194,7 @@ impl Namespace {
 impl Namespace {
     /// Packs go after their last record: those that are to be deleted are, for a while.
     async fn wait_for_packs(&self, id: SiloId, name: &str) -> Result<(), RemoveSiloError> {
+        self.core.packer.hurry();
         for _ in 0..PATIENT_PASSES {
             self.core.look_after_packs().await?;
             if self.core.counted(Counted::Retired(id)).await? != Usage::default() || !self.core.has_packs(id).await? {

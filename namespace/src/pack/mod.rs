@@ -78,8 +78,16 @@ struct Watched {
     from: Duration,
     /// How often something happened to it.
     touched: u64,
+    /// How often that was when it was looked at last.
+    looked: u64,
     /// How often in a row it could not be looked after.
     failed: u32,
+}
+
+impl Watched {
+    fn rests(&self, now: Duration) -> bool {
+        self.from > now
+    }
 }
 
 /// See [`Packer::touch`].
@@ -241,10 +249,11 @@ impl Packer {
         Touched { packer: Arc::clone(self), packs }
     }
 
-    /// What is to be looked at now.
+    /// What is to be looked at now: what something happened to may be empty by now, even if it could not be rewritten.
     fn due(&self, now: Duration) -> Vec<(PackId, Watched)> {
         let watched = lock(&self.watched);
-        watched.iter().filter(|(_, watched)| watched.from <= now).map(|(id, watched)| (*id, *watched)).collect()
+        let due = watched.iter().filter(|(_, watched)| !watched.rests(now) || watched.touched != watched.looked);
+        due.map(|(id, watched)| (*id, *watched)).collect()
     }
 
     /// A pack was looked at, as it stood in `seen`: it is done with, unless something happened to it since.
@@ -263,9 +272,22 @@ impl Packer {
         }
     }
 
-    /// Nothing can be done now; the pause doubles where it `failed`.
-    fn later(&self, pack: PackId, now: Duration, failed: bool) {
+    /// Somebody asks for it: no pause holds.
+    pub(crate) fn hurry(&self) {
+        lock(&self.watched).values_mut().for_each(|watched| watched.from = Duration::ZERO);
+    }
+
+    /// It is not empty, and its pause is not over.
+    fn rests_on(&self, pack: PackId, seen: Watched) {
         if let Some(watched) = lock(&self.watched).get_mut(&pack) {
+            watched.looked = seen.touched;
+        }
+    }
+
+    /// Nothing can be done now; the pause doubles where it `failed`.
+    fn later(&self, pack: PackId, seen: Watched, now: Duration, failed: bool) {
+        if let Some(watched) = lock(&self.watched).get_mut(&pack) {
+            watched.looked = seen.touched;
             watched.failed = if failed { (watched.failed + 1).min(PACK_PAUSES) } else { 0 };
             watched.from = now + PACK_PAUSE * (1 << watched.failed.saturating_sub(1));
         }

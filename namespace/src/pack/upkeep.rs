@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
@@ -44,6 +45,8 @@ enum Looked {
     /// Something else has to change first.
     Waits,
     Failed,
+    /// It failed before, and its pause is not over.
+    Rests,
     /// It is to be rewritten.
     Thin(Thin),
 }
@@ -108,7 +111,8 @@ impl Core {
     /// where that is under way already.
     pub(crate) async fn look_after_packs(self: &Arc<Self>) -> Result<(), Fault> {
         let Ok(_alone) = self.packer.tending.try_lock() else { return Ok(()) };
-        let due = self.packer.due(self.clock.monotonic());
+        let now = self.clock.monotonic();
+        let due = self.packer.due(now);
         if due.is_empty() {
             return Ok(());
         }
@@ -119,7 +123,7 @@ impl Core {
         let due = due.into_iter().filter(|(id, _)| id.number.session >= kept && !self.is_out_of_reach(*id));
         let past = due.filter(|(id, _)| !begun(id) || crate::seeded_bug!("pack-unpast"));
         let looks =
-            stream::iter(past).map(|(id, seen)| async move { (id, seen, self.look_after(id, seen.length).await) });
+            stream::iter(past).map(|(id, seen)| async move { (id, seen, self.look_after(id, seen, now).await) });
         let looked: Vec<_> = looks.buffer_unordered(SWEEPS_AT_ONCE).collect().await;
         let mut thin = Vec::new();
         for (id, seen, looked) in looked {
@@ -144,18 +148,19 @@ impl Core {
         let now = self.clock.monotonic();
         match looked {
             Ok(Looked::Done) => self.packer.done(id, seen),
-            Ok(Looked::Waits | Looked::Thin(_)) => self.packer.later(id, now, false),
-            Ok(Looked::Failed) | Err(_) if self.is_out_of_reach(id) => self.packer.later(id, now, false),
-            Ok(Looked::Failed) => self.packer.later(id, now, true),
+            Ok(Looked::Rests) => self.packer.rests_on(id, seen),
+            Ok(Looked::Waits | Looked::Thin(_)) => self.packer.later(id, seen, now, false),
+            Ok(Looked::Failed) | Err(_) if self.is_out_of_reach(id) => self.packer.later(id, seen, now, false),
+            Ok(Looked::Failed) => self.packer.later(id, seen, now, true),
             Err(fault) => {
                 tracing::warn!(%fault, pack = %id.name(), "a pack could not be looked after");
-                self.packer.later(id, now, true);
+                self.packer.later(id, seen, now, true);
             }
         }
     }
 
     /// Finds out what a pack needs, and deletes it where nothing names it.
-    async fn look_after(&self, id: PackId, known: Option<u64>) -> Result<Looked, Fault> {
+    async fn look_after(&self, id: PackId, seen: Watched, now: Duration) -> Result<Looked, Fault> {
         let inventory = self.inventory();
         // A silo that was taken out held no packs.
         let Ok(open) = inventory.silo(id.silo) else { return Ok(Looked::Done) };
@@ -164,6 +169,9 @@ impl Core {
         if named == 0 {
             return self.delete_pack(open, id).await.map(|()| Looked::Done);
         }
+        if seen.rests(now) {
+            return Ok(Looked::Rests);
+        }
         // Nobody can rewrite it. It goes with its last record.
         if open.is_lost() {
             return Ok(Looked::Done);
@@ -171,7 +179,7 @@ impl Core {
         let Ok(named) = u64::try_from(named) else {
             return Err(Fault::Damaged(format!("the counter of pack {} is {named}", id.name())));
         };
-        let noted = match length.or(known) {
+        let noted = match length.or(seen.length) {
             Some(length) => length,
             None => open.note(open.silo.stat(&id.name()).await).map_err(|error| silo_failed(open, &error))?.size,
         };

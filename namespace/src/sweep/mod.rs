@@ -96,6 +96,7 @@ impl Namespace {
     /// The same without the grace period, and with patience: whatever nobody reads goes, within a few beats.
     pub async fn sweep_now(&self) -> Result<Swept, Fault> {
         let mut swept = Swept::default();
+        self.core.packer.hurry();
         for pass in 0..PATIENT_PASSES {
             if pass > 0 {
                 self.clock.sleep(BEAT).await;
