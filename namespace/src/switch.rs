@@ -13,7 +13,7 @@ use crate::engine::{self, Engine, Key, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Access, Inventory, OpenSilo, WritePolicy};
-use crate::job::{JobInfo, Order, OrderError, next_page, refused_silo};
+use crate::job::{JobInfo, JobState, Order, OrderError, next_page, refused_silo};
 use crate::limits::{BEAT, SILENCE};
 use crate::namespace::{Core, Namespace};
 use crate::objective::{Amount, Costs, Judge, Ledger, Objective, Objectives, Scope, Selector, Standing, Way, What};
@@ -298,7 +298,8 @@ impl Namespace {
         if crate::seeded_bug!("rollback-empties-old") {
             std::mem::swap(&mut loses, &mut has);
         }
-        let undo = Order::Undo { from: loses, to: has, since: switch.started };
+        let since = self.core.taken_back_since(&switch, from, &to).await?;
+        let undo = Order::Undo { from: loses, to: has, since };
         self.core.refuse_running(&undo).await?;
         let writes = vec![Write::Delete(switch.key())];
         let back = Change { before: Some(&switch), writes, job: Some(undo) };
@@ -346,6 +347,15 @@ impl Core {
         let known = inventory.switches.iter().find(|switch| switch.from == open.id);
         let switch = known.ok_or_else(|| OrderError::Invalid(format!("silo `{from}` is not being switched")))?;
         Ok((switch.clone(), inventory.silo(switch.to)?.row.name.clone()))
+    }
+
+    /// Since when what came to the new silo is taken back: what an earlier rollback of the same two left there, too.
+    async fn taken_back_since(&self, switch: &Switch, from: &str, to: &str) -> Result<UnixMs, Fault> {
+        let last = self.last_switched(to, from).await?.filter(|job| job.state != JobState::Done);
+        Ok(match last.map(|job| job.order) {
+            Some(Order::Undo { since, .. }) => since.min(switch.started),
+            _ => switch.started,
+        })
     }
 
     /// Changes a switch's row and what belongs to it, in one commit, as long as nothing that is declared was changed meanwhile.

@@ -35,7 +35,7 @@ pub enum Command {
         /// The job's number.
         id: u64,
     },
-    /// Let a paused job go on.
+    /// Let a job go on that is paused or failed.
     Resume {
         /// The job's number.
         id: u64,

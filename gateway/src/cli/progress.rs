@@ -79,7 +79,7 @@ pub(super) fn ended(job: JobView, until: JobState) -> Option<Result<JobView, Fai
         JobState::Cancelled => Some(Err(Failure::failed(format!("job {} was cancelled", job.id)))),
         JobState::Failed => {
             let why = job.error.unwrap_or_else(|| "for no reason given".to_owned());
-            Some(Err(Failure::failed(format!("job {} failed: {why}", job.id))))
+            Some(Err(Failure::failed(format!("job {0} failed: {why} (`holdall job resume {0}`)", job.id))))
         }
     }
 }

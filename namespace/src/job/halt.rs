@@ -1,7 +1,8 @@
 //! Jobs that are stopped, for good or for a while.
 
-use super::{JobInfo, JobState, OrderError};
+use super::{JobInfo, JobState, Order, OrderError};
 use crate::extent::JobId;
+use crate::fault::Fault;
 use crate::namespace::{Core, Namespace};
 
 impl Namespace {
@@ -33,18 +34,20 @@ impl Namespace {
         Err(OrderError::Invalid(format!("job {id} does not run: there is nothing to pause")))
     }
 
-    /// Lets a paused job go on, unless what was ordered since contradicts it.
+    /// Lets a job go on that is paused or failed, unless what was ordered since contradicts it.
     pub async fn resume_job(&self, id: JobId) -> Result<JobInfo, OrderError> {
         let _one_at_a_time = self.core.ordering.lock().await;
         let info = self.job(id).await?;
-        if info.state != JobState::Paused {
-            return Err(OrderError::Invalid(format!("job {id} is not paused")));
+        if !info.can_go_on() {
+            return Err(OrderError::Invalid(format!("job {id} is neither paused nor failed")));
         }
         self.core.refuse_at_odds(&info.order).await?;
+        self.core.refuse_overtaken(&info).await?;
         self.core.running.gone(id).await;
         let changed = self.core.change_job(id, |row| {
-            if row.info.state == JobState::Paused {
+            if row.info.can_go_on() {
                 row.info.state = JobState::Running;
+                (row.info.finished, row.info.error) = (None, None);
             }
         });
         let info = changed.await?.ok_or(OrderError::NoSuchJob(id))?;
@@ -53,7 +56,34 @@ impl Namespace {
     }
 }
 
+impl JobInfo {
+    fn can_go_on(&self) -> bool {
+        matches!(self.state, JobState::Paused | JobState::Failed)
+    }
+}
+
 impl Core {
+    /// Refuses to roll back once more what was switched again since: that rollback is not this one's.
+    async fn refuse_overtaken(&self, info: &JobInfo) -> Result<(), OrderError> {
+        let Order::Undo { from, to, .. } = &info.order else { return Ok(()) };
+        match self.last_switched(from, to).await? {
+            Some(last) if last.id != info.id => {
+                Err(OrderError::Invalid(format!("job {} came after job {}: {}", last.id, info.id, last.order)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The last job that ended a switch to a silo `new` from an `old` one, either way.
+    pub(crate) async fn last_switched(&self, new: &str, old: &str) -> Result<Option<JobInfo>, Fault> {
+        let ends = |order: &Order| match order {
+            Order::Undo { from, to, .. } => from == new && to == old,
+            Order::Drain { from, to } => from == old && to == new,
+            Order::Place { .. } | Order::Align { .. } | Order::Lost { .. } | Order::Scrub { .. } => false,
+        };
+        Ok(self.job_rows().await?.into_iter().map(|row| row.info).filter(|info| ends(&info.order)).next_back())
+    }
+
     /// Changes a job's row so that it does not go on, and ends what is under way here.
     async fn halt_job(
         &self,

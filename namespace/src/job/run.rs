@@ -183,7 +183,7 @@ impl Running {
 impl Core {
     async fn run_job(self: Arc<Self>, live: Arc<Live>) {
         let outcome = {
-            let (mut work, note) = (pin!(self.work(&live)), self.note_forever(&live));
+            let (mut work, note) = (pin!(self.work_patiently(&live)), self.note_forever(&live));
             tokio::select! {
                 biased;
                 outcome = &mut work => outcome,

@@ -109,10 +109,7 @@ impl World {
             Order::Lost { silo } => {
                 self.now(namespace.lose_silo(silo, true)).map(drop).map_err(|error| error.to_string())
             }
-            order => self
-                .now(namespace.start_job(order.clone(), Pace::default()))
-                .map(drop)
-                .map_err(|error| error.to_string()),
+            _ => self.now(namespace.resume_job(last.id)).map(drop).map_err(|error| error.to_string()),
         };
         self.sim.note(|| format!("{ordered:?}"));
     }

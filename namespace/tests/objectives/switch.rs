@@ -2,8 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use holdall_namespace::engine::{Read, Rows, Write, commit};
 use holdall_namespace::name::ObjectKey;
 use holdall_namespace::switch::SwitchInfo;
+use holdall_namespace::table::jobs::{JobRow, job};
 
 use super::copies::blobs;
 use super::*;
@@ -90,6 +92,16 @@ impl House {
         panic!("{:?}", self.namespace.job(id).await);
     }
 
+    /// What becomes of a job that nothing can be moved for.
+    async fn job_fails(&self, id: u64) {
+        let decide = move |rows: &Rows| {
+            let mut row = JobRow::decode(rows.get(&job(id)).unwrap()).unwrap();
+            row.info.state = JobState::Failed;
+            Ok::<_, ()>((vec![Write::Put(job(id), row.encode())], ()))
+        };
+        commit(&*self.engine, vec![Read::Row(job(id))], decide).await.unwrap();
+    }
+
     async fn all_is(&self, texts: &BTreeMap<String, String>, silos: &[&str]) {
         for (key, text) in texts {
             let opened = self.namespace.open_object(&self.logs, &key.parse().unwrap()).await.unwrap();
@@ -173,6 +185,44 @@ async fn a_switch_that_goes_wrong_is_rolled_back() {
     house.all_is(&texts, &["hot"]).await;
     assert_eq!(house.silos(&house.photos, "elsewhere").await, ["cold"]);
     assert!(house.namespace.commit_switch("hot").await.is_err(), "there is none any more");
+}
+
+/// The job that took copies back failed: they stayed on the new silo for good, since a later rollback took back only what came since
+/// its own switch began, and no order made that job go on.
+#[tokio::test]
+async fn what_a_failed_rollback_left_is_taken_back() {
+    let (house, texts) = begun("switch-left").await;
+    let wanted = async |there: bool| {
+        let place: &[&str] = if there { &["far", "hot"] } else { &[] };
+        let logs = Objective { copies: there.then_some(2), ..wish("s3://logs/", None, place, &["cold"]) };
+        house.declare(&[("logs", logs)]).await.unwrap();
+    };
+    let failed = async || {
+        house.namespace.start_switch("hot", "far", false).await.unwrap();
+        house.switched(|switch| switch.rest.extents == 0).await;
+        wanted(true).await;
+        let job = house.namespace.roll_back_switch("hot").await.unwrap();
+        house.job_is(job.id, JobState::Done).await;
+        wanted(false).await;
+        house.job_fails(job.id).await;
+        job.id
+    };
+    let first = failed().await;
+    house.all_is(&texts, &["hot", "far"]).await;
+    house.namespace.resume_job(first).await.unwrap();
+    house.job_is(first, JobState::Done).await;
+    house.all_is(&texts, &["hot"]).await;
+
+    let second = failed().await;
+    house.all_is(&texts, &["hot", "far"]).await;
+    house.namespace.start_switch("hot", "far", false).await.unwrap();
+    let third = house.namespace.roll_back_switch("hot").await.unwrap();
+    house.job_is(third.id, JobState::Done).await;
+    house.all_is(&texts, &["hot"]).await;
+    let refused = house.namespace.resume_job(second).await.unwrap_err().to_string();
+    assert!(refused.starts_with(&format!("job {} came after job {second}", third.id)), "{refused}");
+    let refused = house.namespace.resume_job(third.id).await.unwrap_err().to_string();
+    assert!(refused.ends_with("is neither paused nor failed"), "{refused}");
 }
 
 /// The new silo's folder was moved away while it was held open: it took all that followed, the switch was committed, and after a restart

@@ -1,11 +1,13 @@
 //! What jobs wait for, how long, and what ends them beside their work.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Live;
 use crate::extent::SiloId;
+use crate::fault::Fault;
 use crate::inventory::Health;
-use crate::job::{Order, OrderError};
+use crate::job::{JobState, Order, OrderError};
 use crate::namespace::Core;
 
 /// Passes in a row that moved nothing though something was left, before a job gives up.
@@ -22,6 +24,21 @@ impl Core {
             Order::Drain { from, .. } => self.inventory().named(from).is_some_and(|open| !open.row.cordoned),
             Order::Lost { silo } => self.inventory().named(silo).is_some_and(|open| !open.is_lost()),
             Order::Place { .. } | Order::Undo { .. } | Order::Align { .. } | Order::Scrub { .. } => false,
+        }
+    }
+
+    /// Begins once more where the index does not answer for a while, as another gateway would.
+    pub(super) async fn work_patiently(self: &Arc<Self>, live: &Arc<Live>) -> Result<JobState, OrderError> {
+        let mut fruitless = 0;
+        loop {
+            let before = live.info().moved_objects;
+            let reason = match self.work(live).await {
+                Err(OrderError::Fault(Fault::Unavailable(reason))) => reason,
+                ended => return ended,
+            };
+            fruitless = if live.info().moved_objects > before { 1 } else { fruitless + 1 };
+            live.change(|info| info.error = Some(reason));
+            self.give_up_after(fruitless, live).await?;
         }
     }
 
