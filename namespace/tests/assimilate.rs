@@ -21,8 +21,10 @@ use holdall_namespace::job::{JobState, Order, Pace};
 use holdall_namespace::list::{Line, List};
 use holdall_namespace::name::ObjectKey;
 use holdall_namespace::object::{Condition, ETags, Headers};
+use holdall_namespace::price::Price;
 use holdall_namespace::put::PutError;
 use holdall_namespace::remove_silo::RemoveSiloError;
+use holdall_namespace::scrub::ScrubOptions;
 use holdall_namespace::table::{key as tables, names};
 use holdall_namespace::{Namespace, Options};
 
@@ -73,11 +75,23 @@ impl House {
     }
 
     async fn over(engine: Arc<dyn Engine>, test: &str, files: &[(&str, &str)]) -> Self {
+        Self::with(engine, test, files, None, None).await
+    }
+
+    /// What lies there has a price, and reading by itself a budget.
+    async fn with(
+        engine: Arc<dyn Engine>,
+        test: &str,
+        files: &[(&str, &str)],
+        price: Option<Price>,
+        scrub: Option<ScrubOptions>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("nas")).unwrap();
-        let options = Options { pack_up_to: 64 << 10, ..support::options() };
+        let options = Options { pack_up_to: 64 << 10, scrub, ..support::options() };
         let namespace = Namespace::open(engine, Arc::new(SystemClock::new()), options, true).await.unwrap();
         let nas = DeclaredSilo {
+            price,
             access: Access::ReadOnly,
             ..DeclaredSilo::own(format!("file://{}", folder.path().join("nas").display()))
         };

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::client::Endpoint;
 use super::exit::Failure;
 use super::target::Target;
-use super::{Context, print, progress};
+use super::{Context, price, print, progress};
 use crate::admin::view::{JobRequest, JobView};
 use crate::config::{Size, Span};
 
@@ -127,7 +127,8 @@ async fn dry_run(context: &Context, admin: &Endpoint, request: &JobRequest) -> R
     }
     let (objects, bytes) = (plan.objects, print::bytes(plan.bytes));
     let refused = super::job::refused(plan.refused);
-    print::line(format!("would move {objects} objects, {bytes}; {} are there already{refused}", plan.in_place))
+    print::line(format!("would move {objects} objects, {bytes}; {} are there already{refused}", plan.in_place))?;
+    plan.costs.iter().flat_map(price::of_order).try_for_each(print::line)
 }
 
 pub(super) fn show(context: &Context, job: &JobView) -> Result<(), Failure> {

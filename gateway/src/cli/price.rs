@@ -59,15 +59,22 @@ fn or_dash(days: u16) -> String {
 
 /// What a plan costs, in sentences; nothing where it is about no silo.
 pub(super) fn of_plan(costs: &Costs) -> Vec<String> {
-    let Costs { currency, cost, upkeep: _, priced, unpriced } = costs;
+    of_moves(costs, "with what was read in the last one")
+}
+
+/// What an order costs, likewise.
+pub(super) fn of_order(costs: &Costs) -> Vec<String> {
+    of_moves(costs, "for storing what moves")
+}
+
+fn of_moves(costs: &Costs, what: &str) -> Vec<String> {
+    let Costs { currency, cost, upkeep, priced, unpriced } = costs;
     let mut lines = Vec::new();
     if !priced.is_empty() {
         let (before, after) = (amount(cost.month_before), amount(cost.month_after));
         lines.push(format!("moving costs {} {currency} once: {}", amount(cost.once.total()), parts(&cost.once)));
-        lines.push(format!(
-            "a month costs {before} {currency} now, and {after} then, with what was read in the last one"
-        ));
-        lines.extend(costs.upkeep.iter().map(of_upkeep));
+        lines.push(format!("a month costs {before} {currency} now, and {after} then, {what}"));
+        lines.extend(upkeep.iter().map(of_upkeep));
     }
     lines.extend(unknown(unpriced));
     lines
@@ -77,6 +84,7 @@ fn of_upkeep(upkeep: &Upkeep) -> String {
     let (before, after) = (amount(upkeep.month_before), amount(upkeep.month_after));
     let what = match upkeep.what {
         Chore::Scrub => "scrubs",
+        Chore::Hash => "checksums of what lies in roots",
         Chore::Rescan => "lists of what lies in roots",
     };
     format!("  of that {what} in {} {before} now, and {after} then", upkeep.silo)

@@ -1,4 +1,4 @@
-//! Checksums of what lies in place in folders: all bytes are read once, slowly, so that from then on a block that is not what it was is
+//! Checksums of what lies in place: all bytes are read once, slowly, so that from then on a block that is not what it was is
 //! noticed though nothing says that the file was changed. No ETag changes with it.
 
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use crate::inventory::OpenSilo;
 use crate::limits::{BACKGROUND_ROWS, HASH_LOOK, HASH_SOON, LIST_PAGE};
 use crate::mover::Pacer;
 use crate::namespace::{Core, Namespace};
+use crate::price::{Money, Reads};
 use crate::session::Uncommitted;
 use crate::table::extents::{ExtentRow, extent, store};
 use crate::table::objects::{Data, ObjectRow, prefix};
@@ -28,6 +29,11 @@ use crate::table::{after_prefix, decode, decode_row, successor};
 
 /// See [`holdall_silos::Facts::family`].
 const FOLDER: &str = "posix";
+
+/// What one extent asks of its silo: a look before, the bytes, and a look afterwards.
+pub(crate) fn hash_reads(size: u64) -> Reads {
+    Reads { thousandths: 3000, bytes: size }
+}
 
 /// How much of a root has checksums.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -91,10 +97,8 @@ impl Core {
         let roots = self.roots_of_mine().await?;
         held(&self.looking.hashed).retain(|id, _| roots.iter().any(|row| row.info.id == *id));
         for root in &roots {
-            // To read all of a bucket, or of one that is mounted, may cost, and its service looks after its bytes: they wait until
-            // they move.
-            let is_free = |open: &OpenSilo| open.row.facts.family == FOLDER && open.is_read_for_nothing();
-            if self.silo_of(root).is_ok_and(|(open, _)| !is_free(&open)) {
+            let Ok((open, _)) = self.silo_of(root) else { continue };
+            if !self.hashes(&open) {
                 continue;
             }
             let Some(bucket) = self.bucket_of(root).await? else { continue };
@@ -105,7 +109,16 @@ impl Core {
         Ok(())
     }
 
-    /// Looks how much there is, then does it.
+    /// To read all of a bucket, or of one that is mounted, may cost, and its service looks after its bytes: they wait until they move,
+    /// unless their price is known and there is a budget for it.
+    fn hashes(&self, open: &OpenSilo) -> bool {
+        match open.is_read_for_nothing() {
+            true => open.row.facts.family == FOLDER,
+            false => open.card.is_some() && self.scrub_budget().is_some(),
+        }
+    }
+
+    /// Looks how much there is, then does it, as far as it is paid for.
     async fn hash_root(&self, root: &RootRow, bucket: &Bucket, pacer: &Pacer) -> Result<(), Fault> {
         let (id, mut all) = (root.info.id, Hashed::default());
         let mut at = None;
@@ -121,7 +134,9 @@ impl Core {
         let (_, holdings) = self.silo_of(root)?;
         let mut at = None;
         while let Some((_, wanted)) = self.unhashed(root, bucket, &mut at).await? {
-            self.hash_some(root, &*holdings, wanted, pacer).await?;
+            if !self.hash_some(root, &*holdings, wanted, pacer).await? {
+                break;
+            }
         }
         Ok(())
     }
@@ -158,16 +173,23 @@ impl Core {
         Ok(Some((hashed, wanted)))
     }
 
+    /// Answers whether the budget was enough.
     async fn hash_some(
         &self,
         root: &RootRow,
         holdings: &dyn Holdings,
         wanted: Vec<Wanted>,
         pacer: &Pacer,
-    ) -> Result<(), Fault> {
-        let (mut summed, mut rows) = (Vec::new(), 0);
+    ) -> Result<bool, Fault> {
+        let (mut summed, mut rows, mut paid) = (Vec::new(), 0, true);
+        let card = self.inventory().silo(root.silo)?.card;
         for wanted in wanted {
             let size = wanted.size;
+            let cost = card.map_or(Money::ZERO, |card| card.read(hash_reads(size)));
+            paid = self.pay_for_scrub(cost).await?;
+            if !paid {
+                break;
+            }
             // What was changed meanwhile is left alone: a pass makes something new of it.
             let Some(sums) = sums_of(holdings, &wanted, pacer).await else { continue };
             rows += 1 + sums.len().div_ceil(crate::table::extents::BLOCKS_PER_ROW);
@@ -178,7 +200,8 @@ impl Core {
                 rows = 0;
             }
         }
-        self.note_sums(root, summed).await
+        self.note_sums(root, summed).await?;
+        Ok(paid)
     }
 
     /// Writes checksums down, each where the extent is as it was.
@@ -209,6 +232,11 @@ impl Core {
             hashed.left = hashed.left.saturating_sub(bytes);
         }
         Ok(())
+    }
+
+    /// Whether checksums are made at all.
+    pub(crate) fn hashes_in_place(&self) -> bool {
+        self.looking.hash_rate.load(Ordering::Relaxed) > 0
     }
 
     /// Bytes in place without checksums, as far as this gateway looked.

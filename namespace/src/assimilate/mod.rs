@@ -25,6 +25,7 @@ mod find;
 mod follow;
 mod gauge;
 mod hash;
+mod known;
 mod merge;
 mod pass;
 mod queue;
@@ -40,6 +41,7 @@ pub(crate) use find::{Looking, Sought, held};
 pub(crate) use follow::OddBlock;
 pub use gauge::RootGauge;
 pub use hash::Hashed;
+pub(crate) use hash::hash_reads;
 pub use queue::Notifications;
 pub(crate) use take::settled;
 pub use tell::Told;
@@ -147,6 +149,9 @@ pub struct RootInfo {
     /// How often objects began to be made whose headers are asked for later.
     #[serde(default = "often")]
     pub in_part: u64,
+    /// Some of the names that the last pass saw: a silo that has none of them is another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sample: Vec<String>,
 }
 
 /// Objects whose headers and metadata are still to be asked for: nothing of their root moves.

@@ -9,6 +9,7 @@ use holdall_silos::SiloError;
 use holdall_silos::holdings::{Found, Held, Holdings, Touched};
 
 use super::fill::InPart;
+use super::known::Sample;
 use super::merge::{Step, merge};
 use super::take::{Change, Followed, New, TAKEN_TOGETHER};
 use super::{Counts, Noted, RootInfo, Unfilled};
@@ -92,10 +93,10 @@ impl Core {
 
 /// A pass under way.
 pub(super) struct Pass<'a> {
-    core: &'a Arc<Core>,
+    pub(super) core: &'a Arc<Core>,
     pub(super) row: RootRow,
     bucket: Bucket,
-    open: Arc<OpenSilo>,
+    pub(super) open: Arc<OpenSilo>,
     pub(super) holdings: Arc<dyn Holdings>,
     /// What the names start with.
     names: String,
@@ -114,6 +115,7 @@ pub(super) struct Pass<'a> {
     noted: Duration,
     /// What is found was seen by a walk, which may be a while ago.
     walked: bool,
+    sample: Sample,
 }
 
 impl<'a> Pass<'a> {
@@ -138,9 +140,14 @@ impl<'a> Pass<'a> {
             removing: false,
             noted: core.clock.monotonic(),
             walked: false,
+            sample: Sample::default(),
             row,
         };
         pass.is_it().await?;
+        // A bucket asks something for each look, and has an owner.
+        if pass.is_whole() || !pass.open.row.facts.is_bucket() {
+            pass.is_known().await?;
+        }
         Ok(pass)
     }
 
@@ -179,7 +186,7 @@ impl<'a> Pass<'a> {
         self.open.note(self.open.claim(&self.core.id).await).map_err(|error| self.failed(&error))
     }
 
-    fn failed(&self, error: &SiloError) -> Broken {
+    pub(super) fn failed(&self, error: &SiloError) -> Broken {
         Broken::Failed(format!("silo `{}`: {error}", self.open.row.name))
     }
 
@@ -258,6 +265,7 @@ impl<'a> Pass<'a> {
                 Found::Held(held) => {
                     self.counts.names += 1;
                     self.counts.bytes += held.size;
+                    self.sample.add(held);
                 }
                 Found::Refused { .. } | Found::Archived { .. } => self.counts.refused += 1,
                 Found::Unread { name, reason } => {
@@ -500,7 +508,7 @@ impl<'a> Pass<'a> {
         let problem = Some(problem).filter(|problem| !problem.is_empty());
         let (now, counts, unread) = (self.core.clock.now(), self.counts, self.unread.clone());
         let order = self.row.info.order.clone();
-        let (me, confirmed) = (self.core.session().id, self.row.info.confirmed);
+        let (me, confirmed, sample) = (self.core.session().id, self.row.info.confirmed, self.sample.names());
         let noted = self.core.change_root(self.row.info.id, move |row| {
             if row.owner != me {
                 return;
@@ -524,6 +532,7 @@ impl<'a> Pass<'a> {
             info.counts = counts;
             info.problem.clone_from(&problem);
             info.gone = waiting;
+            info.sample.clone_from(&sample);
         });
         noted.await?;
         if self.row.info.order.write {

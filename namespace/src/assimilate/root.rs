@@ -154,11 +154,12 @@ impl Namespace {
         Ok(info)
     }
 
-    /// Lets the next pass take away what is gone, however much it is, and begins it.
+    /// Lets the next pass take away what is gone, however much it is, and whatever else is there, and begins it.
     pub async fn confirm_root(&self, id: RootId) -> Result<RootInfo, AssimilateError> {
         let changed = self.core.change_root(id, |row| {
             row.info.confirmed = row.info.gone;
-            row.info.passed = row.info.passed.filter(|_| row.info.confirmed == 0);
+            row.info.passed = None;
+            row.info.sample.clear();
         });
         let info = changed.await?.ok_or(AssimilateError::NoSuchRoot(id))?.info;
         self.core.looking.wanted.notify_one();
@@ -218,6 +219,7 @@ impl RootInfo {
             confirmed: 0,
             unfilled: None,
             in_part: 0,
+            sample: Vec::new(),
         }
     }
 }

@@ -24,10 +24,10 @@ impl Namespace {
         Ok(name)
     }
 
-    /// What an order would move that is held until a moment. Changes nothing.
+    /// What an order would move that is held until a moment, and what that costs. Changes nothing.
     pub async fn plan_held(&self, order: &Order, until: Timestamp) -> Result<PlanSummary, OrderError> {
         self.held(order, until).await?;
-        self.core.summarize(order).await
+        self.core.would(order).await
     }
 
     async fn held(&self, order: &Order, until: Timestamp) -> Result<(String, Objective), OrderError> {

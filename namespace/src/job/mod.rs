@@ -9,7 +9,7 @@ use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
 use crate::name::{BucketName, ObjectKey};
 use crate::namespace::{Core, Namespace};
-use crate::objective::Scope;
+use crate::objective::{Costs, Scope};
 use crate::plan::Wish;
 use crate::session::Uncommitted;
 use crate::table::jobs::{JobRow, job as job_key, next_job};
@@ -189,6 +189,9 @@ pub struct PlanSummary {
     /// Extents that stay: an objective forbids them to be there.
     #[serde(default)]
     pub refused: u64,
+    /// What moving costs, and what storing costs a month before and after; none of a scrub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub costs: Option<Costs>,
 }
 
 /// One replica of an object's bytes.
@@ -297,10 +300,10 @@ impl JobInfo {
 }
 
 impl Namespace {
-    /// What an order would move now. Changes nothing.
+    /// What an order would move now, and what that costs. Changes nothing.
     pub async fn plan(&self, order: &Order) -> Result<PlanSummary, OrderError> {
         self.core.refuse_at_odds(order).await?;
-        self.core.summarize(order).await
+        self.core.would(order).await
     }
 
     /// Orders a job; it runs in a gateway and survives restarts. `drain` cordons its source and uncordons its target

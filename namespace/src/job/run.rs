@@ -270,7 +270,7 @@ impl Core {
             if let Order::Scrub { silo } = &info.order {
                 return self.scrub(live, silo).await;
             }
-            let summary = self.summarize(&info.order).await?;
+            let summary = self.summarize(&info.order, None).await?;
             live.change(|info| {
                 info.planned_objects = info.moved_objects + summary.objects;
                 info.planned_bytes = info.moved_bytes + summary.bytes;

@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::job::{BY_ITSELF, OBJECTIVES, Order, OrderError, PlanSummary, ReplicaInfo};
 use crate::limits::MAX_FORBIDDEN;
 use crate::namespace::Core;
-use crate::objective::{Filled, Judge, Lessons, Outlook, Rules as Wishes, Scope, Told, Undo, Way};
+use crate::objective::{Filled, Judge, Ledger, Lessons, Outlook, Prices, Rules as Wishes, Scope, Told, Undo, Way};
 use crate::plan::{Wish, plan};
 use crate::scrub::Done;
 use crate::table::extents::{ExtentRow, extent, read_extent};
@@ -369,8 +369,21 @@ impl Core {
         Ok(Left { forbidden, ..Left::default() })
     }
 
+    /// What an order would move now, and what that costs.
+    pub(crate) async fn would(&self, order: &Order) -> Result<PlanSummary, OrderError> {
+        let prices = Prices::of(&self.inventory(), self.options.pack_up_to, self.clock.now());
+        let mut ledger = Ledger::new(&prices);
+        let summary = self.summarize(order, Some(&mut ledger)).await?;
+        let costs = (!matches!(order, Order::Scrub { .. })).then(|| ledger.finish().1);
+        Ok(PlanSummary { costs, ..summary })
+    }
+
     /// Counts what an order would move.
-    pub(crate) async fn summarize(&self, order: &Order) -> Result<PlanSummary, OrderError> {
+    pub(crate) async fn summarize(
+        &self,
+        order: &Order,
+        mut ledger: Option<&mut Ledger<'_>>,
+    ) -> Result<PlanSummary, OrderError> {
         if let Order::Scrub { silo } = order {
             let (objects, bytes) = self.scrubbed(silo).await?;
             return Ok(PlanSummary { objects, bytes, ..PlanSummary::default() });
@@ -383,6 +396,12 @@ impl Core {
                 if planned.is_some() || (by_object && row.first.is_some()) {
                     summary.count(row.size, planned.as_ref());
                 }
+                if let Some((ledger, planned)) = ledger.as_mut().zip(planned) {
+                    ledger.add_move(planned, row);
+                }
+            }
+            if let Some(ledger) = &mut ledger {
+                ledger.page();
             }
         }
         summary.refused = walk.refused;

@@ -43,8 +43,8 @@ use crate::limits::MAX_COPIES;
 pub(crate) use judge::{Judge, SHARED, Undo};
 pub use keep::{AlignOptions, Alignment, Savings, Spent};
 pub(crate) use keep::{Filled, Keeping, Lessons};
-pub(crate) use money::Ledger;
 pub use money::{Alternative, Alternatives, Cost, Costs};
+pub(crate) use money::{Ledger, Prices};
 pub(crate) use report::Told;
 pub use report::{
     Amount, Broken, Effective, Moving, ObjectiveError, Outlook, Waiting, Why, WhyCame, WhyExtent, WhyHeat, WhyLater,

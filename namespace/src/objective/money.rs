@@ -7,8 +7,9 @@ use holdall_silos::{BlobName, Facts};
 use serde::{Deserialize, Serialize};
 
 use super::judge::{JudgedExtent, JudgedObject, UNWRITTEN};
-use super::upkeep::{Chore, Load, Passes, Upkeep};
-use super::{Scope, Way, What};
+use super::upkeep::{Chore, Chores, Load, Passes, Upkeep};
+use super::{Standing, Way, What};
+use crate::assimilate::hash_reads;
 use crate::clock::UnixMs;
 use crate::extent::{Location, Number, Replica, SiloId};
 use crate::heat::DAY;
@@ -18,9 +19,7 @@ use crate::limits::{SORTED_TOGETHER, SPAN};
 use crate::pack::{Wanted, reads_of, shares_packs};
 use crate::plan::{Move, Step};
 use crate::price::{Effort, Leaving, Money, Once, Price, PriceCard, Reads, USD};
-use crate::scrub::ScrubOptions;
 use crate::table::extents::ExtentRow;
-use crate::table::roots::RootRow;
 
 /// What moving costs, and what it changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +77,7 @@ pub(crate) struct Prices {
     currency: String,
     pack_up_to: u64,
     now: UnixMs,
-    /// What scrubs by themselves cost at most a month.
+    /// What scrubs and checksums by themselves cost at most a month.
     scrub_budget: Option<Money>,
     /// What passes ask.
     passes: Vec<Passes>,
@@ -88,6 +87,8 @@ struct Priced {
     name: String,
     /// How often it is scrubbed by itself, where that costs something.
     scrubbed: Option<Duration>,
+    /// Whether it costs something to make checksums there, and is done.
+    hashed: bool,
     /// None is not known.
     card: Option<PriceCard>,
     access: Access,
@@ -108,6 +109,8 @@ pub(crate) struct Ledger<'a> {
     packs: u64,
     /// What scrubs read, before and after.
     scrubs: BTreeMap<SiloId, [Load; 2]>,
+    /// What is read to have checksums.
+    hashes: BTreeMap<SiloId, [Reads; 2]>,
 }
 
 /// Steps that are taken together with others: as a job does it, once there are many.
@@ -151,18 +154,17 @@ impl Prices {
     pub(crate) fn with_upkeep(
         mut self,
         inventory: &Inventory,
-        scrub: Option<&ScrubOptions>,
-        roots: &[RootRow],
-        on: &Scope,
+        Chores { scrub, hashes, roots, on }: Chores<'_>,
     ) -> Self {
+        self.scrub_budget = scrub.and_then(|scrub| scrub.budget);
         for (id, open) in &inventory.silos {
             let Some(silo) = self.silos.get_mut(id) else { continue };
             let costs = silo.card.is_some_and(|card| !card.is_read_for_nothing());
             silo.scrubbed = scrub.and_then(|scrub| open.scrubbed_every(scrub)).filter(|_| costs);
+            silo.hashed = hashes && costs && self.scrub_budget.is_some();
             let passes = roots.iter().filter(|root| root.silo == *id);
             self.passes.extend(passes.filter_map(|root| Passes::of(root, &open.row.facts.family, on)));
         }
-        self.scrub_budget = scrub.and_then(|scrub| scrub.budget);
         self
     }
 
@@ -331,6 +333,7 @@ impl Priced {
             access: declared.access,
             facts: open.row.facts.clone(),
             scrubbed: None,
+            hashed: false,
         }
     }
 }
@@ -360,6 +363,7 @@ impl<'a> Ledger<'a> {
             rounds: Vec::new(),
             packs: 0,
             scrubs: BTreeMap::new(),
+            hashes: BTreeMap::new(),
         }
     }
 
@@ -368,6 +372,17 @@ impl<'a> Ledger<'a> {
         for extent in &object.extents {
             self.add_extent(extent, reads_to_come(object, extent.row.size, now));
         }
+    }
+
+    /// Counts a step that an order takes, whatever is read of it.
+    pub(crate) fn add_move(&mut self, planned: Move, row: ExtentRow) {
+        let Move { step, extent: id, from, to, .. } = planned;
+        let standing = match step {
+            Step::Move => Standing::Moves { from, to, by: 0 },
+            Step::Copy => Standing::Copies { from, to, by: 0 },
+            Step::Drop { least } => Standing::Drops { from, least, by: 0 },
+        };
+        self.add_extent(&JudgedExtent { id, row, own: true, standing, then: Vec::new() }, Reads::default());
     }
 
     /// Counts an extent of an object: `reads` is what is read of it in a month.
@@ -385,36 +400,50 @@ impl<'a> Ledger<'a> {
         }
         self.all.month_before += before;
         self.all.month_after += after;
-        self.scrub(0, &extent.row);
-        self.scrub(1, lying.as_ref().map_or(&extent.row, |lying| &lying.row));
+        self.tend(0, &extent.row);
+        self.tend(1, lying.as_ref().map_or(&extent.row, |lying| &lying.row));
     }
 
-    /// Counts what scrubs read of an extent, before or after.
-    fn scrub(&mut self, when: usize, row: &ExtentRow) {
+    /// Counts what is read of an extent without anybody asking for it, before or after.
+    fn tend(&mut self, when: usize, row: &ExtentRow) {
         for replica in row.verified() {
-            if self.prices.silos.get(&replica.silo).is_some_and(|silo| silo.scrubbed.is_some()) {
+            let Some(silo) = self.prices.silos.get(&replica.silo) else { continue };
+            if silo.scrubbed.is_some() {
                 let is_written = Wanted::at(&replica.location).is_none_or(|place| place.pack != UNWRITTEN);
                 self.scrubs.entry(replica.silo).or_default()[when].add(replica, row.size, is_written);
+            }
+            if silo.hashed && row.is_in_place(replica.silo) && !row.is_hashed() {
+                let hashes = &mut self.hashes.entry(replica.silo).or_default()[when];
+                *hashes = hashes.and(hash_reads(row.size));
             }
         }
     }
 
-    /// What is done in silos by itself.
-    fn upkeep(&mut self) -> Vec<Upkeep> {
-        let (prices, mut upkeep) = (self.prices, Vec::new());
-        let mut left = [prices.scrub_budget; 2];
-        for (id, loads) in std::mem::take(&mut self.scrubs) {
-            let Some((card, every)) = prices.card(id).zip(prices.silos.get(&id).and_then(|silo| silo.scrubbed)) else {
-                continue;
-            };
-            let mut months = loads.map(|load| load.month(card, every));
+    /// What is read in silos by itself, within its budget.
+    fn tended(&mut self) -> Vec<(SiloId, Chore, [Money; 2])> {
+        let prices = self.prices;
+        let scrubs = std::mem::take(&mut self.scrubs).into_iter().filter_map(|(id, loads)| {
+            let (card, every) = prices.card(id).zip(prices.silos.get(&id)?.scrubbed)?;
+            Some((id, Chore::Scrub, loads.map(|load| load.month(card, every))))
+        });
+        let hashes = std::mem::take(&mut self.hashes).into_iter().filter_map(|(id, reads)| {
+            let card = prices.card(id)?;
+            Some((id, Chore::Hash, reads.map(|reads| card.read(reads))))
+        });
+        let (mut all, mut left): (Vec<_>, _) = (scrubs.chain(hashes).collect(), [prices.scrub_budget; 2]);
+        for (.., months) in &mut all {
             for (month, left) in months.iter_mut().zip(&mut left) {
                 let Some(left) = left else { continue };
                 *month = (*month).min(*left);
                 *left = left.less(*month);
             }
-            upkeep.push((id, Chore::Scrub, months));
         }
+        all
+    }
+
+    /// What is done in silos by itself.
+    fn upkeep(&mut self) -> Vec<Upkeep> {
+        let (prices, mut upkeep) = (self.prices, self.tended());
         for passes in &prices.passes {
             let month = prices.card(passes.silo).map_or(Money::ZERO, |card| passes.month(card));
             match upkeep.iter_mut().find(|(id, what, _)| (*id, *what) == (passes.silo, Chore::Rescan)) {

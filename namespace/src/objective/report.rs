@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::decide::Way;
 use super::judge::{JudgedExtent, JudgedObject};
 use super::money::{Ledger, Prices};
+use super::upkeep::Chores;
 use super::{Alternatives, Cost, Costs, Judge, Objective, Scope, Standing, What, WhyAuto, day_of};
 use crate::clock::UnixMs;
 use crate::engine::{self, Page, Read, Rows, Write};
@@ -316,7 +317,8 @@ impl Namespace {
         let mut at = judge.objects(on)?;
         let (end, mut told, mut would) = (after_prefix(&at), Told::default(), Told::default());
         let roots = load_roots(&*core.engine).await?;
-        let prices = core.prices(&judge).with_upkeep(&judge.inventory, core.options.scrub.as_ref(), &roots, on);
+        let (scrub, hashes) = (core.options.scrub.as_ref(), core.hashes_in_place());
+        let prices = core.prices(&judge).with_upkeep(&judge.inventory, Chores { scrub, hashes, roots: &roots, on });
         for judge in unpaused.iter_mut().chain([&mut judge]) {
             judge.needs.heat |= prices.ask_for_reads();
         }

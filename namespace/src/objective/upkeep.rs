@@ -1,4 +1,5 @@
-//! What silos ask in a month for what is done there by itself: scrubs read all that they hold, and passes list what lies in roots.
+//! What silos ask in a month for what is done there by itself: scrubs read all that they hold, what lies in roots is read once to have
+//! its checksums, and passes list it.
 //! Pure: rows come in, sums go out.
 
 use std::time::Duration;
@@ -10,10 +11,24 @@ use crate::extent::{Location, Replica, SiloId};
 use crate::limits::{MOVED_BYTES, MOVED_TOGETHER, SORTED_TOGETHER};
 use crate::pack::{Wanted, reads_of};
 use crate::price::{MONTH_DAYS, Money, PriceCard, Reads};
+use crate::scrub::ScrubOptions;
 use crate::table::roots::RootRow;
 
 /// Names that a bucket lists in one request.
 const LISTED_AT_ONCE: u64 = 1000;
+/// What is done by itself for a part of the namespace.
+#[derive(Clone, Copy)]
+pub(crate) struct Chores<'a> {
+    /// How silos are scrubbed.
+    pub scrub: Option<&'a ScrubOptions>,
+    /// Whether checksums are made of what lies in roots.
+    pub hashes: bool,
+    /// What is passed.
+    pub roots: &'a [RootRow],
+    /// Of which part.
+    pub on: &'a Scope,
+}
+
 /// Silos that are listed by requests.
 const LISTED: [&str; 3] = ["s3", "azure", "gs"];
 const MONTH: Duration = Duration::from_hours(MONTH_DAYS * 24);
@@ -24,6 +39,8 @@ const MONTH: Duration = Duration::from_hours(MONTH_DAYS * 24);
 pub enum Chore {
     /// All that it holds is read.
     Scrub,
+    /// What lies in roots without checksums is read once.
+    Hash,
     /// What lies in roots is listed.
     Rescan,
 }

@@ -16,9 +16,9 @@ impl House {
         house
     }
 
-    async fn until_hashed(&self, bytes: u64) {
+    async fn until_hashed(&self, hashed: Hashed) {
         for _ in 0..600 {
-            if self.namespace.hashed(1) == Some(Hashed { bytes, left: 0 }) {
+            if self.namespace.hashed(1) == Some(hashed) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -34,7 +34,7 @@ async fn what_lies_in_place_has_checksums_after_a_while() {
     let house = House::hashed("hash", &[("small", "tiny"), ("large", &large), ("empty", "")]).await;
     let (before, bytes) = (house.tree(), large.len() as u64 + 4);
     let tag = house.open("in/large").await.unwrap().object.etag;
-    house.until_hashed(bytes).await;
+    house.until_hashed(Hashed { bytes, left: 0 }).await;
     assert_eq!(house.namespace.stats().hashed_bytes, bytes);
     let object = house.open("in/large").await.unwrap().object;
     assert_eq!(object.etag, tag);
@@ -46,7 +46,7 @@ async fn what_lies_in_place_has_checksums_after_a_while() {
     // What changes is read again, and nothing else.
     house.write("small", "other");
     house.passed().await;
-    house.until_hashed(bytes + 1).await;
+    house.until_hashed(Hashed { bytes: bytes + 1, left: 0 }).await;
     assert_eq!(house.namespace.stats().hashed_bytes, bytes + 5);
     assert_eq!(house.get("in/small").await.unwrap(), "other");
     assert_eq!(house.tree().len(), before.len());
@@ -59,4 +59,30 @@ async fn nothing_is_read_where_it_is_switched_off() {
     let house = House::taken_over("unhashed", &[("a", "one")]).await;
     house.passed().await;
     assert_eq!((house.namespace.hashed(1), house.namespace.stats().hashed_bytes), (None, 0));
+}
+
+/// What lies in a silo that asks something for being read was left without checksums for good, whatever anybody would have paid.
+#[tokio::test]
+async fn what_costs_something_is_read_within_a_budget() {
+    let begun = async |test: &str, budget: Option<&str>| {
+        let price = Price { reads: Some("1".parse().unwrap()), ..Price::default() };
+        let budget = budget.map(|budget| budget.parse().unwrap());
+        let scrub = ScrubOptions { every: Duration::from_hours(720), pace: Pace::default(), budget };
+        let files = ["a", "b", "c"].map(|name| (name, "0123456789"));
+        let house = House::with(Arc::new(Memory::new()), test, &files, Some(price), Some(scrub)).await;
+        house.namespace.hash_in_place(RATE);
+        let root = house.start(order(1)).await;
+        house.until(root.id, |root| root.complete).await;
+        house.passed().await;
+        house
+    };
+    let house = begun("hash-unpaid", None).await;
+    assert_eq!((house.namespace.hashed(1), house.namespace.stats().hashed_bytes), (None, 0));
+    // Three requests for each file, at 1 a thousand.
+    let house = begun("hash-paid", Some("0.007")).await;
+    house.until_hashed(Hashed { bytes: 20, left: 10 }).await;
+    house.passed().await;
+    assert_eq!(house.namespace.hashed(1), Some(Hashed { bytes: 20, left: 10 }));
+    let spent = house.namespace.scrub_budget().await.unwrap().unwrap().spent.money;
+    assert_eq!(spent.to_string(), "0.006");
 }

@@ -71,6 +71,20 @@ async fn a_plan_of_three_copies_shows_both_that_are_made() {
     house.moves_as_planned().await;
 }
 
+/// An order's dry run told objects and bytes, and not what they cost.
+#[tokio::test]
+async fn what_an_order_costs_is_what_an_objective_that_wants_it_costs() {
+    let place = Objective { place: selectors(&["cold"]), ..Objective::default() };
+    let house = House::to_plan("plan-order", place).await;
+    let planned = house.outlook().await.costs;
+    assert_ne!(planned.cost.once.total(), Money::ZERO);
+    let (on, bucket) = ("cold".to_owned(), house.logs.name.clone());
+    let order = Order::Place { bucket, prefix: String::new(), on };
+    assert_eq!(house.namespace.plan(&order).await.unwrap().costs, Some(planned.clone()));
+    let order = Order::Drain { from: "hot".to_owned(), to: "cold".to_owned() };
+    assert_eq!(house.namespace.plan(&order).await.unwrap().costs, Some(planned));
+}
+
 /// One that is placed elsewhere and kept somewhere is copied there, and moves then.
 #[tokio::test]
 async fn a_plan_shows_what_moves_once_it_is_kept() {

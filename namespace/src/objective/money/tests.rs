@@ -13,7 +13,10 @@ fn prices(silos: &[(Option<&str>, Access, bool)]) -> Prices {
     let silo = |(at, (preset, access, enforces)): (usize, &(Option<&str>, Access, bool))| {
         let card = preset.map(|preset| Price::of(preset).card().unwrap());
         let facts = Facts { enforces_upload_checksum: *enforces, ..Facts::default() };
-        (at as SiloId + 1, Priced { name: format!("s{}", at + 1), scrubbed: None, card, access: *access, facts })
+        (
+            at as SiloId + 1,
+            Priced { name: format!("s{}", at + 1), scrubbed: None, hashed: false, card, access: *access, facts },
+        )
     };
     let silos = silos.iter().enumerate().map(silo).collect();
     Prices { silos, currency: USD.to_owned(), pack_up_to: 64 << 10, now: DAY, scrub_budget: None, passes: Vec::new() }
@@ -306,6 +309,36 @@ fn a_month_has_what_scrubs_read_before_and_after() {
     let both = [extent(1, GIB, &[(1, blob(1))], None), extent(2, GIB, &[(2, blob(2))], None)];
     let costs = sum(&scrubbed(Some("0.2")), &both);
     assert_eq!(told(&costs.upkeep), [line("s1", "0.1800008", "0.1800008"), line("s2", "0.0199992", "0.0199992")]);
+}
+
+/// What lies in a root is read once to have its checksums, unless it has them or moves away, for what scrubs leave of the budget.
+#[test]
+fn a_month_has_what_is_read_for_checksums() {
+    let of = |budget: &str| {
+        let mut prices = scrubbed(Some(budget));
+        prices.silos.get_mut(&3).unwrap().hashed = true;
+        prices.silos.get_mut(&3).unwrap().card = prices.silos[&1].card;
+        prices
+    };
+    let there = |number: u64, hashed: bool, to: Option<SiloId>| {
+        let (name, validator) = (vec![b'a', number as u8], "1".to_owned());
+        let place = Location::InPlace { name, validator, whole: GIB, offset: 0 };
+        let found = extent(number, GIB, &[(3, place)], to);
+        let blocks = if hashed { None } else { Some(Vec::new()) };
+        JudgedExtent { row: ExtentRow { blocks, ..found.row }, ..found }
+    };
+    let all =
+        [there(1, false, None), there(2, false, Some(1)), there(3, true, None), extent(4, GIB, &[(1, blob(4))], None)];
+    let line = |silo, what, before: &str, after: &str| (silo, what, before.to_owned(), after.to_owned());
+    let (scrub, hash) = (Chore::Scrub, Chore::Hash);
+    // Three requests at 0.0004 a thousand and 0.09 a GiB, each.
+    let costs = sum(&of("10"), &all);
+    assert_eq!(
+        told(&costs.upkeep),
+        [line("s1", scrub, "0.1800008", "0.3600016"), line("s3", hash, "0.1800024", "0.0900012")]
+    );
+    let costs = sum(&of("0.2"), &all);
+    assert_eq!(told(&costs.upkeep), [line("s1", scrub, "0.1800008", "0.2"), line("s3", hash, "0.0199992", "0")]);
 }
 
 /// 1,000 records of 1,000 bytes lie side by side in a pack: it is read in 2 runs of 512. Copied, they are read so there, too.
