@@ -206,6 +206,8 @@ pub const ALIGN_EVERY: Duration = Duration::from_hours(1);
 pub const ALIGN_SOON: Duration = Duration::from_secs(10);
 /// How often it is looked whether objects or what is declared changed.
 pub const ALIGN_BEAT: Duration = Duration::from_secs(1);
+/// While all objects are compared, what is elsewhere begins to move for at most this long; then they are compared anew.
+pub const ALIGN_MOVES: Duration = Duration::from_mins(10);
 /// What was read within this time gets a copy where what is read is copied.
 pub const READ_LATELY: Duration = Duration::from_hours(1);
 /// Bytes a second that a silo may be used at by what runs in the background, at least: servers end requests whose body stands still.

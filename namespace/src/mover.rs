@@ -44,6 +44,18 @@ pub enum Moved {
     Superseded,
     /// It can be tried again.
     Failed(String),
+    /// The same, and nothing was asked of any silo.
+    NotBegun(String),
+}
+
+impl Moved {
+    /// Why it is to be tried again, where it is.
+    pub(crate) fn failure(&self) -> Option<&String> {
+        match self {
+            Self::Failed(reason) | Self::NotBegun(reason) => Some(reason),
+            Self::Done | Self::Superseded => None,
+        }
+    }
 }
 
 const STOPPED: &str = "the job was stopped";
@@ -194,7 +206,7 @@ impl Mover<'_> {
         let inventory = self.core.inventory();
         let (source, target) = (Arc::clone(inventory.silo(planned.from)?), Arc::clone(inventory.silo(planned.to)?));
         if let Some(reason) = self.closed(planned, &target) {
-            return Ok(Moved::Failed(reason));
+            return Ok(Moved::NotBegun(reason));
         }
         let _reading = session.open_read();
         let rows = self.core.engine.get(&[extent(planned.extent)]).await?;
@@ -202,7 +214,7 @@ impl Mover<'_> {
         let Some(replica) = row.verified_in(planned.from) else { return Ok(Moved::Superseded) };
         let from = replica.location.clone();
         if target.room().is_some_and(|room| room < planned.bytes) {
-            return Ok(Moved::Failed(format!("silo `{}` has no room above its reserve", target.row.name)));
+            return Ok(Moved::NotBegun(format!("silo `{}` has no room above its reserve", target.row.name)));
         }
         let number = guard.number;
         let id = planned.extent;

@@ -13,6 +13,7 @@ use crate::engine::{self, Engine, EngineError, NotCommitted, Priority, Read, Row
 use crate::extent::Number;
 use crate::fault::Fault;
 use crate::table::sessions::{AliveRow, BeatRow, EndedRow, alive, beat, ended, next_session};
+use crate::table::silos::unremembered;
 use crate::table::{decode, decode_row, encode};
 
 /// What a session keeps in memory.
@@ -338,6 +339,8 @@ pub async fn end(engine: &dyn Engine, id: u64, seen: Option<u64>) -> Result<bool
         }
         let floor = last.map_or(1, |row| row.floor);
         let mut writes = vec![Write::Delete(beat(id)), Write::Put(ended(id), encode(&EndedRow { floor }))];
+        // Objects that changed through it may be wanted elsewhere.
+        writes.extend(seen.map(|_| Write::Add(unremembered(), 1)));
         if !crate::seeded_bug!("bury-without-fence") {
             writes.push(Write::Delete(alive(id)));
         }

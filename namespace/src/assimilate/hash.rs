@@ -185,6 +185,10 @@ impl Core {
         let card = self.inventory().silo(root.silo)?.card;
         for wanted in wanted {
             let size = wanted.size;
+            // What was changed just now costs nothing but the look.
+            if !is_as_wanted(holdings, &wanted).await {
+                continue;
+            }
             let cost = card.map_or(Money::ZERO, |card| card.read(hash_reads(size)));
             paid = self.pay_for_scrub(cost).await?;
             if !paid {
@@ -252,14 +256,11 @@ fn wanted_of(silo: SiloId, id: Number, row: &ExtentRow) -> Option<Wanted> {
     Some(Wanted { id, size: row.size, from })
 }
 
-/// Reads an extent; none where it is not, before and afterwards, what was taken over, or was changed so lately that its
-/// silo's clock may hide another change.
+/// Reads an extent that is as it was taken over; none where it is not afterwards, or was changed so lately that its silo's clock may
+/// hide another change.
 async fn sums_of(holdings: &dyn Holdings, wanted: &Wanted, pacer: &Pacer) -> Option<Vec<u64>> {
     let Location::InPlace { name, validator, whole, offset } = &wanted.from else { return None };
     let (validator, range) = (Validator(validator.clone()), *offset..*offset + wanted.size);
-    if !is_settled(holdings, name, &validator).await {
-        return None;
-    }
     let mut pieces = holdings.read(name, *whole, &validator, range).await.ok()?;
     let (mut sums, mut bytes) = (BlockSums::default(), 0);
     while let Some(piece) = pieces.next().await {
@@ -270,12 +271,13 @@ async fn sums_of(holdings: &dyn Holdings, wanted: &Wanted, pacer: &Pacer) -> Opt
         sums.update(&piece);
         bytes += piece.len() as u64;
     }
-    let whole = bytes == wanted.size && is_settled(holdings, name, &validator).await;
+    let whole = bytes == wanted.size && is_as_wanted(holdings, wanted).await;
     whole.then(|| sums.finish())
 }
 
-async fn is_settled(holdings: &dyn Holdings, name: &[u8], validator: &Validator) -> bool {
-    holdings.look(name).await.is_ok_and(|held| held.validator == *validator && !held.unsettled)
+async fn is_as_wanted(holdings: &dyn Holdings, wanted: &Wanted) -> bool {
+    let Location::InPlace { name, validator, .. } = &wanted.from else { return false };
+    holdings.look(name).await.is_ok_and(|held| held.validator.0 == *validator && !held.unsettled)
 }
 
 #[cfg(test)]
@@ -345,7 +347,7 @@ mod tests {
         let from = Location::InPlace { name, validator, whole: TEXT.len() as u64, offset: 0 };
         let wanted = Wanted { id: Number { session: 1, number: 1 }, size: TEXT.len() as u64, from };
         let pacer = Pacer::new(Arc::new(SystemClock::new()), None, CancellationToken::new());
-        sums_of(&file, &wanted, &pacer).await
+        if is_as_wanted(&file, &wanted).await { sums_of(&file, &wanted, &pacer).await } else { None }
     }
 
     /// Bytes of a file that was changed under the read would have vouched for themselves for ever.

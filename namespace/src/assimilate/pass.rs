@@ -186,7 +186,7 @@ impl<'a> Pass<'a> {
         self.open.note(self.open.claim(&self.core.id).await).map_err(|error| self.failed(&error))
     }
 
-    pub(super) fn failed(&self, error: &SiloError) -> Broken {
+    fn failed(&self, error: &SiloError) -> Broken {
         Broken::Failed(format!("silo `{}`: {error}", self.open.row.name))
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use holdall_silos::holdings::{Found, Holdings};
 
+use super::find::held;
 use super::{Assimilate, AssimilateError, Counts, Noted, Refused, Reorder, RootInfo, Survey, often};
 use crate::bucket::Bucket;
 use crate::census::home_row;
@@ -162,6 +163,7 @@ impl Namespace {
             row.info.sample.clear();
         });
         let info = changed.await?.ok_or(AssimilateError::NoSuchRoot(id))?.info;
+        held(&self.core.looking.resting).remove(&id);
         self.core.looking.wanted.notify_one();
         Ok(info)
     }

@@ -22,6 +22,7 @@ use crate::mover::{Moved, Mover, Pacer};
 use crate::namespace::Core;
 use crate::pack::Wanted;
 use crate::plan::{Move, Step, plan};
+use crate::price::Money;
 use crate::sweep::live_sessions;
 use crate::table::moves::{MoveRow, journal};
 use crate::table::packs;
@@ -150,6 +151,11 @@ impl Running {
     pub(crate) fn moves(&self, id: JobId) -> Vec<MoveInfo> {
         let live = self.get(id);
         live.map(|live| live.moves.lock().expect("no holder panics").values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Nothing is to move by itself: what failed is tried by nobody any more.
+    pub(crate) fn nothing_fails(&self) {
+        self.failed.forget_job(BY_ITSELF);
     }
 
     /// How many moves are under way, of all jobs.
@@ -387,8 +393,9 @@ impl Core {
             let mut moves = moves.buffer_unordered(at_once);
             while let Some(moved) = moves.next().await {
                 for (planned, outcome) in moved {
+                    pass.begun += usize::from(!matches!(outcome, Moved::NotBegun(_)));
                     // What was given up since the job was stopped did not fail.
-                    if matches!(outcome, Moved::Failed(_)) && live.stop.is_cancelled() {
+                    if outcome.failure().is_some() && live.stop.is_cancelled() {
                         continue;
                     }
                     self.count_move(live, &outcome, &planned, &mut pass);
@@ -396,6 +403,7 @@ impl Core {
             }
             if ended || live.stop.is_cancelled() {
                 pass.outdated = walk.is_outdated();
+                self.give_back(pass.unused_of(walk.aside())).await?;
                 return Ok(pass);
             }
         }
@@ -433,7 +441,7 @@ impl Core {
                 info.planned_bytes = info.planned_bytes.max(info.moved_bytes);
             }
             Moved::Superseded => info.superseded += 1,
-            Moved::Failed(reason) => {
+            Moved::Failed(reason) | Moved::NotBegun(reason) => {
                 info.failed += 1;
                 info.error = Some(reason.clone());
             }
@@ -441,7 +449,7 @@ impl Core {
         let ended = live.ended.lock().expect("no holder panics").remove(&planned.extent);
         match outcome {
             Moved::Done | Moved::Superseded => self.running.failed.forget(planned.extent),
-            Moved::Failed(reason) => {
+            Moved::Failed(reason) | Moved::NotBegun(reason) => {
                 let info = ended.unwrap_or_else(|| self.inventory().move_info(planned));
                 self.running.failed.note(planned, info, live.info().id, reason, self.clock.now());
             }
@@ -452,14 +460,16 @@ impl Core {
                 stats.moved_bytes += bytes;
             }
             Moved::Superseded => stats.moves_superseded += 1,
-            Moved::Failed(_) => stats.moves_failed += 1,
+            Moved::Failed(_) | Moved::NotBegun(_) => stats.moves_failed += 1,
         });
         match outcome {
             Moved::Done => pass.moved += 1,
             Moved::Superseded => {}
-            Moved::Failed(reason) => {
+            Moved::Failed(reason) | Moved::NotBegun(reason) => {
                 pass.failed += 1;
-                pass.down |= self.is_away(planned.from) || self.is_away(planned.to);
+                // What is given up is asked for at those who keep it.
+                let is_drop = matches!(planned.step, Step::Drop { .. });
+                pass.down |= self.is_away(planned.from) || self.is_away(planned.to) || (is_drop && self.is_any_down());
                 // One line a pass: a target that is down fails every move.
                 if pass.failed == 1 {
                     tracing::warn!(extent = %planned.extent, reason, "move failed");
@@ -567,8 +577,17 @@ struct Pass {
     /// It ended early, since something was declared.
     outdated: bool,
     planned: usize,
+    /// Steps that asked something of a silo, whatever came of it.
+    begun: usize,
     moved: usize,
     failed: usize,
     /// Something failed as its silo is down, or rests.
     down: bool,
+}
+
+impl Pass {
+    /// Of what was set aside for all steps, the part of those that were never begun.
+    fn unused_of(&self, aside: Money) -> Money {
+        aside.part(self.planned.saturating_sub(self.begun) as u64, self.planned as u64)
+    }
 }

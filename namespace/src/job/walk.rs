@@ -12,7 +12,7 @@ use crate::limits::MAX_FORBIDDEN;
 use crate::namespace::Core;
 use crate::objective::{Filled, Judge, Ledger, Lessons, Outlook, Prices, Rules as Wishes, Scope, Told, Undo, Way};
 use crate::plan::{Wish, plan};
-use crate::scrub::Done;
+use crate::price::Money;
 use crate::table::extents::{ExtentRow, extent, read_extent};
 use crate::table::objects::{Data, ObjectRow, prefix as object_prefix};
 use crate::table::{after_prefix, decode, decode_row, key, successor};
@@ -55,6 +55,8 @@ pub(crate) struct Walk {
     over: Over,
     /// Extents that stay since they are forbidden to be where they would go.
     refused: u64,
+    /// What was set aside for steps.
+    aside: Money,
 }
 
 /// Which rows.
@@ -94,8 +96,10 @@ struct Judging {
     measures: Option<Filled>,
     /// and is learnt from,
     lessons: Option<Lessons>,
-    /// and takes these steps.
+    /// and takes these steps,
     steps: Which,
+    /// and from then on, by the monotonic clock, begins none.
+    until: Option<Duration>,
     outdated: bool,
 }
 
@@ -110,6 +114,7 @@ impl Judging {
             measures: None,
             lessons: None,
             steps: Which::All,
+            until: None,
             outdated: false,
         }
     }
@@ -147,7 +152,7 @@ impl Walk {
     }
 
     fn over(rows: Rows, over: Over) -> Self {
-        Self { rows, over, refused: 0 }
+        Self { rows, over, refused: 0, aside: Money::ZERO }
     }
 
     /// Over all objects that the judge's rules may be about, beside running jobs, until something is declared that the judge does
@@ -162,6 +167,20 @@ impl Walk {
     /// The same over objects with these rows.
     pub(crate) fn some(judge: Judge, objects: Vec<Key>) -> Self {
         Self::over(Rows::Some(objects.into()), Judging::by(judge, true, true).over())
+    }
+
+    /// The same; from a moment on no step begins, and the rest is but judged.
+    #[must_use]
+    pub(crate) fn until(mut self, at: Duration) -> Self {
+        if let Over::Judged(judging) = &mut self.over {
+            judging.until = Some(at);
+        }
+        self
+    }
+
+    /// Whether steps were left since it took long.
+    pub(crate) fn is_cut(&self, core: &Core) -> bool {
+        self.judging().and_then(|judging| judging.until).is_some_and(|at| core.clock.monotonic() >= at)
     }
 
     /// Of these steps those alone that are urgent.
@@ -190,8 +209,14 @@ impl Walk {
 
     /// When what it goes by ends by time alone, where that is kept to: by the monotonic clock.
     pub(crate) fn ends_at(&self, core: &Core) -> Option<Duration> {
-        self.judging().filter(|judging| judging.beside)?;
-        Some(core.clock.monotonic() + core.inventory().wishes_end_in(core.clock.now())?)
+        let until = self.judging().filter(|judging| judging.beside)?.until;
+        let ends = core.inventory().wishes_end_in(core.clock.now()).map(|ends| core.clock.monotonic() + ends);
+        [until, ends].into_iter().flatten().min()
+    }
+
+    /// What was set aside for its steps so far.
+    pub(crate) fn aside(&self) -> Money {
+        self.aside
     }
 
     /// Extents so far that stay since objectives forbid them to be where they would go.
@@ -260,6 +285,7 @@ impl Walk {
             }
         }
         let Some(page) = self.page(core).await? else { return Ok(None) };
+        let is_cut = self.is_cut(core);
         let refused = &mut self.refused;
         let mut all = |rows: Vec<(Number, ExtentRow)>, wish, left: &Left| {
             *refused += rows.iter().filter(|(id, _)| left.forbidden.contains(id)).count() as u64;
@@ -290,9 +316,10 @@ impl Walk {
                 if judged.steps == Which::Urgent {
                     judged.judge.leave_what_can_wait(&mut objects);
                 }
-                if judged.beside {
+                if judged.beside && !is_cut {
                     core.keep_share(&judged.judge, &mut objects).await?;
-                    core.set_aside(&judged.judge, &mut objects).await?;
+                    let must = judged.steps == Which::Urgent;
+                    self.aside += core.set_aside(&judged.judge, &mut objects, must).await?;
                     core.note_share(&judged.judge, &mut objects).await?;
                 }
                 let rules = judged.judge.rules.all();
@@ -308,7 +335,7 @@ impl Walk {
                     found.extend(object.extents.into_iter().map(|judged| Found {
                         id: judged.id,
                         row: judged.row,
-                        wish: judged.standing.wish(),
+                        wish: judged.standing.wish().filter(|_| !is_cut),
                         by: judged.standing.way().map(by),
                     }));
                 }
@@ -331,9 +358,7 @@ pub(crate) async fn next_page(core: &Core, at: &mut Key, end: &Key) -> Result<Op
 
 impl Core {
     async fn known_damaged(&self) -> Result<Left, Fault> {
-        let rows = self.damaged_rows().await?;
-        let damaged = rows.into_iter().filter(|(_, row)| row.done == Done::Left).map(|(of, _)| of).collect();
-        Ok(Left { damaged, ..Left::default() })
+        Ok(Left { damaged: self.damaged_and_left().await?, ..Left::default() })
     }
 
     /// What may not be where this would bring it, whatever else shares its bytes. Objectives are asked of each object that they

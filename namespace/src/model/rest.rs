@@ -11,7 +11,7 @@ use super::kept::{self, Act, LEVELS, name};
 use super::plan::{Focus, Wished};
 use super::world::{Act as Work, GATEWAYS, World};
 use crate::extent::{Number, SiloId};
-use crate::job::{JobInfo, JobState, Order, Pace};
+use crate::job::{JobInfo, JobState, Order};
 use crate::namespace::Namespace;
 use crate::table::extents::{ExtentRow, read_extent};
 use crate::table::jobs::JobRow;

@@ -64,11 +64,11 @@ impl Mover<'_> {
         let _reading = way.session.open_read();
         let bytes: u64 = planned.iter().map(|planned| planned.bytes).sum();
         if first.from != first.to && way.target.room().is_some_and(|room| room < bytes) {
-            let full = Moved::Failed(format!("silo `{}` has no room above its reserve", way.target.row.name));
+            let full = Moved::NotBegun(format!("silo `{}` has no room above its reserve", way.target.row.name));
             return Ok(vec![full; planned.len()]);
         }
         if let Some(reason) = self.closed(first, &way.target) {
-            return Ok(vec![Moved::Failed(reason); planned.len()]);
+            return Ok(vec![Moved::NotBegun(reason); planned.len()]);
         }
         let keys: Vec<_> = planned.iter().map(|planned| extent(planned.extent)).collect();
         let rows = self.core.engine.get(&keys).await?;

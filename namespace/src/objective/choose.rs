@@ -203,7 +203,11 @@ impl Choosing<'_> {
             return false;
         }
         let Some(fact) = self.rules.silos.get(&id) else { return false };
-        let refused = if self.held.on.contains(&id) { None } else { fact.takes.refusal(self.held.bytes) };
+        let refused = match () {
+            () if self.held.damaged.contains(&id) => Some(format!("what silo `{}` has is damaged", fact.takes.name)),
+            () if self.held.on.contains(&id) => None,
+            () => fact.takes.refusal(self.held.bytes),
+        };
         match refused.or_else(|| apart_from.and_then(|from| self.not_apart(fact, from))) {
             None => self.on.push((id, by)),
             Some(reason) => {

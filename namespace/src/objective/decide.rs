@@ -114,6 +114,8 @@ pub struct Copies {
 pub struct Held {
     /// Silos.
     pub on: Vec<SiloId>,
+    /// Silos whose replicas were found damaged, where others are whole.
+    pub damaged: Vec<SiloId>,
     /// Stored bytes.
     pub bytes: u64,
 }
@@ -404,13 +406,16 @@ impl Rules {
     pub fn wanted(&self, conditions: &[Option<Result<bool, String>>]) -> Wanted {
         let mut wanted = Wanted::default();
         for (at, (rule, holds)) in self.all.iter().zip(conditions).enumerate() {
+            // What may not be somewhere is not there, either, while nobody can say whether it may.
+            if matches!(holds, Some(Ok(true) | Err(_))) {
+                for id in &rule.never {
+                    wanted.never.entry(*id).or_insert(at);
+                }
+            }
             if !matches!(holds, Some(Ok(true))) {
                 continue;
             }
             wanted.along.extend(rule.switch.map(|(from, to)| (at, from, to)));
-            for id in &rule.never {
-                wanted.never.entry(*id).or_insert(at);
-            }
             if !rule.objective.keep.is_empty() {
                 wanted.keep.push((at, rule.keep.clone()));
             }
@@ -484,7 +489,7 @@ impl Rules {
     /// How what is held stands to what is wanted: one step at a time, the one that makes it safer first. `otherwise` are silos
     /// that take it where no objective says where, the best first.
     pub fn standing(&self, wanted: &Wanted, held: &Held, otherwise: impl FnOnce() -> Vec<SiloId>) -> Standing {
-        let banned = held.on.iter().find_map(|id| wanted.never.get(id).map(|by| (*id, *by)));
+        let banned = held.on.iter().chain(&held.damaged).find_map(|id| wanted.never.get(id).map(|by| (*id, *by)));
         let along = wanted.along.iter().find(|(_, from, _)| held.on.contains(from)).map(|(by, ..)| *by);
         let spare = wanted.spare.first().map(|(by, _)| *by);
         let by = wanted.said_by().or(banned.map(|(_, by)| by)).or(along).or(spare);
@@ -530,7 +535,11 @@ impl Rules {
                 Standing::Waits { by, reason }
             }
             (None, _, Some((by, reason))) => Standing::Waits { by, reason },
-            (None, None, None) => Standing::Aligned,
+            // What is damaged goes once enough others are whole.
+            (None, None, None) => match held.damaged.first() {
+                Some(from) if staying >= wanted_left.max(1) => Standing::Drops { from: *from, least: staying, by },
+                _ => Standing::Aligned,
+            },
         }
     }
 
@@ -573,7 +582,7 @@ mod tests {
     }
 
     fn held(on: &[SiloId]) -> Held {
-        Held { on: on.to_vec(), bytes: 10 }
+        Held { on: on.to_vec(), damaged: Vec::new(), bytes: 10 }
     }
 
     #[test]
@@ -647,6 +656,36 @@ mod tests {
         assert_eq!(standing(&[1, 2]), Standing::Aligned);
         assert_eq!(standing(&[1, 3]), Standing::Aligned, "any of them will do");
         assert_eq!(standing(&[1, 2, 3]), Standing::Drops { from: 1, least: 2, by: 0 });
+    }
+
+    /// A copy that could not be made good counted as one.
+    #[test]
+    fn what_is_damaged_is_no_copy_and_goes_once_others_are_enough() {
+        let rules = rules_of(copies(2));
+        let wanted = rules.wanted(&rules.conditions(&subject("logs", "k")));
+        let standing = |wanted: &Wanted, on: &[SiloId]| {
+            rules.standing(wanted, &Held { damaged: vec![1], ..held(on) }, || vec![1, 2])
+        };
+        assert_eq!(standing(&wanted, &[2]), Standing::Copies { from: 2, to: 3, by: 0 });
+        assert_eq!(standing(&wanted, &[2, 3]), Standing::Drops { from: 1, least: 2, by: 0 });
+        let forbidden = Wanted { never: [(1, 0)].into(), ..Wanted::default() };
+        assert_eq!(
+            standing(&forbidden, &[2]),
+            Standing::Drops { from: 1, least: 1, by: 0 },
+            "it is there all the same"
+        );
+    }
+
+    /// Nobody could say whether an object may be somewhere, and it was written there.
+    #[test]
+    fn what_may_be_forbidden_is() {
+        let rules = rules(&[("eu", "s3://logs/", Some("int(metadata.level) >= 3"), &["hot"], &["far"])]);
+        let metadata = [("level".to_owned(), "high".to_owned())];
+        let conditions = rules.conditions(&Subject { metadata: &metadata, ..subject("logs", "k") });
+        assert!(matches!(conditions[0], Some(Err(_))), "{conditions:?}");
+        let wanted = rules.wanted(&conditions);
+        assert_eq!((wanted.by, wanted.never.into_keys().collect()), (None, vec![3]));
+        assert!(rules.wanted(&rules.conditions(&subject("logs", "k"))).is_nothing());
     }
 
     #[test]

@@ -29,6 +29,9 @@ use crate::table::objects::{Attributes, Data, NAME_AT, ObjectRow, prefix as obje
 use crate::table::uploads::{ManifestRow, PartRow, manifest, part as part_key};
 use crate::table::{after_prefix, decode, decode_row, key};
 
+/// Extents, each with the version that its bytes were written for, where that is known.
+type Referrers = BTreeMap<Number, Option<Number>>;
+
 /// Objectives, and what is the same for all objects that are judged by them.
 pub(crate) struct Judge {
     pub rules: Rules,
@@ -37,6 +40,8 @@ pub(crate) struct Judge {
     pub inventory: Arc<Inventory>,
     /// What is taken over and was not passed yet: in which bucket, and what its keys begin with.
     unfilled: Vec<(u64, String)>,
+    /// Replicas that were found damaged, and not made good.
+    damaged: BTreeSet<(SiloId, Number)>,
     /// Jobs that are about these objects now.
     pub busy: Vec<(Scope, JobId)>,
     pub needs: Needs,
@@ -155,8 +160,14 @@ impl Judge {
         subject.of(bucket, key, row.storage_class.as_deref(), own)
     }
 
-    fn standing(&self, (bucket, key): (u64, &str), wanted: &Wanted, own: bool, row: &ExtentRow) -> Standing {
-        let held = self.held(row);
+    fn standing(
+        &self,
+        (bucket, key): (u64, &str),
+        wanted: &Wanted,
+        own: bool,
+        (id, row): (Number, &ExtentRow),
+    ) -> Standing {
+        let held = self.held(id, row);
         let standing = self.rules.standing(wanted, &held, || self.otherwise(bucket, row.size));
         if let (Standing::Waits { by, .. }, true) = (&standing, held.on.is_empty()) {
             let reason = "they went with a silo that is lost, and no other has them".to_owned();
@@ -176,6 +187,7 @@ impl Judge {
         let Some(way) = standing.way() else { return standing };
         let in_place = || row.verified().any(|replica| matches!(replica.location, Location::InPlace { .. }));
         let unfilled = |(of, into): &(u64, String)| *of == bucket && key.starts_with(into.as_str());
+        let can_wait = || !self.rules.is_urgent(wanted, way);
         let covers =
             |(on, _): &&(Scope, JobId)| self.buckets.get(&bucket).is_some_and(|name| on.covers(name.as_str(), key));
         let may_go = own || (self.for_a_write && copies);
@@ -183,9 +195,9 @@ impl Judge {
             SHARED.to_owned()
         } else if copies && in_place() {
             "what lies where others put it has no copies before it is moved".to_owned()
-        } else if self.unfilled.iter().any(unfilled) {
+        } else if in_place() && self.unfilled.iter().any(unfilled) {
             "nothing that is taken over moves before it was passed once, headers and all".to_owned()
-        } else if let Some((_, job)) = self.busy.iter().find(covers) {
+        } else if let Some((_, job)) = self.busy.iter().find(covers).filter(|_| can_wait()) {
             format!("job {job} is about them now")
         } else if let Some(silo) = self.paused_on(way).filter(|_| !self.for_a_write) {
             format!("silo `{silo}` is paused")
@@ -206,17 +218,23 @@ impl Judge {
         let (mut row, mut then) = (now.row.clone(), Vec::new());
         while let Some(taken) = way.filter(|_| then.len() < MOST_STEPS) {
             row.take(taken, Location::Blob(UNWRITTEN), self.now);
-            let standing = self.standing(object, wanted, now.own, &row);
+            let standing = self.standing(object, wanted, now.own, (now.id, &row));
             way = standing.way();
             then.push(standing);
         }
         then
     }
 
-    /// Where verified replicas of an extent are, but for silos that are lost.
-    fn held(&self, row: &ExtentRow) -> Held {
-        let left = self.inventory.left_verified(row);
-        Held { on: left.iter().map(|replica| replica.silo).collect(), bytes: row.size }
+    /// Where verified replicas of an extent are, but for silos that are lost, and for those that were found damaged where others are
+    /// whole.
+    fn held(&self, id: Number, row: &ExtentRow) -> Held {
+        let left: Vec<SiloId> = self.inventory.left_verified(row).iter().map(|replica| replica.silo).collect();
+        let whole: Vec<SiloId> = left.iter().copied().filter(|silo| !self.damaged.contains(&(*silo, id))).collect();
+        if whole.is_empty() {
+            return Held { on: left, damaged: Vec::new(), bytes: row.size };
+        }
+        let damaged = left.into_iter().filter(|silo| !whole.contains(silo)).collect();
+        Held { on: whole, damaged, bytes: row.size }
     }
 
     /// Silos that take it where no objective says where.
@@ -227,7 +245,7 @@ impl Judge {
     /// What one of an object's own extents takes of silos for which it matters how it is used: for the sake of which
     /// objective, where, and since when it was not used. What nothing would take elsewhere makes no room.
     pub(crate) fn takes(&self, object: &JudgedObject, extent: &JudgedExtent) -> Vec<(usize, SiloId, UnixMs)> {
-        let (wanted, held) = (&object.wanted, self.held(&extent.row));
+        let (wanted, held) = (&object.wanted, self.held(extent.id, &extent.row));
         let rule = |by: usize| &self.rules.all()[by];
         let otherwise = LazyCell::new(|| self.otherwise(object.bucket, extent.row.size));
         let leaves = |silo: SiloId| self.rules.may_leave(wanted, &held, silo, otherwise.clone());
@@ -271,7 +289,7 @@ impl Judge {
     /// What becomes of an extent that a switch, which is undone, copied to a silo since: it leaves where nobody wants it there,
     /// as long as as many others have it as are wanted.
     pub(crate) fn undone(&self, object: &JudgedObject, extent: &JudgedExtent, undo: &Undo) -> Option<Wish> {
-        let held = self.held(&extent.row);
+        let held = self.held(extent.id, &extent.row);
         let came = extent.row.verified_in(undo.from).is_some_and(|there| there.since >= undo.since);
         let otherwise = || self.otherwise(object.bucket, extent.row.size);
         let wanted = || self.rules.wants(&object.wanted, &held, undo.from, otherwise());
@@ -362,12 +380,14 @@ impl Core {
         let mut needs = rules.need(on);
         needs.heat |= rules.ask_use(on);
         let cuts = Arc::new(self.cuts().await?);
+        let damaged = self.damaged_and_left().await?;
         let (now, seen) = (self.clock.now(), inventory.seen());
         Ok(Judge {
             rules,
             buckets,
             inventory,
             unfilled,
+            damaged,
             busy: Vec::new(),
             needs,
             now,
@@ -411,14 +431,13 @@ impl Core {
             if !judge.for_a_write {
                 judge.rules.used(&mut wanted, &conditions, used, judge.now, &judge.cuts);
             }
-            let referrers = self.made_of(row).await?;
-            let rows = self.extents(referrers.keys().copied().collect::<BTreeSet<_>>()).await?;
+            let Some((referrers, rows)) = self.readable(row).await? else { continue };
             let chooser = wanted.by.and_then(|by| Some((by, judge.choosers.get(&by)?))).filter(|_| !judge.for_a_write);
             let id = (!judge.choosers.is_empty()).then(|| Groups::key(bucket.as_str(), &name));
             let choice = chooser.map(|(by, chooser)| chooser.choose(by, &subject, (row, heat), &rows, &mut wanted));
             let extents = rows.into_iter().map(|(id, row)| {
                 let own = row.first.is_some() && row.first == referrers.get(&id).copied().flatten();
-                let standing = judge.standing((incarnation, &name), &wanted, own, &row);
+                let standing = judge.standing((incarnation, &name), &wanted, own, (id, &row));
                 let now = JudgedExtent { id, row, own, standing, then: Vec::new() };
                 JudgedExtent { then: judge.then((incarnation, &name), &wanted, &now), ..now }
             });
@@ -428,9 +447,26 @@ impl Core {
         Ok(judged)
     }
 
+    /// The extents of a version, and their rows; none where some do not read.
+    async fn readable(&self, row: &ObjectRow) -> Result<Option<(Referrers, Vec<(Number, ExtentRow)>)>, Fault> {
+        let read = async {
+            let referrers = self.made_of(row).await?;
+            let rows = self.extents(referrers.keys().copied().collect::<BTreeSet<_>>()).await?;
+            Ok((referrers, rows))
+        };
+        match read.await {
+            Ok(read) => Ok(Some(read)),
+            Err(fault @ Fault::Damaged(_)) => {
+                tracing::error!(%fault, "an object is compared with nothing");
+                Ok(None)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// The extents of a version, each with the one that its bytes were written for where that is this version: what it shares
     /// with others moves with theirs.
-    pub(crate) async fn made_of(&self, row: &ObjectRow) -> Result<BTreeMap<Number, Option<Number>>, Fault> {
+    pub(crate) async fn made_of(&self, row: &ObjectRow) -> Result<Referrers, Fault> {
         let id = match &row.data {
             Data::Slices(slices) => {
                 return Ok(slices.iter().map(|slice| (slice.extent, Some(row.version))).collect());

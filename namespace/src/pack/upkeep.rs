@@ -16,7 +16,7 @@ use crate::fault::Fault;
 use crate::inventory::{Health, OpenSilo};
 use crate::job::BY_ITSELF;
 use crate::limits::{MOVED_TOGETHER, REWRITES, SPAN, SWEEP, SWEEPS_AT_ONCE};
-use crate::mover::{Moved, Mover};
+use crate::mover::Mover;
 use crate::namespace::Core;
 use crate::pack::fetch::read_span;
 use crate::pack::record::Head;
@@ -261,7 +261,7 @@ impl Core {
         let mover =
             Mover { core: self, job: BY_ITSELF, pacer: &self.packer.pacer, for_a_write: false, watch: &|_, _| {} };
         let moved = mover.carry_out_together(&planned).await;
-        Ok((named, !moved.iter().any(|moved| matches!(moved, Moved::Failed(_)))))
+        Ok((named, moved.iter().all(|moved| moved.failure().is_none())))
     }
 }
 

@@ -37,7 +37,7 @@ impl Scrubber<'_> {
                 Some(Moved::Done) => Done::Repaired,
                 // Somebody was faster: it was overwritten, or moved away.
                 Some(Moved::Superseded) => continue,
-                Some(Moved::Failed(why)) => {
+                Some(Moved::Failed(why) | Moved::NotBegun(why)) => {
                     reason = format!("{reason}; not replaced: {why}");
                     came.error = Some(why);
                     Done::Left

@@ -164,6 +164,12 @@ impl Namespace {
 }
 
 impl Core {
+    /// Replicas that were found damaged, and not made good.
+    pub(crate) async fn damaged_and_left(&self) -> Result<BTreeSet<(SiloId, Number)>, Fault> {
+        let rows = self.damaged_rows().await?;
+        Ok(rows.into_iter().filter(|(_, row)| row.done == Done::Left).map(|(of, _)| of).collect())
+    }
+
     /// All rows that still say something: what is left counts as long as its extent is there, and was not made good since.
     pub(crate) async fn damaged_rows(&self) -> Result<Vec<((SiloId, Number), DamagedRow)>, Fault> {
         let rows = self.damage_from(vec![key::DAMAGED]).await?;

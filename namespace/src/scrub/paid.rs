@@ -59,7 +59,7 @@ impl Core {
     /// Sets aside what reading by itself costs, unless that is more than is left of the month's budget.
     pub(crate) async fn pay_for_scrub(&self, cost: Money) -> Result<bool, Fault> {
         match self.scrub_budget().filter(|_| cost != Money::ZERO) {
-            Some(budget) => self.spend(spent_by_scrubs(), cost, budget).await,
+            Some(budget) => self.spend(spent_by_scrubs(), cost, Some(budget)).await,
             None => Ok(true),
         }
     }

@@ -141,6 +141,11 @@ pub fn cuts() -> Key {
     KeyBuilder::new(key::META).raw(b"cuts").build()
 }
 
+/// How often objects changed that no gateway remembers: they are found once all are compared.
+pub fn unremembered() -> Key {
+    KeyBuilder::new(key::META).raw(b"unremembered").build()
+}
+
 /// What was chosen to move on the day that it is: JSON.
 pub fn moved_today() -> Key {
     KeyBuilder::new(key::META).raw(b"moved-today").build()

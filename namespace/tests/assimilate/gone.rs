@@ -85,3 +85,33 @@ async fn a_pass_goes_on_as_fast_as_it_is_told() {
     let faster = Reorder { rate: Some(0), ..Reorder::default() };
     assert_eq!(house.namespace.reorder(root.id, faster).await.unwrap().order.rate, None);
 }
+
+/// Another disk of the same kind was mounted in the folder's place. Its root has the same inode: all that lay there became objects, too.
+#[tokio::test]
+async fn another_disk_in_its_place_is_not_taken_in() {
+    let named = |what: &str| (0..20).map(|at| format!("{what}/{at:02}")).collect::<Vec<_>>();
+    let (ours, others) = (named("ours"), named("others"));
+    let files: Vec<(&str, &str)> = ours.iter().map(|name| (name.as_str(), "text")).collect();
+    let house = House::taken_over("other-disk", &files).await;
+    house.passed().await;
+    std::fs::rename(house.path("ours"), house.folder.path().join("away")).unwrap();
+    others.iter().for_each(|name| house.write(name, "theirs"));
+    let told = house.until(1, |root| root.problem.is_some()).await;
+    let problem = told.problem.unwrap();
+    assert!(problem.starts_with("silo `nas` has none of 16 names that were there"), "{problem}");
+    let in_bucket = |names: &[String]| names.iter().map(|name| format!("in/{name}")).collect::<Vec<_>>();
+    assert_eq!(house.keys("").await.unwrap(), in_bucket(&ours));
+    // It was a mistake.
+    std::fs::rename(house.path("others"), house.folder.path().join("others")).unwrap();
+    std::fs::rename(house.folder.path().join("away"), house.path("ours")).unwrap();
+    house.until(1, |root| root.problem.is_none()).await;
+    // This time it is the same, and all of it was replaced.
+    std::fs::rename(house.path("ours"), house.folder.path().join("away")).unwrap();
+    std::fs::rename(house.folder.path().join("others"), house.path("others")).unwrap();
+    house.until(1, |root| root.problem.is_some()).await;
+    house.namespace.confirm_root(1).await.unwrap();
+    house.until(1, |root| root.gone == 20).await;
+    house.namespace.confirm_root(1).await.unwrap();
+    house.until(1, |root| root.gone == 0 && root.problem.is_none()).await;
+    assert_eq!(house.keys("").await.unwrap(), in_bucket(&others));
+}

@@ -65,7 +65,7 @@ async fn nothing_is_read_where_it_is_switched_off() {
 #[tokio::test]
 async fn what_costs_something_is_read_within_a_budget() {
     let begun = async |test: &str, budget: Option<&str>| {
-        let price = Price { reads: Some("1".parse().unwrap()), ..Price::default() };
+        let price: Price = serde_json::from_str(r#"{"reads": 1}"#).unwrap();
         let budget = budget.map(|budget| budget.parse().unwrap());
         let scrub = ScrubOptions { every: Duration::from_hours(720), pace: Pace::default(), budget };
         let files = ["a", "b", "c"].map(|name| (name, "0123456789"));

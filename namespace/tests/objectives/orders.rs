@@ -72,6 +72,24 @@ async fn what_is_forbidden_somewhere_is_not_brought_there_by_an_order() {
     panic!("{:?}", drained().await);
 }
 
+/// As long as an order was about a part of the namespace, be it for days, what came there stayed in one copy.
+#[tokio::test]
+async fn an_order_keeps_nothing_from_being_protected() {
+    let house = House::kept("orders-protect").await;
+    house.put(&house.logs, "old", 5000).await;
+    let order = place("logs", "", "far");
+    let slow = Pace { bytes_per_second: Some(1), concurrency: None };
+    let job = house.namespace.start_job(order, slow).await.unwrap();
+    house
+        .declare(&[("safe", Objective { copies: Some(2), ..wish("s3://logs/", None, &["hot", "cold"], &[]) })])
+        .await
+        .unwrap();
+    house.put(&house.logs, "new", 5000).await;
+    house.on(&house.logs, "new", &["cold", "hot"]).await;
+    assert_eq!(house.namespace.job(job.id).await.unwrap().state, JobState::Running);
+    house.namespace.cancel_job(job.id).await.unwrap();
+}
+
 /// A hold was declared before its order was refused, and moved things by itself; when it was over it stayed, and kept silos from
 /// being deleted.
 #[tokio::test]

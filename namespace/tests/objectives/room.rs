@@ -283,6 +283,23 @@ async fn what_moves_by_itself_stays_within_a_budget() {
     assert_eq!(house.held_by("cold").await.len(), 20);
 }
 
+/// A silo that took nothing had a page of moves paid for at once, and the month's money was gone with nothing begun.
+#[tokio::test]
+async fn what_was_never_begun_is_given_back() {
+    let (house, _) = House::within("give-back", Some("6".parse().unwrap())).await;
+    for at in 0..40 {
+        house.put(&house.logs, &format!("{at:02}"), EACH).await;
+    }
+    let price: Price = serde_json::from_str(r#"{"writes": 100}"#).unwrap();
+    let set = SetSilo { price: Some(price), ..SetSilo::default() };
+    house.namespace.set_silo("cold", &set, false).await.unwrap();
+    blobs("give-back", "cold").limit(0);
+    house.declare(&[("archive", wish("s3://logs/", None, &["cold"], &[]))]).await.unwrap();
+    house.told(|told| told.failed > 0).await;
+    blobs("give-back", "cold").limit(u64::MAX);
+    house.held_by_is("cold", |keys| keys.len() == 40).await;
+}
+
 impl House {
     /// Objects are compared when something changes, and otherwise only after the test.
     async fn rarely_compared(test: &str) -> Self {

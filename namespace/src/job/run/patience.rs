@@ -52,14 +52,22 @@ impl Core {
         Ok(())
     }
 
-    /// Waits until the silo that an order brings something to is there, or it is stopped.
+    /// Waits until the silo that an order brings something to, or leaves it with, is there, or it is stopped.
     pub(super) async fn wait_while_down(&self, live: &Live, order: &Order) {
-        let (Order::Place { on: silo, .. } | Order::Drain { to: silo, .. }) = order else { return };
+        let (Order::Place { on: silo, .. } | Order::Drain { to: silo, .. } | Order::Undo { to: silo, .. }) = order
+        else {
+            return;
+        };
         let is_down = || self.inventory().named(silo).is_some_and(|open| open.health() == Health::Down);
         while is_down() && !live.stop.is_cancelled() {
             live.change(|info| info.error = Some(format!("silo `{silo}` is down")));
             self.clock.sleep(crate::limits::BEAT).await;
         }
+    }
+
+    /// Whether any silo is down that is not lost.
+    pub(super) fn is_any_down(&self) -> bool {
+        self.inventory().silos.values().any(|open| !open.is_lost() && open.health() == Health::Down)
     }
 
     /// Whether a silo is down, or left alone for a while.

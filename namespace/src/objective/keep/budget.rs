@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::UnixMs;
 use crate::engine::{self, Key, Read, Rows, Write};
 use crate::fault::Fault;
+use crate::heat::DAY;
 use crate::namespace::Core;
 use crate::objective::Judge;
 use crate::objective::judge::JudgedObject;
@@ -23,10 +24,23 @@ pub struct Spent {
 }
 
 impl Spent {
-    /// The same in the month that it is; nothing of an earlier one. A clock that is behind begins none.
+    /// The same in the month that it is; nothing of an earlier one. A clock that is behind begins none, and one that was months
+    /// ahead ends none.
     fn in_month(self, now: UnixMs) -> Self {
-        let month = jiff::Timestamp::from_millisecond(now).unwrap_or_default().strftime("%Y-%m").to_string();
-        if self.month >= month { self } else { Self { month, money: Money::ZERO } }
+        let of = |moment: UnixMs| {
+            jiff::Timestamp::from_millisecond(moment).unwrap_or_default().strftime("%Y-%m").to_string()
+        };
+        let (month, next) = (of(now), of(now + 31 * DAY));
+        if (month.as_str()..=next.as_str()).contains(&self.month.as_str()) {
+            return self;
+        }
+        Self { month, money: Money::ZERO }
+    }
+}
+
+impl Spent {
+    fn encode(&self) -> Result<Vec<u8>, Fault> {
+        serde_json::to_vec(self).map_err(|error| Fault::Damaged(error.to_string()))
     }
 }
 
@@ -69,14 +83,21 @@ impl Core {
         Ok((cost != Money::ZERO && beyond).then(|| is_spent(budget)))
     }
 
-    /// Sets aside what the steps of objects cost. Those that cost something wait where the budget is spent.
-    pub(crate) async fn set_aside(&self, judge: &Judge, objects: &mut [JudgedObject]) -> Result<(), Fault> {
-        let Some(budget) = self.options.align.as_ref().and_then(|align| align.budget) else { return Ok(()) };
+    /// Sets aside what the steps of objects cost, and answers how much that is. Those that cost something wait where the budget is
+    /// spent, unless they must not.
+    pub(crate) async fn set_aside(
+        &self,
+        judge: &Judge,
+        objects: &mut [JudgedObject],
+        must: bool,
+    ) -> Result<Money, Fault> {
+        let Some(budget) = self.options.align.as_ref().and_then(|align| align.budget) else { return Ok(Money::ZERO) };
         let prices = self.prices(judge);
         let cost = |objects: &[JudgedObject]| cost_of(&prices, objects, judge.now);
         let all = cost(objects);
-        if all == Money::ZERO || self.spend(spent_key(), all, budget).await? {
-            return Ok(());
+        let bound = if must { None } else { Some(budget) };
+        if all == Money::ZERO || self.spend(spent_key(), all, bound).await? {
+            return Ok(all);
         }
         let (spent, mut begun, mut paid) = (self.spent().await?.money, Money::ZERO, Vec::new());
         for object in objects {
@@ -92,25 +113,40 @@ impl Core {
             }
         }
         // Another gateway may have been faster.
-        if begun != Money::ZERO && !self.spend(spent_key(), begun, budget).await? {
+        if begun != Money::ZERO && !self.spend(spent_key(), begun, Some(budget)).await? {
             for object in paid {
                 wait(object, budget);
             }
+            begun = Money::ZERO;
         }
-        Ok(())
+        Ok(begun)
     }
 
-    /// Sets money aside in a row, unless that is more than there is.
-    pub(crate) async fn spend(&self, from: Key, cost: Money, budget: Money) -> Result<bool, Fault> {
+    /// Gives back what was set aside for what was never begun.
+    pub(crate) async fn give_back(&self, money: Money) -> Result<(), Fault> {
+        if money == Money::ZERO {
+            return Ok(());
+        }
+        let (now, from) = (self.clock.now(), spent_key());
+        let asked = vec![Read::Row(from.clone())];
+        let decide = move |rows: &Rows| -> Result<_, Fault> {
+            let spent = read(rows.get(&from)).in_month(now);
+            let spent = Spent { money: spent.money.less(money), ..spent };
+            Ok((vec![Write::Put(from.clone(), spent.encode()?)], ()))
+        };
+        Ok(engine::commit(&*self.engine, asked, decide).await?)
+    }
+
+    /// Sets money aside in a row, unless that is more than there is; without a budget it is but counted.
+    pub(crate) async fn spend(&self, from: Key, cost: Money, budget: Option<Money>) -> Result<bool, Fault> {
         let (now, asked) = (self.clock.now(), vec![Read::Row(from.clone())]);
         let decide = move |rows: &Rows| -> Result<_, Fault> {
             let mut spent = read(rows.get(&from)).in_month(now);
             spent.money += cost;
-            if spent.money > budget {
+            if budget.is_some_and(|budget| spent.money > budget) {
                 return Ok((Vec::new(), false));
             }
-            let row = serde_json::to_vec(&spent).map_err(|error| Fault::Damaged(error.to_string()))?;
-            Ok((vec![Write::Put(from.clone(), row)], true))
+            Ok((vec![Write::Put(from.clone(), spent.encode()?)], true))
         };
         Ok(engine::commit(&*self.engine, asked, decide).await?)
     }
@@ -118,4 +154,21 @@ impl Core {
 
 fn read(row: Option<&bytes::Bytes>) -> Spent {
     row.and_then(|row| serde_json::from_slice(row).ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A clock that was years ahead once left a month behind that never ended.
+    #[test]
+    fn a_month_ends_and_one_that_is_far_ahead_counts_for_nothing() {
+        let now = jiff::Timestamp::from_second(1_775_000_000).unwrap().as_millisecond();
+        for (month, left) in
+            [("2026-03", true), ("2026-04", true), ("2026-02", false), ("2026-06", false), ("2035-01", false)]
+        {
+            let spent = Spent { month: month.to_owned(), money: "5".parse().unwrap() };
+            assert_eq!(spent.in_month(now).money != Money::ZERO, left, "{month}");
+        }
+    }
 }

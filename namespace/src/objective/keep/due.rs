@@ -15,6 +15,8 @@ pub(super) enum Came {
     ToRest,
     /// Something was moved, and there may be a next step.
     Closer,
+    /// The same, and the rest of it was left since it took long.
+    Cut,
     /// Something waits, or failed.
     ToNothing,
 }
@@ -87,6 +89,7 @@ impl Due {
         self.at = match came {
             Came::ToRest => ended + every,
             Came::Closer => self.not_before,
+            Came::Cut => ended,
             Came::ToNothing => ended + self.rest,
         };
     }
@@ -131,7 +134,7 @@ mod tests {
             due.at.as_secs()
         };
         assert_eq!([Came::ToNothing; 5].map(&mut after), [11, 21, 41, 61, 61]);
-        assert_eq!([Came::ToRest, Came::ToNothing, Came::Closer].map(&mut after), [61, 11, 2]);
+        assert_eq!([Came::ToRest, Came::ToNothing, Came::Closer, Came::Cut].map(&mut after), [61, 11, 2, 1]);
     }
 
     /// One thing that waited for good made all that came later wait as long.

@@ -12,17 +12,19 @@ use super::judge::incarnation_of;
 use super::{Judge, Moving, Outlook, Scope, What};
 use crate::bucket::Bucket;
 use crate::clock::UnixMs;
-use crate::engine::Key;
+use crate::engine::{self, Key, Rows, Write};
 use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
 use crate::job::{JobState, Order, OrderError, Pace, StandingJob, Steps, Walk};
-use crate::limits::{ACK_PATIENCE, ALIGN_BEAT, ALIGN_KEPT, MAX_COPIES};
+use crate::limits::{ACK_PATIENCE, ALIGN_BEAT, ALIGN_KEPT, ALIGN_MOVES, MAX_COPIES};
 use crate::list::read_name;
 use crate::name::{BucketName, ObjectKey};
 use crate::namespace::{Core, Namespace};
 use crate::price::Money;
 use crate::sweep::live_sessions;
 use crate::table::objects::{NAME_AT, object};
+use crate::table::silos::unremembered;
+use crate::table::usage;
 
 mod budget;
 mod due;
@@ -80,12 +82,13 @@ pub(crate) struct Keeping {
     too_many: AtomicBool,
     /// None where nothing is wished, or another gateway compares.
     told: Mutex<Option<Alignment>>,
-    /// Copies of what is read that were made since all were compared, in thousandths of what there may be.
+    /// Copies of what is read that were made since all were compared, in billionths of what there may be.
     copied: AtomicU64,
 }
 
-/// Copies of what is read, in thousandths of what there may be, until all are compared: an eighth.
-const MANY_COPIES: u64 = 125;
+/// Copies of what is read, in billionths of what there may be, until all are compared: an eighth.
+const MANY_COPIES: u64 = BILLION / 8;
+const BILLION: u64 = 1_000_000_000;
 
 impl Keeping {
     /// An object may be wanted elsewhere now.
@@ -180,7 +183,9 @@ impl Core {
         let max = |moving: &Moving| inventory.objectives.get(&moving.objective).and_then(|(wish, _)| wish.max);
         for moving in outlook.moves.iter().filter(|moving| moving.what == What::Copy) {
             if let Some(max) = max(moving) {
-                self.keeping.copied.fetch_add(moving.amount.bytes.saturating_mul(1000) / max.max(1), Ordering::Relaxed);
+                let part = u128::from(moving.amount.bytes) * u128::from(BILLION) / u128::from(max.max(1));
+                let part = u64::try_from(part).unwrap_or(BILLION).min(BILLION);
+                self.keeping.copied.fetch_add(part, Ordering::Relaxed);
             }
         }
     }
@@ -248,7 +253,8 @@ impl Core {
         tokio::join!(
             self.protect_changed_forever(&urgent),
             self.compare_changed_forever(&standing),
-            self.compare_all_forever((&urgent, &standing), options)
+            self.protect_all_forever(&urgent, options.every),
+            self.compare_all_forever(&standing, options)
         );
     }
 
@@ -272,18 +278,47 @@ impl Core {
         self.keeping.later(objects);
     }
 
-    /// Takes the steps that cannot wait of a walk that a judge makes; false where something was declared meanwhile.
+    /// What is in too few copies, or where it may not be, is looked for after each change of what is declared, as a silo may be lost;
+    /// and again as long as some of it waits, or fails.
+    async fn protect_all_forever(self: &Arc<Self>, urgent: &StandingJob, every: Duration) {
+        let (mut due, mut protected) = (Due::default(), None);
+        loop {
+            self.clock.sleep(ALIGN_BEAT).await;
+            if self.inventory().wishes_nothing() || !self.leads().await.unwrap_or(false) {
+                (due, protected) = (Due::default(), None);
+                continue;
+            }
+            let (began, revision) = (self.clock.monotonic(), self.inventory().revision);
+            if protected == Some(revision) || !due.is(began, revision, false) {
+                continue;
+            }
+            let came = match self.protect(urgent, Walk::all).await {
+                Ok(Some(came)) => came,
+                // Something was declared meanwhile.
+                Ok(None) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "objects were not compared with objectives");
+                    Came::ToNothing
+                }
+            };
+            protected = (came == Came::ToRest).then_some(revision);
+            due.after((began, self.clock.monotonic()), every, revision, came);
+        }
+    }
+
+    /// Takes the steps that cannot wait of a walk that a judge makes, and answers what came of them; none where something was declared
+    /// meanwhile.
     async fn protect(
         self: &Arc<Self>,
         urgent: &StandingJob,
         walk: impl FnOnce(Judge) -> Walk,
-    ) -> Result<bool, OrderError> {
+    ) -> Result<Option<Came>, OrderError> {
         if !self.inventory().protects() {
-            return Ok(true);
+            return Ok(Some(Came::ToRest));
         }
         let mut walk = walk(self.objectives(&Scope::default()).await?).urgent();
-        urgent.carry_out(self, &mut walk).await?;
-        Ok(!walk.is_outdated())
+        let steps = urgent.carry_out(self, &mut walk).await?;
+        Ok(walk.told().map(|outlook| Came::of(&outlook, steps)))
     }
 
     async fn compare_changed_forever(self: &Arc<Self>, standing: &StandingJob) {
@@ -319,7 +354,7 @@ impl Core {
         match came {
             Came::ToRest if some_again => again.rest(),
             Came::ToRest => {}
-            Came::Closer => objects.into_iter().for_each(|object| self.keeping.changed(object)),
+            Came::Closer | Came::Cut => objects.into_iter().for_each(|object| self.keeping.changed(object)),
             Came::ToNothing => again.later(objects, some_again, self.clock.monotonic()),
         }
     }
@@ -338,17 +373,14 @@ impl Core {
         Ok(self.compare_all(&standing).await? == Some(Came::ToRest))
     }
 
-    async fn compare_all_forever(
-        self: &Arc<Self>,
-        (urgent, standing): (&StandingJob, &StandingJob),
-        options: &AlignOptions,
-    ) {
-        let (mut due, mut fullest, mut protected, mut told) = (Due::default(), BTreeMap::new(), None, Vec::new());
+    async fn compare_all_forever(self: &Arc<Self>, standing: &StandingJob, options: &AlignOptions) {
+        let (mut due, mut fullest, mut told) = (Due::default(), BTreeMap::new(), (Vec::new(), 0));
         loop {
             self.clock.sleep(ALIGN_BEAT).await;
             if self.inventory().wishes_nothing() || !self.leads().await.unwrap_or(false) {
                 self.keeping.tell(|told| *told = None);
                 due.forget();
+                self.tell_unremembered().await;
                 if let Err(fault) = self.refresh_learnt().await {
                     tracing::warn!(%fault, "what another gateway learnt was not read");
                 }
@@ -361,20 +393,11 @@ impl Core {
             let (began, revision) = (self.clock.monotonic(), self.inventory().revision);
             let too_many = self.keeping.too_many.swap(false, Ordering::Relaxed);
             let fuller = self.is_fuller(&mut fullest).await.unwrap_or(false) || self.keeping.has_many_copies();
-            let told_now = self.inventory().told_of_silos();
+            let told_now = (self.inventory().told_of_silos(), self.unremembered().await.unwrap_or(told.1));
             if !due.is(began, revision, too_many || fuller || told_now != told) {
                 continue;
             }
             told = told_now;
-            // After a change of what is declared: a silo may be lost.
-            if protected != Some(revision) {
-                match self.protect(urgent, Walk::all).await {
-                    Ok(true) => protected = Some(revision),
-                    // Something was declared meanwhile.
-                    Ok(false) => continue,
-                    Err(error) => tracing::warn!(%error, "objects were not compared with objectives"),
-                }
-            }
             let came = match self.compare_all(standing).await {
                 Ok(Some(came)) => came,
                 // What was declared meanwhile is compared with at once.
@@ -388,6 +411,24 @@ impl Core {
             if let Some(change) = self.inventory().wishes_change_in(self.clock.now()) {
                 due.at_latest(self.clock.monotonic() + change);
             }
+        }
+    }
+
+    /// How often objects changed that no gateway remembers.
+    async fn unremembered(&self) -> Result<i64, Fault> {
+        Ok(usage::read(self.engine.get(&[unremembered()]).await?[0].as_ref()))
+    }
+
+    /// Tells the gateway that compares all that more changed here than is remembered, or was copied than there may be for long.
+    async fn tell_unremembered(&self) {
+        let too_many = self.keeping.too_many.swap(false, Ordering::Relaxed);
+        if !too_many && !self.keeping.has_many_copies() {
+            return;
+        }
+        let decide = |_: &Rows| Ok::<_, Fault>((vec![Write::Add(unremembered(), 1)], ()));
+        if let Err(fault) = engine::commit(&*self.engine, Vec::new(), decide).await {
+            tracing::debug!(?fault, "nobody was told that all objects are to be compared");
+            self.keeping.too_many.store(true, Ordering::Relaxed);
         }
     }
 
@@ -412,8 +453,11 @@ impl Core {
     /// None where something was declared meanwhile.
     async fn compare_all(self: &Arc<Self>, standing: &StandingJob) -> Result<Option<Came>, OrderError> {
         self.forget_moves(None).await?;
-        let mut walk = Walk::all(self.objectives(&Scope::default()).await?);
+        // Much moves for days. Meanwhile silos fill, hours begin and end, and objects are used.
+        let until = self.clock.monotonic() + ALIGN_MOVES;
+        let mut walk = Walk::all(self.objectives(&Scope::default()).await?).until(until);
         let steps = standing.carry_out(self, &mut walk).await?;
+        let is_cut = walk.is_cut(self);
         let colder = match walk.filled() {
             Some((rules, filled)) => self.make_room(rules, filled).await?,
             None => Colder::No,
@@ -429,10 +473,14 @@ impl Core {
         if steps.failed == 0 {
             standing.forget_error();
         }
+        if outlook.moves.is_empty() {
+            self.running.nothing_fails();
+        }
         let came = match (colder, Came::of(&outlook, steps)) {
             (Colder::New, _) => Came::Closer,
             (Colder::More, Came::ToRest) if !crate::seeded_bug!("fill-rests-early") => Came::Closer,
             (_, Came::ToRest) if otherwise => Came::Closer,
+            (_, Came::Closer) if is_cut => Came::Cut,
             (_, came) => came,
         };
         let (compared, budget) = (Some(self.clock.now()), self.options.align.as_ref().and_then(|align| align.budget));

@@ -2,6 +2,7 @@ use super::*;
 use crate::assimilate::{Assimilate, RootInfo};
 use crate::extent::ReplicaState;
 use crate::objective::{Standing, Used, Wanted as Wished};
+use crate::table::roots::RootRow;
 use holdall_silos::BlobName;
 use proptest::prelude::*;
 
