@@ -20,6 +20,8 @@ use holdall_namespace::remove_silo::RemoveSiloError;
 use holdall_namespace::set_silo::SetSilo;
 use holdall_namespace::{Namespace, Options};
 
+#[path = "../support/held.rs"]
+mod held;
 #[path = "../support/mod.rs"]
 mod support;
 
