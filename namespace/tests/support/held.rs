@@ -1,8 +1,10 @@
 //! An engine that holds one commit back, so that another one can be faster.
 
+#![allow(dead_code, reason = "not every test wants all of it")]
+
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -29,12 +31,12 @@ impl Held {
 
     /// The next commit that reads this row waits likewise.
     pub(crate) fn hold_next_that_reads(&self, row: Key) {
-        *self.armed_for.lock().unwrap() = Some(row);
+        *self.armed_for.lock().expect("no holder panics") = Some(row);
     }
 
     fn holds(&self, priority: Priority, reads: &[Read]) -> bool {
         let is_read = |row: &mut Key| reads.iter().any(|read| matches!(read, Read::Row(key) if key == row));
-        let for_a_row = self.armed_for.lock().unwrap().take_if(is_read).is_some();
+        let for_a_row = self.armed_for.lock().expect("no holder panics").take_if(is_read).is_some();
         for_a_row || (priority == Priority::Background && self.armed.swap(false, Ordering::SeqCst))
     }
 
