@@ -1,9 +1,11 @@
 //! Orders beside objectives: what they may not bring where, what they hold, and what they wait for.
 
+use holdall_namespace::table::jobs::next_job;
 use jiff::{SignedDuration, Timestamp};
 
 use super::copies::blobs;
 use super::heat::Calendar;
+use super::held::Held;
 use super::*;
 
 impl House {
@@ -106,6 +108,49 @@ async fn a_hold_is_refused_with_its_order_and_goes_when_it_is_over() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("what holds nothing any more is still declared");
+}
+
+/// Orders were checked and then written, and what another gateway ordered between the two was not looked at: `drain` of one silo to
+/// another and back ran both at once, and pushed the same bytes to and fro.
+#[tokio::test]
+async fn of_orders_that_contradict_each_other_one_is_refused_whichever_gateway_takes_them() {
+    let engine = Arc::new(Held::default());
+    let over: Arc<dyn Engine> = Arc::<Held>::clone(&engine);
+    let align = AlignOptions { every: Duration::from_hours(1), pace: Pace::default(), budget: None };
+    let house = House::over(over, "orders-two", Arc::new(SystemClock::new()), Some(align)).await;
+    let (one, other) = (&house.namespace, open(&house.engine, Arc::new(SystemClock::new()), None).await);
+    let drain = |from: &str, to: &str| Order::Drain { from: from.to_owned(), to: to.to_owned() };
+    let start = async |by: &Namespace, order: Order| by.start_job(order, Pace::default()).await;
+    let between = async |order: Order| {
+        engine.came().await;
+        let job = start(&other, order).await.unwrap();
+        engine.let_go();
+        job.id
+    };
+
+    engine.hold_next_that_reads(next_job());
+    let (refused, back) = tokio::join!(start(one, drain("hot", "cold")), between(drain("cold", "hot")));
+    let conflict = |id, order| Err(OrderError::Conflict { id, order });
+    assert_eq!(refused.map(drop), conflict(back, drain("cold", "hot")));
+    let cordoned = one.silos().await.unwrap().into_iter().filter(|silo| silo.cordoned);
+    assert_eq!(cordoned.map(|silo| silo.name).collect::<Vec<_>>(), ["cold"], "what is refused cordons nothing");
+
+    other.pause_job(back).await.unwrap();
+    engine.hold_next_that_reads(next_job());
+    let resumed = async {
+        engine.came().await;
+        other.resume_job(back).await.unwrap();
+        engine.let_go();
+    };
+    let (refused, ()) = tokio::join!(start(one, drain("hot", "cold")), resumed);
+    assert_eq!(refused.map(drop), conflict(back, drain("cold", "hot")), "it goes on");
+
+    other.cancel_job(back).await.unwrap();
+    engine.hold_next_that_reads(next_job());
+    let placed = place("logs", "", "hot");
+    let (refused, job) = tokio::join!(one.start_switch("hot", "far", false), between(placed.clone()));
+    assert_eq!(refused.map(drop), conflict(job, placed));
+    assert_eq!(one.switches().await.unwrap(), []);
 }
 
 /// A silo that was away for two minutes ended the drain that a switch had begun, and nobody took it up again.
