@@ -26,6 +26,7 @@ mod grammar;
 mod judge;
 mod keep;
 mod money;
+mod rate;
 mod report;
 mod seen;
 mod upkeep;

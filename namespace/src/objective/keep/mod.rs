@@ -374,7 +374,8 @@ impl Core {
             }),
             None => false,
         };
-        let Some(outlook) = walk.told() else { return Ok(None) };
+        let Some(mut outlook) = walk.told() else { return Ok(None) };
+        outlook.seconds = self.seconds(&outlook.moves, self.align_rate());
         if steps.failed == 0 {
             standing.forget_error();
         }
