@@ -118,7 +118,9 @@ async fn of_orders_that_contradict_each_other_one_is_refused_whichever_gateway_t
     let over: Arc<dyn Engine> = Arc::<Held>::clone(&engine);
     let align = AlignOptions { every: Duration::from_hours(1), pace: Pace::default(), budget: None };
     let house = House::over(over, "orders-two", Arc::new(SystemClock::new()), Some(align)).await;
-    let (one, other) = (&house.namespace, open(&house.engine, Arc::new(SystemClock::new()), None).await);
+    let (options, clock) = (Options { base: "/".into(), ..support::options() }, Arc::new(SystemClock::new()));
+    let other = Namespace::open(Arc::clone(&house.engine), clock, options, false).await.unwrap();
+    let one = &house.namespace;
     let drain = |from: &str, to: &str| Order::Drain { from: from.to_owned(), to: to.to_owned() };
     let start = async |by: &Namespace, order: Order| by.start_job(order, Pace::default()).await;
     let between = async |order: Order| {
