@@ -102,6 +102,9 @@ impl Namespace {
         if let Some(bucket) = order.on().bucket {
             self.bucket_of(&bucket).await?;
         }
+        self.core.refresh_inventory(false).await?;
+        // It looks at objects, which change meanwhile anyway: others who order something do not wait for it.
+        self.core.refuse_undone(&order).await?;
         self.core.begin_job(JobInfo::new(0, order, pace, self.clock.now())).await
     }
 }

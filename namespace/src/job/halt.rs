@@ -36,11 +36,13 @@ impl Namespace {
 
     /// Lets a job go on that is paused or failed, unless what was ordered since contradicts it.
     pub async fn resume_job(&self, id: JobId) -> Result<JobInfo, OrderError> {
-        let _one_at_a_time = self.core.ordering.lock().await;
         let info = self.job(id).await?;
         if !info.can_go_on() {
             return Err(OrderError::Invalid(format!("job {id} is neither paused nor failed")));
         }
+        self.core.refresh_inventory(false).await?;
+        self.core.refuse_undone(&info.order).await?;
+        let _one_at_a_time = self.core.ordering.lock().await;
         for _ in 0..ORDER_TRIES {
             let checked = self.core.before_checks().await?;
             self.core.refuse_at_odds(&info.order).await?;

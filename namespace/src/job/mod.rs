@@ -16,6 +16,7 @@ use crate::table::jobs::{JobRow, job as job_key};
 use crate::table::roots::RootRow;
 use crate::table::{after_prefix, key};
 
+mod against;
 mod begin;
 mod failed;
 mod forget;
@@ -245,6 +246,17 @@ pub enum OrderError {
     /// An objective would undo it.
     #[error("objective `{0}` would undo that: `holdall objective list` shows it")]
     Against(String),
+    /// An objective with a condition, or about a part of it, would undo some of it.
+    #[error(
+        "objective `{objective}` would bring {extents} extents of that elsewhere again: `holdall objective list` shows it, and `--hold` \
+         keeps them there for a while"
+    )]
+    Undone {
+        /// The objective that would most of it.
+        objective: String,
+        /// How much.
+        extents: u64,
+    },
     /// A switch of silos stands against it.
     #[error("{0} is under way: `holdall switch commit` or `holdall switch rollback` ends it")]
     Switching(String),
@@ -305,6 +317,7 @@ impl Namespace {
     /// What an order would move now, and what that costs. Changes nothing.
     pub async fn plan(&self, order: &Order) -> Result<PlanSummary, OrderError> {
         self.core.refuse_at_odds(order).await?;
+        self.core.refuse_undone(order).await?;
         self.core.would(order).await
     }
 

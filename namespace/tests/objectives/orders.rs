@@ -74,6 +74,37 @@ async fn what_is_forbidden_somewhere_is_not_brought_there_by_an_order() {
     panic!("{:?}", drained().await);
 }
 
+/// An objective with a condition, or about a part of what was placed, did not stand against it: all of it was moved and paid for, and
+/// then moved back and paid for again.
+#[tokio::test]
+async fn what_objectives_would_bring_back_is_not_placed() {
+    let house = House::new("undone").await;
+    for (key, bytes) in [("big/a", 5000), ("big/b", 5000), ("part/c", 900), ("small", 30)] {
+        house.put(&house.logs, key, bytes).await;
+    }
+    support::copy(&house.namespace, &house.logs, "big/a", "copy").await;
+    let archive = wish("s3://logs/", Some("size > 1000"), &["cold"], &[]);
+    house.declare(&[("archive", archive), ("part", wish("s3://logs/part/", None, &["far"], &[]))]).await.unwrap();
+    house.align("s3://").await;
+    let undone = |objective: &str, extents| Err(OrderError::Undone { objective: objective.to_owned(), extents });
+    let start = async |prefix: &str, on: &str| {
+        house.namespace.start_job(place("logs", prefix, on), Pace::default()).await.map(drop)
+    };
+    assert_eq!(start("", "hot").await, undone("archive", 2), "what is shared moves with what it was written for");
+    assert_eq!(house.namespace.plan(&place("logs", "", "hot")).await.map(drop), undone("archive", 2));
+    assert_eq!(start("big/a", "far").await, undone("archive", 1));
+    assert_eq!(start("p", "hot").await, undone("part", 1));
+    let job = house.carried_out(place("logs", "small", "far")).await;
+    assert_eq!((job.state, job.moved_objects), (JobState::Done, 1), "nobody wants that elsewhere");
+    assert_eq!(start("", "cold").await, undone("part", 1), "it may be the closer one");
+    let until = Timestamp::now() + SignedDuration::from_hours(24);
+    let held = place("logs", "", "hot");
+    house.namespace.hold(&held, until).await.unwrap();
+    let job = house.carried_out(held).await;
+    assert_eq!((job.state, job.refused), (JobState::Done, 0), "it is held");
+    assert_eq!(house.silos(&house.logs, "big/a").await, ["hot"]);
+}
+
 /// A hold was declared before its order was refused, and moved things by itself; when it was over it stayed, and kept silos from
 /// being deleted.
 #[tokio::test]
