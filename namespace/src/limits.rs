@@ -200,6 +200,9 @@ pub const REWRITES: usize = 16;
 pub const MAX_COPIES: u32 = 8;
 /// A write waits this long for all copies that are wanted before its answer.
 pub const ACK_PATIENCE: Duration = Duration::from_mins(1);
+/// Objects that are brought where they are wanted before their writes are answered; one more is tried again. As many as clients that a
+/// gateway has connections for.
+pub const ACKS_AT_ONCE: usize = 4096;
 /// All objects are compared with objectives this often, unless told otherwise;
 pub const ALIGN_EVERY: Duration = Duration::from_hours(1);
 /// where something waits or failed, after this; each time after twice as long.

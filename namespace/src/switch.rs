@@ -13,14 +13,15 @@ use crate::engine::{self, Engine, Key, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Access, Inventory, OpenSilo, WritePolicy};
-use crate::job::{JobInfo, JobState, Order, OrderError, next_page, refused_silo};
+use crate::job::{
+    Came, Checked, JobInfo, JobState, ORDER_TRIES, Order, OrderError, changed_too_often, next_page, refused_silo,
+};
 use crate::limits::{BEAT, SILENCE};
 use crate::namespace::{Core, Namespace};
 use crate::objective::{Amount, Costs, Judge, Ledger, Objective, Objectives, Scope, Selector, Standing, Way, What};
-use crate::table::jobs::next_job;
 use crate::table::objectives::{encode as encode_objective, objective as objective_key};
 use crate::table::silos::{SiloRow, bucket_write_policy, revision, silo as silo_key, write_policy};
-use crate::table::{KeyBuilder, after_prefix, encode, encode_json, json_of, key, usage};
+use crate::table::{KeyBuilder, after_prefix, encode, encode_json, json_of, key};
 
 /// How long a commit waits for what was written just before it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -225,27 +226,12 @@ impl Namespace {
     /// is what it would begin with.
     pub async fn start_switch(&self, from: &str, to: &str, dry_run: bool) -> Result<SwitchInfo, OrderError> {
         let one_at_a_time = self.core.ordering.lock().await;
-        self.core.refresh_inventory(false).await?;
-        let inventory = self.core.inventory();
-        let named = |name: &str| inventory.asked(name).map_err(refused_silo);
-        let (old, new) = (named(from)?, named(to)?);
-        refuse(old, new, &inventory)?;
-        for order in [(from, to), (to, from)].map(|(from, to)| Order::Drain { from: from.into(), to: to.into() }) {
-            self.core.refuse_running(&order).await?;
+        for _ in 0..ORDER_TRIES {
+            let Came::Written(switch) = self.core.begin_switch((from, to), dry_run).await? else { continue };
+            drop(one_at_a_time);
+            return self.core.switch_info(&switch).await;
         }
-        if self.core.options.align.is_none() {
-            let reason = "this gateway moves nothing by itself (`[align] every` is 0s), and a switch does";
-            return Err(OrderError::Invalid(reason.to_owned()));
-        }
-        let switch = Switch { from: old.id, to: new.id, started: self.clock.now() };
-        if !dry_run {
-            let begin = Change { before: None, writes: vec![Write::Put(switch.key(), switch.encode())], job: None };
-            self.core.change_switch(&switch, inventory.revision, begin).await?;
-            crate::failpoint!("switch-begun");
-            tracing::info!(from, to, "a switch begins");
-        }
-        drop(one_at_a_time);
-        self.core.switch_info(&switch).await
+        Err(changed_too_often())
     }
 
     /// How far all switches came. Looks at all objects.
@@ -264,49 +250,22 @@ impl Namespace {
         self.core.wait_for_rest(&switch).await?;
         self.core.refuse_away(switch.to).await?;
         let _one_at_a_time = self.core.ordering.lock().await;
-        self.core.refresh_inventory(false).await?;
-        let inventory = self.core.inventory();
-        let (mut writes, objectives) = renamed(&inventory, from, &to);
-        let drain = Order::Drain { from: from.to_owned(), to: to.clone() };
-        for silo in [from, &to] {
-            inventory.asked(silo).map_err(refused_silo)?;
+        for _ in 0..ORDER_TRIES {
+            let Came::Written(job) = self.core.give_up_old(&switch, (from, &to)).await? else { continue };
+            tracing::info!(from, to, "a switch is committed");
+            return job.ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()));
         }
-        self.core.refuse_running(&drain).await?;
-        self.core.refuse_unfilled(&drain).await?;
-        if let Some(name) = stands_against(&inventory, &objectives, switch.to) {
-            return Err(OrderError::Against(name));
-        }
-        for (id, cordoned) in [(switch.from, true), (switch.to, false)] {
-            let row = SiloRow { cordoned, ..inventory.silo(id)?.row.clone() };
-            writes.push(Write::Put(silo_key(id), row.encode()));
-        }
-        writes.push(Write::Delete(switch.key()));
-        crate::failpoint!("switch-filled");
-        let commit = Change { before: Some(&switch), writes, job: Some(drain) };
-        let job = self.core.change_switch(&switch, inventory.revision, commit).await?;
-        crate::failpoint!("switch-committed");
-        tracing::info!(from, to, "a switch is committed");
-        job.ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()))
+        Err(changed_too_often())
     }
 
     /// Leaves the old silo as it is, and takes back what the new one got and nobody wants there, in one commit.
     pub async fn roll_back_switch(&self, from: &str) -> Result<JobInfo, OrderError> {
         let _one_at_a_time = self.core.ordering.lock().await;
-        self.core.refresh_inventory(false).await?;
-        let (switch, to) = self.core.switch_of(from)?;
-        let (mut loses, mut has) = (to.clone(), from.to_owned());
-        if crate::seeded_bug!("rollback-empties-old") {
-            std::mem::swap(&mut loses, &mut has);
+        for _ in 0..ORDER_TRIES {
+            let Came::Written(job) = self.core.take_back(from).await? else { continue };
+            return job.ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()));
         }
-        let since = self.core.taken_back_since(&switch, from, &to).await?;
-        let undo = Order::Undo { from: loses, to: has, since };
-        self.core.refuse_running(&undo).await?;
-        let writes = vec![Write::Delete(switch.key())];
-        let back = Change { before: Some(&switch), writes, job: Some(undo) };
-        let job = self.core.change_switch(&switch, self.core.inventory().revision, back).await?;
-        crate::failpoint!("switch-rolled-back");
-        tracing::info!(from, to, "a switch is rolled back");
-        job.ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()))
+        Err(changed_too_often())
     }
 }
 
@@ -341,6 +300,77 @@ impl Rest {
 }
 
 impl Core {
+    async fn begin_switch(&self, (from, to): (&str, &str), dry_run: bool) -> Result<Came<Switch>, OrderError> {
+        let checked = self.before_checks().await?;
+        let inventory = self.inventory();
+        let named = |name: &str| inventory.asked(name).map_err(refused_silo);
+        let (old, new) = (named(from)?, named(to)?);
+        refuse(old, new, &inventory)?;
+        for order in [(from, to), (to, from)].map(|(from, to)| Order::Drain { from: from.into(), to: to.into() }) {
+            self.refuse_running(&order).await?;
+        }
+        if self.options.align.is_none() {
+            let reason = "this gateway moves nothing by itself (`[align] every` is 0s), and a switch does";
+            return Err(OrderError::Invalid(reason.to_owned()));
+        }
+        let switch = Switch { from: old.id, to: new.id, started: self.clock.now() };
+        if dry_run {
+            return Ok(Came::Written(switch));
+        }
+        let begin = Change { before: None, writes: vec![Write::Put(switch.key(), switch.encode())], job: None };
+        let Came::Written(_) = self.change_switch(&switch, checked, begin).await? else { return Ok(Came::Overtaken) };
+        crate::failpoint!("switch-begun");
+        tracing::info!(from, to, "a switch begins");
+        Ok(Came::Written(switch))
+    }
+
+    async fn give_up_old(
+        &self,
+        switch: &Switch,
+        (from, to): (&str, &str),
+    ) -> Result<Came<Option<JobInfo>>, OrderError> {
+        let checked = self.before_checks().await?;
+        let inventory = self.inventory();
+        let (mut writes, objectives) = renamed(&inventory, from, to);
+        let drain = Order::Drain { from: from.to_owned(), to: to.to_owned() };
+        for silo in [from, to] {
+            inventory.asked(silo).map_err(refused_silo)?;
+        }
+        self.refuse_running(&drain).await?;
+        self.refuse_unfilled(&drain).await?;
+        if let Some(name) = stands_against(&inventory, &objectives, switch.to) {
+            return Err(OrderError::Against(name));
+        }
+        for (id, cordoned) in [(switch.from, true), (switch.to, false)] {
+            let row = SiloRow { cordoned, ..inventory.silo(id)?.row.clone() };
+            writes.push(Write::Put(silo_key(id), row.encode()));
+        }
+        writes.push(Write::Delete(switch.key()));
+        crate::failpoint!("switch-filled");
+        let commit = Change { before: Some(switch), writes, job: Some(drain) };
+        let Came::Written(job) = self.change_switch(switch, checked, commit).await? else { return Ok(Came::Overtaken) };
+        crate::failpoint!("switch-committed");
+        Ok(Came::Written(job))
+    }
+
+    async fn take_back(&self, from: &str) -> Result<Came<Option<JobInfo>>, OrderError> {
+        let checked = self.before_checks().await?;
+        let (switch, to) = self.switch_of(from)?;
+        let (mut loses, mut has) = (to.clone(), from.to_owned());
+        if crate::seeded_bug!("rollback-empties-old") {
+            std::mem::swap(&mut loses, &mut has);
+        }
+        let since = self.taken_back_since(&switch, from, &to).await?;
+        let undo = Order::Undo { from: loses, to: has, since };
+        self.refuse_running(&undo).await?;
+        let writes = vec![Write::Delete(switch.key())];
+        let back = Change { before: Some(&switch), writes, job: Some(undo) };
+        let Came::Written(job) = self.change_switch(&switch, checked, back).await? else { return Ok(Came::Overtaken) };
+        crate::failpoint!("switch-rolled-back");
+        tracing::info!(from, to, "a switch is rolled back");
+        Ok(Came::Written(job))
+    }
+
     fn switch_of(&self, from: &str) -> Result<(Switch, String), OrderError> {
         let inventory = self.inventory();
         let open = inventory.named(from).ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()))?;
@@ -358,31 +388,34 @@ impl Core {
         })
     }
 
-    /// Changes a switch's row and what belongs to it, in one commit, as long as nothing that is declared was changed meanwhile.
+    /// Changes a switch's row and what belongs to it, in one commit, as long as nothing was ordered or declared since it was checked.
     async fn change_switch(
         &self,
         switch: &Switch,
-        compared_at: i64,
+        checked: Checked,
         change: Change<'_>,
-    ) -> Result<Option<JobInfo>, OrderError> {
+    ) -> Result<Came<Option<JobInfo>>, OrderError> {
         let (key, before, now) = (switch.key(), change.before.map(Switch::encode), self.clock.now());
-        let reads = vec![Read::Row(revision()), Read::Row(key.clone()), Read::Row(next_job())];
+        let mut reads = Checked::reads();
+        reads.push(Read::Row(key.clone()));
         let (writes, order) = (change.writes, change.job);
         let decide = move |rows: &Rows| -> Result<_, Fault> {
-            let same = rows.get(&key).map(|row| row.to_vec()) == before;
-            if usage::read(rows.get(&revision())) != compared_at || !same {
-                return Err(Fault::Unavailable("silos or settings changed meanwhile: try again".to_owned()));
+            if !checked.holds(rows)? {
+                return Ok((Vec::new(), Came::Overtaken));
+            }
+            if rows.get(&key).map(|row| row.to_vec()) != before {
+                return Err(Fault::Unavailable("the switch changed meanwhile: try again".to_owned()));
             }
             let mut writes = writes.clone();
             writes.push(Write::Add(revision(), 1));
             let job = order.clone().map(|order| crate::job::new_job(rows, order, now)).transpose()?;
             writes.extend(job.iter().flat_map(|(_, writes)| writes.iter().cloned()));
-            Ok((writes, job.map(|(info, _)| info)))
+            Ok((writes, Came::Written(job.map(|(info, _)| info))))
         };
-        let job = engine::commit(&*self.engine, reads, decide).await.map_err(Fault::from)?;
+        let came = engine::commit(&*self.engine, reads, decide).await.map_err(Fault::from)?;
         self.refresh_inventory(true).await?;
         self.job_wanted.notify_one();
-        Ok(job)
+        Ok(came)
     }
 
     /// Waits a while for what was written before now and is still on its way.

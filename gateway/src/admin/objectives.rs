@@ -23,6 +23,16 @@ pub(super) struct About {
     on: Scope,
 }
 
+/// What is asked of what is to come.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ahead {
+    #[serde(default)]
+    on: Scope,
+    /// Bytes a second, in place of those of `[align]`.
+    rate: Option<u64>,
+}
+
 pub(super) async fn list(
     State(admin): State<Arc<Admin>>,
     Asked(about): Asked<About>,
@@ -61,19 +71,19 @@ pub(super) async fn resume(
 
 pub(super) async fn outlook(
     State(admin): State<Arc<Admin>>,
-    Asked(about): Asked<About>,
+    Asked(Ahead { on, rate }): Asked<Ahead>,
 ) -> Result<Json<Outlook>, Problem> {
-    Ok(Json(admin.state.namespace.outlook(&about.on, None).await?))
+    Ok(Json(admin.state.namespace.outlook_at(&on, None, rate).await?))
 }
 
 /// What it would be, were there this one, too.
 pub(super) async fn outlook_with(
     State(admin): State<Arc<Admin>>,
     Named(name): Named<String>,
-    Asked(about): Asked<About>,
+    Asked(Ahead { on, rate }): Asked<Ahead>,
     Sent(objective): Sent<Objective>,
 ) -> Result<Json<Outlook>, Problem> {
-    Ok(Json(admin.state.namespace.outlook(&about.on, Some((&name, &objective))).await?))
+    Ok(Json(admin.state.namespace.outlook_at(&on, Some((&name, &objective)), rate).await?))
 }
 
 pub(super) async fn savings(State(admin): State<Arc<Admin>>) -> Result<Json<Vec<Savings>>, Problem> {

@@ -226,7 +226,7 @@ impl From<OrderError> for Problem {
             OrderError::Lost(_) => (StatusCode::CONFLICT, "silo_lost"),
             OrderError::Cordoned(_) => (StatusCode::CONFLICT, "silo_cordoned"),
             OrderError::Switching(_) => (StatusCode::CONFLICT, "silo_in_switch"),
-            OrderError::Against(_) => (StatusCode::CONFLICT, "against_objective"),
+            OrderError::Against(_) | OrderError::Undone { .. } => (StatusCode::CONFLICT, "against_objective"),
             OrderError::Conflict { .. } => (StatusCode::CONFLICT, "conflicting_job"),
             OrderError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_order"),
             OrderError::Fault(fault) => return fault.clone().into(),

@@ -1,13 +1,10 @@
 //! `holdall objective`, `holdall plan` and `holdall why`.
 
-use std::time::Duration;
-
 use clap::{Args, Subcommand};
 use holdall_namespace::objective::{
     Ack, Auto, Cost, Effective, Objective, Outlook, Scope, What, Why, WhyAuto, WhyCame, WhyLater,
 };
-use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
+use jiff::Timestamp;
 
 use super::apply::show;
 use super::exit::Failure;
@@ -76,19 +73,9 @@ pub struct Plan {
     /// Which part of the namespace.
     #[arg(value_name = "S3://BUCKET/PREFIX", default_value = "s3://")]
     on: Scope,
-    /// Show how long the bytes take at so much a second: 50MiB.
+    /// Say how long it takes at so much a second, 50MiB, in place of the rate of `[align]`; silos' own rates count in any case.
     #[arg(long, value_name = "SIZE")]
     rate: Option<Size>,
-}
-
-/// What `holdall plan --json` prints.
-#[derive(Serialize)]
-struct Planned {
-    #[serde(flatten)]
-    outlook: Outlook,
-    /// How long the bytes take.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seconds: Option<u64>,
 }
 
 /// `holdall why`
@@ -119,7 +106,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<(), Failu
                 return print::json(&serde_json::json!({ "applied": applied, "outlook": outlook }));
             }
             show(context, applied)?;
-            tell(outlook)
+            tell(outlook, None)
         }
         Command::Auto { auto, names } => {
             let all: Vec<Effective> = admin.get("/v1/objective?on=s3://").await?;
@@ -183,21 +170,24 @@ pub(super) async fn plan(context: &Context, command: &Plan) -> Result<(), Failur
     if rate == Some(0) {
         return Err(Failure::misuse("a rate of 0 moves nothing"));
     }
-    let path = format!("/v1/outlook?on={}", encode(&command.on.to_string()));
-    let outlook: Outlook = context.admin()?.get(&path).await?;
-    let bytes: u64 = outlook.moves.iter().map(|moving| moving.amount.bytes).sum();
-    let seconds = rate.map(|rate| bytes.div_ceil(rate));
-    if context.global.json {
-        return print::json(&Planned { outlook, seconds });
-    }
-    tell(outlook)?;
-    let Some((rate, seconds)) = rate.zip(seconds) else { return Ok(()) };
-    let time = SignedDuration::try_from(Duration::from_secs(seconds)).unwrap_or(SignedDuration::MAX);
-    print::line(format!("at {} a second, {} take {time:#}", print::bytes(rate), print::bytes(bytes)))
+    let on = encode(&command.on.to_string());
+    let at = rate.map_or_else(String::new, |rate| format!("&rate={rate}"));
+    let outlook: Outlook = context.admin()?.get(&format!("/v1/outlook?on={on}{at}")).await?;
+    if context.global.json { print::json(&outlook) } else { tell(outlook, rate) }
 }
 
-/// What would move, what waits, and what it costs.
-fn tell(outlook: Outlook) -> Result<(), Failure> {
+/// How long it takes at the rates that are set, or at this one.
+fn takes(outlook: &Outlook, rate: Option<u64>) -> Option<String> {
+    let going = outlook.moves.iter().filter(|moving| !moving.paused && moving.what != What::Drop);
+    let bytes: u64 = going.map(|moving| moving.amount.bytes).sum();
+    let time = print::seconds(outlook.seconds.filter(|_| bytes > 0)?);
+    let at = rate.map(|rate| format!("at {} a second, and silos' own rates", print::bytes(rate)));
+    Some(format!("{}, {} take {time}", at.as_deref().unwrap_or("at the rates that are set"), print::bytes(bytes)))
+}
+
+/// What would move, what waits, what it costs and how long it takes.
+fn tell(outlook: Outlook, rate: Option<u64>) -> Result<(), Failure> {
+    let takes = takes(&outlook, rate);
     let (aligned, objects) = (outlook.aligned, outlook.objects);
     let said = price::of_plan(&outlook.costs);
     show_plan(outlook)?;
@@ -206,7 +196,7 @@ fn tell(outlook: Outlook) -> Result<(), Failure> {
         aligned.extents,
         print::bytes(aligned.bytes)
     ))?;
-    said.iter().try_for_each(print::line)
+    said.iter().chain(&takes).try_for_each(print::line)
 }
 
 /// A row for each way, with what it costs where prices are known.

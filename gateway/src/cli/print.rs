@@ -1,10 +1,11 @@
 //! Data on stdout: a table for people, JSON for scripts.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::exit::Failure;
@@ -73,6 +74,12 @@ pub(crate) fn plain(name: &str) -> String {
 /// To the second.
 pub(crate) fn time(time: Timestamp) -> String {
     time.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+/// `2h 30m`
+pub(crate) fn seconds(seconds: u64) -> String {
+    let time = SignedDuration::try_from(Duration::from_secs(seconds)).unwrap_or(SignedDuration::MAX);
+    format!("{time:#}")
 }
 
 #[cfg(test)]

@@ -102,7 +102,16 @@ fn of_alignment(alignment: &Alignment) -> String {
     let failed = failed.map(|error| format!("{} steps failed, the last one: {error}", alignment.failed));
     let wanted = format!("{share:.1} % of {} where wanted at {when}", print::bytes(all));
     let moved = Some(format!("{} steps taken", alignment.moved));
+    let takes = outlook.seconds.filter(|seconds| *seconds > 0);
+    let takes = takes.map(|seconds| format!("the rest takes {} at the rates that are set", print::seconds(seconds)));
     let spent = alignment.spent.as_ref().zip(alignment.budget);
     let spent = spent.map(|(spent, budget)| of_budget(spent, budget));
-    std::iter::once(wanted).chain(moved).chain(spent).chain(waits).chain(failed).collect::<Vec<_>>().join("; ")
+    std::iter::once(wanted)
+        .chain(moved)
+        .chain(takes)
+        .chain(spent)
+        .chain(waits)
+        .chain(failed)
+        .collect::<Vec<_>>()
+        .join("; ")
 }

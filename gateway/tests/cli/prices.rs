@@ -64,11 +64,13 @@ fn what_silos_ask_is_said_by_command_and_by_file_and_seen_in_plans() {
     of 3 objects, 0 extents (0 B) are where they are wanted
     moving costs 0.6278 USD once: requests 0.0240, egress 0.2003, early deletion 0.2575, verification 0.1461
     a month costs 0.2575 USD now, and 0.1465 then, with what was read in the last one
-    at 100.0 KiB a second, 300.0 KiB take 3s
+    at 100.0 KiB a second, and silos' own rates, 300.0 KiB take 3s
     ");
     let planned = served.json("plan --rate 100KiB");
     assert_eq!((&planned["seconds"], &planned["costs"]["currency"]), (&3.into(), &"USD".into()));
     assert_eq!(planned["moves"][0]["cost"]["once"]["requests"], "0.024");
+    let unlimited = served.json("plan");
+    assert!(unlimited.get("seconds").is_none(), "{unlimited}");
     let why = text(&served, "why s3://photos/1");
     let costs: Vec<&str> = why.lines().filter(|line| line.starts_with("on ")).collect();
     insta::assert_snapshot!(costs.join("\n"), @r"

@@ -1,6 +1,6 @@
 //! Jobs that are stopped, for good or for a while.
 
-use super::{JobInfo, JobState, Order, OrderError};
+use super::{Came, JobInfo, JobState, ORDER_TRIES, Order, OrderError, changed_too_often};
 use crate::extent::JobId;
 use crate::fault::Fault;
 use crate::namespace::{Core, Namespace};
@@ -36,29 +36,35 @@ impl Namespace {
 
     /// Lets a job go on that is paused or failed, unless what was ordered since contradicts it.
     pub async fn resume_job(&self, id: JobId) -> Result<JobInfo, OrderError> {
-        let _one_at_a_time = self.core.ordering.lock().await;
         let info = self.job(id).await?;
         if !info.can_go_on() {
             return Err(OrderError::Invalid(format!("job {id} is neither paused nor failed")));
         }
-        self.core.refuse_at_odds(&info.order).await?;
-        self.core.refuse_overtaken(&info).await?;
-        self.core.running.gone(id).await;
-        let changed = self.core.change_job(id, |row| {
-            if row.info.can_go_on() {
-                row.info.state = JobState::Running;
-                (row.info.finished, row.info.error) = (None, None);
-            }
-        });
-        let info = changed.await?.ok_or(OrderError::NoSuchJob(id))?;
-        self.core.job_wanted.notify_one();
-        Ok(info)
+        self.core.refresh_inventory(false).await?;
+        self.core.refuse_undone(&info.order).await?;
+        let _one_at_a_time = self.core.ordering.lock().await;
+        for _ in 0..ORDER_TRIES {
+            let checked = self.core.before_checks().await?;
+            self.core.refuse_at_odds(&info.order).await?;
+            self.core.refuse_overtaken(&info).await?;
+            self.core.running.gone(id).await;
+            let Came::Written(info) = self.core.write_resumed(checked, id).await? else { continue };
+            self.core.job_wanted.notify_one();
+            return Ok(info);
+        }
+        Err(changed_too_often())
     }
 }
 
 impl JobInfo {
-    fn can_go_on(&self) -> bool {
+    pub(super) fn can_go_on(&self) -> bool {
         matches!(self.state, JobState::Paused | JobState::Failed)
+    }
+
+    /// It runs again.
+    pub(super) fn go_on(&mut self) {
+        self.state = JobState::Running;
+        (self.finished, self.error) = (None, None);
     }
 }
 

@@ -12,10 +12,12 @@ use crate::namespace::{Core, Namespace};
 use crate::objective::{Costs, Scope};
 use crate::plan::Wish;
 use crate::session::Uncommitted;
-use crate::table::jobs::{JobRow, job as job_key, next_job};
+use crate::table::jobs::{JobRow, job as job_key};
 use crate::table::roots::RootRow;
-use crate::table::{after_prefix, decode_row, encode, key};
+use crate::table::{after_prefix, key};
 
+mod against;
+mod begin;
 mod failed;
 mod forget;
 mod halt;
@@ -23,6 +25,7 @@ mod hold;
 mod run;
 mod walk;
 
+pub(crate) use begin::{Came, Checked, ORDER_TRIES, changed_too_often, new_job};
 pub use failed::FailedMove;
 pub use run::Running;
 pub(crate) use run::{Small, Standing as StandingJob, Steps, batches};
@@ -243,6 +246,17 @@ pub enum OrderError {
     /// An objective would undo it.
     #[error("objective `{0}` would undo that: `holdall objective list` shows it")]
     Against(String),
+    /// An objective with a condition, or about a part of it, would undo some of it.
+    #[error(
+        "objective `{objective}` would bring {extents} extents of that elsewhere again: `holdall objective list` shows it, and `--hold` \
+         keeps them there for a while"
+    )]
+    Undone {
+        /// The objective that would most of it.
+        objective: String,
+        /// How much.
+        extents: u64,
+    },
     /// A switch of silos stands against it.
     #[error("{0} is under way: `holdall switch commit` or `holdall switch rollback` ends it")]
     Switching(String),
@@ -303,30 +317,8 @@ impl Namespace {
     /// What an order would move now, and what that costs. Changes nothing.
     pub async fn plan(&self, order: &Order) -> Result<PlanSummary, OrderError> {
         self.core.refuse_at_odds(order).await?;
+        self.core.refuse_undone(order).await?;
         self.core.would(order).await
-    }
-
-    /// Orders a job; it runs in a gateway and survives restarts. `drain` cordons its source and uncordons its target
-    /// before this answers.
-    pub async fn start_job(&self, order: Order, pace: Pace) -> Result<JobInfo, OrderError> {
-        self.core.wish(&order)?;
-        if pace.bytes_per_second == Some(0) || pace.concurrency == Some(0) {
-            return Err(OrderError::Invalid("a rate or a concurrency of 0 moves nothing".to_owned()));
-        }
-        if let Some(bucket) = order.on().bucket {
-            self.bucket_of(&bucket).await?;
-        }
-        let _one_at_a_time = self.core.ordering.lock().await;
-        self.core.refuse_at_odds(&order).await?;
-        if let Order::Drain { from, to } = &order {
-            // In this order: with both cordoned, be it for a moment, a write has nowhere to go.
-            self.core.cordon(to, false).await.map_err(refused_silo)?;
-            self.core.cordon(from, true).await.map_err(refused_silo)?;
-        }
-        let info = self.core.write_new_job(JobInfo::new(0, order, pace, self.clock.now())).await?;
-        self.core.forget_old_jobs().await?;
-        self.core.job_wanted.notify_one();
-        Ok(info)
     }
 
     /// The bucket that an order or a question names.
@@ -441,18 +433,6 @@ impl Order {
     }
 }
 
-/// A job that begins with something else, and what to write for it; [`next_job`] is read.
-pub(crate) fn new_job(rows: &Rows, order: Order, now: UnixMs) -> Result<(JobInfo, Vec<Write>), Fault> {
-    numbered(rows, JobInfo::new(0, order, Pace::default(), now))
-}
-
-fn numbered(rows: &Rows, new: JobInfo) -> Result<(JobInfo, Vec<Write>), Fault> {
-    let id: JobId = decode_row(rows.get(&next_job()))?.unwrap_or(1);
-    let info = JobInfo { id, ..new };
-    let row = JobRow { info: info.clone(), owner: 0 };
-    Ok((info, vec![Write::Put(next_job(), encode(&(id + 1))), Write::Put(job_key(id), row.encode())]))
-}
-
 pub(crate) fn refused_silo(error: crate::inventory::SiloCommandError) -> OrderError {
     match error {
         crate::inventory::SiloCommandError::NoSuchSilo(name) => OrderError::NoSuchSilo(name),
@@ -543,30 +523,6 @@ impl Core {
             return Err(OrderError::Cordoned(to.clone()));
         }
         Ok(())
-    }
-
-    /// Orders a scrub by itself, unless one is under way.
-    pub(crate) async fn order_scrub(&self, silo: &str, pace: Pace) -> Result<(), OrderError> {
-        let order = Order::Scrub { silo: silo.to_owned() };
-        let _one_at_a_time = self.ordering.lock().await;
-        self.refuse_at_odds(&order).await?;
-        let job = JobInfo { by_itself: true, ..JobInfo::new(0, order, pace, self.clock.now()) };
-        self.write_new_job(job).await?;
-        self.forget_old_jobs().await?;
-        self.job_wanted.notify_one();
-        Ok(())
-    }
-
-    async fn write_new_job(&self, new: JobInfo) -> Result<JobInfo, OrderError> {
-        let decide = move |rows: &Rows| -> Result<_, Fault> {
-            let (info, writes) = numbered(rows, new.clone())?;
-            Ok((writes, info))
-        };
-        match self.session().commit(vec![Read::Row(next_job())], decide).await {
-            Ok(info) => Ok(info),
-            Err(Uncommitted::Refused(fault) | Uncommitted::Fault(fault)) => Err(fault.into()),
-            Err(Uncommitted::Unknown) => Err(Fault::Unavailable("whether the job began is unknown".to_owned()).into()),
-        }
     }
 
     /// Changes a job's row; `None` when there is no such job.

@@ -391,6 +391,26 @@ impl Rules {
         plain.find(|rule| rule.never.contains(&silo)).or(elsewhere)
     }
 
+    /// Parts of a part of the namespace in which a rule may want something elsewhere than on a silo, whatever [`Self::against`] says.
+    pub fn may_undo(&self, on: &Scope, silo: SiloId) -> Vec<Scope> {
+        let mut parts: Vec<Scope> = Vec::new();
+        for rule in self.about(on).filter(|rule| rule.says_where()) {
+            let (wish, all) = (&rule.objective, rule.objective.on.contains(on));
+            if wish.fill.is_some() || !rule.place.contains(&silo) {
+                parts.push(if all { on.clone() } else { wish.on.clone() });
+            }
+            // What is less close has no say.
+            if all && rule.condition.is_none() && wish.counts_always() {
+                break;
+            }
+        }
+        let whole = parts.clone();
+        parts.retain(|part| !whole.iter().any(|other| other != part && other.contains(part)));
+        parts.sort();
+        parts.dedup();
+        parts
+    }
+
     /// What each rule's condition says of an object; none where the rule is not about it.
     pub fn conditions(&self, subject: &Subject<'_>) -> Vec<Option<Result<bool, String>>> {
         let holds = |rule: &Rule| match &rule.condition {

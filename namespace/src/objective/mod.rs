@@ -26,6 +26,7 @@ mod grammar;
 mod judge;
 mod keep;
 mod money;
+mod rate;
 mod report;
 mod seen;
 mod upkeep;
@@ -40,7 +41,7 @@ pub use hours::Hours;
 
 use crate::clock::UnixMs;
 use crate::limits::MAX_COPIES;
-pub(crate) use judge::{Judge, SHARED, Undo};
+pub(crate) use judge::{Judge, JudgedObject, SHARED, Undo};
 pub use keep::{AlignOptions, Alignment, Savings, Spent};
 pub(crate) use keep::{Filled, Keeping, Lessons};
 pub use money::{Alternative, Alternatives, Cost, Costs};

@@ -116,6 +116,9 @@ pub struct Outlook {
     /// What all of that costs.
     #[serde(default)]
     pub costs: Costs,
+    /// Seconds that it takes at the rates that are set, of `[align]` and of silos: the slowest counts. None where nothing is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<u64>,
 }
 
 /// Why an object is where it is.
@@ -303,6 +306,16 @@ impl Namespace {
     /// What objectives in force would do in a part of the namespace now, and those that are paused if they were not; or, with an
     /// objective that is not declared yet, what they and that would. Looks at all objects, in constant memory; changes nothing.
     pub async fn outlook(&self, on: &Scope, with: Option<(&str, &Objective)>) -> Result<Outlook, OrderError> {
+        self.outlook_at(on, with, None).await
+    }
+
+    /// The same; it says how long that takes at so many bytes a second in place of those of `[align]`.
+    pub async fn outlook_at(
+        &self,
+        on: &Scope,
+        with: Option<(&str, &Objective)>,
+        rate: Option<u64>,
+    ) -> Result<Outlook, OrderError> {
         let (core, inventory) = (&self.core, self.core.inventory());
         let mut rules = inventory.rules()?;
         if let Some((name, wish)) = with {
@@ -342,6 +355,7 @@ impl Namespace {
             let would = would.outlook(&unpaused, would_cost.finish());
             outlook.moves.extend(would.moves.into_iter().filter(|moving| moving.paused));
         }
+        outlook.seconds = core.seconds(&outlook.moves, rate.or_else(|| core.align_rate()));
         Ok(outlook)
     }
 
@@ -528,6 +542,7 @@ impl Told {
             waits: waits.collect(),
             broken: broken.collect(),
             costs,
+            seconds: None,
         }
     }
 }

@@ -3,13 +3,16 @@
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use holdall_namespace::copy::CopyObject;
+use holdall_namespace::extent::Number;
 use holdall_namespace::fault::Fault;
 use holdall_namespace::multipart::{Complete, CompleteError, CreateUpload, NamedPart};
 use holdall_namespace::objective::{Ack, Alignment, Selector};
 use holdall_namespace::put::{PutError, Upload};
+use holdall_namespace::table::extents::extent;
 use holdall_silos::Silo;
 use holdall_silos::memory::Memory as Blobs;
 
+use super::held::Held;
 use super::support::clock::TestClock;
 use super::*;
 
@@ -294,6 +297,45 @@ async fn an_upload_is_answered_once_all_copies_are_durable() {
     let mut silos = house.silos(bucket, "big").await;
     silos.sort();
     assert_eq!(silos, ["far", "hot"]);
+}
+
+/// Clients that gave up waiting completed a large upload again, and each time all of it was copied once more beside the copy that was
+/// under way.
+#[tokio::test]
+async fn what_is_completed_again_waits_for_the_same_copies() {
+    let engine = Arc::new(Held::default());
+    let over: Arc<dyn Engine> = Arc::<Held>::clone(&engine);
+    let house = House::over(over, "copies-ack-again", Arc::new(SystemClock::new()), None).await;
+    let (bucket, key) = (&house.logs, "big".parse().unwrap());
+    let id = house.namespace.create_upload(bucket, &key, CreateUpload::default()).await.unwrap();
+    let body = stream::iter([Ok(Bytes::from_static(&[7; 500]))]).boxed();
+    let part = Upload { body, size: 500, algorithm: None, verify: Box::new(|_| Ok(())) };
+    let part = house.namespace.upload_part(bucket, &key, id, 1, part).await.unwrap();
+    let complete = async || {
+        let parts = vec![NamedPart { number: 1, etag: part.etag.clone(), checksum: None }];
+        let (checksum, size, condition) = (None, None, Condition::default());
+        house.namespace.complete_upload(Complete { bucket, key: &key, id, parts, checksum, size, condition }).await
+    };
+    complete().await.unwrap();
+    let replicas = house.namespace.where_is(&bucket.name, &key).await.unwrap();
+    let (session, number) = replicas[0].extent.split_once('-').unwrap();
+    let number = Number { session: session.parse().unwrap(), number: number.parse().unwrap() };
+    house.declare(&[("safe", Objective { ack: Ack::All, ..apart("s3://logs/") })]).await.unwrap();
+    engine.hold_next_that_reads(extent(number));
+    let again = async {
+        engine.came().await;
+        let (answer, ()) = tokio::join!(complete(), async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            engine.let_go();
+        });
+        answer
+    };
+    let (first, again) = tokio::join!(complete(), again);
+    assert!(first.is_ok() && again.is_ok(), "{first:?} {again:?}");
+    let mut silos = house.silos(bucket, "big").await;
+    silos.sort();
+    assert_eq!(silos, ["far", "hot"]);
+    assert_eq!(house.namespace.stats().silos["far"].bytes_written, 500, "it was copied once");
 }
 
 /// A drain copies nothing to where a copy is already, and does not wait for ever; what is missing then is made again.

@@ -20,6 +20,8 @@ use holdall_namespace::remove_silo::RemoveSiloError;
 use holdall_namespace::set_silo::SetSilo;
 use holdall_namespace::{Namespace, Options};
 
+#[path = "../support/held.rs"]
+mod held;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -255,7 +257,10 @@ async fn an_order_against_an_objective_is_refused_by_name() {
     assert_eq!(place("2024/", "far").await, against("home"));
     assert_eq!(place("2024/k", "hot").await, against("archive"));
     assert_eq!(place("2024/", "cold").await, Ok(1));
-    assert_eq!(place("", "hot").await, Ok(0), "only some of it is wanted elsewhere");
+    assert_eq!(place("", "hot").await, Ok(0), "only some of it is wanted elsewhere, and that is there already");
+    house.align("s3://logs/2024/").await;
+    let undone = OrderError::Undone { objective: "archive".to_owned(), extents: 1 };
+    assert_eq!(place("", "hot").await, Err(undone), "it would be brought there, and back again");
     let drain = Order::Drain { from: "hot".to_owned(), to: "far".to_owned() };
     assert_eq!(house.namespace.plan(&drain).await.map(drop), Err(OrderError::Against("home".to_owned())));
 }

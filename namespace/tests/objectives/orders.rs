@@ -1,9 +1,11 @@
 //! Orders beside objectives: what they may not bring where, what they hold, and what they wait for.
 
+use holdall_namespace::table::jobs::next_job;
 use jiff::{SignedDuration, Timestamp};
 
 use super::copies::blobs;
 use super::heat::Calendar;
+use super::held::Held;
 use super::*;
 
 impl House {
@@ -90,6 +92,37 @@ async fn an_order_keeps_nothing_from_being_protected() {
     house.namespace.cancel_job(job.id).await.unwrap();
 }
 
+/// An objective with a condition, or about a part of what was placed, did not stand against it: all of it was moved and paid for, and
+/// then moved back and paid for again.
+#[tokio::test]
+async fn what_objectives_would_bring_back_is_not_placed() {
+    let house = House::new("undone").await;
+    for (key, bytes) in [("big/a", 5000), ("big/b", 5000), ("part/c", 900), ("small", 30)] {
+        house.put(&house.logs, key, bytes).await;
+    }
+    support::copy(&house.namespace, &house.logs, "big/a", "copy").await;
+    let archive = wish("s3://logs/", Some("size > 1000"), &["cold"], &[]);
+    house.declare(&[("archive", archive), ("part", wish("s3://logs/part/", None, &["far"], &[]))]).await.unwrap();
+    house.align("s3://").await;
+    let undone = |objective: &str, extents| Err(OrderError::Undone { objective: objective.to_owned(), extents });
+    let start = async |prefix: &str, on: &str| {
+        house.namespace.start_job(place("logs", prefix, on), Pace::default()).await.map(drop)
+    };
+    assert_eq!(start("", "hot").await, undone("archive", 2), "what is shared moves with what it was written for");
+    assert_eq!(house.namespace.plan(&place("logs", "", "hot")).await.map(drop), undone("archive", 2));
+    assert_eq!(start("big/a", "far").await, undone("archive", 1));
+    assert_eq!(start("p", "hot").await, undone("part", 1));
+    let job = house.carried_out(place("logs", "small", "far")).await;
+    assert_eq!((job.state, job.moved_objects), (JobState::Done, 1), "nobody wants that elsewhere");
+    assert_eq!(start("", "cold").await, undone("part", 1), "it may be the closer one");
+    let until = Timestamp::now() + SignedDuration::from_hours(24);
+    let held = place("logs", "", "hot");
+    house.namespace.hold(&held, until).await.unwrap();
+    let job = house.carried_out(held).await;
+    assert_eq!((job.state, job.refused), (JobState::Done, 0), "it is held");
+    assert_eq!(house.silos(&house.logs, "big/a").await, ["hot"]);
+}
+
 /// A hold was declared before its order was refused, and moved things by itself; when it was over it stayed, and kept silos from
 /// being deleted.
 #[tokio::test]
@@ -124,6 +157,51 @@ async fn a_hold_is_refused_with_its_order_and_goes_when_it_is_over() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     panic!("what holds nothing any more is still declared");
+}
+
+/// Orders were checked and then written, and what another gateway ordered between the two was not looked at: `drain` of one silo to
+/// another and back ran both at once, and pushed the same bytes to and fro.
+#[tokio::test]
+async fn of_orders_that_contradict_each_other_one_is_refused_whichever_gateway_takes_them() {
+    let engine = Arc::new(Held::default());
+    let over: Arc<dyn Engine> = Arc::<Held>::clone(&engine);
+    let align = AlignOptions { every: Duration::from_hours(1), pace: Pace::default(), budget: None };
+    let house = House::over(over, "orders-two", Arc::new(SystemClock::new()), Some(align)).await;
+    let (options, clock) = (Options { base: "/".into(), ..support::options() }, Arc::new(SystemClock::new()));
+    let other = Namespace::open(Arc::clone(&house.engine), clock, options, false).await.unwrap();
+    let one = &house.namespace;
+    let drain = |from: &str, to: &str| Order::Drain { from: from.to_owned(), to: to.to_owned() };
+    let start = async |by: &Namespace, order: Order| by.start_job(order, Pace::default()).await;
+    let between = async |order: Order| {
+        engine.came().await;
+        let job = start(&other, order).await.unwrap();
+        engine.let_go();
+        job.id
+    };
+
+    engine.hold_next_that_reads(next_job());
+    let (refused, back) = tokio::join!(start(one, drain("hot", "cold")), between(drain("cold", "hot")));
+    let conflict = |id, order| Err(OrderError::Conflict { id, order });
+    assert_eq!(refused.map(drop), conflict(back, drain("cold", "hot")));
+    let cordoned = one.silos().await.unwrap().into_iter().filter(|silo| silo.cordoned);
+    assert_eq!(cordoned.map(|silo| silo.name).collect::<Vec<_>>(), ["cold"], "what is refused cordons nothing");
+
+    other.pause_job(back).await.unwrap();
+    engine.hold_next_that_reads(next_job());
+    let resumed = async {
+        engine.came().await;
+        other.resume_job(back).await.unwrap();
+        engine.let_go();
+    };
+    let (refused, ()) = tokio::join!(start(one, drain("hot", "cold")), resumed);
+    assert_eq!(refused.map(drop), conflict(back, drain("cold", "hot")), "it goes on");
+
+    other.cancel_job(back).await.unwrap();
+    engine.hold_next_that_reads(next_job());
+    let placed = place("logs", "", "hot");
+    let (refused, job) = tokio::join!(one.start_switch("hot", "far", false), between(placed.clone()));
+    assert_eq!(refused.map(drop), conflict(job, placed));
+    assert_eq!(one.switches().await.unwrap(), []);
 }
 
 /// A silo that was away for two minutes ended the drain that a switch had begun, and nobody took it up again.

@@ -1,8 +1,10 @@
 //! An engine that holds one commit back, so that another one can be faster.
 
+#![allow(dead_code, reason = "not every test wants all of it")]
+
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,6 +18,7 @@ use tokio::sync::Notify;
 pub(crate) struct Held {
     inner: Memory,
     armed: AtomicBool,
+    armed_for: Mutex<Option<Key>>,
     came: Notify,
     goes: Notify,
 }
@@ -24,6 +27,17 @@ impl Held {
     /// The next commit of the background waits, until [`Self::let_go`].
     pub(crate) fn hold_next(&self) {
         self.armed.store(true, Ordering::SeqCst);
+    }
+
+    /// The next commit that reads this row waits likewise.
+    pub(crate) fn hold_next_that_reads(&self, row: Key) {
+        *self.armed_for.lock().expect("no holder panics") = Some(row);
+    }
+
+    fn holds(&self, priority: Priority, reads: &[Read]) -> bool {
+        let is_read = |row: &mut Key| reads.iter().any(|read| matches!(read, Read::Row(key) if key == row));
+        let for_a_row = self.armed_for.lock().expect("no holder panics").take_if(is_read).is_some();
+        for_a_row || (priority == Priority::Background && self.armed.swap(false, Ordering::SeqCst))
     }
 
     /// Until it is there.
@@ -51,7 +65,7 @@ impl Engine for Held {
     }
 
     async fn commit(&self, priority: Priority, reads: Vec<Read>, decide: Decide) -> Result<bool, EngineError> {
-        if priority == Priority::Background && self.armed.swap(false, Ordering::SeqCst) {
+        if self.holds(priority, &reads) {
             self.came.notify_one();
             self.goes.notified().await;
         }

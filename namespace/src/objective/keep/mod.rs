@@ -16,7 +16,7 @@ use crate::engine::{self, Key, Rows, Write};
 use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
 use crate::job::{JobState, Order, OrderError, Pace, StandingJob, Steps, Walk};
-use crate::limits::{ACK_PATIENCE, ALIGN_BEAT, ALIGN_KEPT, ALIGN_MOVES, MAX_COPIES};
+use crate::limits::{ALIGN_BEAT, ALIGN_KEPT, ALIGN_MOVES};
 use crate::list::read_name;
 use crate::name::{BucketName, ObjectKey};
 use crate::namespace::{Core, Namespace};
@@ -26,12 +26,14 @@ use crate::table::objects::{NAME_AT, object};
 use crate::table::silos::unremembered;
 use crate::table::usage;
 
+mod ack;
 mod budget;
 mod due;
 mod learn;
 mod room;
 mod share;
 
+use ack::UnderWay;
 pub use budget::Spent;
 use due::{Again, Came, Due};
 pub(crate) use learn::Lessons;
@@ -84,6 +86,8 @@ pub(crate) struct Keeping {
     told: Mutex<Option<Alignment>>,
     /// Copies of what is read that were made since all were compared, in billionths of what there may be.
     copied: AtomicU64,
+    /// Objects that are brought where they are wanted before their writes are answered.
+    under_way: UnderWay,
 }
 
 /// Copies of what is read, in billionths of what there may be, until all are compared: an eighth.
@@ -188,61 +192,6 @@ impl Core {
                 self.keeping.copied.fetch_add(part, Ordering::Relaxed);
             }
         }
-    }
-
-    /// What was written without its bytes, a copy or an upload in parts, is brought where objectives want it: before it is answered, or
-    /// soon.
-    pub(crate) async fn align_written(
-        self: &Arc<Self>,
-        bucket: &Bucket,
-        key: &ObjectKey,
-        waits: bool,
-    ) -> Result<(), Fault> {
-        if waits && !crate::seeded_bug!("ack-of-puts-alone") {
-            return self.align_now(bucket, key).await;
-        }
-        self.align_soon(bucket, key);
-        Ok(())
-    }
-
-    /// Brings an object where objectives want it before its write is answered: in as many copies as they say. Where that cannot be,
-    /// or takes too long, the object is there, in fewer, and whoever wrote it is told to try again. Goes on where nobody waits any more.
-    pub(crate) async fn align_now(self: &Arc<Self>, bucket: &Bucket, key: &ObjectKey) -> Result<(), Fault> {
-        let (core, row) = (Arc::clone(self), object(bucket.incarnation, key));
-        let aligned = beside(async move {
-            let aligned = core.align_one(row.clone()).await;
-            if aligned.is_err() {
-                core.keeping.changed(row);
-            }
-            aligned
-        });
-        tokio::select! {
-            biased;
-            aligned = aligned => aligned,
-            () = self.clock.sleep(ACK_PATIENCE) => Err(not_in_all("it takes too long")),
-        }
-    }
-
-    async fn align_one(self: &Arc<Self>, object: Key) -> Result<(), Fault> {
-        let standing = self.stand_alone();
-        for _ in 0..=2 * MAX_COPIES {
-            // As few as objectives say, wherever silos are switched to.
-            let inventory = self.inventory();
-            inventory.refuse_unread()?;
-            let rules = inventory.rules_without_switches();
-            let judge = self.judge_by(inventory, rules, &Scope::default()).await?.for_a_write();
-            let mut walk = Walk::one(judge, object.clone());
-            let failed = standing.carry_out(self, &mut walk).await.map_err(fault_of)?.failed;
-            let Some(outlook) = walk.told() else { break };
-            if failed > 0 {
-                return Err(not_in_all(&standing.info().error.unwrap_or_default()));
-            }
-            if outlook.moves.is_empty() || crate::seeded_bug!("ack-after-one") {
-                let waits = outlook.waits.into_iter().next().filter(|_| !crate::seeded_bug!("ack-without-waiting"));
-                return waits.map_or(Ok(()), |waits| Err(not_in_all(&waits.reason)));
-            }
-        }
-        Err(not_in_all("it is written too often"))
     }
 
     /// Keeps objects where objectives want them, for ever.
@@ -469,7 +418,8 @@ impl Core {
             }),
             None => false,
         };
-        let Some(outlook) = walk.told() else { return Ok(None) };
+        let Some(mut outlook) = walk.told() else { return Ok(None) };
+        outlook.seconds = self.seconds(&outlook.moves, self.align_rate());
         if steps.failed == 0 {
             standing.forget_error();
         }
@@ -513,26 +463,6 @@ impl Core {
         let first = live_sessions(&*self.engine).await?.into_iter().map(|(id, _)| id).min();
         Ok(first == Some(self.session().id))
     }
-}
-
-fn fault_of(error: OrderError) -> Fault {
-    match error {
-        OrderError::Fault(fault) => fault,
-        other => Fault::Unavailable(other.to_string()),
-    }
-}
-
-/// Goes on where nobody waits any more; but in a test that owns every step, which has no runtime.
-async fn beside(aligned: impl Future<Output = Result<(), Fault>> + Send + 'static) -> Result<(), Fault> {
-    #[cfg(test)]
-    if tokio::runtime::Handle::try_current().is_err() {
-        return aligned.await;
-    }
-    tokio::spawn(aligned).await.unwrap_or_else(|_| Err(not_in_all("it broke off")))
-}
-
-fn not_in_all(reason: &str) -> Fault {
-    Fault::Unavailable(format!("not all copies that are wanted are durable: {reason}"))
 }
 
 #[cfg(test)]
