@@ -112,10 +112,10 @@ impl Core {
     /// To read all of a bucket, or of one that is mounted, may cost, and its service looks after its bytes: they wait until they move,
     /// unless their price is known and there is a budget for it.
     fn hashes(&self, open: &OpenSilo) -> bool {
-        match open.is_read_for_nothing() {
-            true => open.row.facts.family == FOLDER,
-            false => open.card.is_some() && self.scrub_budget().is_some(),
+        if open.is_read_for_nothing() {
+            return open.row.facts.family == FOLDER;
         }
+        open.card.is_some() && self.scrub_budget().is_some()
     }
 
     /// Looks how much there is, then does it, as far as it is paid for.

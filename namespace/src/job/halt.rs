@@ -87,7 +87,7 @@ impl Core {
             Order::Drain { from, to } => from == old && to == new,
             Order::Place { .. } | Order::Align { .. } | Order::Lost { .. } | Order::Scrub { .. } => false,
         };
-        Ok(self.job_rows().await?.into_iter().map(|row| row.info).filter(|info| ends(&info.order)).next_back())
+        Ok(self.job_rows().await?.into_iter().map(|row| row.info).rfind(|info| ends(&info.order)))
     }
 
     /// Changes a job's row so that it does not go on, and ends what is under way here.

@@ -308,40 +308,48 @@ impl Walk {
                 let rows = page.iter().filter_map(|(key, bytes)| read_extent(key).map(|id| Ok((id, decode(bytes)?))));
                 Ok(Some(all(rows.collect::<Result<_, Fault>>()?, *wish, left)))
             }
-            Over::Judged(judged) => {
-                let mut found = Vec::new();
-                let mut objects = core.judged(&judged.judge, &page).await?;
-                let now = judged.beside.then(|| core.clock.monotonic());
-                judged.judge.close(&mut objects, now);
-                if judged.steps == Which::Urgent {
-                    judged.judge.leave_what_can_wait(&mut objects);
-                }
-                if judged.beside && !is_cut {
-                    core.keep_share(&judged.judge, &mut objects).await?;
-                    let must = judged.steps == Which::Urgent;
-                    self.aside += core.set_aside(&judged.judge, &mut objects, must).await?;
-                    core.note_share(&judged.judge, &mut objects).await?;
-                }
-                let rules = judged.judge.rules.all();
-                let by = |way: Way| super::for_objective(&rules[way.by].name);
-                for object in objects {
-                    judged.told.add(&object);
-                    if let Some(filled) = &mut judged.measures {
-                        filled.add(&judged.judge, &object);
-                    }
-                    if let Some(lessons) = &mut judged.lessons {
-                        lessons.add(&object);
-                    }
-                    found.extend(object.extents.into_iter().map(|judged| Found {
-                        id: judged.id,
-                        row: judged.row,
-                        wish: judged.standing.wish().filter(|_| !is_cut),
-                        by: judged.standing.way().map(by),
-                    }));
-                }
+            Over::Judged(judging) => {
+                let (found, aside) = judging.find(core, &page, is_cut).await?;
+                self.aside += aside;
                 Ok(Some(found))
             }
         }
+    }
+}
+
+impl Judging {
+    /// The extents of a page's objects, and what was set aside for their steps; where it is cut off, none is to be taken.
+    async fn find(&mut self, core: &Core, page: &Page, is_cut: bool) -> Result<(Vec<Found>, Money), Fault> {
+        let (mut found, mut aside, must) = (Vec::new(), Money::ZERO, self.steps == Which::Urgent);
+        let mut objects = core.judged(&self.judge, page).await?;
+        let now = self.beside.then(|| core.clock.monotonic());
+        self.judge.close(&mut objects, now);
+        if must {
+            self.judge.leave_what_can_wait(&mut objects);
+        }
+        if self.beside && !is_cut {
+            core.keep_share(&self.judge, &mut objects).await?;
+            aside = core.set_aside(&self.judge, &mut objects, must).await?;
+            core.note_share(&self.judge, &mut objects).await?;
+        }
+        let rules = self.judge.rules.all();
+        let by = |way: Way| super::for_objective(&rules[way.by].name);
+        for object in objects {
+            self.told.add(&object);
+            if let Some(filled) = &mut self.measures {
+                filled.add(&self.judge, &object);
+            }
+            if let Some(lessons) = &mut self.lessons {
+                lessons.add(&object);
+            }
+            found.extend(object.extents.into_iter().map(|judged| Found {
+                id: judged.id,
+                row: judged.row,
+                wish: judged.standing.wish().filter(|_| !is_cut),
+                by: judged.standing.way().map(by),
+            }));
+        }
+        Ok((found, aside))
     }
 }
 
@@ -422,7 +430,7 @@ impl Core {
                     summary.count(row.size, planned.as_ref());
                 }
                 if let Some((ledger, planned)) = ledger.as_mut().zip(planned) {
-                    ledger.add_move(planned, row);
+                    ledger.add_move(&planned, row);
                 }
             }
             if let Some(ledger) = &mut ledger {

@@ -375,8 +375,8 @@ impl<'a> Ledger<'a> {
     }
 
     /// Counts a step that an order takes, whatever is read of it.
-    pub(crate) fn add_move(&mut self, planned: Move, row: ExtentRow) {
-        let Move { step, extent: id, from, to, .. } = planned;
+    pub(crate) fn add_move(&mut self, planned: &Move, row: ExtentRow) {
+        let Move { step, extent: id, from, to, .. } = *planned;
         let standing = match step {
             Step::Move => Standing::Moves { from, to, by: 0 },
             Step::Copy => Standing::Copies { from, to, by: 0 },

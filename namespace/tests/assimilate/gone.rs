@@ -95,7 +95,9 @@ async fn another_disk_in_its_place_is_not_taken_in() {
     let house = House::taken_over("other-disk", &files).await;
     house.passed().await;
     std::fs::rename(house.path("ours"), house.folder.path().join("away")).unwrap();
-    others.iter().for_each(|name| house.write(name, "theirs"));
+    for name in &others {
+        house.write(name, "theirs");
+    }
     let told = house.until(1, |root| root.problem.is_some()).await;
     let problem = told.problem.unwrap();
     assert!(problem.starts_with("silo `nas` has none of 16 names that were there"), "{problem}");

@@ -147,6 +147,7 @@ fn fault_of(error: OrderError) -> Fault {
 }
 
 /// Goes on where nobody waits any more; but in a test that owns every step, which has no runtime.
+#[cfg_attr(not(test), expect(clippy::unused_async, reason = "such a test waits"))]
 async fn beside(work: impl Future<Output = ()> + Send + 'static) {
     #[cfg(test)]
     if tokio::runtime::Handle::try_current().is_err() {
