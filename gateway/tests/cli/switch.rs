@@ -49,7 +49,7 @@ fn jobs_and_silos_are_paused_by_command() {
     let done = |_: u32| served.json("job list")[0]["state"] == "done";
     assert!((0..300).any(done), "{}", served.json("job list"));
     let refused = served.run(&format!("job resume {id}"));
-    assert!(stderr(&refused).contains("is not paused"), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("is neither paused nor failed"), "{}", stderr(&refused));
     assert!(served.run("place s3://photos/ --on hot --hold 7d").status.success());
     let objectives = served.json("objective list");
     assert_eq!((&objectives[0]["first"], &objectives[0]["place"][0]), (&true.into(), &"hot".into()), "{objectives}");

@@ -89,7 +89,8 @@ impl Core {
 
     /// Waits for the version that is there now, and begins where it is not under way.
     async fn align_version(self: &Arc<Self>, object: &Key) -> Brought {
-        let row = self.engine.get(std::slice::from_ref(object)).await?.remove(0);
+        let row = self.engine.get(std::slice::from_ref(object)).await;
+        let row = row.inspect_err(|_| self.keeping.changed(object.clone()))?.remove(0);
         // What is deleted is wanted nowhere.
         let Some(row) = decode_row::<ObjectRow>(row.as_ref())? else { return Ok(i64::MAX) };
         let (mut brought, begins) = self.under_way((object.clone(), row.version))?;
