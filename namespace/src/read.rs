@@ -290,6 +290,20 @@ impl ExtentReader {
         self.count_failure(&open.silo, failure).await
     }
 
+    /// Whether a replica is left that did not fail, as the row and the silos are now.
+    async fn is_another_left(&mut self) -> bool {
+        let Some(row) = read_row(&self.core, self.id).await.ok().flatten() else { return false };
+        self.row = row;
+        let is_left = |this: &Self| {
+            let inventory = this.core.inventory();
+            let left = inventory.left(&this.row);
+            left.iter().any(|replica| !this.tried.contains(&(replica.silo, replica.location.clone())))
+        };
+        // A silo that is taken for lost may have been found.
+        let may_be_found = |this: &Self| this.core.inventory().left(&this.row).len() < this.row.replicas.len();
+        is_left(self) || (may_be_found(self) && self.core.refresh_inventory(false).await.is_ok() && is_left(self))
+    }
+
     /// Gives up after some tries, with what the client is told.
     async fn count_failure(&mut self, silo: &OpenSilo, failure: &Failure) -> Result<(), Fault> {
         self.tries += 1;
@@ -300,14 +314,7 @@ impl ExtentReader {
             self.core.met.note(silo.id, self.id);
         }
         let place = self.tried.last().map(|(_, place)| place.clone());
-        let again = self.only.is_none()
-            && !crate::seeded_bug!("failover-gives-up")
-            && read_row(&self.core, self.id).await.ok().flatten().is_some_and(|row| {
-                self.row = row;
-                let inventory = self.core.inventory();
-                let left = inventory.left(&self.row);
-                left.iter().any(|replica| !self.tried.contains(&(replica.silo, replica.location.clone())))
-            });
+        let again = self.only.is_none() && !crate::seeded_bug!("failover-gives-up") && self.is_another_left().await;
         if again && self.tries < READ_TRIES.max(self.row.replicas.len()) {
             return Ok(());
         }
