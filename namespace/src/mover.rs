@@ -46,6 +46,8 @@ pub enum Moved {
     Failed(String),
     /// The same, and nothing was asked of any silo.
     NotBegun(String),
+    /// Another step of the extent is under way here: what it is to be is seen after that.
+    UnderWay,
 }
 
 impl Moved {
@@ -53,7 +55,7 @@ impl Moved {
     pub(crate) fn failure(&self) -> Option<&String> {
         match self {
             Self::Failed(reason) | Self::NotBegun(reason) => Some(reason),
-            Self::Done | Self::Superseded => None,
+            Self::Done | Self::Superseded | Self::UnderWay => None,
         }
     }
 }
@@ -136,8 +138,20 @@ pub(crate) fn relocate(
 }
 
 impl Mover<'_> {
-    /// Carries out what belongs together: one move, small ones from one silo to another, or what copies nothing.
-    pub(crate) async fn carry_out_all(&self, mut planned: Vec<Move>) -> Vec<(Move, Moved)> {
+    /// Carries out what belongs together: one move, small ones from one silo to another, or what copies nothing. No two steps of an
+    /// extent at once, but for those that a write waits for.
+    pub(crate) async fn carry_out_all(&self, planned: Vec<Move>) -> Vec<(Move, Moved)> {
+        if self.for_a_write {
+            return self.carry_out_mine(planned).await;
+        }
+        let (claim, mine, others) = self.core.running.claim(planned);
+        let mut moved = self.carry_out_mine(mine).await;
+        drop(claim);
+        moved.extend(others.into_iter().map(|planned| (planned, Moved::UnderWay)));
+        moved
+    }
+
+    async fn carry_out_mine(&self, mut planned: Vec<Move>) -> Vec<(Move, Moved)> {
         self.wait_while_paused(&planned).await;
         if planned.iter().all(|planned| matches!(planned.step, Step::Drop { .. })) {
             let dropped = self.give_up(&planned).await;

@@ -185,11 +185,12 @@ impl Core {
         let card = self.inventory().silo(root.silo)?.card;
         for wanted in wanted {
             let size = wanted.size;
-            // What was changed just now costs nothing but the look.
-            if !is_as_wanted(holdings, &wanted).await {
+            let cost = card.map_or(Money::ZERO, |card| card.read(hash_reads(size)));
+            // What no month pays for keeps nothing else from its checksums; what was changed just now costs nothing but the look.
+            let is_too_dear = self.scrub_budget().is_some_and(|budget| cost > budget);
+            if is_too_dear || !is_as_wanted(holdings, &wanted).await {
                 continue;
             }
-            let cost = card.map_or(Money::ZERO, |card| card.read(hash_reads(size)));
             paid = self.pay_for_scrub(cost).await?;
             if !paid {
                 break;

@@ -50,6 +50,7 @@ impl Core {
         let mut pass = Pass::new(self, row, (!prefix.is_empty()).then(|| prefix.to_owned())).await?;
         if pass.is_whole() {
             pass.take_it().await?;
+            pass.is_known().await?;
         }
         pass.walk().await?;
         pass.is_it().await?;
@@ -144,10 +145,6 @@ impl<'a> Pass<'a> {
             row,
         };
         pass.is_it().await?;
-        // A bucket asks something for each look, and has an owner.
-        if pass.is_whole() || !pass.open.row.facts.is_bucket() {
-            pass.is_known().await?;
-        }
         Ok(pass)
     }
 

@@ -10,7 +10,7 @@ use crate::extent::{JobId, SiloId};
 use crate::fault::Fault;
 use crate::inventory::OpenSilo;
 use crate::objective::expression::{Condition, Wrong};
-use crate::objective::{Objective, Objectives, Rules, Seen, SiloFact, SiloSeen};
+use crate::objective::{LEFT_FREE, Objective, Objectives, Rules, Seen, SiloFact, SiloSeen};
 
 impl Inventory {
     /// Whether nobody wishes anything.
@@ -132,8 +132,11 @@ impl Inventory {
 
     /// What is asked of silos, as they are now.
     pub(crate) fn silo_facts(&self) -> BTreeMap<SiloId, SiloFact> {
-        let fact =
-            |open: &Arc<OpenSilo>| SiloFact { takes: open.candidate(), labels: open.row.declared.labels.clone() };
+        let fact = |open: &Arc<OpenSilo>| {
+            let free = open.space().map_or(0, |(space, _)| space.total / LEFT_FREE);
+            let slack = open.room().map(|room| room.saturating_sub(free));
+            SiloFact { takes: open.candidate(), labels: open.row.declared.labels.clone(), slack }
+        };
         self.silos.iter().map(|(id, open)| (*id, fact(open))).collect()
     }
 }

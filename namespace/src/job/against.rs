@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Order, OrderError, next_page};
 use crate::extent::SiloId;
 use crate::namespace::Core;
-use crate::objective::{Held, Judge, JudgedObject, What};
+use crate::objective::{Held, Judge, JudgedObject, Rules, What};
 use crate::plan::{Wish, plan};
 use crate::table::after_prefix;
 
@@ -14,9 +14,13 @@ impl Core {
     /// Refuses to place what objectives would bring elsewhere again: it would move, and be paid for, twice. What would not move for
     /// the order is no reason.
     pub(super) async fn refuse_undone(&self, order: &Order) -> Result<(), OrderError> {
+        self.refuse_undone_by(order, self.inventory().rules()?).await
+    }
+
+    /// The same by other rules.
+    pub(super) async fn refuse_undone_by(&self, order: &Order, rules: Rules) -> Result<(), OrderError> {
         let Order::Place { bucket, on, .. } = order else { return Ok(()) };
         let (inventory, silo, scope) = (self.inventory(), self.silo_named(on)?, order.on());
-        let rules = inventory.rules()?;
         let parts = rules.may_undo(&scope, silo);
         let (judge, mut undone) = (self.judge_by(inventory, rules, &scope).await?, BTreeMap::<usize, u64>::new());
         for part in &parts {

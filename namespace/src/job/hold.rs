@@ -52,10 +52,11 @@ impl Namespace {
         let name =
             format!("{HOLD}{}", const_hex::encode(&blake3::hash(wish.on.to_string().as_bytes()).as_bytes()[..6]));
         let rules = inventory.rules_with(&name, &wish).map_err(|wrong| OrderError::Invalid(wrong.to_string()))?;
-        match rules.against(&wish.on, silo) {
-            Some(rule) => Err(OrderError::Against(rule.name.clone())),
-            None => Ok((name, wish)),
+        if let Some(rule) = rules.against(&wish.on, silo) {
+            return Err(OrderError::Against(rule.name.clone()));
         }
+        self.core.refuse_undone_by(order, rules).await?;
+        Ok((name, wish))
     }
 }
 

@@ -29,11 +29,14 @@ use crate::table::packs;
 use crate::table::usage::{self, Counted};
 use crate::table::{after_prefix, decode, key};
 
+mod claim;
+mod pass;
 mod patience;
 mod scrub;
 mod standing;
 mod take;
 
+use pass::Pass;
 pub(crate) use standing::{Standing, Steps};
 
 /// How long a stopped job waits for its moves to end.
@@ -49,6 +52,8 @@ pub struct Running {
     jobs: Mutex<BTreeMap<JobId, Arc<Live>>>,
     /// Steps of theirs that failed.
     pub(super) failed: Failed,
+    /// Extents that a step is under way of.
+    claimed: Mutex<HashSet<Number>>,
 }
 
 /// A job under way.
@@ -346,6 +351,7 @@ impl Core {
             }
             // What objectives want may take several steps, and others may want it elsewhere again.
             let more = matches!(order, Order::Align { .. }) && passes < STEPS;
+            let more = more || (pass.overtaken > 0 && passes < STEPS);
             if once && !more && pass.failed == 0 {
                 return Ok(());
             }
@@ -370,7 +376,7 @@ impl Core {
             let ended = live.watch(extent, info).map(|info| (extent, info));
             live.ended.lock().expect("no holder panics").extend(ended);
         };
-        let info = live.info();
+        let (info, began) = (live.info(), self.clock.now());
         let mover = Mover { core: self, job: info.id, pacer, for_a_write: live.for_a_write, watch: &watch };
         let (mut pass, mut small) = (Pass::default(), Vec::new());
         let at_once = info.pace.concurrency.unwrap_or(MOVES_AT_ONCE).max(1);
@@ -393,7 +399,7 @@ impl Core {
             let mut moves = moves.buffer_unordered(at_once);
             while let Some(moved) = moves.next().await {
                 for (planned, outcome) in moved {
-                    pass.begun += usize::from(!matches!(outcome, Moved::NotBegun(_)));
+                    pass.note(&planned, &outcome);
                     // What was given up since the job was stopped did not fail.
                     if outcome.failure().is_some() && live.stop.is_cancelled() {
                         continue;
@@ -403,7 +409,7 @@ impl Core {
             }
             if ended || live.stop.is_cancelled() {
                 pass.outdated = walk.is_outdated();
-                self.give_back(pass.unused_of(walk.aside())).await?;
+                self.give_back(pass.aside.values().copied().sum(), began).await?;
                 return Ok(pass);
             }
         }
@@ -412,7 +418,10 @@ impl Core {
     /// What is to be moved of a page: large extents each for itself, small ones are kept until there are many.
     fn sort_out(&self, page: Vec<Found>, small: &mut Vec<Small>, pass: &mut Pass) -> Vec<Vec<Move>> {
         let (mut alone, mut dropped) = (Vec::new(), Vec::new());
-        for Found { id, row, wish, by } in page {
+        for Found { id, row, wish, by, aside } in page {
+            if aside != Money::ZERO {
+                pass.aside.insert(id, aside);
+            }
             let Some(planned) = wish.and_then(|wish| plan(wish, id, &row)) else { continue };
             let planned = Move { by, ..planned };
             pass.planned += 1;
@@ -441,6 +450,7 @@ impl Core {
                 info.planned_bytes = info.planned_bytes.max(info.moved_bytes);
             }
             Moved::Superseded => info.superseded += 1,
+            Moved::UnderWay => {}
             Moved::Failed(reason) | Moved::NotBegun(reason) => {
                 info.failed += 1;
                 info.error = Some(reason.clone());
@@ -449,6 +459,7 @@ impl Core {
         let ended = live.ended.lock().expect("no holder panics").remove(&planned.extent);
         match outcome {
             Moved::Done | Moved::Superseded => self.running.failed.forget(planned.extent),
+            Moved::UnderWay => {}
             Moved::Failed(reason) | Moved::NotBegun(reason) => {
                 let info = ended.unwrap_or_else(|| self.inventory().move_info(planned));
                 self.running.failed.note(planned, info, live.info().id, reason, self.clock.now());
@@ -460,11 +471,12 @@ impl Core {
                 stats.moved_bytes += bytes;
             }
             Moved::Superseded => stats.moves_superseded += 1,
+            Moved::UnderWay => {}
             Moved::Failed(_) | Moved::NotBegun(_) => stats.moves_failed += 1,
         });
         match outcome {
             Moved::Done => pass.moved += 1,
-            Moved::Superseded => {}
+            Moved::Superseded | Moved::UnderWay => pass.overtaken += 1,
             Moved::Failed(reason) | Moved::NotBegun(reason) => {
                 pass.failed += 1;
                 // What is given up is asked for at those who keep it.
@@ -569,25 +581,4 @@ pub(crate) fn batches(mut small: Vec<Small>) -> Vec<Vec<Move>> {
         }
     }
     batches
-}
-
-/// What a pass found and did.
-#[derive(Default)]
-struct Pass {
-    /// It ended early, since something was declared.
-    outdated: bool,
-    planned: usize,
-    /// Steps that asked something of a silo, whatever came of it.
-    begun: usize,
-    moved: usize,
-    failed: usize,
-    /// Something failed as its silo is down, or rests.
-    down: bool,
-}
-
-impl Pass {
-    /// Of what was set aside for all steps, the part of those that were never begun.
-    fn unused_of(&self, aside: Money) -> Money {
-        aside.part(self.planned.saturating_sub(self.begun) as u64, self.planned as u64)
-    }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Found {
     pub wish: Option<Wish>,
     /// What a step counts for that is part of no job.
     pub by: Option<JobId>,
+    /// What was set aside for it.
+    pub aside: Money,
 }
 
 impl Found {
@@ -45,7 +47,7 @@ impl Found {
     fn of(core: &Core, id: Number, row: ExtentRow, wish: Wish, left: &Left) -> Self {
         let inventory = core.inventory();
         let lost = inventory.left_verified(&row).iter().all(|replica| left.damaged.contains(&(replica.silo, id)));
-        Self { id, row, wish: (!lost && !left.forbidden.contains(&id)).then_some(wish), by: None }
+        Self { id, row, wish: (!lost && !left.forbidden.contains(&id)).then_some(wish), by: None, aside: Money::ZERO }
     }
 }
 
@@ -55,8 +57,6 @@ pub(crate) struct Walk {
     over: Over,
     /// Extents that stay since they are forbidden to be where they would go.
     refused: u64,
-    /// What was set aside for steps.
-    aside: Money,
 }
 
 /// Which rows.
@@ -98,8 +98,12 @@ struct Judging {
     lessons: Option<Lessons>,
     /// and takes these steps,
     steps: Which,
-    /// and from then on, by the monotonic clock, begins none.
+    /// for so long,
+    long: Option<Duration>,
+    /// until then, by the monotonic clock, once there was one,
     until: Option<Duration>,
+    /// and from there on none.
+    cut_at: Option<Key>,
     outdated: bool,
 }
 
@@ -114,7 +118,9 @@ impl Judging {
             measures: None,
             lessons: None,
             steps: Which::All,
+            long: None,
             until: None,
+            cut_at: None,
             outdated: false,
         }
     }
@@ -152,7 +158,7 @@ impl Walk {
     }
 
     fn over(rows: Rows, over: Over) -> Self {
-        Self { rows, over, refused: 0, aside: Money::ZERO }
+        Self { rows, over, refused: 0 }
     }
 
     /// Over all objects that the judge's rules may be about, beside running jobs, until something is declared that the judge does
@@ -169,18 +175,21 @@ impl Walk {
         Self::over(Rows::Some(objects.into()), Judging::by(judge, true, true).over())
     }
 
-    /// The same; from a moment on no step begins, and the rest is but judged.
+    /// The same, from this key around; so long after the first step no page's steps begin any more, and the rest is but judged.
     #[must_use]
-    pub(crate) fn until(mut self, at: Duration) -> Self {
-        if let Over::Judged(judging) = &mut self.over {
-            judging.until = Some(at);
+    pub(crate) fn for_a_while(mut self, long: Duration, from: Option<Key>) -> Self {
+        if let (Over::Judged(judging), Rows::Ranges(ranges)) = (&mut self.over, &mut self.rows) {
+            judging.long = Some(long);
+            if let Some(from) = from {
+                rotate(ranges, &from);
+            }
         }
         self
     }
 
-    /// Whether steps were left since it took long.
-    pub(crate) fn is_cut(&self, core: &Core) -> bool {
-        self.judging().and_then(|judging| judging.until).is_some_and(|at| core.clock.monotonic() >= at)
+    /// Where steps were left since it took long.
+    pub(crate) fn cut_at(&self) -> Option<&Key> {
+        self.judging()?.cut_at.as_ref()
     }
 
     /// Of these steps those alone that are urgent.
@@ -209,14 +218,8 @@ impl Walk {
 
     /// When what it goes by ends by time alone, where that is kept to: by the monotonic clock.
     pub(crate) fn ends_at(&self, core: &Core) -> Option<Duration> {
-        let until = self.judging().filter(|judging| judging.beside)?.until;
-        let ends = core.inventory().wishes_end_in(core.clock.now()).map(|ends| core.clock.monotonic() + ends);
-        [until, ends].into_iter().flatten().min()
-    }
-
-    /// What was set aside for its steps so far.
-    pub(crate) fn aside(&self) -> Money {
-        self.aside
+        self.judging().filter(|judging| judging.beside)?;
+        Some(core.clock.monotonic() + core.inventory().wishes_end_in(core.clock.now())?)
     }
 
     /// Extents so far that stay since objectives forbid them to be where they would go.
@@ -285,7 +288,6 @@ impl Walk {
             }
         }
         let Some(page) = self.page(core).await? else { return Ok(None) };
-        let is_cut = self.is_cut(core);
         let refused = &mut self.refused;
         let mut all = |rows: Vec<(Number, ExtentRow)>, wish, left: &Left| {
             *refused += rows.iter().filter(|(id, _)| left.forbidden.contains(id)).count() as u64;
@@ -299,7 +301,7 @@ impl Walk {
                     let extents = std::mem::take(&mut object.extents);
                     found.extend(extents.into_iter().filter_map(|extent| {
                         let wish = Some(judge.undone(&object, &extent, undo)?);
-                        Some(Found { id: extent.id, row: extent.row, wish, by: None })
+                        Some(Found { id: extent.id, row: extent.row, wish, by: None, aside: Money::ZERO })
                     }));
                 }
                 Ok(Some(found))
@@ -308,28 +310,27 @@ impl Walk {
                 let rows = page.iter().filter_map(|(key, bytes)| read_extent(key).map(|id| Ok((id, decode(bytes)?))));
                 Ok(Some(all(rows.collect::<Result<_, Fault>>()?, *wish, left)))
             }
-            Over::Judged(judging) => {
-                let (found, aside) = judging.find(core, &page, is_cut).await?;
-                self.aside += aside;
-                Ok(Some(found))
-            }
+            Over::Judged(judging) => judging.find(core, &page).await.map(Some),
         }
     }
 }
 
 impl Judging {
-    /// The extents of a page's objects, and what was set aside for their steps; where it is cut off, none is to be taken.
-    async fn find(&mut self, core: &Core, page: &Page, is_cut: bool) -> Result<(Vec<Found>, Money), Fault> {
-        let (mut found, mut aside, must) = (Vec::new(), Money::ZERO, self.steps == Which::Urgent);
+    /// The extents of a page's objects; where it is cut off, no step is to be taken.
+    async fn find(&mut self, core: &Core, page: &Page) -> Result<Vec<Found>, Fault> {
+        let (mut found, must, clock) = (Vec::new(), self.steps == Which::Urgent, core.clock.monotonic());
         let mut objects = core.judged(&self.judge, page).await?;
-        let now = self.beside.then(|| core.clock.monotonic());
-        self.judge.close(&mut objects, now);
+        self.judge.close(&mut objects, self.beside.then_some(clock));
+        if self.cut_at.is_none() && self.until.is_some_and(|until| clock >= until) {
+            self.cut_at = page.first().map(|(key, _)| key.to_vec());
+        }
+        let is_cut = self.cut_at.is_some();
         if must {
             self.judge.leave_what_can_wait(&mut objects);
         }
         if self.beside && !is_cut {
             core.keep_share(&self.judge, &mut objects).await?;
-            aside = core.set_aside(&self.judge, &mut objects, must).await?;
+            core.set_aside(&self.judge, &mut objects, must).await?;
             core.note_share(&self.judge, &mut objects).await?;
         }
         let rules = self.judge.rules.all();
@@ -342,14 +343,28 @@ impl Judging {
             if let Some(lessons) = &mut self.lessons {
                 lessons.add(&object);
             }
-            found.extend(object.extents.into_iter().map(|judged| Found {
-                id: judged.id,
-                row: judged.row,
-                wish: judged.standing.wish().filter(|_| !is_cut),
-                by: judged.standing.way().map(by),
+            // All of an object's is begun, or none, but for bad luck: with its first step.
+            let mut aside = object.aside;
+            found.extend(object.extents.into_iter().map(|judged| {
+                let wish = judged.standing.wish().filter(|_| !is_cut);
+                let aside = if wish.is_some() { std::mem::replace(&mut aside, Money::ZERO) } else { Money::ZERO };
+                Found { id: judged.id, row: judged.row, by: judged.standing.way().map(by), wish, aside }
             }));
         }
-        Ok((found, aside))
+        if self.until.is_none() && found.iter().any(|found| found.wish.is_some()) {
+            self.until = self.long.map(|long| clock + long);
+        }
+        Ok(found)
+    }
+}
+
+/// Has ranges begin at a key, and end before it.
+fn rotate(ranges: &mut VecDeque<(Key, Key)>, from: &Key) {
+    let before = ranges.iter().take_while(|(_, end)| end <= from).count();
+    ranges.rotate_left(before);
+    if let Some((begin, end)) = ranges.front().cloned().filter(|(begin, end)| begin < from && from < end) {
+        ranges[0] = (from.clone(), end);
+        ranges.push_back((begin, from.clone()));
     }
 }
 
@@ -495,5 +510,28 @@ impl Core {
             }
         }
         Ok(infos)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Steps that failed slowly at the front used all the time there was, again and again, and nothing behind them began.
+    #[test]
+    fn a_walk_that_was_cut_goes_on_there_and_ends_where_it_began() {
+        let all = || -> VecDeque<(Key, Key)> { [("a", "c"), ("d", "g")].map(|(a, b)| (a.into(), b.into())).into() };
+        for (from, expected) in [
+            ("b", vec![("b", "c"), ("d", "g"), ("a", "b")]),
+            ("e", vec![("e", "g"), ("a", "c"), ("d", "e")]),
+            ("d", vec![("d", "g"), ("a", "c")]),
+            ("c", vec![("d", "g"), ("a", "c")]),
+            ("z", vec![("a", "c"), ("d", "g")]),
+        ] {
+            let mut ranges = all();
+            rotate(&mut ranges, &from.into());
+            let expected: VecDeque<(Key, Key)> = expected.into_iter().map(|(a, b)| (a.into(), b.into())).collect();
+            assert_eq!(ranges, expected, "{from}");
+        }
     }
 }

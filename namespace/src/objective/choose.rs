@@ -175,7 +175,8 @@ impl Choosing<'_> {
     fn along(&mut self) {
         for (by, from, to) in &self.wanted.along {
             // What waits for another place is still there.
-            let stays = self.is_on(*from) || (self.lacks.is_some() && self.held.on.contains(from));
+            let waits = self.lacks.is_some() && self.held.on.contains(from);
+            let stays = self.is_on(*from) || waits || self.held.damaged.contains(from);
             if stays && !self.is_on(*to) && !(self.may(*to) && self.take(*to, *by, None)) && self.lacks.is_none() {
                 self.lacks = Some((*by, self.lacking()));
             }
@@ -192,9 +193,19 @@ impl Choosing<'_> {
             match silos.iter().find(|spare| spare.stays && self.held.on.contains(&spare.silo)) {
                 Some(spare) => self.on.push((spare.silo, *by)),
                 // Where none takes one, there is none.
-                None => drop(silos.iter().filter(|spare| spare.gets).any(|spare| self.take(spare.silo, *by, None))),
+                None => {
+                    let get = |spare: &&&Spare| spare.gets && self.has_slack(spare.silo);
+                    let get: Vec<SiloId> = silos.iter().filter(get).map(|spare| spare.silo).collect();
+                    get.into_iter().any(|silo| self.take(silo, *by, None));
+                }
             }
         }
+    }
+
+    /// Whether one more copy of what is read leaves a silo enough for others.
+    fn has_slack(&self, id: SiloId) -> bool {
+        let slack = self.rules.silos.get(&id).and_then(|fact| fact.slack);
+        slack.is_none_or(|slack| slack >= self.held.bytes)
     }
 
     /// Takes a silo, unless it takes nothing, or is no other place than one of those it is to be apart from.

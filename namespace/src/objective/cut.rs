@@ -128,7 +128,7 @@ pub struct Fullness {
 }
 
 /// Free room that copies of what is read leave to others: a share of the silo.
-const LEFT_FREE: u64 = 20;
+pub(crate) const LEFT_FREE: u64 = 20;
 
 impl Fullness {
     /// Bytes above the lower level, once the upper one was passed, and until the lower one is reached.

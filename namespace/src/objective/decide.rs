@@ -19,6 +19,8 @@ pub struct SiloFact {
     pub takes: Candidate,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Bytes that copies of what is read may take; none is unknown, and then enough.
+    pub slack: Option<u64>,
 }
 
 /// An objective, ready to be asked.
@@ -510,7 +512,8 @@ impl Rules {
     /// that take it where no objective says where, the best first.
     pub fn standing(&self, wanted: &Wanted, held: &Held, otherwise: impl FnOnce() -> Vec<SiloId>) -> Standing {
         let banned = held.on.iter().chain(&held.damaged).find_map(|id| wanted.never.get(id).map(|by| (*id, *by)));
-        let along = wanted.along.iter().find(|(_, from, _)| held.on.contains(from)).map(|(by, ..)| *by);
+        let has = |id: &SiloId| held.on.contains(id) || held.damaged.contains(id);
+        let along = wanted.along.iter().find(|(_, from, _)| has(from)).map(|(by, ..)| *by);
         let spare = wanted.spare.first().map(|(by, _)| *by);
         let by = wanted.said_by().or(banned.map(|(_, by)| by)).or(along).or(spare);
         let Some(by) = by else { return Standing::Aligned };
@@ -575,7 +578,7 @@ mod tests {
 
     fn fact(id: SiloId, name: &str, site: &str) -> (SiloId, SiloFact) {
         let takes = Candidate { id, name: name.to_owned(), cordoned: false, up: true, room: None };
-        (id, SiloFact { takes, labels: [("site".to_owned(), site.to_owned())].into() })
+        (id, SiloFact { takes, labels: [("site".to_owned(), site.to_owned())].into(), slack: None })
     }
 
     fn silos() -> BTreeMap<SiloId, SiloFact> {
@@ -688,6 +691,12 @@ mod tests {
         };
         assert_eq!(standing(&wanted, &[2]), Standing::Copies { from: 2, to: 3, by: 0 });
         assert_eq!(standing(&wanted, &[2, 3]), Standing::Drops { from: 1, least: 2, by: 0 });
+        let followed = Wanted { along: vec![(0, 1, 3)], ..Wanted::default() };
+        assert_eq!(
+            standing(&followed, &[2]),
+            Standing::Copies { from: 2, to: 3, by: 0 },
+            "the new silo gets a good one"
+        );
         let forbidden = Wanted { never: [(1, 0)].into(), ..Wanted::default() };
         assert_eq!(
             standing(&forbidden, &[2]),
@@ -706,6 +715,20 @@ mod tests {
         let wanted = rules.wanted(&conditions);
         assert_eq!((wanted.by, wanted.never.into_keys().collect()), (None, vec![3]));
         assert!(rules.wanted(&rules.conditions(&subject("logs", "k"))).is_nothing());
+    }
+
+    /// Copies of what was read took all room down to the reserve, and clients' writes were refused.
+    #[test]
+    fn copies_of_what_is_read_leave_room() {
+        let mut rules = rules_of(Objective { copy_on_read: silos_of(&["far"]), ..copies(1) });
+        let read = Spare { silo: 3, gets: true, stays: true };
+        let wanted = Wanted { spare: vec![(0, vec![read])], ..Wanted::default() };
+        let standing = |rules: &Rules| rules.standing(&wanted, &held(&[1]), || vec![1]);
+        for (slack, is_copied) in [(None, true), (Some(10), true), (Some(9), false)] {
+            rules.silos.get_mut(&3).unwrap().slack = slack;
+            let copies = Standing::Copies { from: 1, to: 3, by: 0 };
+            assert_eq!(standing(&rules), if is_copied { copies } else { Standing::Aligned }, "{slack:?}");
+        }
     }
 
     #[test]

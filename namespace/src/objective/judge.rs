@@ -24,6 +24,7 @@ use crate::name::BucketName;
 use crate::namespace::Core;
 use crate::object::Pairs;
 use crate::plan::Wish;
+use crate::price::Money;
 use crate::table::extents::ExtentRow;
 use crate::table::objects::{Attributes, Data, NAME_AT, ObjectRow, prefix as object_prefix};
 use crate::table::uploads::{ManifestRow, PartRow, manifest, part as part_key};
@@ -40,8 +41,6 @@ pub(crate) struct Judge {
     pub inventory: Arc<Inventory>,
     /// What is taken over and was not passed yet: in which bucket, and what its keys begin with.
     unfilled: Vec<(u64, String)>,
-    /// Replicas that were found damaged, and not made good.
-    damaged: BTreeSet<(SiloId, Number)>,
     /// Jobs that are about these objects now.
     pub busy: Vec<(Scope, JobId)>,
     pub needs: Needs,
@@ -76,6 +75,8 @@ pub(crate) struct JudgedObject {
     pub id: Option<u64>,
     /// What was learnt, where an objective leaves the choice to that.
     pub choice: Option<Choice>,
+    /// What was set aside for its steps.
+    pub aside: Money,
 }
 
 /// What a switch copied to a silo since a moment is taken back.
@@ -96,6 +97,8 @@ pub(crate) struct JudgedExtent {
     pub row: ExtentRow,
     /// Its bytes were written for this object.
     pub own: bool,
+    /// Silos whose replicas were found damaged, and not made good.
+    pub damaged: Vec<SiloId>,
     pub standing: Standing,
     /// How it would stand after each step, one after the other, where that is foreseen.
     pub then: Vec<Standing>,
@@ -165,9 +168,9 @@ impl Judge {
         (bucket, key): (u64, &str),
         wanted: &Wanted,
         own: bool,
-        (id, row): (Number, &ExtentRow),
+        (row, damaged): (&ExtentRow, &[SiloId]),
     ) -> Standing {
-        let held = self.held(id, row);
+        let held = self.held(row, damaged);
         let standing = self.rules.standing(wanted, &held, || self.otherwise(bucket, row.size));
         if let (Standing::Waits { by, .. }, true) = (&standing, held.on.is_empty()) {
             let reason = "they went with a silo that is lost, and no other has them".to_owned();
@@ -187,7 +190,7 @@ impl Judge {
         let Some(way) = standing.way() else { return standing };
         let in_place = || row.verified().any(|replica| matches!(replica.location, Location::InPlace { .. }));
         let unfilled = |(of, into): &(u64, String)| *of == bucket && key.starts_with(into.as_str());
-        let can_wait = || !self.rules.is_urgent(wanted, way);
+        let is_missing = || copies && self.rules.is_urgent(wanted, way);
         let covers =
             |(on, _): &&(Scope, JobId)| self.buckets.get(&bucket).is_some_and(|name| on.covers(name.as_str(), key));
         let may_go = own || (self.for_a_write && copies);
@@ -197,7 +200,7 @@ impl Judge {
             "what lies where others put it has no copies before it is moved".to_owned()
         } else if in_place() && self.unfilled.iter().any(unfilled) {
             "nothing that is taken over moves before it was passed once, headers and all".to_owned()
-        } else if let Some((_, job)) = self.busy.iter().find(covers).filter(|_| can_wait()) {
+        } else if let Some((_, job)) = self.busy.iter().find(covers).filter(|_| !is_missing()) {
             format!("job {job} is about them now")
         } else if let Some(silo) = self.paused_on(way).filter(|_| !self.for_a_write) {
             format!("silo `{silo}` is paused")
@@ -218,7 +221,7 @@ impl Judge {
         let (mut row, mut then) = (now.row.clone(), Vec::new());
         while let Some(taken) = way.filter(|_| then.len() < MOST_STEPS) {
             row.take(taken, Location::Blob(UNWRITTEN), self.now);
-            let standing = self.standing(object, wanted, now.own, (now.id, &row));
+            let standing = self.standing(object, wanted, now.own, (&row, &now.damaged));
             way = standing.way();
             then.push(standing);
         }
@@ -227,9 +230,9 @@ impl Judge {
 
     /// Where verified replicas of an extent are, but for silos that are lost, and for those that were found damaged where others are
     /// whole.
-    fn held(&self, id: Number, row: &ExtentRow) -> Held {
+    fn held(&self, row: &ExtentRow, damaged: &[SiloId]) -> Held {
         let left: Vec<SiloId> = self.inventory.left_verified(row).iter().map(|replica| replica.silo).collect();
-        let whole: Vec<SiloId> = left.iter().copied().filter(|silo| !self.damaged.contains(&(*silo, id))).collect();
+        let whole: Vec<SiloId> = left.iter().copied().filter(|silo| !damaged.contains(silo)).collect();
         if whole.is_empty() {
             return Held { on: left, damaged: Vec::new(), bytes: row.size };
         }
@@ -245,7 +248,7 @@ impl Judge {
     /// What one of an object's own extents takes of silos for which it matters how it is used: for the sake of which
     /// objective, where, and since when it was not used. What nothing would take elsewhere makes no room.
     pub(crate) fn takes(&self, object: &JudgedObject, extent: &JudgedExtent) -> Vec<(usize, SiloId, UnixMs)> {
-        let (wanted, held) = (&object.wanted, self.held(extent.id, &extent.row));
+        let (wanted, held) = (&object.wanted, self.held(&extent.row, &extent.damaged));
         let rule = |by: usize| &self.rules.all()[by];
         let otherwise = LazyCell::new(|| self.otherwise(object.bucket, extent.row.size));
         let leaves = |silo: SiloId| self.rules.may_leave(wanted, &held, silo, otherwise.clone());
@@ -289,7 +292,7 @@ impl Judge {
     /// What becomes of an extent that a switch, which is undone, copied to a silo since: it leaves where nobody wants it there,
     /// as long as as many others have it as are wanted.
     pub(crate) fn undone(&self, object: &JudgedObject, extent: &JudgedExtent, undo: &Undo) -> Option<Wish> {
-        let held = self.held(extent.id, &extent.row);
+        let held = self.held(&extent.row, &extent.damaged);
         let came = extent.row.verified_in(undo.from).is_some_and(|there| there.since >= undo.since);
         let otherwise = || self.otherwise(object.bucket, extent.row.size);
         let wanted = || self.rules.wants(&object.wanted, &held, undo.from, otherwise());
@@ -380,14 +383,12 @@ impl Core {
         let mut needs = rules.need(on);
         needs.heat |= rules.ask_use(on);
         let cuts = Arc::new(self.cuts().await?);
-        let damaged = self.damaged_and_left().await?;
         let (now, seen) = (self.clock.now(), inventory.seen());
         Ok(Judge {
             rules,
             buckets,
             inventory,
             unfilled,
-            damaged,
             busy: Vec::new(),
             needs,
             now,
@@ -435,14 +436,17 @@ impl Core {
             let chooser = wanted.by.and_then(|by| Some((by, judge.choosers.get(&by)?))).filter(|_| !judge.for_a_write);
             let id = (!judge.choosers.is_empty()).then(|| Groups::key(bucket.as_str(), &name));
             let choice = chooser.map(|(by, chooser)| chooser.choose(by, &subject, (row, heat), &rows, &mut wanted));
+            let mut damage = self.damage_of(&rows).await?;
             let extents = rows.into_iter().map(|(id, row)| {
                 let own = row.first.is_some() && row.first == referrers.get(&id).copied().flatten();
-                let standing = judge.standing((incarnation, &name), &wanted, own, (id, &row));
-                let now = JudgedExtent { id, row, own, standing, then: Vec::new() };
+                let damaged = damage.remove(&id).unwrap_or_default();
+                let standing = judge.standing((incarnation, &name), &wanted, own, (&row, &damaged));
+                let now = JudgedExtent { id, row, own, damaged, standing, then: Vec::new() };
                 JudgedExtent { then: judge.then((incarnation, &name), &wanted, &now), ..now }
             });
             let extents = extents.collect();
-            judged.push(JudgedObject { wanted, conditions, extents, heat, used, bucket: incarnation, id, choice });
+            let (bucket, aside) = (incarnation, Money::ZERO);
+            judged.push(JudgedObject { wanted, conditions, extents, heat, used, bucket, id, choice, aside });
         }
         Ok(judged)
     }

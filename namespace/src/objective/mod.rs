@@ -33,6 +33,7 @@ mod upkeep;
 
 pub use auto::{Auto, Days, Learnt, Share, WhyAuto};
 pub(crate) use auto::{Choice, Chooser, Known, Sites, day_of};
+pub(crate) use cut::LEFT_FREE;
 pub use cut::{Cut, Cuts, Fullness, Layers};
 pub use decide::{Held, Rule, Rules, SiloFact, Spare, Standing, Used, Wanted, Way, What};
 use expression::{Condition, Wrong};

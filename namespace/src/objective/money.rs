@@ -382,7 +382,10 @@ impl<'a> Ledger<'a> {
             Step::Copy => Standing::Copies { from, to, by: 0 },
             Step::Drop { least } => Standing::Drops { from, least, by: 0 },
         };
-        self.add_extent(&JudgedExtent { id, row, own: true, standing, then: Vec::new() }, Reads::default());
+        self.add_extent(
+            &JudgedExtent { id, row, own: true, damaged: Vec::new(), standing, then: Vec::new() },
+            Reads::default(),
+        );
     }
 
     /// Counts an extent of an object: `reads` is what is read of it in a month.

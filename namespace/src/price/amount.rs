@@ -67,6 +67,14 @@ impl Money {
         Self((self.0 / whole).saturating_mul(of).saturating_add(self.0 % whole * of / whole))
     }
 
+    /// So much of it as `of` is of `whole`, to a billionth, and no more than it is.
+    #[must_use]
+    pub fn share(self, of: Self, whole: Self) -> Self {
+        const BILLION: u128 = 1_000_000_000;
+        let ratio = of.0.saturating_mul(BILLION).checked_div(whole.0).unwrap_or(BILLION).min(BILLION);
+        Self((self.0 / BILLION).saturating_mul(ratio).saturating_add(self.0 % BILLION * ratio / BILLION))
+    }
+
     /// What is left of it.
     #[must_use]
     pub fn less(self, other: Self) -> Self {
@@ -189,6 +197,16 @@ impl<'de> Deserialize<'de> for Rate {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_share_is_never_more_than_there_is() {
+        let money = |text: &str| text.parse::<Money>().unwrap();
+        assert_eq!(money("3").share(money("1"), money("4")), money("0.75"));
+        assert_eq!(money("3").share(money("5"), money("4")), money("3"));
+        assert_eq!(money("3").share(money("1"), Money::ZERO), money("3"));
+        let third = money("1").share(money("1"), money("3"));
+        assert!(third < money("0.333333334") && third > money("0.33333333"), "{third}");
+    }
 
     #[test]
     fn amounts_are_decimal_numbers() {

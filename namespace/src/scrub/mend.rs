@@ -36,7 +36,7 @@ impl Scrubber<'_> {
             let done = match outcome {
                 Some(Moved::Done) => Done::Repaired,
                 // Somebody was faster: it was overwritten, or moved away.
-                Some(Moved::Superseded) => continue,
+                Some(Moved::Superseded | Moved::UnderWay) => continue,
                 Some(Moved::Failed(why) | Moved::NotBegun(why)) => {
                     reason = format!("{reason}; not replaced: {why}");
                     came.error = Some(why);

@@ -170,6 +170,24 @@ impl Core {
         Ok(rows.into_iter().filter(|(_, row)| row.done == Done::Left).map(|(of, _)| of).collect())
     }
 
+    /// Silos of those of these extents that are in several, whose replicas were found damaged where they are, and not made good.
+    pub(crate) async fn damage_of(&self, rows: &[(Number, ExtentRow)]) -> Result<BTreeMap<Number, Vec<SiloId>>, Fault> {
+        let several = rows.iter().filter(|(_, row)| row.verified().count() > 1);
+        let replicas: Vec<_> = several.flat_map(|(id, row)| row.verified().map(|replica| (*id, replica))).collect();
+        let mut found: BTreeMap<Number, Vec<SiloId>> = BTreeMap::new();
+        if replicas.is_empty() {
+            return Ok(found);
+        }
+        let keys: Vec<Key> = replicas.iter().map(|(id, replica)| damaged(replica.silo, *id)).collect();
+        for ((id, replica), row) in replicas.into_iter().zip(self.engine.get(&keys).await?) {
+            let row: Option<DamagedRow> = decode_row(row.as_ref())?;
+            if row.is_some_and(|row| row.done == Done::Left && row.location == replica.location) {
+                found.entry(id).or_default().push(replica.silo);
+            }
+        }
+        Ok(found)
+    }
+
     /// All rows that still say something: what is left counts as long as its extent is there, and was not made good since.
     pub(crate) async fn damaged_rows(&self) -> Result<Vec<((SiloId, Number), DamagedRow)>, Fault> {
         let rows = self.damage_from(vec![key::DAMAGED]).await?;

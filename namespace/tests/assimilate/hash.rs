@@ -64,11 +64,12 @@ async fn nothing_is_read_where_it_is_switched_off() {
 /// What lies in a silo that asks something for being read was left without checksums for good, whatever anybody would have paid.
 #[tokio::test]
 async fn what_costs_something_is_read_within_a_budget() {
+    let dear = "x".repeat(1 << 20);
     let begun = async |test: &str, budget: Option<&str>| {
-        let price: Price = serde_json::from_str(r#"{"reads": 1}"#).unwrap();
+        let price: Price = serde_json::from_str(r#"{"reads": 1, "retrieval": 100}"#).unwrap();
         let budget = budget.map(|budget| budget.parse().unwrap());
         let scrub = ScrubOptions { every: Duration::from_hours(720), pace: Pace::default(), budget };
-        let files = ["a", "b", "c"].map(|name| (name, "0123456789"));
+        let files = [("a", "0123456789"), ("b", &*dear), ("c", "0123456789")];
         let house = House::with(Arc::new(Memory::new()), test, &files, Some(price), Some(scrub)).await;
         house.namespace.hash_in_place(RATE);
         let root = house.start(order(1)).await;
@@ -78,11 +79,11 @@ async fn what_costs_something_is_read_within_a_budget() {
     };
     let house = begun("hash-unpaid", None).await;
     assert_eq!((house.namespace.hashed(1), house.namespace.stats().hashed_bytes), (None, 0));
-    // Three requests for each file, at 1 a thousand.
+    // Three requests for each file, at 1 a thousand; what alone costs more than there is keeps no other from it.
     let house = begun("hash-paid", Some("0.007")).await;
-    house.until_hashed(Hashed { bytes: 20, left: 10 }).await;
+    house.until_hashed(Hashed { bytes: 20, left: 1 << 20 }).await;
     house.passed().await;
-    assert_eq!(house.namespace.hashed(1), Some(Hashed { bytes: 20, left: 10 }));
+    assert_eq!(house.namespace.hashed(1), Some(Hashed { bytes: 20, left: 1 << 20 }));
     let spent = house.namespace.scrub_budget().await.unwrap().unwrap().spent.money;
-    assert_eq!(spent.to_string(), "0.006");
+    assert_eq!(spent.rounded(5), "0.00600");
 }

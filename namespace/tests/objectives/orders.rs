@@ -120,7 +120,14 @@ async fn what_objectives_would_bring_back_is_not_placed() {
     house.namespace.hold(&held, until).await.unwrap();
     let job = house.carried_out(held).await;
     assert_eq!((job.state, job.refused), (JobState::Done, 0), "it is held");
-    assert_eq!(house.silos(&house.logs, "big/a").await, ["hot"]);
+    // A closer hold stands against another one, which declares nothing.
+    house.namespace.hold(&place("logs", "big/", "far"), until).await.unwrap();
+    house.align("s3://logs/").await;
+    let before = house.namespace.effective(&Scope::default()).unwrap().len();
+    let again = house.namespace.hold(&place("logs", "b", "cold"), until).await;
+    assert!(matches!(&again, Err(OrderError::Undone { extents: 2, .. })), "{again:?}");
+    assert_eq!(house.namespace.effective(&Scope::default()).unwrap().len(), before);
+    assert_eq!(house.silos(&house.logs, "big/a").await, ["far"]);
 }
 
 /// A hold was declared before its order was refused, and moved things by itself; when it was over it stayed, and kept silos from

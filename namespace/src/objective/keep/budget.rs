@@ -27,10 +27,7 @@ impl Spent {
     /// The same in the month that it is; nothing of an earlier one. A clock that is behind begins none, and one that was months
     /// ahead ends none.
     fn in_month(self, now: UnixMs) -> Self {
-        let of = |moment: UnixMs| {
-            jiff::Timestamp::from_millisecond(moment).unwrap_or_default().strftime("%Y-%m").to_string()
-        };
-        let (month, next) = (of(now), of(now + 31 * DAY));
+        let (month, next) = (month_of(now), month_of(now + 31 * DAY));
         if (month.as_str()..=next.as_str()).contains(&self.month.as_str()) {
             return self;
         }
@@ -53,8 +50,21 @@ fn cost_of(prices: &Prices, objects: &[JudgedObject], now: UnixMs) -> Money {
     ledger.finish().1.cost.once.total()
 }
 
+fn month_of(moment: UnixMs) -> String {
+    jiff::Timestamp::from_millisecond(moment).unwrap_or_default().strftime("%Y-%m").to_string()
+}
+
+/// What was set aside for each is its part of what was set aside for all: together they may cost less.
+fn share(objects: &mut [JudgedObject], all: Money) {
+    let alone: Money = objects.iter().map(|object| object.aside).sum();
+    for object in objects {
+        object.aside = object.aside.share(all, alone);
+    }
+}
+
 /// Nothing of it is begun.
 fn wait(object: &mut JudgedObject, budget: Money) {
+    object.aside = Money::ZERO;
     for extent in &mut object.extents {
         extent.put_off(|_| Some(is_spent(budget)));
     }
@@ -83,25 +93,27 @@ impl Core {
         Ok((cost != Money::ZERO && beyond).then(|| is_spent(budget)))
     }
 
-    /// Sets aside what the steps of objects cost, and answers how much that is. Those that cost something wait where the budget is
-    /// spent, unless they must not.
-    pub(crate) async fn set_aside(
-        &self,
-        judge: &Judge,
-        objects: &mut [JudgedObject],
-        must: bool,
-    ) -> Result<Money, Fault> {
-        let Some(budget) = self.options.align.as_ref().and_then(|align| align.budget) else { return Ok(Money::ZERO) };
+    /// Sets aside what the steps of objects cost, and notes it there. Those that cost something wait where the budget is spent, unless
+    /// they must not.
+    pub(crate) async fn set_aside(&self, judge: &Judge, objects: &mut [JudgedObject], must: bool) -> Result<(), Fault> {
+        let Some(budget) = self.options.align.as_ref().and_then(|align| align.budget) else { return Ok(()) };
         let prices = self.prices(judge);
         let cost = |objects: &[JudgedObject]| cost_of(&prices, objects, judge.now);
         let all = cost(objects);
         let bound = if must { None } else { Some(budget) };
-        if all == Money::ZERO || self.spend(spent_key(), all, bound).await? {
-            return Ok(all);
+        if all == Money::ZERO {
+            return Ok(());
+        }
+        for object in &mut *objects {
+            object.aside = cost(std::slice::from_ref(object));
+        }
+        if self.spend(spent_key(), all, bound).await? {
+            share(objects, all);
+            return Ok(());
         }
         let (spent, mut begun, mut paid) = (self.spent().await?.money, Money::ZERO, Vec::new());
         for object in objects {
-            let own = cost(std::slice::from_ref(object));
+            let own = object.aside;
             if own == Money::ZERO {
                 continue;
             }
@@ -117,14 +129,13 @@ impl Core {
             for object in paid {
                 wait(object, budget);
             }
-            begun = Money::ZERO;
         }
-        Ok(begun)
+        Ok(())
     }
 
-    /// Gives back what was set aside for what was never begun.
-    pub(crate) async fn give_back(&self, money: Money) -> Result<(), Fault> {
-        if money == Money::ZERO {
+    /// Gives back what was set aside for what was never begun, in the month that it was set aside in.
+    pub(crate) async fn give_back(&self, money: Money, since: UnixMs) -> Result<(), Fault> {
+        if money == Money::ZERO || month_of(since) != month_of(self.clock.now()) {
             return Ok(());
         }
         let (now, from) = (self.clock.now(), spent_key());

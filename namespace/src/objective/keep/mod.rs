@@ -86,6 +86,8 @@ pub(crate) struct Keeping {
     told: Mutex<Option<Alignment>>,
     /// Copies of what is read that were made since all were compared, in billionths of what there may be.
     copied: AtomicU64,
+    /// Where the last comparison of all began no more steps, since it took long.
+    cut: Mutex<Option<Key>>,
     /// Objects that are brought where they are wanted before their writes are answered.
     under_way: UnderWay,
 }
@@ -116,6 +118,14 @@ impl Keeping {
     /// Whether there may be more copies of what is read than there may be; asked once all are about to be compared.
     fn has_many_copies(&self) -> bool {
         self.copied.load(Ordering::Relaxed) >= MANY_COPIES && self.copied.swap(0, Ordering::Relaxed) >= MANY_COPIES
+    }
+
+    fn take_cut(&self) -> Option<Key> {
+        self.cut.lock().expect("no holder panics").take()
+    }
+
+    fn note_cut(&self, at: Option<&Key>) {
+        *self.cut.lock().expect("no holder panics") = at.cloned();
     }
 
     fn take(&self) -> BTreeSet<Key> {
@@ -403,10 +413,11 @@ impl Core {
     async fn compare_all(self: &Arc<Self>, standing: &StandingJob) -> Result<Option<Came>, OrderError> {
         self.forget_moves(None).await?;
         // Much moves for days. Meanwhile silos fill, hours begin and end, and objects are used.
-        let until = self.clock.monotonic() + ALIGN_MOVES;
-        let mut walk = Walk::all(self.objectives(&Scope::default()).await?).until(until);
+        let from = self.keeping.take_cut();
+        let mut walk = Walk::all(self.objectives(&Scope::default()).await?).for_a_while(ALIGN_MOVES, from);
         let steps = standing.carry_out(self, &mut walk).await?;
-        let is_cut = walk.is_cut(self);
+        let is_cut = walk.cut_at().is_some();
+        self.keeping.note_cut(walk.cut_at());
         let colder = match walk.filled() {
             Some((rules, filled)) => self.make_room(rules, filled).await?,
             None => Colder::No,
@@ -423,7 +434,7 @@ impl Core {
         if steps.failed == 0 {
             standing.forget_error();
         }
-        if outlook.moves.is_empty() {
+        if outlook.moves.is_empty() && outlook.waits.is_empty() {
             self.running.nothing_fails();
         }
         let came = match (colder, Came::of(&outlook, steps)) {

@@ -36,7 +36,14 @@ fn extent(number: u64, size: u64, at: &[(SiloId, Location)], to: Option<SiloId>)
     let replicas = at.iter().map(replica).collect();
     let row = ExtentRow { size, digest: [1; 32], blocks: None, first: Some(id), replicas };
     let moves = |to| Standing::Moves { from: at[0].0, to, by: 0 };
-    JudgedExtent { id, row, own: true, standing: to.map_or(Standing::Aligned, moves), then: Vec::new() }
+    JudgedExtent {
+        id,
+        row,
+        own: true,
+        damaged: Vec::new(),
+        standing: to.map_or(Standing::Aligned, moves),
+        then: Vec::new(),
+    }
 }
 
 fn sum(prices: &Prices, extents: &[JudgedExtent]) -> Costs {
@@ -201,6 +208,7 @@ fn judged(extents: Vec<JudgedExtent>, heat: Option<crate::heat::Heat>) -> Judged
         bucket: 1,
         id: None,
         choice: None,
+        aside: Money::ZERO,
     }
 }
 
