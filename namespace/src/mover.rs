@@ -46,7 +46,7 @@ pub enum Moved {
     Failed(String),
     /// The same, and nothing was asked of any silo.
     NotBegun(String),
-    /// Another step of the extent is under way here: what it is to be is seen after that.
+    /// Another step of the extent is under way here, by itself: what it is to be is seen after that.
     UnderWay,
 }
 
@@ -138,10 +138,10 @@ pub(crate) fn relocate(
 }
 
 impl Mover<'_> {
-    /// Carries out what belongs together: one move, small ones from one silo to another, or what copies nothing. No two steps of an
-    /// extent at once, but for those that a write waits for.
+    /// Carries out what belongs together: one move, small ones from one silo to another, or what copies nothing. Of what moves by itself
+    /// no two steps of an extent at once: orders may be slow, and a write waits for its copies.
     pub(crate) async fn carry_out_all(&self, planned: Vec<Move>) -> Vec<(Move, Moved)> {
-        if self.for_a_write {
+        if self.for_a_write || self.job != BY_ITSELF {
             return self.carry_out_mine(planned).await;
         }
         let (claim, mine, others) = self.core.running.claim(planned);

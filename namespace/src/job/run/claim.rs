@@ -1,4 +1,5 @@
-//! No two steps of an extent at once: what is missing is looked for beside everything else, and both would copy the same bytes.
+//! Of what moves by itself no two steps of an extent at once: what is missing is looked for beside everything else, and both would copy
+//! the same bytes.
 
 use super::Running;
 use crate::extent::Number;
