@@ -190,15 +190,14 @@ impl Choosing<'_> {
             if silos.iter().any(|spare| self.is_on(spare.silo)) {
                 continue;
             }
-            match silos.iter().find(|spare| spare.stays && self.held.on.contains(&spare.silo)) {
-                Some(spare) => self.on.push((spare.silo, *by)),
-                // Where none takes one, there is none.
-                None => {
-                    let get = |spare: &&&Spare| spare.gets && self.has_slack(spare.silo);
-                    let get: Vec<SiloId> = silos.iter().filter(get).map(|spare| spare.silo).collect();
-                    get.into_iter().any(|silo| self.take(silo, *by, None));
-                }
+            if let Some(spare) = silos.iter().find(|spare| spare.stays && self.held.on.contains(&spare.silo)) {
+                self.on.push((spare.silo, *by));
+                continue;
             }
+            // Where none takes one, there is none.
+            let get = |spare: &&&Spare| spare.gets && self.has_slack(spare.silo);
+            let get: Vec<SiloId> = silos.iter().filter(get).map(|spare| spare.silo).collect();
+            get.into_iter().any(|silo| self.take(silo, *by, None));
         }
     }
 
