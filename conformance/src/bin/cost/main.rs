@@ -31,6 +31,8 @@ const SILOS: [&str; 3] = ["hot", "warm", "cold"];
 const GULLIBLE: usize = 2;
 /// Longer ones are read back everywhere: a bucket of Holdall's says nothing of what it received before its checksum was known.
 const READ_BACK: u64 = 256 << 10;
+/// How often clients try what fails.
+const TRIES: u32 = 4;
 /// What shares packs.
 const SMALL: u64 = 64 << 10;
 const PART: u64 = 5 << 20;
@@ -55,7 +57,7 @@ struct Options {
     #[arg(long, default_value_t = 5)]
     change: u64,
     /// So many of ten thousand calls fail.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 25)]
     failing: u64,
     /// Seconds until everything has moved.
     #[arg(long, default_value_t = 300)]
@@ -241,11 +243,20 @@ impl Objects {
         let call = Call { method: Method::GET, path: "/v1/why".into(), query: &query, headers: &[], body: Body::Empty };
         let why: Why = serde_json::from_slice(&admin.fetch(call).await?.1)?;
         let after = number.is_multiple_of(2).then(|| SMALL + 1 + self.size(way, number) % (1 << 20));
-        match after {
-            Some(bytes) => {
-                client.put(way.bucket, &key, &[], Body::made(Payload::new(&key, 1, bytes))).await?;
+        // A call that fails may be theirs: they try again, as clients do.
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let done = match after {
+                Some(bytes) => {
+                    client.put(way.bucket, &key, &[], Body::made(Payload::new(&key, 1, bytes))).await.map(drop)
+                }
+                None => client.delete(way.bucket, &key).await,
+            };
+            match done {
+                Err(_) if tries < TRIES => {}
+                done => break done?,
             }
-            None => client.delete(way.bucket, &key).await?,
         }
         Ok(Changed { way, before: why.extents, after })
     }
