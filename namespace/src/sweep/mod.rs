@@ -88,9 +88,6 @@ impl Namespace {
     /// the rule about readers always holds. A pass may have to be repeated until `waiting` is 0.
     pub async fn sweep(&self, skip_grace: bool) -> Result<Swept, Fault> {
         let mut swept = self.core.sweep_retired(skip_grace).await?;
-        if skip_grace {
-            self.core.packer.hurry();
-        }
         self.core.look_after_packs().await?;
         self.core.collect_all(&mut swept).await?;
         Ok(swept)
