@@ -13,9 +13,7 @@ use crate::engine::{self, Engine, Key, Read, Rows, Write};
 use crate::extent::SiloId;
 use crate::fault::Fault;
 use crate::inventory::{Access, Inventory, OpenSilo, WritePolicy};
-use crate::job::{
-    Came, Checked, JobInfo, JobState, ORDER_TRIES, Order, OrderError, changed_too_often, next_page, refused_silo,
-};
+use crate::job::{Came, Checked, JobInfo, JobState, Order, OrderError, next_page, refused_silo, until_written};
 use crate::limits::{BEAT, SILENCE};
 use crate::namespace::{Core, Namespace};
 use crate::objective::{Amount, Costs, Judge, Ledger, Objective, Objectives, Scope, Selector, Standing, Way, What};
@@ -226,12 +224,9 @@ impl Namespace {
     /// is what it would begin with.
     pub async fn start_switch(&self, from: &str, to: &str, dry_run: bool) -> Result<SwitchInfo, OrderError> {
         let one_at_a_time = self.core.ordering.lock().await;
-        for _ in 0..ORDER_TRIES {
-            let Came::Written(switch) = self.core.begin_switch((from, to), dry_run).await? else { continue };
-            drop(one_at_a_time);
-            return self.core.switch_info(&switch).await;
-        }
-        Err(changed_too_often())
+        let switch = until_written(|| self.core.begin_switch((from, to), dry_run)).await?;
+        drop(one_at_a_time);
+        self.core.switch_info(&switch).await
     }
 
     /// How far all switches came. Looks at all objects.
@@ -250,22 +245,16 @@ impl Namespace {
         self.core.wait_for_rest(&switch).await?;
         self.core.refuse_away(switch.to).await?;
         let _one_at_a_time = self.core.ordering.lock().await;
-        for _ in 0..ORDER_TRIES {
-            let Came::Written(job) = self.core.give_up_old(&switch, (from, &to)).await? else { continue };
-            tracing::info!(from, to, "a switch is committed");
-            return job.ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()));
-        }
-        Err(changed_too_often())
+        let job = until_written(|| self.core.give_up_old(&switch, (from, &to))).await?;
+        tracing::info!(from, to, "a switch is committed");
+        job.ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()))
     }
 
     /// Leaves the old silo as it is, and takes back what the new one got and nobody wants there, in one commit.
     pub async fn roll_back_switch(&self, from: &str) -> Result<JobInfo, OrderError> {
         let _one_at_a_time = self.core.ordering.lock().await;
-        for _ in 0..ORDER_TRIES {
-            let Came::Written(job) = self.core.take_back(from).await? else { continue };
-            return job.ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()));
-        }
-        Err(changed_too_often())
+        let job = until_written(|| self.core.take_back(from)).await?;
+        job.ok_or_else(|| OrderError::NoSuchSilo(from.to_owned()))
     }
 }
 

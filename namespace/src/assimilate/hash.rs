@@ -294,6 +294,7 @@ mod tests {
     use holdall_silos::{Facts, SiloError};
 
     use super::*;
+    use crate::assimilate::merge::tests::held;
     use crate::clock::SystemClock;
     use crate::digest::block_sum;
 
@@ -322,18 +323,8 @@ mod tests {
 
         async fn look(&self, name: &[u8]) -> Result<Held, SiloError> {
             let changed = self.looks.fetch_add(1, Ordering::Relaxed) >= self.changed_after;
-            Ok(Held {
-                name: name.to_vec(),
-                size: TEXT.len() as u64,
-                validator: Validator(if changed { "2" } else { "1" }.to_owned()),
-                modified: 0,
-                unsettled: self.unsettled,
-                etag: None,
-                complete: true,
-                system: Vec::new(),
-                user: Vec::new(),
-                tags: Vec::new(),
-            })
+            let validator = if changed { "2" } else { "1" };
+            Ok(Held { size: TEXT.len() as u64, unsettled: self.unsettled, ..held(name, validator) })
         }
 
         async fn read(&self, _: &[u8], _: u64, _: &Validator, range: Range<u64>) -> Result<Pieces, SiloError> {

@@ -75,27 +75,14 @@ impl Pass<'_> {
 
 #[cfg(test)]
 mod tests {
-    use holdall_silos::Validator;
-
     use super::*;
+    use crate::assimilate::merge::tests::held;
 
     #[test]
     fn the_same_names_are_sampled_in_any_order() {
-        let held = |name: usize| Held {
-            name: format!("name-{name}").into_bytes(),
-            size: 1,
-            validator: Validator(String::new()),
-            modified: 0,
-            unsettled: false,
-            etag: None,
-            complete: true,
-            system: Vec::new(),
-            user: Vec::new(),
-            tags: Vec::new(),
-        };
         let of = |names: &mut dyn Iterator<Item = usize>| {
             let mut sample = Sample::default();
-            names.for_each(|name| sample.add(&held(name)));
+            names.for_each(|name| sample.add(&held(format!("name-{name}").as_bytes(), "")));
             sample.names()
         };
         let all = of(&mut (0..1000));

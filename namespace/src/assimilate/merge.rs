@@ -56,7 +56,7 @@ fn step(found: Found, row: Option<NameRow>) -> Option<Step> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::extent::Number;
     use holdall_silos::Validator;
@@ -64,7 +64,8 @@ mod tests {
 
     use proptest::prelude::*;
 
-    fn held(name: &[u8], validator: &str) -> Held {
+    /// A name of one byte.
+    pub(in crate::assimilate) fn held(name: &[u8], validator: &str) -> Held {
         Held {
             name: name.to_vec(),
             size: 1,

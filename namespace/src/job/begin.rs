@@ -14,7 +14,7 @@ use crate::table::silos::{SiloRow, revision, silo as silo_key};
 use crate::table::{decode_row, encode, usage};
 
 /// So often something may be ordered or declared between a check and its commit.
-pub(crate) const ORDER_TRIES: usize = 8;
+const ORDER_TRIES: usize = 8;
 
 /// What there was when a check began: orders up to this one, and what was declared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +87,17 @@ fn cordons(rows: &Rows, silos: &[(SiloId, bool)]) -> Result<Vec<Write>, Fault> {
     Ok(writes)
 }
 
-pub(crate) fn changed_too_often() -> OrderError {
-    Fault::Unavailable("silos, settings and jobs change too often: try again".to_owned()).into()
+/// Checks and commits until nothing came in between.
+pub(crate) async fn until_written<T, F>(attempt: impl Fn() -> F) -> Result<T, OrderError>
+where
+    F: Future<Output = Result<Came<T>, OrderError>>,
+{
+    for _ in 0..ORDER_TRIES {
+        if let Came::Written(written) = attempt().await? {
+            return Ok(written);
+        }
+    }
+    Err(Fault::Unavailable("silos, settings and jobs change too often: try again".to_owned()).into())
 }
 
 impl Namespace {
@@ -126,15 +135,16 @@ impl Core {
 
     async fn begin_job(&self, new: JobInfo) -> Result<JobInfo, OrderError> {
         let _one_at_a_time = self.ordering.lock().await;
-        for _ in 0..ORDER_TRIES {
+        let new = &new;
+        let written = until_written(move || async move {
             let checked = self.before_checks().await?;
             self.refuse_at_odds(&new.order).await?;
-            let Came::Written(info) = self.write_new_job(checked, new.clone()).await? else { continue };
-            self.forget_old_jobs().await?;
-            self.job_wanted.notify_one();
-            return Ok(info);
-        }
-        Err(changed_too_often())
+            self.write_new_job(checked, new.clone()).await
+        });
+        let info = written.await?;
+        self.forget_old_jobs().await?;
+        self.job_wanted.notify_one();
+        Ok(info)
     }
 
     /// Silos that an order cordons, or takes into use.

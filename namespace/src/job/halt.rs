@@ -1,6 +1,6 @@
 //! Jobs that are stopped, for good or for a while.
 
-use super::{Came, JobInfo, JobState, ORDER_TRIES, Order, OrderError, changed_too_often};
+use super::{JobInfo, JobState, Order, OrderError, until_written};
 use crate::extent::JobId;
 use crate::fault::Fault;
 use crate::namespace::{Core, Namespace};
@@ -43,16 +43,17 @@ impl Namespace {
         self.core.refresh_inventory(false).await?;
         self.core.refuse_undone(&info.order).await?;
         let _one_at_a_time = self.core.ordering.lock().await;
-        for _ in 0..ORDER_TRIES {
+        let info = &info;
+        let written = until_written(move || async move {
             let checked = self.core.before_checks().await?;
             self.core.refuse_at_odds(&info.order).await?;
-            self.core.refuse_overtaken(&info).await?;
+            self.core.refuse_overtaken(info).await?;
             self.core.running.gone(id).await;
-            let Came::Written(info) = self.core.write_resumed(checked, id).await? else { continue };
-            self.core.job_wanted.notify_one();
-            return Ok(info);
-        }
-        Err(changed_too_often())
+            self.core.write_resumed(checked, id).await
+        });
+        let info = written.await?;
+        self.core.job_wanted.notify_one();
+        Ok(info)
     }
 }
 

@@ -25,7 +25,7 @@ mod hold;
 mod run;
 mod walk;
 
-pub(crate) use begin::{Came, Checked, ORDER_TRIES, changed_too_often, new_job};
+pub(crate) use begin::{Came, Checked, new_job, until_written};
 pub use failed::FailedMove;
 pub use run::Running;
 pub(crate) use run::{Small, Standing as StandingJob, Steps, batches};

@@ -13,6 +13,7 @@ use crate::namespace::Core;
 use crate::objective::{Filled, Judge, Ledger, Lessons, Outlook, Prices, Rules as Wishes, Scope, Told, Undo, Way};
 use crate::plan::{Wish, plan};
 use crate::price::Money;
+use crate::scrub::Done;
 use crate::table::extents::{ExtentRow, extent, read_extent};
 use crate::table::objects::{Data, ObjectRow, prefix as object_prefix};
 use crate::table::{after_prefix, decode, decode_row, key, successor};
@@ -381,7 +382,9 @@ pub(crate) async fn next_page(core: &Core, at: &mut Key, end: &Key) -> Result<Op
 
 impl Core {
     async fn known_damaged(&self) -> Result<Left, Fault> {
-        Ok(Left { damaged: self.damaged_and_left().await?, ..Left::default() })
+        let rows = self.damaged_rows().await?;
+        let damaged = rows.into_iter().filter(|(_, row)| row.done == Done::Left).map(|(of, _)| of).collect();
+        Ok(Left { damaged, ..Left::default() })
     }
 
     /// What may not be where this would bring it, whatever else shares its bytes. Objectives are asked of each object that they

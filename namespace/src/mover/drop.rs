@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use holdall_silos::BlobName;
 
@@ -17,9 +16,8 @@ use crate::inventory::Health;
 use crate::limits::{BACKGROUND_ROWS, MOVES_AT_ONCE};
 use crate::plan::{Move, Step};
 use crate::reference::retire_replicas;
-use crate::scrub::Done;
 use crate::session::Uncommitted;
-use crate::table::damaged::{DamagedRow, damaged};
+use crate::table::damaged::{damaged, left_at};
 use crate::table::extents::{ExtentRow, extent};
 use crate::table::retired::{RetiredRow, retired};
 use crate::table::silos::{is_lost, silo as silo_key};
@@ -87,7 +85,7 @@ impl Leaving {
     fn still_there<'a>(&self, found: &'a Found, rows: &Rows) -> Result<Vec<&'a (SiloId, Location)>, Fault> {
         let mut there = Vec::with_capacity(found.len());
         for one in found {
-            let bad = known_damaged(rows.get(&damaged(one.0, self.dropped.extent)))?.is_some_and(|at| at == one.1);
+            let bad = left_at(rows.get(&damaged(one.0, self.dropped.extent)))?.is_some_and(|at| at == one.1);
             let bad = bad && !crate::seeded_bug!("drop-counts-damaged");
             let lost = is_lost(rows, one.0)? && !crate::seeded_bug!("drop-counts-lost");
             there.extend((!lost && !bad).then_some(one));
@@ -123,12 +121,6 @@ impl Leaving {
 
 fn counts(replica: &Replica) -> bool {
     replica.state == ReplicaState::Verified || crate::seeded_bug!("drop-counts-retired")
-}
-
-/// Where a replica is that was found damaged, and not made good.
-fn known_damaged(row: Option<&Bytes>) -> Result<Option<Location>, Fault> {
-    let row: Option<DamagedRow> = decode_row(row)?;
-    Ok(row.filter(|row| row.done == Done::Left).map(|row| row.location))
 }
 
 impl Mover<'_> {
@@ -183,7 +175,7 @@ impl Mover<'_> {
         let others: Vec<_> = leaving.iter().enumerate().filter_map(others).flatten().collect();
         let keys: Vec<_> = others.iter().map(|(_, silo, id)| damaged(*silo, *id)).collect();
         for ((at, silo, _), row) in others.into_iter().zip(self.core.engine.get(&keys).await?) {
-            if let (Some(leaving), Some(place)) = (&mut leaving[at], known_damaged(row.as_ref())?) {
+            if let (Some(leaving), Some(place)) = (&mut leaving[at], left_at(row.as_ref())?) {
                 leaving.damaged.push((silo, place));
             }
         }

@@ -231,13 +231,10 @@ impl Judge {
     /// Where verified replicas of an extent are, but for silos that are lost, and for those that were found damaged where others are
     /// whole.
     fn held(&self, row: &ExtentRow, damaged: &[SiloId]) -> Held {
-        let left: Vec<SiloId> = self.inventory.left_verified(row).iter().map(|replica| replica.silo).collect();
-        let whole: Vec<SiloId> = left.iter().copied().filter(|silo| !damaged.contains(silo)).collect();
-        if whole.is_empty() {
-            return Held { on: left, damaged: Vec::new(), bytes: row.size };
-        }
-        let damaged = left.into_iter().filter(|silo| !whole.contains(silo)).collect();
-        Held { on: whole, damaged, bytes: row.size }
+        let left = self.inventory.left_verified(row).into_iter().map(|replica| replica.silo);
+        let (damaged, whole): (Vec<SiloId>, Vec<SiloId>) = left.partition(|silo| damaged.contains(silo));
+        let (on, damaged) = if whole.is_empty() { (damaged, whole) } else { (whole, damaged) };
+        Held { on, damaged, bytes: row.size }
     }
 
     /// Silos that take it where no objective says where.

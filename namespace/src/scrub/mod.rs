@@ -23,7 +23,7 @@ use crate::limits::{
 use crate::mover::{Mover, Pacer};
 use crate::namespace::{Core, Namespace};
 use crate::price::Money;
-use crate::table::damaged::{DamagedRow, damaged, of_silo, read_damaged};
+use crate::table::damaged::{DamagedRow, damaged, left_at, of_silo, read_damaged};
 use crate::table::extents::{ExtentRow, extent};
 use crate::table::{after_prefix, decode, decode_row, encode, key};
 
@@ -164,12 +164,6 @@ impl Namespace {
 }
 
 impl Core {
-    /// Replicas that were found damaged, and not made good.
-    pub(crate) async fn damaged_and_left(&self) -> Result<BTreeSet<(SiloId, Number)>, Fault> {
-        let rows = self.damaged_rows().await?;
-        Ok(rows.into_iter().filter(|(_, row)| row.done == Done::Left).map(|(of, _)| of).collect())
-    }
-
     /// Silos of those of these extents that are in several, whose replicas were found damaged where they are, and not made good.
     pub(crate) async fn damage_of(&self, rows: &[(Number, ExtentRow)]) -> Result<BTreeMap<Number, Vec<SiloId>>, Fault> {
         let several = rows.iter().filter(|(_, row)| row.verified().count() > 1);
@@ -180,8 +174,7 @@ impl Core {
         }
         let keys: Vec<Key> = replicas.iter().map(|(id, replica)| damaged(replica.silo, *id)).collect();
         for ((id, replica), row) in replicas.into_iter().zip(self.engine.get(&keys).await?) {
-            let row: Option<DamagedRow> = decode_row(row.as_ref())?;
-            if row.is_some_and(|row| row.done == Done::Left && row.location == replica.location) {
+            if left_at(row.as_ref())?.is_some_and(|location| location == replica.location) {
                 found.entry(id).or_default().push(replica.silo);
             }
         }

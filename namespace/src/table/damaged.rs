@@ -1,12 +1,14 @@
 //! What was found damaged or missing in silos.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::silos::read_silo;
-use super::{KeyBuilder, key, read_number};
+use super::{KeyBuilder, decode_row, key, read_number};
 use crate::clock::UnixMs;
 use crate::engine::Key;
 use crate::extent::{Location, Number, SiloId};
+use crate::fault::Fault;
 use crate::scrub::{Done, Flaw};
 
 /// A replica that was found not to be what was written.
@@ -24,6 +26,12 @@ pub struct DamagedRow {
     pub found: UnixMs,
     /// What became of it.
     pub done: Done,
+}
+
+/// Where a replica is that was found damaged, and not made good.
+pub(crate) fn left_at(row: Option<&Bytes>) -> Result<Option<Location>, Fault> {
+    let row: Option<DamagedRow> = decode_row(row)?;
+    Ok(row.filter(|row| row.done == Done::Left).map(|row| row.location))
 }
 
 /// The damage of an extent's replica in a silo.

@@ -259,16 +259,24 @@ async fn jobs_and_silos_are_paused_and_resumed() {
     assert!(told.outlook.moves.is_empty(), "{told:?}");
 }
 
+impl House {
+    /// 40 objects, each of which costs 10 cents to be moved to `cold`.
+    async fn to_pay_for(test: &str, budget: &str) -> (Self, Arc<Calendar>) {
+        let (house, calendar) = Self::within(test, Some(budget.parse().unwrap())).await;
+        for at in 0..40 {
+            house.put(&house.logs, &format!("{at:02}"), EACH).await;
+        }
+        let price: Price = serde_json::from_str(r#"{"writes": 100}"#).unwrap();
+        let set = SetSilo { price: Some(price), ..SetSilo::default() };
+        house.namespace.set_silo("cold", &set, false).await.unwrap();
+        (house, calendar)
+    }
+}
+
 /// 40 moves of 10 cents each within a budget of one: 10 move this month, and 10 the next.
 #[tokio::test]
 async fn what_moves_by_itself_stays_within_a_budget() {
-    let (house, calendar) = House::within("budget", Some("1".parse().unwrap())).await;
-    for at in 0..40 {
-        house.put(&house.logs, &format!("{at:02}"), EACH).await;
-    }
-    let price: Price = serde_json::from_str(r#"{"writes": 100}"#).unwrap();
-    let set = SetSilo { price: Some(price), ..SetSilo::default() };
-    house.namespace.set_silo("cold", &set, false).await.unwrap();
+    let (house, calendar) = House::to_pay_for("budget", "1").await;
     house.declare(&[("archive", wish("s3://logs/", None, &["cold"], &[]))]).await.unwrap();
     house.held_by_is("cold", |keys| keys.len() >= 10).await;
     let told = house.told(|told| told.outlook.waits.iter().any(|waits| waits.reason.contains("is spent"))).await;
@@ -286,13 +294,7 @@ async fn what_moves_by_itself_stays_within_a_budget() {
 /// A silo that got full had a page of moves paid for that were never begun, and the month's money was gone.
 #[tokio::test]
 async fn what_was_never_begun_is_given_back() {
-    let (house, _) = House::within("give-back", Some("6".parse().unwrap())).await;
-    for at in 0..40 {
-        house.put(&house.logs, &format!("{at:02}"), EACH).await;
-    }
-    let price: Price = serde_json::from_str(r#"{"writes": 100}"#).unwrap();
-    let set = SetSilo { price: Some(price), ..SetSilo::default() };
-    house.namespace.set_silo("cold", &set, false).await.unwrap();
+    let (house, _) = House::to_pay_for("give-back", "6").await;
     blobs("give-back", "cold").limit(5 * EACH as u64);
     house.declare(&[("archive", wish("s3://logs/", None, &["cold"], &[]))]).await.unwrap();
     house.told(|told| told.failed > 0).await;

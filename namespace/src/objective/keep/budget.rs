@@ -35,12 +35,6 @@ impl Spent {
     }
 }
 
-impl Spent {
-    fn encode(&self) -> Result<Vec<u8>, Fault> {
-        serde_json::to_vec(self).map_err(|error| Fault::Damaged(error.to_string()))
-    }
-}
-
 /// What the steps of an object cost.
 fn cost_of(prices: &Prices, objects: &[JudgedObject], now: UnixMs) -> Money {
     let mut ledger = Ledger::new(prices);
@@ -138,26 +132,28 @@ impl Core {
         if money == Money::ZERO || month_of(since) != month_of(self.clock.now()) {
             return Ok(());
         }
-        let (now, from) = (self.clock.now(), spent_key());
-        let asked = vec![Read::Row(from.clone())];
-        let decide = move |rows: &Rows| -> Result<_, Fault> {
-            let spent = read(rows.get(&from)).in_month(now);
-            let spent = Spent { money: spent.money.less(money), ..spent };
-            Ok((vec![Write::Put(from.clone(), spent.encode()?)], ()))
-        };
-        Ok(engine::commit(&*self.engine, asked, decide).await?)
+        self.change_spent(spent_key(), move |spent| Some(spent.less(money))).await.map(drop)
     }
 
     /// Sets money aside in a row, unless that is more than there is; without a budget it is but counted.
     pub(crate) async fn spend(&self, from: Key, cost: Money, budget: Option<Money>) -> Result<bool, Fault> {
+        let within = move |spent: &Money| budget.is_none_or(|budget| *spent <= budget);
+        self.change_spent(from, move |spent| Some(spent + cost).filter(within)).await
+    }
+
+    /// Changes what was spent this month by what stands in this row, unless there is nothing to be written.
+    async fn change_spent(
+        &self,
+        from: Key,
+        change: impl Fn(Money) -> Option<Money> + Send + Sync + 'static,
+    ) -> Result<bool, Fault> {
         let (now, asked) = (self.clock.now(), vec![Read::Row(from.clone())]);
         let decide = move |rows: &Rows| -> Result<_, Fault> {
-            let mut spent = read(rows.get(&from)).in_month(now);
-            spent.money += cost;
-            if budget.is_some_and(|budget| spent.money > budget) {
-                return Ok((Vec::new(), false));
-            }
-            Ok((vec![Write::Put(from.clone(), spent.encode()?)], true))
+            let spent = read(rows.get(&from)).in_month(now);
+            let Some(money) = change(spent.money) else { return Ok((Vec::new(), false)) };
+            let row = serde_json::to_vec(&Spent { money, ..spent });
+            let row = row.map_err(|error| Fault::Damaged(error.to_string()))?;
+            Ok((vec![Write::Put(from.clone(), row)], true))
         };
         Ok(engine::commit(&*self.engine, asked, decide).await?)
     }

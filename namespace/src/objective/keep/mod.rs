@@ -86,8 +86,6 @@ pub(crate) struct Keeping {
     told: Mutex<Option<Alignment>>,
     /// Copies of what is read that were made since all were compared, in billionths of what there may be.
     copied: AtomicU64,
-    /// Where the last comparison of all began no more steps, since it took long.
-    cut: Mutex<Option<Key>>,
     /// Objects that are brought where they are wanted before their writes are answered.
     under_way: UnderWay,
 }
@@ -118,14 +116,6 @@ impl Keeping {
     /// Whether there may be more copies of what is read than there may be; asked once all are about to be compared.
     fn has_many_copies(&self) -> bool {
         self.copied.load(Ordering::Relaxed) >= MANY_COPIES && self.copied.swap(0, Ordering::Relaxed) >= MANY_COPIES
-    }
-
-    fn take_cut(&self) -> Option<Key> {
-        self.cut.lock().expect("no holder panics").take()
-    }
-
-    fn note_cut(&self, at: Option<&Key>) {
-        *self.cut.lock().expect("no holder panics") = at.cloned();
     }
 
     fn take(&self) -> BTreeSet<Key> {
@@ -244,7 +234,8 @@ impl Core {
         loop {
             self.clock.sleep(ALIGN_BEAT).await;
             if self.inventory().wishes_nothing() || !self.leads().await.unwrap_or(false) {
-                (due, protected) = (Due::default(), None);
+                due.forget();
+                protected = None;
                 continue;
             }
             let (began, revision) = (self.clock.monotonic(), self.inventory().revision);
@@ -329,11 +320,12 @@ impl Core {
             return Ok(false);
         }
         self.protect(&standing, Walk::all).await?;
-        Ok(self.compare_all(&standing).await? == Some(Came::ToRest))
+        Ok(self.compare_all(&standing, &mut None).await? == Some(Came::ToRest))
     }
 
     async fn compare_all_forever(self: &Arc<Self>, standing: &StandingJob, options: &AlignOptions) {
         let (mut due, mut fullest, mut told) = (Due::default(), BTreeMap::new(), (Vec::new(), 0));
+        let mut cut = None;
         loop {
             self.clock.sleep(ALIGN_BEAT).await;
             if self.inventory().wishes_nothing() || !self.leads().await.unwrap_or(false) {
@@ -357,7 +349,7 @@ impl Core {
                 continue;
             }
             told = told_now;
-            let came = match self.compare_all(standing).await {
+            let came = match self.compare_all(standing, &mut cut).await {
                 Ok(Some(came)) => came,
                 // What was declared meanwhile is compared with at once.
                 Ok(None) => continue,
@@ -409,15 +401,17 @@ impl Core {
         Ok(fuller)
     }
 
-    /// None where something was declared meanwhile.
-    async fn compare_all(self: &Arc<Self>, standing: &StandingJob) -> Result<Option<Came>, OrderError> {
+    /// Begins where the last one was `cut`, since it took long. None where something was declared meanwhile.
+    async fn compare_all(
+        self: &Arc<Self>,
+        standing: &StandingJob,
+        cut: &mut Option<Key>,
+    ) -> Result<Option<Came>, OrderError> {
         self.forget_moves(None).await?;
         // Much moves for days. Meanwhile silos fill, hours begin and end, and objects are used.
-        let from = self.keeping.take_cut();
-        let mut walk = Walk::all(self.objectives(&Scope::default()).await?).for_a_while(ALIGN_MOVES, from);
+        let mut walk = Walk::all(self.objectives(&Scope::default()).await?).for_a_while(ALIGN_MOVES, cut.take());
         let steps = standing.carry_out(self, &mut walk).await?;
-        let is_cut = walk.cut_at().is_some();
-        self.keeping.note_cut(walk.cut_at());
+        *cut = walk.cut_at().cloned();
         let colder = match walk.filled() {
             Some((rules, filled)) => self.make_room(rules, filled).await?,
             None => Colder::No,
@@ -441,7 +435,7 @@ impl Core {
             (Colder::New, _) => Came::Closer,
             (Colder::More, Came::ToRest) if !crate::seeded_bug!("fill-rests-early") => Came::Closer,
             (_, Came::ToRest) if otherwise => Came::Closer,
-            (_, Came::Closer) if is_cut => Came::Cut,
+            (_, Came::Closer) if cut.is_some() => Came::Cut,
             (_, came) => came,
         };
         let (compared, budget) = (Some(self.clock.now()), self.options.align.as_ref().and_then(|align| align.budget));
